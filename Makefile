@@ -1,0 +1,61 @@
+# `make test` and `make demo` set up what they need, in a virtual environment of the checkout.
+# `make test TORCH=2.6.0` does the same with another torch, in an environment of its own.
+PYTHON ?= python3
+TORCH ?=
+
+VENV := $(CURDIR)/.venv$(if $(TORCH),-$(TORCH))
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+PIP := $(PY) -m pip install --quiet --constraint $(VENV)/constraints.txt
+PINNED := $(shell sed -n 's/^torch==//p' tools/constraints.txt)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help test quick lint types fresh pytest demo codegen clean
+
+help:
+	@echo "make test      lint, types, generated files, and every test"
+	@echo "make quick     lint, types of the package, and the tests that need no long build"
+	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
+	@echo "make codegen   write the generated files"
+	@echo "make clean     remove the virtual environments and caches"
+
+# torch goes first and pinned: a range would pull the newest build, with several GB of CUDA packages.
+$(STAMP): setup.cfg pyproject.toml tools/constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	sed 's/^torch==.*/torch==$(or $(TORCH),$(PINNED))/' tools/constraints.txt > $(VENV)/constraints.txt
+	$(PIP) torch
+	$(PIP) setuptools wheel
+	$(PIP) --no-build-isolation --editable '.[dev]'
+	touch $@
+
+test: lint types fresh pytest
+
+quick: $(STAMP) lint fresh
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -q -m "not slow"
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+# The annotations are checked against the pinned torch; another release annotates itself differently.
+types: $(STAMP)
+ifeq ($(TORCH),)
+	$(PY) -m mypy
+	$(PY) -m mypy.stubtest torchinit --mypy-config-file setup.cfg
+endif
+
+fresh: $(STAMP)
+	$(PY) -m tools.codegen --check
+
+# One thread a worker: two workers of two threads each wait for one another.
+pytest: $(STAMP)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+
+demo: $(STAMP)
+	$(PY) -m tools.demo
+
+codegen: $(STAMP)
+	$(PY) -m tools.codegen
+
+clean:
+	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

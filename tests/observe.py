@@ -1,0 +1,92 @@
+"""What a call did: everything that a caller could notice, in a form that compares."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Both, so that no path compares equal because nothing was drawn.
+SEED = 20250
+GENERATOR_SEED = 7
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call left behind; of a warning its category, its text, and whether it points at the caller."""
+
+    error: tuple[type[BaseException], str] | None
+    memory: bytes | None
+    returned_itself: bool
+    global_state: bytes
+    generator_state: bytes | None
+    version_moved: bool
+    autograd_kept: bool
+    warned: tuple[tuple[str, str, bool], ...]
+
+    def differences(self, other: "Outcome") -> list[str]:
+        """Name the fields that differ; of an error, its type and opening words count."""
+        names = [name for name in self.__dataclass_fields__ if name != "error"]
+        changed = [name for name in names if getattr(self, name) != getattr(other, name)]
+        return changed + ([] if same_opening(self.error, other.error) else ["error"])
+
+
+def same_opening(
+    ours: tuple[type[BaseException], str] | None, theirs: tuple[type[BaseException], str] | None
+) -> bool:
+    if ours is None or theirs is None:
+        return ours is theirs
+    words = theirs[1].split()[:6]
+    return ours[0] is theirs[0] and [w.rstrip(".,") for w in ours[1].split()[: len(words)]] == [
+        w.rstrip(".,") for w in words
+    ]
+
+
+def memory(tensor: Tensor) -> bytes | None:
+    """All bytes of the storage, so that a write beside the view shows too."""
+    if tensor.is_meta or type(tensor).__name__ == "FakeTensor":
+        return None
+    storage = tensor.detach().untyped_storage()
+    return bytes(torch.empty(0, dtype=torch.uint8).set_(storage).numpy())
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
+
+
+def _autograd(tensor: Tensor) -> tuple[bool, bool, str]:
+    return tensor.requires_grad, tensor.is_leaf, type(tensor.grad_fn).__name__
+
+
+def observe(
+    function: Callable[..., Tensor], tensor: Tensor, arguments: dict[str, Any], with_generator: bool = False
+) -> Outcome:
+    """Call ``function`` with the global generator seeded, and with a generator of its own if asked."""
+    # NB: torch.manual_seed keeps a formatted stack a call for a CUDA that is not there yet.
+    torch.default_generator.manual_seed(SEED)
+    generator = torch.Generator().manual_seed(GENERATOR_SEED) if with_generator else None
+    if generator is not None:
+        arguments = {**arguments, "generator": generator}
+    version, autograd = _version(tensor), _autograd(tensor)
+    error, returned = None, None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            returned = function(tensor, **arguments)
+        except Exception as caught_error:
+            error = (type(caught_error), str(caught_error))
+    return Outcome(
+        error=error,
+        memory=memory(tensor),
+        returned_itself=returned is tensor,
+        global_state=bytes(torch.get_rng_state().numpy()),
+        generator_state=None if generator is None else bytes(generator.get_state().numpy()),
+        version_moved=_version(tensor) > version,
+        autograd_kept=_autograd(tensor) == autograd,
+        warned=tuple(
+            (w.category.__name__, str(w.message).replace("`nn.init.", "`torchinit."), w.filename == __file__)
+            for w in caught
+        ),
+    )

@@ -1,0 +1,196 @@
+"""The record table that drives every suite: one row an initializer, its calls, and what it refuses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import torchinit
+from tools.codegen.functions import FUNCTIONS
+
+ROWS = {function.name: function for function in FUNCTIONS}
+DEPRECATED = {function.deprecated: function for function in FUNCTIONS if function.deprecated}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A call that raises: the tensor to try it on, the further arguments, and the type of the error."""
+
+    tensor: Callable[[], Tensor]
+    arguments: dict[str, Any]
+    error: type[Exception]
+    scripts: bool = True
+
+    @property
+    def label(self) -> str:
+        tensor = self.tensor()
+        shape = "x".join(map(str, tensor.shape)) or "scalar"
+        words = [str(tensor.dtype).removeprefix("torch."), shape, *(f"{k}={v}" for k, v in self.arguments.items())]
+        return "-".join(words)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One initializer.
+
+    Attributes:
+        name: its name in ``torchinit``
+        calls: keyword arguments, beside tensor and generator, of the calls that the suites make
+        shape: a shape that it fills with something to see
+        refusals: calls that raise
+    """
+
+    name: str
+    calls: tuple[dict[str, Any], ...]
+    shape: tuple[int, ...]
+    refusals: tuple[Refusal, ...] = ()
+
+    @property
+    def row(self) -> Any:
+        return DEPRECATED.get(self.name) or ROWS[self.name]
+
+    @property
+    def current_name(self) -> str:
+        return str(self.row.name)
+
+    @property
+    def function(self) -> Callable[..., Tensor]:
+        return getattr(torchinit, self.name)
+
+    @property
+    def takes_generator(self) -> bool:
+        return any(argument.name == "generator" for argument in self.row.arguments)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
+    return lambda: torch.zeros(shape, dtype=dtype)
+
+
+def _refuse(tensor: Callable[[], Tensor], error: type[Exception], scripts: bool = True, **arguments: Any) -> Refusal:
+    return Refusal(tensor, arguments, error, scripts)
+
+
+_NAN = float("nan")
+_INTEGER = _zeros(4, 3, dtype=torch.int32)
+_BOOL = _zeros(4, 3, dtype=torch.bool)
+_NO_FANS = _refuse(_zeros(3), ValueError)
+_NOT_DRAWN = (_refuse(_INTEGER, NotImplementedError), _refuse(_BOOL, NotImplementedError))
+_GAINS = (_refuse(_zeros(4, 3), RuntimeError, gain=-1.0), _refuse(_zeros(4, 3), RuntimeError, gain=_NAN))
+_KAIMING = (
+    *_NOT_DRAWN,
+    _NO_FANS,
+    _refuse(_zeros(()), ValueError),
+    _refuse(_zeros(4, 3), ValueError, mode="fan_avg"),
+    _refuse(_zeros(4, 3), ValueError, nonlinearity="gelu"),
+    _refuse(_zeros(4, 3), ValueError, scripts=False, a=True),
+    _refuse(_zeros(4, 3), ValueError, scripts=False, a="0.1"),
+    _refuse(_zeros(4, 3), RuntimeError, a=_NAN),
+)
+
+_CURRENT = (
+    Record(
+        "uniform_",
+        ({}, {"a": -2.0, "b": 3.0}),
+        (5, 7),
+        (*_NOT_DRAWN, _refuse(_zeros(4, 3), RuntimeError, a=1.0, b=0.0), _refuse(_zeros(4, 3), RuntimeError, a=_NAN)),
+    ),
+    Record(
+        "normal_",
+        ({}, {"mean": 1.0, "std": 0.02}, {"std": 0.0}),
+        (5, 7),
+        (
+            *_NOT_DRAWN,
+            _refuse(_zeros(4, 3), RuntimeError, std=-0.5),
+            _refuse(_zeros(0, 3), RuntimeError, std=-0.5),
+            _refuse(_zeros(4, 3), RuntimeError, std=_NAN),
+        ),
+    ),
+    Record(
+        "trunc_normal_",
+        ({}, {"std": 0.02}, {"mean": 0.5, "std": 2.0, "a": -1.0, "b": 4.0}, {"a": 0.3, "b": 0.3}),
+        (5, 7),
+        (
+            *_NOT_DRAWN,
+            _refuse(_zeros(4, 3, dtype=torch.complex64), NotImplementedError),
+            _refuse(_zeros(4, 3), RuntimeError, std=-0.5),
+            _refuse(_zeros(4, 3), RuntimeError, std=_NAN),
+            _refuse(_zeros(4, 3), RuntimeError, std=float("inf")),
+            _refuse(_zeros(4, 3), RuntimeError, mean=_NAN),
+            _refuse(_zeros(4, 3), RuntimeError, a=2.0, b=-2.5),
+            _refuse(_zeros(4, 3), RuntimeError, a=_NAN),
+        ),
+    ),
+    Record(
+        "constant_",
+        ({"val": 0.3}, {"val": -2.0}, {"val": 1.0}),
+        (5, 7),
+        (_refuse(_zeros(4, 3, dtype=torch.int8), RuntimeError, val=300.0),),
+    ),
+    Record("ones_", ({},), (5, 7)),
+    Record("zeros_", ({},), (5, 7)),
+    Record("eye_", ({},), (5, 7), (_refuse(_zeros(3), ValueError), _refuse(_zeros(4, 3, 2), ValueError))),
+    Record(
+        "dirac_",
+        ({}, {"groups": 2}, {"groups": 3}),
+        (6, 4, 3, 3),
+        (
+            _refuse(_zeros(4, 3), ValueError),
+            _refuse(_zeros(4, 3, 3, 3, 3, 3), ValueError),
+            _refuse(_zeros(4, 3, 3), ValueError, groups=3),
+            _refuse(_zeros(4, 3, 3), ValueError, groups=0),
+            _refuse(_zeros(4, 3, 3), ValueError, groups=-2),
+        ),
+    ),
+    Record("xavier_uniform_", ({}, {"gain": 0.3}), (5, 7), (*_NOT_DRAWN, _NO_FANS, *_GAINS)),
+    Record("xavier_normal_", ({}, {"gain": 0.3}), (5, 7), (*_NOT_DRAWN, _NO_FANS, *_GAINS)),
+    Record(
+        "kaiming_uniform_",
+        ({}, {"a": 5**0.5}, {"mode": "FAN_OUT", "nonlinearity": "relu"}, {"nonlinearity": "linear"}),
+        (5, 7),
+        _KAIMING,
+    ),
+    Record(
+        "kaiming_normal_",
+        ({}, {"a": 0.2}, {"mode": "fan_out", "nonlinearity": "tanh"}, {"nonlinearity": "selu"}),
+        (5, 7),
+        _KAIMING,
+    ),
+    Record("orthogonal_", ({}, {"gain": 0.3}), (5, 7), (*_NOT_DRAWN, _refuse(_zeros(3), ValueError))),
+    Record(
+        "sparse_",
+        ({"sparsity": 0.1}, {"sparsity": 0.65, "std": 0.5}, {"sparsity": 0.0}, {"sparsity": 1.0}),
+        (5, 7),
+        (
+            _refuse(_INTEGER, NotImplementedError, sparsity=0.5),
+            _refuse(_zeros(4, 3, 2), ValueError, sparsity=0.5),
+            _refuse(_zeros(4, 3), ValueError, sparsity=-0.5),
+            _refuse(_zeros(4, 3), ValueError, sparsity=1.25),
+            _refuse(_zeros(4, 3), ValueError, sparsity=_NAN),
+            _refuse(_zeros(4, 3), RuntimeError, sparsity=0.5, std=-1.0),
+        ),
+    ),
+)
+
+RECORDS = (
+    *_CURRENT,
+    *(replace(record, name=record.row.deprecated) for record in _CURRENT if record.row.deprecated),
+)
+
+CALLS = [(record, call) for record in RECORDS for call in record.calls]
+REFUSALS = [(record, refusal) for record in RECORDS for refusal in record.refusals]
+
+
+def call_id(value: Any) -> str | None:
+    """Name a parametrized value: a record by its name, a call by its arguments, a refusal by its tensor as well."""
+    if isinstance(value, Record):
+        return value.name
+    if isinstance(value, dict):
+        return ",".join(f"{k}={v}" for k, v in value.items()) or "defaults"
+    if isinstance(value, Refusal):
+        return value.label
+    return None

@@ -1,0 +1,29 @@
+"""Does every initializer do what upstream does, for every dtype, shape, layout and generator?"""
+
+import itertools
+
+import pytest
+
+from tests.layouts import COMPLEX, FLOATING, INTEGER, LAYOUTS, SHAPES
+from tests.parity import KNOWN_DIFFERENCES, Case, compare
+from tests.records import RECORDS, Record, call_id
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+def test_outcome_equals_the_oracles(record: Record, layout: str) -> None:
+    generators = (False, True) if record.takes_generator else (False,)
+    for dtype, shape, arguments, with_generator in itertools.product(
+        FLOATING + COMPLEX + INTEGER, SHAPES, record.calls, generators
+    ):
+        compare(Case(record, layout, dtype, shape, arguments, with_generator))
+
+
+def test_every_known_difference_is_seen() -> None:
+    seen = set()
+    shapes = ((4, 3), (0, 0), (2, 3, 0), (6, 4, 3, 3))
+    for record, layout in itertools.product(RECORDS, ("contiguous", "channels_last")):
+        for dtype, shape, arguments in itertools.product(FLOATING + COMPLEX + INTEGER, shapes, record.calls):
+            difference = compare(Case(record, layout, dtype, shape, arguments, record.takes_generator))
+            seen.add(difference and difference.reason)
+    assert seen == {None, *(known.reason for known in KNOWN_DIFFERENCES)}

@@ -1,0 +1,1 @@
+"""What builds, checks and shows torchinit; never imported by it."""

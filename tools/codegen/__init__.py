@@ -1,0 +1,1 @@
+"""Renders every file that follows from the table in ``functions.py``."""

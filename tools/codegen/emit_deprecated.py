@@ -1,0 +1,50 @@
+"""Renders ``torchinit/_deprecated.py``: the old names as real functions that script and warn at the caller's line."""
+
+from collections.abc import Sequence
+
+from tools.codegen.model import Function
+from tools.codegen.python_source import STAMP, imports, signature
+
+PATH = "torchinit/_deprecated.py"
+
+_HEAD = '''
+"""The names that torch deprecated, as functions with signatures of their own."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+'''
+
+_WARN = """
+
+def _warn_deprecated(old: str, new: str) -> None:
+    message = f"`torchinit.{old}` is now deprecated in favor of `torchinit.{new}`."
+    if torch.jit.is_scripting():
+        # NB: TorchScript's warnings.warn takes no category.
+        warnings.warn(message, stacklevel=2)
+    else:
+        warnings.warn(message, FutureWarning, stacklevel=3)
+"""
+
+
+def _shim(function: Function, old: str) -> str:
+    arguments = ", ".join(argument.name for argument in function.arguments)
+    return f'''
+
+{signature(function, old, {})}
+    r"""Call :func:`torchinit.{function.name}`, which this name is deprecated in favor of."""
+    _warn_deprecated("{old}", "{function.name}")
+    return {function.name}({arguments})
+'''
+
+
+def render(functions: Sequence[Function]) -> str:
+    names: dict[str, list[str]] = {}
+    shims = []
+    for function in functions:
+        if function.deprecated is not None:
+            names.setdefault(function.family, []).append(function.name)
+            shims.append(_shim(function, function.deprecated))
+    return STAMP + _HEAD + imports(names, "torchinit") + _WARN + "".join(shims)

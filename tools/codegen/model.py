@@ -1,0 +1,116 @@
+"""The frozen model of a function: a JIT schema, parsed so that it prints back exactly, and what no schema says."""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+# TorchScript's types, and how Python spells them.
+PYTHON_TYPES = {
+    "Tensor": "Tensor",
+    "float": "float",
+    "int": "int",
+    "str": "str",
+    "Generator?": "torch.Generator | None",
+    "Union(float, int, NoneType)": "int | float | None",
+    "((int, int))": "tuple[int, int]",
+}
+
+
+class CodegenError(Exception):
+    """One line: ``file:line: what; what would be right``."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The values a string argument may take, and the name of their type in the stub."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a schema; ``default`` is TorchScript's text, None where there is none."""
+
+    name: str
+    type: str
+    default: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.name}" + ("" if self.default is None else f"={self.default}")
+
+    @property
+    def python_default(self) -> str | None:
+        """The default as Python source: TorchScript prints the float one as ``1.``."""
+        if self.default is not None and self.default.endswith("."):
+            return self.default + "0"
+        return self.default
+
+
+@dataclass(frozen=True)
+class Function:
+    """One row of the table."""
+
+    name: str
+    arguments: tuple[Argument, ...]
+    returns: str
+    family: str
+    choices: Mapping[str, Choices] = field(default_factory=dict)
+    deprecated: str | None = None
+
+    @property
+    def schema(self) -> str:
+        """The JIT schema, as ``str(torch.jit.script(function).schema)`` prints it."""
+        return f"{self.name}({', '.join(map(str, self.arguments))}) -> {self.returns}"
+
+    @property
+    def public(self) -> bool:
+        """Whether ``torchinit.__all__`` has the name."""
+        return not self.name.startswith("_")
+
+
+def _split_arguments(text: str) -> list[str]:
+    """Split at the commas that stand in no parentheses."""
+    return [part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip()]
+
+
+def _fail(where: str, what: str, right: str) -> CodegenError:
+    return CodegenError(f"{where}: {what}; {right}")
+
+
+def _parse_argument(text: str, where: str) -> Argument:
+    match = re.fullmatch(r"(?P<type>.+) (?P<name>\w+)(?:=(?P<default>.+))?", text)
+    if match is None:
+        raise _fail(where, f"cannot read argument {text!r}", "write 'type name' or 'type name=default'")
+    if match["type"] not in PYTHON_TYPES:
+        raise _fail(where, f"unknown type {match['type']!r}", f"use one of {', '.join(PYTHON_TYPES)}")
+    return Argument(match["name"], match["type"], match["default"])
+
+
+def row(
+    schema: str, family: str, choices: Mapping[str, Choices] | None = None, deprecated: str | None = None
+) -> Function:
+    """Make a row of the table; an error names the line that called.
+
+    Args:
+        schema: the JIT schema, as TorchScript prints it
+        family: the module of ``torchinit`` that defines the function
+        choices: the values of each argument that takes only a few
+        deprecated: the old name that warns and calls this one
+    """
+    caller = sys._getframe(1)
+    where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    match = re.fullmatch(r"(?P<name>\w+)\((?P<arguments>.*)\) -> (?P<returns>.+)", schema)
+    if match is None:
+        raise _fail(where, f"cannot read schema {schema!r}", "write 'name(type name=default, ...) -> type'")
+    arguments = tuple(_parse_argument(text, where) for text in _split_arguments(match["arguments"]))
+    if match["returns"] not in PYTHON_TYPES:
+        raise _fail(where, f"unknown type {match['returns']!r}", f"use one of {', '.join(PYTHON_TYPES)}")
+    function = Function(match["name"], arguments, match["returns"], family, choices or {}, deprecated)
+    if function.schema != schema:
+        raise _fail(where, f"schema {schema!r} is not in canonical form", f"write {function.schema!r}")
+    for name in function.choices:
+        if name not in [argument.name for argument in arguments]:
+            raise _fail(where, f"choices for {name!r}, which is no argument", f"use one of {schema!r}")
+    return function

@@ -1,0 +1,65 @@
+"""Weight initialization that means the same everywhere PyTorch runs.
+
+Every name of ``torch.nn.init``, as plain functions that eager Python, TorchScript, the compilers and the exporters take
+alike, with the same bits for the same seed where upstream is right.
+"""
+
+from torchinit._basic import constant_, normal_, ones_, trunc_normal_, uniform_, zeros_
+from torchinit._deprecated import (
+    constant,
+    dirac,
+    eye,
+    kaiming_normal,
+    kaiming_uniform,
+    normal,
+    orthogonal,
+    sparse,
+    uniform,
+    xavier_normal,
+    xavier_uniform,
+)
+from torchinit._fan import (
+    _calculate_correct_fan as _calculate_correct_fan,
+    _calculate_fan_in_and_fan_out as _calculate_fan_in_and_fan_out,
+    calculate_gain,
+)
+from torchinit._primitives import (
+    _no_grad_fill_ as _no_grad_fill_,
+    _no_grad_normal_ as _no_grad_normal_,
+    _no_grad_trunc_normal_ as _no_grad_trunc_normal_,
+    _no_grad_uniform_ as _no_grad_uniform_,
+    _no_grad_zero_ as _no_grad_zero_,
+)
+from torchinit._scaled import kaiming_normal_, kaiming_uniform_, xavier_normal_, xavier_uniform_
+from torchinit._structured import dirac_, eye_, orthogonal_, sparse_
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "calculate_gain",
+    "uniform_",
+    "normal_",
+    "trunc_normal_",
+    "constant_",
+    "ones_",
+    "zeros_",
+    "eye_",
+    "dirac_",
+    "xavier_uniform_",
+    "xavier_normal_",
+    "kaiming_uniform_",
+    "kaiming_normal_",
+    "orthogonal_",
+    "sparse_",
+    "uniform",
+    "normal",
+    "constant",
+    "eye",
+    "dirac",
+    "xavier_uniform",
+    "xavier_normal",
+    "kaiming_uniform",
+    "kaiming_normal",
+    "orthogonal",
+    "sparse",
+]

@@ -1,0 +1,194 @@
+"""Fills from one distribution or one value, the same for every shape."""
+
+import warnings
+
+import torch
+from torch import Tensor
+from torch.nn import init as _upstream
+
+from torchinit._primitives import (
+    _no_grad_fill_,
+    _no_grad_normal_,
+    _no_grad_trunc_normal_,
+    _no_grad_uniform_,
+    _no_grad_zero_,
+)
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` from the uniform distribution.
+
+    .. math:: x \sim \mathcal{U}(a, b)
+
+    Args:
+        tensor: a floating-point or complex tensor of any shape
+        a: lower bound, included
+        b: upper bound, excluded
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a > b``, or a bound is not a finite value of the tensor's dtype
+
+    Examples:
+        >>> w = torch.empty(3, 5)
+        >>> torchinit.uniform_(w, -1.0, 1.0) is w
+        True
+        >>> bool((w.abs() <= 1).all())
+        True
+    """
+    if torch.overrides.has_torch_function_variadic(tensor):
+        return torch.overrides.handle_torch_function(
+            _upstream.uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator
+        )
+    return _no_grad_uniform_(tensor, a, b, generator)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution.
+
+    .. math:: x \sim \mathcal{N}(\text{mean}, \text{std}^2)
+
+    Args:
+        tensor: a floating-point or complex tensor of any shape
+        mean: mean of the distribution
+        std: standard deviation of the distribution, not negative
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``std`` is negative or NaN
+
+    Examples:
+        >>> w = torchinit.normal_(torch.empty(1000, 100), std=0.02)
+        >>> round(w.std().item(), 3)
+        0.02
+    """
+    if torch.overrides.has_torch_function_variadic(tensor):
+        return torch.overrides.handle_torch_function(
+            _upstream.normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
+        )
+    return _no_grad_normal_(tensor, mean, std, generator)
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution truncated to :math:`[a, b]`.
+
+    The bounds are values, not standard deviations: at ``std=0.02`` the default bounds lie 100 standard deviations
+    out. One uniform draw a value is sent through the inverse of the normal distribution function,
+
+    .. math::
+        x = \text{mean} + \sqrt{2} \, \text{std} \, \operatorname{erfinv}(2 u - 1), \quad
+        u \sim \mathcal{U}\left(\Phi\left(\tfrac{a - \text{mean}}{\text{std}}\right),
+        \Phi\left(\tfrac{b - \text{mean}}{\text{std}}\right)\right)
+
+    in the order of operations of torch 2.11, whose bits it gives in float32 and float64. float16 and bfloat16 are
+    computed in float32 and rounded once.
+
+    Args:
+        tensor: a floating-point tensor of any shape
+        mean: mean of the normal distribution before it is truncated
+        std: standard deviation of the normal distribution before it is truncated, not negative; at 0 every value is
+            the mean, moved into :math:`[a, b]`
+        a: least value
+        b: greatest value
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        NotImplementedError: if ``tensor`` is not floating-point
+        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite
+
+    Warns:
+        UserWarning: if ``mean`` lies more than two ``std`` outside :math:`[a, b]`, where the values are coarse
+
+    Examples:
+        >>> w = torchinit.trunc_normal_(torch.empty(1000, 100))
+        >>> bool((w.abs() <= 2).all())
+        True
+        >>> round(w.std().item(), 1)
+        0.9
+    """
+    if mean < a - 2 * std or mean > b + 2 * std:
+        warnings.warn(
+            "mean is more than 2 std from [a, b] in torchinit.trunc_normal_. "
+            "The distribution of values may be incorrect.",
+            stacklevel=2,
+        )
+    return _no_grad_trunc_normal_(tensor, mean, std, a, b, generator)
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    r"""Fill ``tensor`` with one value.
+
+    .. math:: x = \text{val}
+
+    Args:
+        tensor: a tensor of any shape and dtype
+        val: the value, which the tensor's dtype must be able to hold
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        RuntimeError: if the dtype cannot hold ``val``
+
+    Examples:
+        >>> torchinit.constant_(torch.empty(2, 2), 0.5)
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
+    if torch.overrides.has_torch_function_variadic(tensor):
+        return torch.overrides.handle_torch_function(_upstream.constant_, (tensor,), tensor=tensor, val=val)
+    return _no_grad_fill_(tensor, val)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    r"""Fill ``tensor`` with ones.
+
+    .. math:: x = 1
+
+    Args:
+        tensor: a tensor of any shape and dtype
+
+    Returns:
+        ``tensor``
+
+    Examples:
+        >>> torchinit.ones_(torch.empty(3))
+        tensor([1., 1., 1.])
+    """
+    return _no_grad_fill_(tensor, 1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    r"""Fill ``tensor`` with zeros.
+
+    .. math:: x = 0
+
+    Args:
+        tensor: a tensor of any shape and dtype
+
+    Returns:
+        ``tensor``
+
+    Examples:
+        >>> torchinit.zeros_(torch.empty(3))
+        tensor([0., 0., 0.])
+    """
+    return _no_grad_zero_(tensor)

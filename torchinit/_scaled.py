@@ -1,0 +1,192 @@
+"""Variance scaling: the standard deviation follows from the fans."""
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+from torch.nn import init as _upstream
+
+from torchinit._fan import _calculate_correct_fan, _calculate_fan_in_and_fan_out, calculate_gain
+from torchinit._primitives import _no_grad_normal_, _no_grad_uniform_
+
+
+def _xavier_std(tensor: Tensor, gain: float) -> float:
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
+    if fan_in + fan_out == 0:
+        return 0.0
+    return gain * math.sqrt(2.0 / float(fan_in + fan_out))
+
+
+def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    fan = _calculate_correct_fan(tensor, mode)
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` from the uniform distribution of Xavier (Glorot) initialization.
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
+
+    .. math::
+        x \sim \mathcal{U}(-\text{bound}, \text{bound}), \quad
+        \text{bound} = \sqrt{3} \left(\text{gain} \sqrt{\frac{2}{\text{fan\_in} + \text{fan\_out}}}\right)
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+            into both fans
+        gain: factor on the standard deviation; see :func:`calculate_gain`
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``gain`` is negative or NaN
+
+    Examples:
+        >>> w = torchinit.xavier_uniform_(torch.empty(3, 5), gain=torchinit.calculate_gain("relu"))
+        >>> bool((w.abs() <= (2 * 6 / 8) ** 0.5).all())
+        True
+    """
+    bound = math.sqrt(3.0) * _xavier_std(tensor, gain)
+    return _no_grad_uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution of Xavier (Glorot) initialization.
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
+
+    .. math::
+        x \sim \mathcal{N}(0, \text{std}^2), \quad
+        \text{std} = \text{gain} \sqrt{\frac{2}{\text{fan\_in} + \text{fan\_out}}}
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+            into both fans
+        gain: factor on the standard deviation; see :func:`calculate_gain`
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``gain`` is negative or NaN
+
+    Examples:
+        >>> w = torchinit.xavier_normal_(torch.empty(600, 400))
+        >>> round(w.std().item(), 3) == round((2 / 1000) ** 0.5, 3)
+        True
+    """
+    return _no_grad_normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the uniform distribution of Kaiming (He) initialization.
+
+    He et al., "Delving deep into rectifiers: Surpassing human-level performance on ImageNet classification" (2015),
+    https://arxiv.org/abs/1502.01852.
+
+    .. math::
+        x \sim \mathcal{U}(-\text{bound}, \text{bound}), \quad
+        \text{bound} = \sqrt{3} \, \frac{\text{gain}}{\sqrt{\text{fan}}}
+
+    A zero-element tensor is left alone. For a weight used as ``x @ w``, pass ``w.T``.
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+            into both fans
+        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
+        nonlinearity: name of the function in ``torch.nn.functional``, meant for ``"relu"`` and ``"leaky_relu"``; see
+            :func:`calculate_gain`
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode or nonlinearity
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Warns:
+        UserWarning: if ``tensor`` has no elements
+
+    Examples:
+        >>> w = torchinit.kaiming_uniform_(torch.empty(3, 5), mode="fan_in", nonlinearity="relu")
+        >>> bool((w.abs() <= (6 / 5) ** 0.5).all())
+        True
+    """
+    if torch.overrides.has_torch_function_variadic(tensor):
+        return torch.overrides.handle_torch_function(
+            _upstream.kaiming_uniform_,
+            (tensor,),
+            tensor=tensor,
+            a=a,
+            mode=mode,  # type: ignore[arg-type]
+            nonlinearity=nonlinearity,  # type: ignore[arg-type]
+            generator=generator,
+        )
+    if 0 in tensor.shape:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
+        return tensor
+    bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return _no_grad_uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution of Kaiming (He) initialization.
+
+    He et al., "Delving deep into rectifiers: Surpassing human-level performance on ImageNet classification" (2015),
+    https://arxiv.org/abs/1502.01852.
+
+    .. math::
+        x \sim \mathcal{N}(0, \text{std}^2), \quad \text{std} = \frac{\text{gain}}{\sqrt{\text{fan}}}
+
+    A zero-element tensor is left alone. For a weight used as ``x @ w``, pass ``w.T``.
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+            into both fans
+        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
+        nonlinearity: name of the function in ``torch.nn.functional``, meant for ``"relu"`` and ``"leaky_relu"``; see
+            :func:`calculate_gain`
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode or nonlinearity
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Warns:
+        UserWarning: if ``tensor`` has no elements
+
+    Examples:
+        >>> w = torchinit.kaiming_normal_(torch.empty(500, 200), mode="fan_out", nonlinearity="relu")
+        >>> round(w.std().item(), 3) == round((2 / 500) ** 0.5, 3)
+        True
+    """
+    if 0 in tensor.shape:
+        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
+        return tensor
+    return _no_grad_normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
