@@ -33,9 +33,7 @@ class Outcome:
         return changed + ([] if same_opening(self.error, other.error) else ["error"])
 
 
-def same_opening(
-    ours: tuple[type[BaseException], str] | None, theirs: tuple[type[BaseException], str] | None
-) -> bool:
+def same_opening(ours: tuple[type[BaseException], str] | None, theirs: tuple[type[BaseException], str] | None) -> bool:
     if ours is None or theirs is None:
         return ours is theirs
     words = theirs[1].split()[:6]

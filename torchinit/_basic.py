@@ -1,11 +1,10 @@
 """Fills from one distribution or one value, the same for every shape."""
 
-import warnings
-
 import torch
 from torch import Tensor
 from torch.nn import init as _upstream
 
+from torchinit._checks import _check_inexact, _check_trunc_normal, _check_uniform, _warn
 from torchinit._primitives import (
     _no_grad_fill_,
     _no_grad_normal_,
@@ -44,6 +43,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Ge
         return torch.overrides.handle_torch_function(
             _upstream.uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator
         )
+    _check_uniform(tensor, a, b)
     return _no_grad_uniform_(tensor, a, b, generator)
 
 
@@ -74,6 +74,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torc
         return torch.overrides.handle_torch_function(
             _upstream.normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
         )
+    _check_inexact(tensor, "normal_")
     return _no_grad_normal_(tensor, mean, std, generator)
 
 
@@ -124,11 +125,11 @@ def trunc_normal_(
         >>> round(w.std().item(), 1)
         0.9
     """
+    _check_trunc_normal(tensor, mean, std, a, b)
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
+        _warn(
             "mean is more than 2 std from [a, b] in torchinit.trunc_normal_. "
-            "The distribution of values may be incorrect.",
-            stacklevel=2,
+            "The distribution of values may be incorrect."
         )
     return _no_grad_trunc_normal_(tensor, mean, std, a, b, generator)
 

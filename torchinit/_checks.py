@@ -1,6 +1,7 @@
-"""What every initializer asks before it writes, and how its messages spell a value."""
+"""What initializers ask before they write, and how they warn and spell a value."""
 
 import math
+import warnings
 
 import torch
 from torch import Tensor
@@ -33,41 +34,69 @@ def _check_overlap(tensor: Tensor) -> None:
 
 
 def _dtype_name(tensor: Tensor) -> str:
-    # NB: in TorchScript a dtype is an integer and prints as one.
-    for dtype, name in [
-        (torch.bool, "torch.bool"),
-        (torch.uint8, "torch.uint8"),
-        (torch.int8, "torch.int8"),
-        (torch.int16, "torch.int16"),
-        (torch.int32, "torch.int32"),
-        (torch.int64, "torch.int64"),
-        (torch.uint16, "torch.uint16"),
-        (torch.uint32, "torch.uint32"),
-        (torch.uint64, "torch.uint64"),
-        (torch.complex32, "torch.complex32"),
-        (torch.complex64, "torch.complex64"),
-        (torch.complex128, "torch.complex128"),
-    ]:
-        if tensor.dtype == dtype:
-            return name
-    return "a dtype that is neither integer nor complex"
+    """Name a dtype that is not floating-point; in TorchScript a dtype is an integer and would print as one."""
+    names = {
+        torch.bool: "torch.bool",
+        torch.uint8: "torch.uint8",
+        torch.int8: "torch.int8",
+        torch.int16: "torch.int16",
+        torch.int32: "torch.int32",
+        torch.int64: "torch.int64",
+        torch.uint16: "torch.uint16",
+        torch.uint32: "torch.uint32",
+        torch.uint64: "torch.uint64",
+        torch.complex32: "torch.complex32",
+        torch.complex64: "torch.complex64",
+        torch.complex128: "torch.complex128",
+    }
+    return names.get(tensor.dtype, "an integer dtype")
 
 
-def _check_floating(tensor: Tensor, function: str, complex_too: bool) -> None:
-    """Refuse a dtype that has no such distribution, in words rather than in a kernel's name."""
-    if tensor.is_floating_point():
-        return
-    if tensor.is_complex():
-        if complex_too:
-            return
-        raise NotImplementedError(f"{function} needs a floating-point tensor, got {_dtype_name(tensor)}")
-    rule = "a floating-point or complex tensor" if complex_too else "a floating-point tensor"
-    raise NotImplementedError(f"{function} needs {rule}, got {_dtype_name(tensor)}")
+def _check_inexact(tensor: Tensor, function: str) -> None:
+    """Refuse integers, in words rather than in the name of the kernel that would."""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        raise NotImplementedError(f"{function} needs a floating-point or complex tensor, got {_dtype_name(tensor)}")
 
 
 def _number(x: float) -> str:
     """Spell a float the same in eager and in TorchScript, whose ``str`` says ``0.10000000000000001``."""
-    if x == 0.0 or not math.isfinite(x) or 1e-4 <= abs(x) < 1e6:
-        text = "%f" % x  # noqa: UP031
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    return "%e" % x  # noqa: UP031
+    if math.isnan(x):
+        # NB: TorchScript prints the sign of a NaN.
+        return "nan"
+    if 0.0 < abs(x) < 1e-4:
+        return "%e" % x  # noqa: UP031
+    return ("%f" % x).rstrip("0").rstrip(".")  # noqa: UP031
+
+
+def _warn(message: str) -> None:
+    """Warn at the line that called the public function; a compiler cannot capture a warning whole and gets none."""
+    if torch.jit.is_scripting():
+        warnings.warn(message, stacklevel=2)
+    elif not torch.compiler.is_compiling():
+        warnings.warn(message, stacklevel=3)
+
+
+def _warn_deprecated(old: str, new: str) -> None:
+    message = f"`torchinit.{old}` is now deprecated in favor of `torchinit.{new}`."
+    if torch.jit.is_scripting():
+        # NB: TorchScript's warnings.warn takes no category.
+        warnings.warn(message, stacklevel=2)
+    elif not torch.compiler.is_compiling():
+        warnings.warn(message, FutureWarning, stacklevel=3)
+
+
+def _check_uniform(tensor: Tensor, a: float, b: float) -> None:
+    _check_inexact(tensor, "uniform_")
+    if not math.isfinite(b - a):
+        raise RuntimeError(f"uniform_ expects finite bounds, but found from={_number(a)} and to={_number(b)}")
+
+
+def _check_trunc_normal(tensor: Tensor, mean: float, std: float, a: float, b: float) -> None:
+    if not tensor.is_floating_point():
+        raise NotImplementedError(f"trunc_normal_ needs a floating-point tensor, got {_dtype_name(tensor)}")
+    if not math.isfinite(mean):
+        raise RuntimeError(f"trunc_normal_ expects a finite mean, but found mean {_number(mean)}")
+    if not (std >= 0.0 and math.isfinite(std)):
+        raise RuntimeError(f"trunc_normal_ expects a finite std >= 0.0, but found std {_number(std)}")
+    if not a <= b:
+        raise RuntimeError(f"trunc_normal_ expects a <= b, but found a={_number(a)} and b={_number(b)}")

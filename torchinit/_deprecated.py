@@ -2,8 +2,6 @@
 
 """The names that torch deprecated, as functions with signatures of their own."""
 
-import warnings
-
 import torch
 from torch import Tensor
 
@@ -11,6 +9,9 @@ from torchinit._basic import (
     constant_,
     normal_,
     uniform_,
+)
+from torchinit._checks import (
+    _warn_deprecated,
 )
 from torchinit._scaled import (
     kaiming_normal_,
@@ -24,15 +25,6 @@ from torchinit._structured import (
     orthogonal_,
     sparse_,
 )
-
-
-def _warn_deprecated(old: str, new: str) -> None:
-    message = f"`torchinit.{old}` is now deprecated in favor of `torchinit.{new}`."
-    if torch.jit.is_scripting():
-        # NB: TorchScript's warnings.warn takes no category.
-        warnings.warn(message, stacklevel=2)
-    else:
-        warnings.warn(message, FutureWarning, stacklevel=3)
 
 
 def uniform(

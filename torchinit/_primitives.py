@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from torchinit._checks import _check_floating, _check_inference, _check_overlap, _number
+from torchinit._checks import _check_inference, _check_overlap
 
 
 def _unguarded(tensor: Tensor) -> Tensor:
@@ -19,13 +19,11 @@ def _unguarded(tensor: Tensor) -> Tensor:
 
 
 def _no_grad_uniform_(tensor: Tensor, a: float, b: float, generator: torch.Generator | None = None) -> Tensor:
-    _check_floating(tensor, "uniform_", complex_too=True)
     _unguarded(tensor).uniform_(a, b, generator=generator)
     return tensor
 
 
 def _no_grad_normal_(tensor: Tensor, mean: float, std: float, generator: torch.Generator | None = None) -> Tensor:
-    _check_floating(tensor, "normal_", complex_too=True)
     _unguarded(tensor).normal_(mean, std, generator=generator)
     return tensor
 
@@ -80,13 +78,6 @@ def _fill_trunc_normal(
 def _no_grad_trunc_normal_(
     tensor: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    _check_floating(tensor, "trunc_normal_", complex_too=False)
-    if not math.isfinite(mean):
-        raise RuntimeError(f"trunc_normal_ expects a finite mean, but found mean {_number(mean)}")
-    if not (std >= 0.0 and math.isfinite(std)):
-        raise RuntimeError(f"trunc_normal_ expects a finite std >= 0.0, but found std {_number(std)}")
-    if not a <= b:
-        raise RuntimeError(f"trunc_normal_ expects a <= b, but found a={_number(a)} and b={_number(b)}")
     if std == 0.0:
         return _no_grad_fill_(tensor, min(b, max(a, mean)))
     if tensor.dtype == torch.float16 or tensor.dtype == torch.bfloat16:

@@ -1,12 +1,12 @@
 """Variance scaling: the standard deviation follows from the fans."""
 
 import math
-import warnings
 
 import torch
 from torch import Tensor
 from torch.nn import init as _upstream
 
+from torchinit._checks import _check_inexact, _check_uniform, _warn
 from torchinit._fan import _calculate_correct_fan, _calculate_fan_in_and_fan_out, calculate_gain
 from torchinit._primitives import _no_grad_normal_, _no_grad_uniform_
 
@@ -52,6 +52,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generato
         True
     """
     bound = math.sqrt(3.0) * _xavier_std(tensor, gain)
+    _check_uniform(tensor, -bound, bound)
     return _no_grad_uniform_(tensor, -bound, bound, generator)
 
 
@@ -83,7 +84,9 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator
         >>> round(w.std().item(), 3) == round((2 / 1000) ** 0.5, 3)
         True
     """
-    return _no_grad_normal_(tensor, 0.0, _xavier_std(tensor, gain), generator)
+    std = _xavier_std(tensor, gain)
+    _check_inexact(tensor, "normal_")
+    return _no_grad_normal_(tensor, 0.0, std, generator)
 
 
 def kaiming_uniform_(
@@ -139,9 +142,10 @@ def kaiming_uniform_(
             generator=generator,
         )
     if 0 in tensor.shape:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
+        _warn("Initializing zero-element tensors is a no-op")
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
+    _check_uniform(tensor, -bound, bound)
     return _no_grad_uniform_(tensor, -bound, bound, generator)
 
 
@@ -187,6 +191,8 @@ def kaiming_normal_(
         True
     """
     if 0 in tensor.shape:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=2)
+        _warn("Initializing zero-element tensors is a no-op")
         return tensor
-    return _no_grad_normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+    std = _kaiming_std(tensor, a, mode, nonlinearity)
+    _check_inexact(tensor, "normal_")
+    return _no_grad_normal_(tensor, 0.0, std, generator)

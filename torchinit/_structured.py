@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from torchinit._checks import _check_floating, _check_inference, _check_overlap, _number
+from torchinit._checks import _check_inexact, _check_inference, _check_overlap, _number
 from torchinit._primitives import (
     _no_grad_copy_,
     _no_grad_dirac_,
@@ -123,7 +123,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | 
         raise ValueError(f"Only tensors with 2 or more dimensions are supported, got shape {list(tensor.shape)}")
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
-    _check_floating(tensor, "orthogonal_", complex_too=True)
+    _check_inexact(tensor, "orthogonal_")
     _check_inference(tensor)
     _check_overlap(tensor)
     rows = tensor.size(0)
@@ -165,5 +165,6 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch
         raise ValueError(f"sparsity must be in [0, 1], got {_number(sparsity)}")
     if tensor.is_meta:
         return tensor
+    _check_inexact(tensor, "normal_")
     _no_grad_normal_(tensor, 0.0, std, generator)
     return _no_grad_drop_rows_(tensor, math.ceil(sparsity * tensor.size(0)), generator)

@@ -10,23 +10,10 @@ PATH = "torchinit/_deprecated.py"
 _HEAD = '''
 """The names that torch deprecated, as functions with signatures of their own."""
 
-import warnings
-
 import torch
 from torch import Tensor
 
 '''
-
-_WARN = """
-
-def _warn_deprecated(old: str, new: str) -> None:
-    message = f"`torchinit.{old}` is now deprecated in favor of `torchinit.{new}`."
-    if torch.jit.is_scripting():
-        # NB: TorchScript's warnings.warn takes no category.
-        warnings.warn(message, stacklevel=2)
-    else:
-        warnings.warn(message, FutureWarning, stacklevel=3)
-"""
 
 
 def _shim(function: Function, old: str) -> str:
@@ -41,10 +28,10 @@ def _shim(function: Function, old: str) -> str:
 
 
 def render(functions: Sequence[Function]) -> str:
-    names: dict[str, list[str]] = {}
+    names = {"_checks": ["_warn_deprecated"]}
     shims = []
     for function in functions:
         if function.deprecated is not None:
             names.setdefault(function.family, []).append(function.name)
             shims.append(_shim(function, function.deprecated))
-    return STAMP + _HEAD + imports(names, "torchinit") + _WARN + "".join(shims)
+    return STAMP + _HEAD + imports(names, "torchinit") + "".join(shims)

@@ -20,8 +20,12 @@ class Writer:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".tmp", delete=False) as temporary:
             temporary.write(text)
-        os.chmod(temporary.name, 0o644)
-        os.replace(temporary.name, target)
+        try:
+            os.chmod(temporary.name, 0o644)
+            os.replace(temporary.name, target)
+        except OSError:
+            os.unlink(temporary.name)
+            raise
         self.messages.append(f"wrote {path}\n")
 
     @property

@@ -1,0 +1,39 @@
+"""How the suites script: each function once, with torch.jit's own deprecation warning kept quiet."""
+
+import functools
+import re
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import torchinit
+
+
+@functools.cache
+def scripted(name: str) -> Any:
+    """Script a function of torchinit."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.jit.script(getattr(torchinit, name))
+
+
+def graph_text(function: Any) -> str:
+    """Print an inlined graph without source locations, dead code removed."""
+    graph = function.inlined_graph.copy()
+    torch._C._jit_pass_dce(graph)
+    torch._C._jit_pass_canonicalize(graph)
+    return re.sub(r" # .*$|warn_id=\d+", "", graph.str(False), flags=re.MULTILINE)
+
+
+def last_line(error: Exception) -> str:
+    """Take from a TorchScript error what the eager message would be."""
+    return re.sub(r"^(builtins\.)?\w+: ", "", str(error).strip().splitlines()[-1])
+
+
+def run_quietly(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
+    """Call without the warnings that the deprecated names show."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arguments, **keywords)

@@ -1,0 +1,112 @@
+"""Do modules that call torchinit from an exported reset_parameters survive script, save, load and a fresh process?"""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.jit.mobile import _load_for_lite_interpreter
+
+import torchinit
+from jit_tests.scripting import run_quietly
+from tests.models import INPUTS
+
+MODELS = pytest.mark.parametrize("model", INPUTS, ids=lambda model: model.__name__)
+
+
+def _scripted(model: type[nn.Module]) -> Any:
+    return run_quietly(torch.jit.script, model())
+
+
+def _reloaded(module: Any) -> Any:
+    file = io.BytesIO()
+    run_quietly(torch.jit.save, module, file)
+    file.seek(0)
+    return run_quietly(torch.jit.load, file)
+
+
+def _reset(module: Any, generator: torch.Generator | None = None) -> dict[str, torch.Tensor]:
+    torch.manual_seed(11)
+    module.reset_parameters(generator) if generator else module.reset_parameters()
+    return dict(module.named_parameters())
+
+
+@MODELS
+@pytest.mark.parametrize("with_generator", [False, True], ids=["global", "generator"])
+def test_reset_parameters_equals_eager_when_scripted_and_when_loaded(
+    model: type[nn.Module], with_generator: bool
+) -> None:
+    torch.manual_seed(0)
+    eager = model()
+    before = {name: parameter.detach().clone() for name, parameter in eager.named_parameters()}
+    compiled = _scripted(model)
+    generators = [torch.Generator().manual_seed(5) if with_generator else None for _ in range(4)]
+    expected = {n: p.detach().clone() for n, p in _reset(eager, generators[0]).items()}
+    changed = [name for name in expected if not torch.equal(before[name], expected[name])]
+    assert changed
+    loaded = _reloaded(compiled)
+    for module, generator in ((compiled, generators[1]), (loaded, generators[2]), (_reloaded(loaded), generators[3])):
+        actual = _reset(module, generator)
+        assert all(torch.equal(actual[name], expected[name]) for name in changed)
+        assert all(parameter.requires_grad and parameter.is_leaf for parameter in actual.values())
+
+
+@MODELS
+def test_reset_model_still_runs_and_trains(model: type[nn.Module]) -> None:
+    module = _reloaded(_scripted(model))
+    _reset(module)
+    module(INPUTS[model]).sum().backward()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+
+
+@MODELS
+def test_reset_parameters_in_the_lite_interpreter_gives_the_same_model(model: type[nn.Module], tmp_path: Path) -> None:
+    compiled = _scripted(model).eval()
+    run_quietly(compiled._save_for_lite_interpreter, str(tmp_path / "model.ptl"))
+    lite = _load_for_lite_interpreter(str(tmp_path / "model.ptl"))
+    x = INPUTS[model]
+    initial = compiled(x)
+    torch.manual_seed(11)
+    lite.run_method("reset_parameters", None)
+    _reset(compiled)
+    assert torch.equal(lite(x), compiled(x))
+    assert not torch.equal(lite(x), initial)
+
+
+@MODELS
+def test_loaded_file_resets_where_torchinit_cannot_be_imported(model: type[nn.Module], tmp_path: Path) -> None:
+    compiled = _scripted(model)
+    run_quietly(torch.jit.save, compiled, str(tmp_path / "model.pt"))
+    expected = _reset(compiled)
+    torch.save({name: parameter.detach() for name, parameter in expected.items()}, tmp_path / "expected.pt")
+    code = """
+import sys
+sys.modules["torchinit"] = None
+import torch
+module = torch.jit.load("model.pt")
+initial = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+torch.manual_seed(11)
+module.reset_parameters()
+expected = torch.load("expected.pt")
+assert any(not torch.equal(parameter, initial[name]) for name, parameter in module.named_parameters())
+assert all(torch.equal(parameter, expected[name]) for name, parameter in module.named_parameters())
+print("equal")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout == "equal\n", done.stderr
+
+
+def test_traced_initializer_is_recorded_and_replays_on_a_parameter() -> None:
+    def fill(weight: torch.Tensor) -> torch.Tensor:
+        return torchinit.kaiming_uniform_(weight)
+
+    traced = run_quietly(torch.jit.trace, fill, torch.empty(4, 3), check_trace=False)
+    weight = nn.Parameter(torch.zeros(4, 3))
+    torch.manual_seed(2)
+    traced(weight)
+    torch.manual_seed(2)
+    assert torch.equal(weight, fill(torch.empty(4, 3)))

@@ -1,0 +1,95 @@
+"""Does a scripted function draw, return, warn and refuse as the eager one?"""
+
+import warnings
+from typing import Any
+
+import pytest
+import torch
+
+import torchinit
+from jit_tests.scripting import last_line, scripted
+from tests.layouts import LAYOUTS
+from tests.observe import observe
+from tests.records import CALLS, REFUSALS, Record, Refusal, call_id
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.int64)
+# Beside the record's own shape; past 16 elements the kernels take another path.
+SHAPES = ((), (0,), (17,), (0, 4), (3, 5), (64, 50), (4, 2, 3), (6, 3, 2, 2, 3))
+
+
+def _observed(function: Any, record: Record, arguments: dict[str, Any], layout: str, dtype: torch.dtype) -> list[Any]:
+    results = []
+    for shape in (record.shape, *SHAPES):
+        for with_generator in (False, True) if record.takes_generator else (False,):
+            outcome = observe(function, LAYOUTS[layout](shape, dtype), arguments, with_generator)
+            message = outcome.error and last_line(Exception(outcome.error[1]))
+            names = ("memory", "global_state", "generator_state", "version_moved", "autograd_kept")
+            # The categories and places of warnings differ: TorchScript's warn takes no category.
+            results.append([message, [w[1] for w in outcome.warned], *(getattr(outcome, name) for name in names)])
+    return results
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "channels_last", "parameter", "non_leaf", "meta"])
+@pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
+def test_scripted_call_equals_eager_call(record: Record, arguments: dict[str, Any], layout: str) -> None:
+    for dtype in DTYPES:
+        eager = _observed(record.function, record, arguments, layout, dtype)
+        assert _observed(scripted(record.name), record, arguments, layout, dtype) == eager, dtype
+
+
+@pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
+def test_optimised_later_runs_equal_eager(record: Record, arguments: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for seed in range(5):
+            torch.manual_seed(seed)
+            eager = record.function(torch.zeros(record.shape), **arguments)
+            torch.manual_seed(seed)
+            tensor = torch.zeros(record.shape)
+            assert scripted(record.name)(tensor, **arguments) is not None
+            assert torch.equal(tensor, eager), f"run {seed}"
+
+
+@pytest.mark.parametrize(("record", "refusal"), [(r, f) for r, f in REFUSALS if f.scripts], ids=call_id)
+def test_scripted_message_equals_eager_message(record: Record, refusal: Refusal) -> None:
+    tensor = refusal.tensor()
+    eager = observe(record.function, tensor, refusal.arguments)
+    compiled = observe(scripted(record.name), tensor, refusal.arguments)
+    assert eager.error is not None
+    assert compiled.error is not None
+    assert last_line(Exception(compiled.error[1])) == eager.error[1]
+    assert compiled.memory == eager.memory
+    assert compiled.global_state == eager.global_state
+
+
+@pytest.mark.parametrize(("record", "refusal"), [(r, f) for r, f in REFUSALS if not f.scripts], ids=call_id)
+def test_scripted_call_refuses_what_its_schema_cannot_take(record: Record, refusal: Refusal) -> None:
+    # A bool counts as a float there; a str does not.
+    if isinstance(next(iter(refusal.arguments.values())), str):
+        with pytest.raises(RuntimeError, match="Expected a value of type 'float'"):
+            scripted(record.name)(refusal.tensor(), **refusal.arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("linear",), ("tanh",), ("relu",), ("selu",), ("leaky_relu",), ("leaky_relu", 2), ("leaky_relu", 0.2)],
+    ids=str,
+)
+def test_scripted_gain_equals_eager_gain(arguments: tuple[Any, ...]) -> None:
+    assert scripted("calculate_gain")(*arguments) == torchinit.calculate_gain(*arguments)
+
+
+def test_scripted_gain_lists_the_choices_as_eager_does() -> None:
+    with pytest.raises(ValueError, match="Unsupported") as eager:
+        torchinit.calculate_gain("gelu")
+    with pytest.raises(torch.jit.Error) as compiled:
+        scripted("calculate_gain")("gelu")
+    assert last_line(compiled.value) == str(eager.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (6, 4, 3, 3), (2, 0, 3)], ids=str)
+def test_scripted_fans_equal_eager_fans(shape: tuple[int, ...]) -> None:
+    tensor = torch.empty(shape)
+    fans = torchinit._calculate_fan_in_and_fan_out(tensor)
+    assert scripted("_calculate_fan_in_and_fan_out")(tensor) == fans
+    assert scripted("_calculate_correct_fan")(tensor, "FAN_OUT") == fans[1]

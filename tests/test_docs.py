@@ -1,0 +1,42 @@
+"""Do the examples of the docstrings and of the README run?"""
+
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import torchinit
+from tools.codegen.__main__ import ROOT
+
+
+@pytest.mark.parametrize("name", torchinit.__all__)
+def test_docstring_example_runs(name: str) -> None:
+    examples = doctest.DocTestFinder(recurse=False).find(
+        getattr(torchinit, name), name, globs={"torch": torch, "torchinit": torchinit}
+    )
+    failures = [doctest.DocTestRunner().run(example) for example in examples]
+    assert not any(result.failed for result in failures)
+    assert all(example.examples for example in examples) or f"torchinit.{name}_`" in examples[0].docstring
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", _blocks("python"), ids=lambda block: block.splitlines()[0])
+def test_readme_example_runs(block: str, tmp_path: Path) -> None:
+    script = tmp_path / "example.py"
+    script.write_text(block)
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_readme_has_examples_and_both_commands() -> None:
+    assert len(_blocks("python")) >= 2
+    commands = "".join(_blocks("sh"))
+    assert "make demo" in commands
+    assert "make test" in commands
