@@ -33,13 +33,21 @@ def test_every_write_goes_through_detach(name: str) -> None:
             "mul_",
             "add_",
             "clamp_",
-            "index_fill_",
+            "scatter_",
         )
         for node in graph.findAllNodes(f"aten::{kind}")
     ]
     assert writes
     fresh = {"aten::detach", "aten::empty_like", "aten::new_empty", "aten::to", "aten::linalg_qr", "prim::If"}
-    views = {"aten::select", "aten::view", "aten::diagonal", "prim::Loop", "prim::TupleUnpack", "aten::t"}
+    views = {
+        "aten::select",
+        "aten::view",
+        "aten::narrow",
+        "aten::diagonal",
+        "prim::Loop",
+        "prim::TupleUnpack",
+        "aten::t",
+    }
     for write in writes:
         source = write.inputsAt(0).node()
         while source.kind() in views:

@@ -107,11 +107,17 @@ def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator |
     upstream does; with one, where the generator lives.
     """
     matrix = _unguarded(tensor)
-    rows = matrix.size(0)
-    for column in range(matrix.size(1)):
-        if generator is None:
-            order = torch.randperm(rows)
-        else:
-            order = torch.randperm(rows, generator=generator, device=tensor.device)
-        matrix.select(1, column).index_fill_(0, order[:count].to(tensor.device), 0.0)
+    rows, columns = matrix.size(0), matrix.size(1)
+    # A block of columns at once; their indices take at most 512 KiB unless one column alone takes more.
+    block = max(1, 65536 // max(1, count))
+    for start in range(0, columns, block):
+        orders: list[Tensor] = []
+        for _ in range(start, min(columns, start + block)):
+            if generator is None:
+                order = torch.randperm(rows)
+            else:
+                order = torch.randperm(rows, generator=generator, device=tensor.device)
+            orders.append(order[:count])
+        index = torch.stack(orders, 1).to(tensor.device)
+        matrix.narrow(1, start, len(orders)).scatter_(0, index, 0.0)
     return tensor
