@@ -28,10 +28,13 @@ def test_error_has_upstreams_type_and_opening_words_unless_known_to_differ(recor
     assert same_opening(ours.error, theirs.error) is (refusal.differs == "")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
-def test_inference_tensor_is_refused_outside_inference_mode_before_a_draw(record: Record, arguments: dict) -> None:
+def test_inference_tensor_is_refused_outside_inference_mode_before_a_draw(
+    record: Record, arguments: dict, dtype: torch.dtype
+) -> None:
     with torch.inference_mode():
-        tensor = torch.zeros(record.shape)
+        tensor = torch.zeros(record.shape, dtype=dtype)
     before = memory(tensor)
     state = torch.get_rng_state()
     with pytest.raises(RuntimeError, match=r"^Inplace update to inference tensor outside InferenceMode is not allowed"):

@@ -7,6 +7,7 @@ import scipy.stats
 import torch
 
 import torchinit
+from tests import oracle
 from tests.stuck import stuck_generator
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
@@ -53,6 +54,14 @@ def test_extreme_draw_is_neither_infinite_nor_on_a_far_bound(word: int, dtype: t
     values = torchinit.trunc_normal_(torch.empty(64, dtype=dtype), std=0.001, generator=stuck_generator(word))
     reach = 8.3 if dtype is torch.float64 else 5.6
     assert ((values.abs() > 0.004) & (values.abs() < 0.001 * reach)).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("word", [1, 0xFFFFFFFF], ids=["second", "greatest"])
+def test_outermost_finite_draw_is_left_as_it_is(word: int, dtype: torch.dtype) -> None:
+    ours = torchinit.trunc_normal_(torch.empty(64, dtype=dtype), std=0.001, generator=stuck_generator(word))
+    theirs = oracle.trunc_normal_(torch.empty(64, dtype=dtype), std=0.001, generator=stuck_generator(word))
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
