@@ -19,9 +19,9 @@ def scripted(name: str) -> Any:
         return torch.jit.script(getattr(torchinit, name))
 
 
-def graph_text(function: Any) -> str:
-    """Print an inlined graph without source locations, dead code removed."""
-    graph = function.inlined_graph.copy()
+def graph_text(function: Any, inlined: bool = True) -> str:
+    """Print a graph without source locations, dead code removed."""
+    graph = (function.inlined_graph if inlined else function.graph).copy()
     torch._C._jit_pass_dce(graph)
     torch._C._jit_pass_canonicalize(graph)
     return re.sub(r" # .*$|warn_id=\d+", "", graph.str(False), flags=re.MULTILINE)

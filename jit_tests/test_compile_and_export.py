@@ -49,6 +49,18 @@ def test_compiled_whole_by_aot_eager_with_eagers_bits(record: Record, arguments:
     assert weight.requires_grad
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [{}, {"a": 3.0, "b": 10.0}], ids=["central", "tail"])
+def test_trunc_normal_is_compiled_whole_by_inductor(arguments: dict[str, float]) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(torchinit.trunc_normal_, fullgraph=True)
+    torch.manual_seed(4)
+    eager = torchinit.trunc_normal_(torch.empty(300, 1000), **arguments)
+    torch.manual_seed(4)
+    # Inductor computes erfinv and its kind itself, to some ulp.
+    assert torch.allclose(compiled(torch.empty(300, 1000), **arguments), eager, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
 @EVERY_CALL
 def test_exported_program_refills_its_buffer_with_eagers_bits(

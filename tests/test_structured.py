@@ -83,8 +83,3 @@ def test_dirac_convolution_passes_its_input_on(groups: int, dimensions: int) -> 
     torchinit.dirac_(layer.weight, groups)
     x = torch.randn(2, 8, *[5] * dimensions)
     assert torch.equal(layer(x), x)
-
-
-@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (5, 3)], ids=str)
-def test_eye_in_complex32_where_upstream_has_no_kernel(shape: tuple[int, int]) -> None:
-    assert torch.equal(torchinit.eye_(torch.empty(shape, dtype=torch.complex32)).to(torch.complex64), torch.eye(*shape))

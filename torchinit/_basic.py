@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 from torch.nn import init as _upstream
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchinit._checks import _check_inexact, _check_trunc_normal, _check_uniform, _warn
+from torchinit._checks import _check_inexact, _check_trunc_normal, _check_uniform
 from torchinit._primitives import (
     _no_grad_fill_,
     _no_grad_normal_,
@@ -39,10 +40,8 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Ge
         >>> bool((w.abs() <= 1).all())
         True
     """
-    if torch.overrides.has_torch_function_variadic(tensor):
-        return torch.overrides.handle_torch_function(
-            _upstream.uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator
-        )
+    if has_torch_function_variadic(tensor):
+        return handle_torch_function(_upstream.uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
     _check_uniform(tensor, a, b)
     return _no_grad_uniform_(tensor, a, b, generator)
 
@@ -70,8 +69,8 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torc
         >>> round(w.std().item(), 3)
         0.02
     """
-    if torch.overrides.has_torch_function_variadic(tensor):
-        return torch.overrides.handle_torch_function(
+    if has_torch_function_variadic(tensor):
+        return handle_torch_function(
             _upstream.normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
         )
     _check_inexact(tensor, "normal_")
@@ -115,9 +114,6 @@ def trunc_normal_(
         NotImplementedError: if ``tensor`` is not floating-point
         RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite
 
-    Warns:
-        UserWarning: if ``mean`` lies more than two ``std`` outside :math:`[a, b]`, where the values are coarse
-
     Examples:
         >>> w = torchinit.trunc_normal_(torch.empty(1000, 100))
         >>> bool((w.abs() <= 2).all())
@@ -126,11 +122,6 @@ def trunc_normal_(
         0.9
     """
     _check_trunc_normal(tensor, mean, std, a, b)
-    if mean < a - 2 * std or mean > b + 2 * std:
-        _warn(
-            "mean is more than 2 std from [a, b] in torchinit.trunc_normal_. "
-            "The distribution of values may be incorrect."
-        )
     return _no_grad_trunc_normal_(tensor, mean, std, a, b, generator)
 
 
@@ -154,8 +145,8 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
         tensor([[0.5000, 0.5000],
                 [0.5000, 0.5000]])
     """
-    if torch.overrides.has_torch_function_variadic(tensor):
-        return torch.overrides.handle_torch_function(_upstream.constant_, (tensor,), tensor=tensor, val=val)
+    if has_torch_function_variadic(tensor):
+        return handle_torch_function(_upstream.constant_, (tensor,), tensor=tensor, val=val)
     return _no_grad_fill_(tensor, val)
 
 

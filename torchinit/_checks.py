@@ -5,6 +5,8 @@ import warnings
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling, is_dynamo_compiling
+from torch.jit import is_scripting
 
 
 def _check_inference(tensor: Tensor) -> None:
@@ -12,8 +14,8 @@ def _check_inference(tensor: Tensor) -> None:
 
     Neither TorchScript nor a compiler can ask; there the write goes through.
     """
-    if not torch.jit.is_scripting():
-        if not torch.compiler.is_compiling() and tensor.is_inference() and not torch.is_inference_mode_enabled():
+    if not is_scripting():
+        if not is_dynamo_compiling() and tensor.is_inference() and not torch.is_inference_mode_enabled():
             raise RuntimeError(
                 "Inplace update to inference tensor outside InferenceMode is not allowed"
                 f", got an inference tensor of shape {list(tensor.shape)}"
@@ -70,24 +72,24 @@ def _number(x: float) -> str:
 
 def _warn(message: str) -> None:
     """Warn at the line that called the public function; a compiler cannot capture a warning whole and gets none."""
-    if torch.jit.is_scripting():
+    if is_scripting():
         warnings.warn(message, stacklevel=2)
-    elif not torch.compiler.is_compiling():
+    elif not is_compiling():
         warnings.warn(message, stacklevel=3)
 
 
 def _warn_deprecated(old: str, new: str) -> None:
     message = f"`torchinit.{old}` is now deprecated in favor of `torchinit.{new}`."
-    if torch.jit.is_scripting():
+    if is_scripting():
         # NB: TorchScript's warnings.warn takes no category.
         warnings.warn(message, stacklevel=2)
-    elif not torch.compiler.is_compiling():
+    elif not is_compiling():
         warnings.warn(message, FutureWarning, stacklevel=3)
 
 
 def _check_uniform(tensor: Tensor, a: float, b: float) -> None:
     _check_inexact(tensor, "uniform_")
-    if not math.isfinite(b - a):
+    if not b - a < math.inf:
         raise RuntimeError(f"uniform_ expects finite bounds, but found from={_number(a)} and to={_number(b)}")
 
 

@@ -2,8 +2,8 @@
 
 import math
 
-import torch
 from torch import Tensor
+from torch.jit import is_scripting
 
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
@@ -12,16 +12,17 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
             "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"
             f", got shape {list(tensor.shape)}"
         )
+    shape = tensor.shape
     receptive_field_size = 1
     # NB: accumulate by hand; TorchScript has no math.prod.
-    for size in tensor.shape[2:]:
-        receptive_field_size *= size
-    return tensor.size(1) * receptive_field_size, tensor.size(0) * receptive_field_size
+    for i in range(2, len(shape)):
+        receptive_field_size *= shape[i]
+    return shape[1] * receptive_field_size, shape[0] * receptive_field_size
 
 
 def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     mode = mode.lower()
-    if mode not in ["fan_in", "fan_out"]:
+    if mode != "fan_in" and mode != "fan_out":
         # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
         raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
@@ -65,10 +66,20 @@ def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float
         >>> torchinit.calculate_gain("leaky_relu", 0.2)
         1.3867504905630728
     """
-    if not torch.jit.is_scripting():
-        number = param is None or (isinstance(param, (int, float)) and not isinstance(param, bool))
-        if nonlinearity == "leaky_relu" and not number:
-            raise ValueError(f"negative_slope {param} not a valid number")
+    if nonlinearity == "leaky_relu":
+        if not is_scripting():
+            number = type(param) is float or (isinstance(param, (int, float)) and not isinstance(param, bool))
+            if not number and param is not None:
+                raise ValueError(f"negative_slope {param} not a valid number")
+        negative_slope = 0.01 if param is None else float(param)
+        return math.sqrt(2.0 / (1 + negative_slope**2))
+    if nonlinearity == "relu":
+        return math.sqrt(2.0)
+    if nonlinearity == "tanh":
+        return 5.0 / 3
+    if nonlinearity == "selu":
+        # Found empirically: https://github.com/pytorch/pytorch/pull/50664
+        return 3.0 / 4
     if nonlinearity in [
         "linear",
         "conv1d",
@@ -79,20 +90,10 @@ def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float
         "conv_transpose3d",
         "sigmoid",
     ]:
-        if torch.jit.is_scripting():
+        if is_scripting():
             return 1.0
         else:
             return 1
-    if nonlinearity == "tanh":
-        return 5.0 / 3
-    if nonlinearity == "relu":
-        return math.sqrt(2.0)
-    if nonlinearity == "leaky_relu":
-        negative_slope = 0.01 if param is None else float(param)
-        return math.sqrt(2.0 / (1 + negative_slope**2))
-    if nonlinearity == "selu":
-        # Found empirically: https://github.com/pytorch/pytorch/pull/50664
-        return 3.0 / 4
     raise ValueError(
         f"Unsupported nonlinearity {nonlinearity}, please use one of ['linear', 'conv1d', 'conv2d', 'conv3d', "
         "'conv_transpose1d', 'conv_transpose2d', 'conv_transpose3d', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'selu']"

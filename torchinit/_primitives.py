@@ -5,12 +5,11 @@ to it is a write without gradient. Unlike ``torch.no_grad()`` it is a plain oper
 mobile interpreter included.
 """
 
-import math
-
 import torch
 from torch import Tensor
 
 from torchinit._checks import _check_inference, _check_overlap
+from torchinit._trunc_normal import _fill_trunc_normal, _is_plain, _pieces
 
 
 def _unguarded(tensor: Tensor) -> Tensor:
@@ -43,8 +42,19 @@ def _no_grad_copy_(tensor: Tensor, source: Tensor) -> Tensor:
     return tensor
 
 
+def _no_grad_eye_(tensor: Tensor) -> Tensor:
+    matrix = _unguarded(tensor)
+    if _is_plain(matrix):
+        rows, columns = matrix.shape
+        torch.eye(rows, columns, out=matrix)
+    else:
+        # NB: a transform has no rule for an out= argument.
+        matrix.zero_().diagonal().fill_(1.0)
+    return tensor
+
+
 def _no_grad_dirac_(tensor: Tensor, groups: int) -> Tensor:
-    """Zero ``tensor`` and write ones on the diagonal of each group's centre tap; a matrix is all centre."""
+    """Zero ``tensor`` and write ones on the diagonal of each group's centre tap, through one strided view."""
     weight = _unguarded(tensor)
     weight.zero_()
     if weight.numel() > 0:
@@ -54,50 +64,31 @@ def _no_grad_dirac_(tensor: Tensor, groups: int) -> Tensor:
     return tensor
 
 
-def _norm_cdf(x: float) -> float:
-    return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
-
-
-def _fill_trunc_normal(
-    values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None
-) -> None:
-    """Invert the normal CDF on a uniform draw, in place; the order of operations is torch 2.11's."""
-    lower = _norm_cdf((a - mean) / std)
-    upper = _norm_cdf((b - mean) / std)
-    values.uniform_(2 * lower - 1, 2 * upper - 1, generator=generator)
-    values.erfinv_()
-    values.mul_(std * math.sqrt(2.0))
-    values.add_(mean)
-    # A draw of exactly -1 or 1 inverts to infinity. It stands for the half step of the uniform grid next to the bound
-    # (2^-25 of 24 bits, 2^-54 of 53), so it becomes that step's quantile, which no finite draw reaches:
-    # sqrt(2) * erfinv(1 - 2^-25) and sqrt(2) * erfinv(1 - 2^-54).
-    reach = (8.292361075813597 if values.dtype == torch.float64 else 5.5415222073) * std
-    values.clamp_(max(a, min(b, mean - reach)), min(b, max(a, mean + reach)))
-
-
 def _no_grad_trunc_normal_(
     tensor: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None = None
 ) -> Tensor:
     if std == 0.0:
         return _no_grad_fill_(tensor, min(b, max(a, mean)))
+    values = _unguarded(tensor)
     if tensor.dtype == torch.float16 or tensor.dtype == torch.bfloat16:
-        _check_inference(tensor)
         _check_overlap(tensor)
-        values = torch.empty_like(tensor, dtype=torch.float32)
+        for piece in _pieces(values) if values.is_contiguous() else [values]:
+            wide = torch.empty_like(piece, dtype=torch.float32)
+            _fill_trunc_normal(wide, mean, std, a, b, generator)
+            piece.copy_(wide)
+    else:
         _fill_trunc_normal(values, mean, std, a, b, generator)
-        return _no_grad_copy_(tensor, values)
-    _fill_trunc_normal(_unguarded(tensor), mean, std, a, b, generator)
     return tensor
 
 
 def _randn_matrix(tensor: Tensor, rows: int, cols: int, generator: torch.Generator | None) -> Tensor:
     """Draw a standard normal matrix for a decomposition of ``tensor``; LAPACK has no 16-bit kernels, so wider there."""
-    matrix = tensor.detach().new_empty([rows, cols])
-    if tensor.dtype == torch.float16 or tensor.dtype == torch.bfloat16:
-        matrix = matrix.to(torch.float32)
-    elif tensor.dtype == torch.complex32:
-        matrix = matrix.to(torch.complex64)
-    return matrix.normal_(0.0, 1.0, generator=generator)
+    dtype = tensor.dtype
+    if dtype == torch.float16 or dtype == torch.bfloat16:
+        dtype = torch.float32
+    elif dtype == torch.complex32:
+        dtype = torch.complex64
+    return tensor.new_empty([rows, cols], dtype=dtype).normal_(0.0, 1.0, generator=generator)
 
 
 def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
@@ -108,16 +99,23 @@ def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator |
     """
     matrix = _unguarded(tensor)
     rows, columns = matrix.size(0), matrix.size(1)
-    # A block of columns at once; their indices take at most 512 KiB unless one column alone takes more.
-    block = max(1, 65536 // max(1, count))
+    # The smaller part is moved: the zeros in, or the values to keep out and back. The permutations of a block of
+    # columns take at most 1 MiB unless one column alone takes more.
+    keep = 2 * count > rows
+    block = max(1, 131072 // max(1, rows))
     for start in range(0, columns, block):
         orders: list[Tensor] = []
         for _ in range(start, min(columns, start + block)):
             if generator is None:
-                order = torch.randperm(rows)
+                orders.append(torch.randperm(rows))
             else:
-                order = torch.randperm(rows, generator=generator, device=tensor.device)
-            orders.append(order[:count])
-        index = torch.stack(orders, 1).to(tensor.device)
-        matrix.narrow(1, start, len(orders)).scatter_(0, index, 0.0)
+                orders.append(torch.randperm(rows, generator=generator, device=tensor.device))
+        order = torch.stack(orders, 1)
+        index = (order[count:] if keep else order[:count]).to(tensor.device)
+        part = matrix if block >= columns else matrix.narrow(1, start, len(orders))
+        if keep:
+            kept = part.gather(0, index)
+            part.zero_().scatter_(0, index, kept)
+        else:
+            part.scatter_(0, index, 0.0)
     return tensor

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 from torch.nn import init as _upstream
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from torchinit._checks import _check_inexact, _check_uniform, _warn
 from torchinit._fan import _calculate_correct_fan, _calculate_fan_in_and_fan_out, calculate_gain
@@ -131,8 +132,8 @@ def kaiming_uniform_(
         >>> bool((w.abs() <= (6 / 5) ** 0.5).all())
         True
     """
-    if torch.overrides.has_torch_function_variadic(tensor):
-        return torch.overrides.handle_torch_function(
+    if has_torch_function_variadic(tensor):
+        return handle_torch_function(
             _upstream.kaiming_uniform_,
             (tensor,),
             tensor=tensor,

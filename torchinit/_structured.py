@@ -10,14 +10,10 @@ from torchinit._primitives import (
     _no_grad_copy_,
     _no_grad_dirac_,
     _no_grad_drop_rows_,
+    _no_grad_eye_,
     _no_grad_normal_,
     _randn_matrix,
 )
-
-
-def _check_matrix(tensor: Tensor) -> None:
-    if tensor.dim() != 2:
-        raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
 
 
 def eye_(tensor: Tensor) -> Tensor:
@@ -41,8 +37,9 @@ def eye_(tensor: Tensor) -> Tensor:
         tensor([[1., 0., 0.],
                 [0., 1., 0.]])
     """
-    _check_matrix(tensor)
-    return _no_grad_dirac_(tensor, 1)
+    if tensor.dim() != 2:
+        raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
+    return _no_grad_eye_(tensor)
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -128,7 +125,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | 
     _check_overlap(tensor)
     rows = tensor.size(0)
     matrix = _haar(_randn_matrix(tensor, rows, tensor.numel() // rows, generator))
-    return _no_grad_copy_(tensor, matrix.mul(gain).view(tensor.shape))
+    if gain != 1.0:
+        matrix.mul_(gain)
+    return _no_grad_copy_(tensor, matrix if tensor.dim() == 2 else matrix.view(tensor.shape))
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
@@ -160,7 +159,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch
         >>> (w == 0).sum(dim=0)
         tensor([5, 5, 5, 5])
     """
-    _check_matrix(tensor)
+    if tensor.dim() != 2:
+        raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
     if not 0.0 <= sparsity <= 1.0:
         raise ValueError(f"sparsity must be in [0, 1], got {_number(sparsity)}")
     if tensor.is_meta:

@@ -1,0 +1,116 @@
+"""Truncated normal values by inversion: one uniform draw a value, and a branch that the arguments alone choose.
+
+Every function fills ``values`` in place, and draws from them, for ``_primitives``, which passes the no-grad view.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+from torch.jit import is_scripting
+
+
+def _norm_cdf(x: float) -> float:
+    return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
+
+
+def _erfcx(x: float) -> float:
+    """Compute exp(x^2) erfc(x) for positive x."""
+    if x < 20.0:
+        return math.exp(x * x) * math.erfc(x)
+    # The asymptotic series, https://dlmf.nist.gov/7.12.E1; at 20 the first term left out is 3e-12 of the sum.
+    y = 0.5 / (x * x)
+    return (1.0 - y * (1.0 - 3.0 * y * (1.0 - 5.0 * y * (1.0 - 7.0 * y)))) / (x * math.sqrt(math.pi))
+
+
+def _is_plain(values: Tensor) -> bool:
+    """Whether kernels run at once on just this tensor: no compiler, no transform, no subclass."""
+    if is_scripting():
+        return True
+    else:
+        return type(values) is Tensor and not is_dynamo_compiling() and not torch._C._are_functorch_transforms_active()
+
+
+def _pieces(values: Tensor) -> list[Tensor]:
+    """Cut a tensor into pieces that stay in a processor's cache, where one can."""
+    size = 262144 if values.device.type == "cpu" else 4194304
+    if values.numel() <= size or not _is_plain(values):
+        return [values]
+    if values.is_contiguous():
+        return list(torch.split(values.view(-1), size))
+    return list(torch.split(values, max(1, size * values.size(0) // values.numel())))
+
+
+def _fill_central(
+    values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None
+) -> None:
+    """Invert the normal distribution function; the order of operations is torch 2.11's."""
+    lower = _norm_cdf((a - mean) / std)
+    upper = _norm_cdf((b - mean) / std)
+    # A draw of exactly -1 or 1 inverts to infinity. It stands for the half step of the uniform grid next to the bound
+    # (2^-25 of 24 bits, 2^-54 of 53), so it becomes that step's quantile, which no finite draw reaches:
+    # sqrt(2) * erfinv(1 - 2^-25) and sqrt(2) * erfinv(1 - 2^-54).
+    reach = (8.292361075813597 if values.dtype == torch.float64 else 5.5415222073) * std
+    low, high = max(a, min(b, mean - reach)), min(b, max(a, mean + reach))
+    # The stream of a processor's generator does not depend on the pieces; a GPU's does.
+    whole = values.device.type != "cpu" or not values.is_contiguous()
+    for piece in [values] if whole else _pieces(values):
+        piece.uniform_(2 * lower - 1, 2 * upper - 1, generator=generator)
+        piece.erfinv_()
+        piece.mul_(std * math.sqrt(2.0))
+        if mean != 0.0:
+            piece.add_(mean)
+        piece.clamp_(low, high)
+
+
+def _fill_tail(values: Tensor, alpha: float, width: float, generator: torch.Generator | None) -> None:
+    """Fill with the distance past ``alpha`` > 2 of a standard normal truncated to [alpha, alpha + width].
+
+    With Q the upper tail and v uniform, the distance d solves Q(alpha + d) / Q(alpha) = 1 - v. In logs, and with
+    Q(z) = erfcx(z / sqrt(2)) exp(-z^2 / 2) / 2, no term cancels another:
+
+        d (alpha + d / 2) - log(erfcx((alpha + d) / sqrt(2)) / erfcx(alpha / sqrt(2))) = -log(1 - v)
+
+    The left side has the hazard rate h(z) = sqrt(2 / pi) / erfcx(z / sqrt(2)) as derivative, with h' = h (h - z), so its
+    second-order expansion at 0 gives a start within 2 %, and each Newton step squares the error.
+    """
+    # Past 1e100 the distance is 0 beside the bound in any dtype.
+    alpha = min(alpha, 1e100)
+    start = _erfcx(alpha / math.sqrt(2.0))
+    hazard = math.sqrt(2.0 / math.pi) / start
+    curvature = min(1.0, hazard * (hazard - alpha)) / (hazard * hazard)
+    mass = 1.0
+    if width < 40.0:
+        drop = -width * (alpha + width / 2.0)
+        mass = -math.expm1(drop + math.log(_erfcx((alpha + width) / math.sqrt(2.0)) / start))
+    double = values.dtype == torch.float64
+    # On a narrow interval the start is as good as the dtype, and a step would add the rounding of the logarithm.
+    narrow = width < (1e-5 if double else 1e-2)
+    steps = 0 if narrow else (3 if double else 2)
+    # Not 0 but half the grid's first step, so that no draw lies on the bound.
+    first = mass * 2.0 ** (-54.0 if double else -25.0)
+    for distance in _pieces(values):
+        distance.uniform_(first, mass, generator=generator)
+        energy = distance.neg().log1p_().neg_()
+        root = energy.mul(2.0 * curvature).add_(1.0).sqrt_().add_(1.0)
+        distance.copy_(root.reciprocal_().mul_(energy).mul_(2.0 / hazard))
+        for _ in range(steps):
+            ratio = torch.special.erfcx(distance.add(alpha).mul_(math.sqrt(0.5)))
+            residual = ratio.div(start).log_().add_(energy)
+            residual.sub_(distance.mul(0.5).add_(alpha).mul_(distance))
+            distance.add_(residual.mul_(ratio).mul_(math.sqrt(math.pi / 2.0)))
+
+
+def _fill_trunc_normal(
+    values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None
+) -> None:
+    """Fill a tensor of 32 or 64 bits, by the branch that mean, std, a and b choose."""
+    if mean < a - 2 * std:
+        _fill_tail(values, (a - mean) / std, (b - a) / std, generator)
+        values.mul_(std).add_(a).clamp_(a, b)
+    elif mean > b + 2 * std:
+        _fill_tail(values, (mean - b) / std, (b - a) / std, generator)
+        values.mul_(-std).add_(b).clamp_(a, b)
+    else:
+        _fill_central(values, mean, std, a, b, generator)
