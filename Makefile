@@ -10,12 +10,13 @@ PIP := $(PY) -m pip install --quiet --constraint $(VENV)/constraints.txt
 PINNED := $(shell sed -n 's/^torch==//p' tools/constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test quick lint types fresh pytest demo codegen clean
+.PHONY: help test quick lint types fresh pytest demo bench codegen clean
 
 help:
 	@echo "make test      lint, types, generated files, and every test"
 	@echo "make quick     lint, types of the package, and the tests that need no long build"
 	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
+	@echo "make bench     torchinit against torch.nn.init, side by side; a few minutes"
 	@echo "make codegen   write the generated files"
 	@echo "make clean     remove the virtual environments and caches"
 
@@ -53,6 +54,11 @@ pytest: $(STAMP)
 
 demo: $(STAMP)
 	$(PY) -m tools.demo
+
+# Never part of `make test`: what it prints depends on what else the machine does.
+bench: $(STAMP)
+	$(PIP) matplotlib
+	KINETO_LOG_LEVEL=99 $(PY) -m tools.bench --json docs/benchmark.json --png docs/benchmark.png
 
 codegen: $(STAMP)
 	$(PY) -m tools.codegen

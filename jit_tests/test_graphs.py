@@ -20,14 +20,35 @@ def test_inlined_graph_holds_no_python_and_no_context_manager(name: str) -> None
 
 # In-place operators, the views and lists that they may reach a tensor through, and what they may then have reached:
 # the tensor's no-grad view, or one that the function made.
-WRITES = ["uniform_", "normal_", "fill_", "zero_", "copy_", "erfinv_", "mul_", "add_", "clamp_", "scatter_", "sub_"]
+WRITES = [
+    "uniform_",
+    "normal_",
+    "fill_",
+    "zero_",
+    "copy_",
+    "erfinv_",
+    "mul_",
+    "add_",
+    "clamp_",
+    "masked_fill_",
+    "scatter_",
+    "sub_",
+]
 VIEWS = {
     *(f"aten::{name}" for name in [*WRITES, "select", "view", "narrow", "diagonal", "t", "split", "__getitem__"]),
     *("prim::ListConstruct", "prim::TupleUnpack", "aten::list"),
 }
 MADE = {
     *(f"aten::{name}" for name in ["detach", "empty_like", "new_empty", "linalg_qr", "neg", "mul", "add", "div"]),
-    *("aten::reciprocal_", "aten::special_erfcx", "aten::log_", "aten::sqrt_", "aten::log1p_", "aten::neg_"),
+    *(
+        "aten::reciprocal_",
+        "aten::special_erfcx",
+        "aten::log_",
+        "aten::sqrt_",
+        "aten::log1p_",
+        "aten::neg_",
+        "aten::zeros_like",
+    ),
 }
 
 

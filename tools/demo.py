@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 import torchinit
+from tools.progress import Progress
 
 MODEL = """\
 import torch
@@ -59,27 +60,6 @@ torch.save({name: weight.detach() for name, weight in net.named_parameters()}, "
 SEED = 2026
 NAMES = [name for name in torchinit.__all__ if hasattr(torch.nn.init, name)]
 ARGUMENTS: dict[str, dict[str, float]] = {"constant": {"val": 0.3}, "sparse": {"sparsity": 0.5}}
-
-
-class Progress:
-    """One line on stderr: overwritten in place on a terminal, and one a phase elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.phase = total, 0, ""
-
-    def step(self, phase: str, what: str) -> None:
-        self.done += 1
-        if sys.stderr.isatty():
-            sys.stderr.write(f"\r\033[K[{self.done}/{self.total}] {phase} {what}")
-        elif phase != self.phase:
-            sys.stderr.write(f"[{self.done}/{self.total}] {phase} ...\n")
-        sys.stderr.flush()
-        self.phase = phase
-
-    def clear(self) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
 
 
 def _model(folder: Path) -> Any:

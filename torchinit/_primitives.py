@@ -98,24 +98,17 @@ def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator |
     upstream does; with one, where the generator lives.
     """
     matrix = _unguarded(tensor)
-    rows, columns = matrix.size(0), matrix.size(1)
-    # The smaller part is moved: the zeros in, or the values to keep out and back. The permutations of a block of
-    # columns take at most 1 MiB unless one column alone takes more.
-    keep = 2 * count > rows
+    rows, columns = matrix.shape
+    # A block of columns at once, whose permutations take at most 1 MiB unless one column alone takes more.
     block = max(1, 131072 // max(1, rows))
     for start in range(0, columns, block):
-        orders: list[Tensor] = []
-        for _ in range(start, min(columns, start + block)):
-            if generator is None:
-                orders.append(torch.randperm(rows))
-            else:
-                orders.append(torch.randperm(rows, generator=generator, device=tensor.device))
-        order = torch.stack(orders, 1)
-        index = (order[count:] if keep else order[:count]).to(tensor.device)
-        part = matrix if block >= columns else matrix.narrow(1, start, len(orders))
-        if keep:
-            kept = part.gather(0, index)
-            part.zero_().scatter_(0, index, kept)
+        size = min(block, columns - start)
+        if generator is None:
+            order = torch.stack([torch.randperm(rows) for _ in range(size)])
         else:
-            part.scatter_(0, index, 0.0)
+            device = tensor.device
+            order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(size)])
+        dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order.narrow(1, 0, count), True).t()
+        part = matrix if size == columns else matrix.narrow(1, start, size)
+        part.masked_fill_(dropped if order.device == part.device else dropped.to(part.device), 0.0)
     return tensor

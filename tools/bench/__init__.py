@@ -1,0 +1,1 @@
+"""Benchmarks: torchinit against ``torch.nn.init``, side by side in one run."""

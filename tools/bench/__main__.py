@@ -1,0 +1,106 @@
+"""Measure torchinit against torch.nn.init in one run: a table, and the same as JSON and as a chart."""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import torchinit
+from tools.bench.cases import Case, cases
+from tools.bench.chart import draw
+from tools.bench.measure import Timing, check_no_sync, measure
+from tools.progress import Progress
+
+_HEADER = ("function", "shape", "dtype", "theirs ms", "ours ms", "ratio", "least", "theirs MiB", "ours MiB")
+_WIDTHS = (24, 16, 10, 22, 22, 8, 7, 11, 9)
+
+
+def _row(case: Case, threads: int, theirs: Timing, ours: Timing) -> dict[str, Any]:
+    return {
+        "function": case.function,
+        "shape": case.shape,
+        "dtype": case.dtype,
+        "against": case.against,
+        "threads": threads,
+        "theirs": vars(theirs),
+        "ours": vars(ours),
+        "ratio": theirs.median / ours.median,
+        "least": case.least,
+    }
+
+
+def _spread(timing: dict[str, float]) -> str:
+    return f"{timing['median']:.4g} ({timing['least']:.3g}-{timing['most']:.3g})"
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Print the rows aligned; times are medians with their least and greatest, memory is the peak beside the target."""
+    lines = [_HEADER]
+    for row in rows:
+        name = row["function"] + ("" if row["against"] == "torch.nn.init" else f" / {row['against']}")
+        ratio = f"{row['ratio']:.2f}" + ("" if row["ratio"] >= row["least"] else " *")
+        memory = [f"{row[side]['extra_bytes'] / 2**20:.1f}" for side in ("theirs", "ours")]
+        cells = (row["shape"], row["dtype"], _spread(row["theirs"]), _spread(row["ours"]), ratio, f"{row['least']:.2f}")
+        lines.append((name, *cells, *memory))
+    return "\n".join("".join(f"{cell:<{w}} " for cell, w in zip(line, _WIDTHS, strict=True)).rstrip() for line in lines)
+
+
+def _threads(text: str) -> list[int]:
+    everyone = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return sorted({everyone if part == "all" else int(part) for part in text.split(",")})
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".tmp", delete=False) as temporary:
+        temporary.write(text)
+    os.replace(temporary.name, path)
+
+
+def run(selected: list[Case], threads: list[int], seconds: float) -> list[dict[str, Any]]:
+    """Measure each case at each thread count."""
+    progress, rows = Progress(len(selected) * len(threads)), []
+    for count in threads:
+        torch.set_num_threads(count)
+        for case in selected:
+            progress.step(f"{count} thread(s):", f"{case.function} {case.shape} {case.dtype}")
+            targets = case.targets()
+            if targets[0].is_cuda:
+                check_no_sync(case.ours, targets)
+            rows.append(_row(case, count, *measure(case.theirs, case.ours, targets, seconds)))
+    progress.clear()
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--only", default="", help="only rows whose function and shape contain this text")
+    parser.add_argument("--threads", default="1,all", type=_threads, help="thread counts (default: 1,all)")
+    parser.add_argument("--seconds", default=1.0, type=float, help="time for each side of a row (default: 1)")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--json", type=Path, help="write the rows to this file")
+    parser.add_argument("--png", type=Path, help="draw them to this file")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    selected = [case for case in cases(options.device) if options.only in f"{case.function} {case.shape}"]
+    rows = run(selected, options.threads if options.device == "cpu" else [1], options.seconds)
+    machine = f"torch {torch.__version__}, torchinit {torchinit.__version__}, {max(options.threads)} cores"
+    print(machine)
+    for count in sorted({row["threads"] for row in rows}):
+        print(f"\n{count} thread(s); * is short of its least ratio\n")
+        print(table([row for row in rows if row["threads"] == count]))
+    if options.json:
+        _write(options.json, json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
+    if options.png:
+        draw(rows, machine, options.png)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

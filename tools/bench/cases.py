@@ -1,0 +1,142 @@
+"""The rows of the table."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import torchinit
+from tools.bench.parameters import MODELS
+
+Fill = Callable[[list[Tensor]], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A row: what is filled, how by each side, and the ratio (theirs / ours) that it is to show at least."""
+
+    function: str
+    shape: str
+    dtype: str
+    targets: Callable[[], list[Tensor]]
+    theirs: Fill
+    ours: Fill
+    against: str = "torch.nn.init"
+    least: float = 1.0
+
+
+_SMALL = (4, 4)
+# The shapes of each function beside (4, 4); the arguments that it needs.
+_SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
+    "dirac_": ((4, 4, 3, 3), (512, 512, 3, 3), (2048, 2048, 3, 3)),
+    "orthogonal_": (_SMALL, (512, 512), (2048, 2048), (4096, 1024), (1024, 4096)),
+    "sparse_": (_SMALL, (512, 512), (1024, 8192)),
+}
+_ARGUMENTS: dict[str, dict[str, Any]] = {"constant_": {"val": 0.1}, "sparse_": {"sparsity": 0.9}}
+_LEAST = {
+    **dict.fromkeys(("uniform_", "normal_", "zeros_", "ones_", "constant_", "eye_"), 1 / 0.75),
+    **dict.fromkeys(("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"), 1 / 0.75),
+    **dict.fromkeys(("trunc_normal_", "dirac_", "sparse_"), 1 / 0.75),
+}
+_LARGE_LEAST: dict[tuple[str, tuple[int, ...]], float] = {
+    ("trunc_normal_", (4096, 4096)): 12.0,
+    ("sparse_", (1024, 8192)): 2.5,
+}
+
+
+def _parameter(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Callable[[], list[Tensor]]:
+    return lambda: [torch.nn.Parameter(torch.zeros(shape, dtype=dtype, device=device))]
+
+
+def _label(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _case(
+    name: str,
+    shape: tuple[int, ...],
+    device: str,
+    least: float = 1.0,
+    dtype: torch.dtype = torch.float32,
+    theirs: Callable[..., object] | None = None,
+    ours: Callable[..., object] | None = None,
+    against: str = "torch.nn.init",
+    label: str = "",
+    **arguments: Any,
+) -> Case:
+    upstream = theirs or getattr(torch.nn.init, name)
+    function = ours or getattr(torchinit, name)
+    return Case(
+        function=label or name,
+        shape=_label(shape),
+        dtype=str(dtype).removeprefix("torch."),
+        targets=_parameter(shape, dtype, device),
+        theirs=(lambda t: upstream(t[0])) if theirs else (lambda t: upstream(t[0], **arguments)),
+        ours=lambda t: function(t[0], **arguments),
+        against=against,
+        least=least,
+    )
+
+
+def _functions(device: str) -> Iterator[Case]:
+    names = [name for name in torchinit.__all__ if name.endswith("_")]
+    for name in names:
+        for shape in _SHAPES.get(name, (_SMALL, (512, 512), (4096, 4096))):
+            small = max(shape) <= 4
+            least = _LEAST.get(name, 1.0) if small else _LARGE_LEAST.get((name, shape), 1.0)
+            yield _case(name, shape, device, least, **_ARGUMENTS.get(name, {}))
+
+
+def _named_rows(device: str) -> Iterator[Case]:
+    big = (4096, 4096)
+    yield _case("trunc_normal_", big, device, 8.0, torch.bfloat16)
+    for a, b in ((1.0, 3.0), (3.0, 10.0)):
+        yield _case("trunc_normal_", big, device, 50.0, label=f"trunc_normal_ [{a:g}, {b:g}]", a=a, b=b)
+    yield _case(
+        "trunc_normal_",
+        big,
+        device,
+        1 / 1.1,
+        theirs=lambda t: t.detach().normal_(),
+        against="Tensor.normal_",
+    )
+    yield _case(
+        "dirac_",
+        (2048, 2048, 3, 3),
+        device,
+        1 / 1.15,
+        theirs=lambda t: t.detach().zero_(),
+        against="Tensor.zero_",
+    )
+    yield _case("dirac_", (512, 1, 3, 3), device, 30.0, label="dirac_ groups=512", groups=512)
+
+
+def _models(device: str) -> Iterator[Case]:
+    for name, parameters in MODELS.items():
+        rows = list(parameters())
+
+        def fill(init: Any, targets: list[Tensor], rows: list[Any] = rows) -> None:
+            for target, (function, arguments, _) in zip(targets, rows, strict=True):
+                getattr(init, function)(target, **arguments)
+
+        yield Case(
+            function=name,
+            shape="all parameters",
+            dtype="float32",
+            targets=lambda rows=rows: [torch.zeros(shape, device=device) for _, _, shape in rows],  # type: ignore[misc]
+            theirs=lambda targets, fill=fill: fill(torch.nn.init, targets),  # type: ignore[misc]
+            ours=lambda targets, fill=fill: fill(torchinit, targets),  # type: ignore[misc]
+        )
+
+
+def _scripted(device: str) -> Iterator[Case]:
+    for name in ("uniform_", "kaiming_uniform_", "trunc_normal_"):
+        for shape in (_SMALL, (512, 512)):
+            yield _case(name, shape, device, ours=torch.jit.script(getattr(torchinit, name)), label=f"{name} scripted")
+
+
+def cases(device: str) -> list[Case]:
+    """Make every row for a device."""
+    return [*_functions(device), *_named_rows(device), *_models(device), *_scripted(device)]

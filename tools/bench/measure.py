@@ -1,0 +1,86 @@
+"""Times two fills in turn, and the memory that each takes beside its targets."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Fill = Callable[[list[Tensor]], object]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Milliseconds a call over several samples, and bytes."""
+
+    median: float
+    least: float
+    most: float
+    extra_bytes: int
+
+
+def peak_extra_bytes(fill: Fill, targets: list[Tensor]) -> int:
+    """Measure the most that is allocated at once while ``fill`` runs."""
+    if targets[0].is_cuda:
+        torch.cuda.synchronize()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        fill(targets)
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        fill(targets)
+    assert profile.profiler is not None
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    now = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        now += event.nbytes()
+        peak = max(peak, now)
+    return peak
+
+
+def _sample(fill: Fill, targets: list[Tensor], calls: int) -> float:
+    """Time ``calls`` calls; milliseconds a call."""
+    if targets[0].is_cuda:
+        start: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        end: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        start.record()
+        for _ in range(calls):
+            fill(targets)
+        end.record()
+        torch.cuda.synchronize()
+        return float(start.elapsed_time(end)) / calls
+    begin = time.perf_counter()
+    for _ in range(calls):
+        fill(targets)
+    return (time.perf_counter() - begin) * 1e3 / calls
+
+
+def check_no_sync(fill: Fill, targets: list[Tensor]) -> None:
+    """Raise if ``fill`` waits for the GPU."""
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        fill(targets)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def measure(theirs: Fill, ours: Fill, targets: list[Tensor], seconds: float) -> tuple[Timing, Timing]:
+    """Time both in turn, for about ``seconds`` each; a first call of each warms up and is measured for memory."""
+    fills = (theirs, ours)
+    extra = [peak_extra_bytes(fill, targets) for fill in fills]
+    once = [_sample(fill, targets, 1) for fill in fills]
+    # A sample lasts 2 ms at least, so that the clock's own cost does not show.
+    calls = [max(1, int(2.0 / max(time_once, 1e-4))) for time_once in once]
+    rounds = min(31, int(seconds * 1e3 / (once[0] * calls[0])))
+    samples = [[_sample(fill, targets, count) for fill, count in zip(fills, calls, strict=True)] for _ in range(rounds)]
+    first, second = (
+        Timing(statistics.median(times), min(times), max(times), size)
+        for times, size in zip(zip(*(samples or [once]), strict=True), extra, strict=True)
+    )
+    return first, second
