@@ -93,3 +93,14 @@ def test_scripted_fans_equal_eager_fans(shape: tuple[int, ...]) -> None:
     fans = torchinit._calculate_fan_in_and_fan_out(tensor)
     assert scripted("_calculate_fan_in_and_fan_out")(tensor) == fans
     assert scripted("_calculate_correct_fan")(tensor, "FAN_OUT") == fans[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("arguments", [{}, {"a": 3.0, "b": 10.0}], ids=["central", "tail"])
+def test_scripted_trunc_normal_of_several_pieces_equals_eager(arguments: dict[str, float], dtype: torch.dtype) -> None:
+    tensors = []
+    for function in (torchinit.trunc_normal_, scripted("trunc_normal_")):
+        torch.manual_seed(0)
+        tensors.append(function(torch.zeros(700, 1000, dtype=dtype), **arguments))
+    assert torch.equal(*tensors)
+    assert (tensors[0] != 0).all()

@@ -151,6 +151,7 @@ _CURRENT = (
             _refuse(_zeros(4, 3), RuntimeError, mean=_NAN, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, a=2.0, b=-2.5, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, a=_NAN, differs=_SAMPLER),
+            _refuse(_zeros(4, 3), RuntimeError, a=float("inf"), b=float("inf"), differs=_SAMPLER),
         ),
         ({"a": 3.0, "b": 10.0}, {"mean": 30.0, "std": 2.0}),
     ),

@@ -113,9 +113,11 @@ trunc_normal_ float32-4x3-std=inf
 trunc_normal_ float32-4x3-mean=nan
   RuntimeError: trunc_normal_ expects a finite mean, but found mean nan
 trunc_normal_ float32-4x3-a=2.0-b=-2.5
-  RuntimeError: trunc_normal_ expects a <= b, but found a=2 and b=-2.5
+  RuntimeError: trunc_normal_ expects a <= b around a finite value, but found a=2 and b=-2.5
 trunc_normal_ float32-4x3-a=nan
-  RuntimeError: trunc_normal_ expects a <= b, but found a=nan and b=2
+  RuntimeError: trunc_normal_ expects a <= b around a finite value, but found a=nan and b=2
+trunc_normal_ float32-4x3-a=inf-b=inf
+  RuntimeError: trunc_normal_ expects a <= b around a finite value, but found a=inf and b=inf
 constant_ int8-4x3-val=300.0
   RuntimeError: value cannot be converted to type int8_t without overflow
 eye_ float32-3

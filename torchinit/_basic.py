@@ -88,15 +88,17 @@ def trunc_normal_(
     r"""Fill ``tensor`` from the normal distribution truncated to :math:`[a, b]`.
 
     The bounds are values, not standard deviations: at ``std=0.02`` the default bounds lie 100 standard deviations
-    out. One uniform draw a value is sent through the inverse of the normal distribution function,
+    out. One uniform draw a value is sent through the inverse of the distribution function,
 
     .. math::
         x = \text{mean} + \sqrt{2} \, \text{std} \, \operatorname{erfinv}(2 u - 1), \quad
         u \sim \mathcal{U}\left(\Phi\left(\tfrac{a - \text{mean}}{\text{std}}\right),
         \Phi\left(\tfrac{b - \text{mean}}{\text{std}}\right)\right)
 
-    in the order of operations of torch 2.11, whose bits it gives in float32 and float64. float16 and bfloat16 are
-    computed in float32 and rounded once.
+    in the order of operations of torch 2.11, whose bits it gives in float32 and float64, except for a draw that would
+    be infinite. Where ``mean`` lies more than two ``std`` outside :math:`[a, b]`, the distance past the nearer bound
+    is inverted in logs instead, to the dtype's precision however far out. float16 and bfloat16 are computed in
+    float32 and rounded once.
 
     Args:
         tensor: a floating-point tensor of any shape

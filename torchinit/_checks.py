@@ -100,5 +100,7 @@ def _check_trunc_normal(tensor: Tensor, mean: float, std: float, a: float, b: fl
         raise RuntimeError(f"trunc_normal_ expects a finite mean, but found mean {_number(mean)}")
     if not (std >= 0.0 and math.isfinite(std)):
         raise RuntimeError(f"trunc_normal_ expects a finite std >= 0.0, but found std {_number(std)}")
-    if not a <= b:
-        raise RuntimeError(f"trunc_normal_ expects a <= b, but found a={_number(a)} and b={_number(b)}")
+    if not (a <= b and a < math.inf and b > -math.inf):
+        raise RuntimeError(
+            f"trunc_normal_ expects a <= b around a finite value, but found a={_number(a)} and b={_number(b)}"
+        )

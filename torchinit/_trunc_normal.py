@@ -1,6 +1,6 @@
 """Truncated normal values by inversion: one uniform draw a value, and a branch that the arguments alone choose.
 
-Every function fills ``values`` in place, and draws from them, for ``_primitives``, which passes the no-grad view.
+Every function draws into ``values`` in place, for ``_primitives``, which passes the no-grad view.
 """
 
 import math
@@ -35,7 +35,8 @@ def _is_plain(values: Tensor) -> bool:
 def _pieces(values: Tensor) -> list[Tensor]:
     """Cut a tensor into pieces that stay in a processor's cache, where one can."""
     size = 262144 if values.device.type == "cpu" else 4194304
-    if values.numel() <= size or not _is_plain(values):
+    # Asked in this order, so that a compiler's symbolic size is not compared.
+    if not _is_plain(values) or values.numel() <= size:
         return [values]
     if values.is_contiguous():
         return list(torch.split(values.view(-1), size))

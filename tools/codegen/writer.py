@@ -1,9 +1,9 @@
 """The one place that touches the disk: a writer, and a checker with the same interface."""
 
 import difflib
-import os
-import tempfile
 from pathlib import Path
+
+from tools.files import write_whole
 
 
 class Writer:
@@ -17,15 +17,7 @@ class Writer:
         target = self.root / path
         if target.exists() and target.read_text() == text:
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=target.parent, suffix=".tmp", delete=False) as temporary:
-            temporary.write(text)
-        try:
-            os.chmod(temporary.name, 0o644)
-            os.replace(temporary.name, target)
-        except OSError:
-            os.unlink(temporary.name)
-            raise
+        write_whole(target, text)
         self.messages.append(f"wrote {path}\n")
 
     @property
