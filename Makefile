@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@echo "make test      lint, types, generated files, and every test"
-	@echo "make quick     lint, types of the package, and the tests that need no long build"
+	@echo "make quick     the same without types and the slow tests"
 	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
 	@echo "make bench     torchinit against torch.nn.init, side by side; a few minutes"
 	@echo "make codegen   write the generated files"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import torchinit
+from tests.layouts import LAYOUTS
 from tests.records import CALLS, Record, call_id
 
 EVERY_CALL = pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
@@ -47,6 +48,23 @@ def test_compiled_whole_by_aot_eager_with_eagers_bits(record: Record, arguments:
     assert weight._version > version
     assert weight.is_leaf
     assert weight.requires_grad
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "sliced"])
+@pytest.mark.parametrize("arguments", [{}, {"a": 3.0, "b": 10.0}], ids=["central", "tail"])
+def test_large_trunc_normal_is_compiled_with_eagers_bits(
+    arguments: dict[str, float], layout: str, dtype: torch.dtype
+) -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(
+        lambda weight: torchinit.trunc_normal_(weight, **arguments), fullgraph=True, backend="aot_eager"
+    )
+    tensors = []
+    for function in (lambda weight: torchinit.trunc_normal_(weight, **arguments), compiled):
+        torch.manual_seed(4)
+        tensors.append(function(LAYOUTS[layout]((600, 900), dtype)))
+    assert torch.equal(*tensors)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ WRITES = [
 ]
 VIEWS = {
     *(f"aten::{name}" for name in [*WRITES, "select", "view", "narrow", "diagonal", "t", "split", "__getitem__"]),
-    *("prim::ListConstruct", "prim::TupleUnpack", "aten::list"),
+    *("prim::ListConstruct", "prim::TupleUnpack", "aten::list", "aten::_values"),
 }
 MADE = {
     *(f"aten::{name}" for name in ["detach", "empty_like", "new_empty", "linalg_qr", "neg", "mul", "add", "div"]),
@@ -139,8 +139,16 @@ def test_graph_of_zero_primitive() -> None:
         graph_text(scripted("_no_grad_zero_")),
         """\
 graph(%tensor.1 : Tensor):
-  %4 : Tensor = aten::detach(%tensor.1)
-  %5 : Tensor = aten::zero_(%4)
+  %weight.1 : Tensor = aten::detach(%tensor.1)
+  %5 : bool = prim::is_sparse(%weight.1)
+   = prim::If(%5)
+    block0():
+      %6 : Tensor = aten::_values(%weight.1)
+      %7 : Tensor = aten::zero_(%6)
+      -> ()
+    block1():
+      %8 : Tensor = aten::zero_(%weight.1)
+      -> ()
   return (%tensor.1)
 """,
     )
@@ -161,7 +169,7 @@ graph(%tensor.1 : Tensor,
   %7 : Function = prim::Constant[name="_fill_trunc_normal"]()
   %8 : NoneType = prim::Constant()
   %9 : int = prim::Constant[value=6]()
-  %10 : Function = prim::Constant[name="_pieces"]()
+  %10 : Function = prim::Constant[name="_streamed_pieces"]()
   %11 : Function = prim::Constant[name="_check_overlap"]()
   %12 : int = prim::Constant[value=15]()
   %13 : bool = prim::Constant[value=1]()
@@ -177,7 +185,7 @@ graph(%tensor.1 : Tensor,
       %22 : Tensor = prim::CallFunction(%16, %tensor.1, %21)
       -> (%22)
     block1():
-      %values.11 : Tensor = prim::CallFunction(%15, %tensor.1)
+      %values.5 : Tensor = prim::CallFunction(%15, %tensor.1)
       %24 : int = prim::dtype(%tensor.1)
       %25 : bool = aten::eq(%24, %14)
       %26 : bool = prim::If(%25)
@@ -190,25 +198,18 @@ graph(%tensor.1 : Tensor,
        = prim::If(%26)
         block0():
           %29 : NoneType = prim::CallFunction(%11, %tensor.1)
-          %30 : bool = aten::is_contiguous(%values.11)
-          %31 : Tensor[] = prim::If(%30)
-            block0():
-              %32 : Tensor[] = prim::CallFunction(%10, %values.11)
-              -> (%32)
-            block1():
-              %33 : Tensor[] = prim::ListConstruct(%values.11)
-              -> (%33)
-          %34 : int = aten::len(%31)
-           = prim::Loop(%34, %13)
-            block0(%35 : int):
-              %piece.5 : Tensor = aten::__getitem__(%31, %35)
+          %30 : Tensor[] = prim::CallFunction(%10, %values.5)
+          %31 : int = aten::len(%30)
+           = prim::Loop(%31, %13)
+            block0(%32 : int):
+              %piece.5 : Tensor = aten::__getitem__(%30, %32)
               %wide.5 : Tensor = aten::empty_like(%piece.5, %9, %8, %8, %8, %8)
-              %38 : NoneType = prim::CallFunction(%7, %wide.5, %mean.1, %std.1, %a.1, %b.1, %generator.1)
-              %39 : Tensor = aten::copy_(%piece.5, %wide.5, %6)
+              %35 : NoneType = prim::CallFunction(%7, %wide.5, %mean.1, %std.1, %a.1, %b.1, %generator.1)
+              %36 : Tensor = aten::copy_(%piece.5, %wide.5, %6)
               -> (%13)
           -> ()
         block1():
-          %40 : NoneType = prim::CallFunction(%7, %values.11, %mean.1, %std.1, %a.1, %b.1, %generator.1)
+          %37 : NoneType = prim::CallFunction(%7, %values.5, %mean.1, %std.1, %a.1, %b.1, %generator.1)
           -> ()
       -> (%tensor.1)
   return (%19)

@@ -14,6 +14,7 @@ from torch.jit.mobile import _load_for_lite_interpreter
 import torchinit
 from jit_tests.scripting import run_quietly
 from tests.models import INPUTS
+from tests.records import CALLS, Record, call_id
 
 MODELS = pytest.mark.parametrize("model", INPUTS, ids=lambda model: model.__name__)
 
@@ -100,13 +101,22 @@ print("equal")
     assert done.stdout == "equal\n", done.stderr
 
 
-def test_traced_initializer_is_recorded_and_replays_on_a_parameter() -> None:
+@pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
+def test_traced_initializer_is_recorded_and_replays_on_a_parameter(record: Record, arguments: dict[str, Any]) -> None:
     def fill(weight: torch.Tensor) -> torch.Tensor:
-        return torchinit.kaiming_uniform_(weight)
+        return record.function(weight, **arguments)
 
-    traced = run_quietly(torch.jit.trace, fill, torch.empty(4, 3), check_trace=False)
-    weight = nn.Parameter(torch.zeros(4, 3))
+    traced = run_quietly(torch.jit.trace, fill, torch.empty(record.shape), check_trace=False)
+    weight = nn.Parameter(torch.zeros(record.shape))
     torch.manual_seed(2)
     traced(weight)
     torch.manual_seed(2)
-    assert torch.equal(weight, fill(torch.empty(4, 3)))
+    assert torch.equal(weight, fill(torch.empty(record.shape)))
+
+
+def test_trace_of_a_large_trunc_normal_replays_at_another_size() -> None:
+    traced = run_quietly(torch.jit.trace, torchinit.trunc_normal_, torch.empty(2000, 1000), check_trace=False)
+    torch.manual_seed(2)
+    replayed = traced(torch.empty(1000, 1000))
+    torch.manual_seed(2)
+    assert torch.equal(replayed, torchinit.trunc_normal_(torch.empty(1000, 1000)))

@@ -148,6 +148,7 @@ _CURRENT = (
             _refuse(_zeros(4, 3), RuntimeError, std=-0.5, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, std=_NAN, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, std=float("inf"), differs=_SAMPLER),
+            _refuse(_zeros(4, 3), RuntimeError, std=1e39, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, mean=_NAN, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, a=2.0, b=-2.5, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, a=_NAN, differs=_SAMPLER),
@@ -174,6 +175,7 @@ _CURRENT = (
             _refuse(_zeros(4, 3, 3), ValueError, groups=3),
             _refuse(_zeros(4, 3, 3), ValueError, groups=0, differs="upstream divides by zero"),
             _refuse(_zeros(4, 3, 3), ValueError, groups=-2, differs=_SILENT),
+            _refuse(_zeros(4, 3, 3), TypeError, scripts=False, groups=2.0, differs="upstream's is its loop's"),
         ),
     ),
     Record(

@@ -110,6 +110,8 @@ trunc_normal_ float32-4x3-std=nan
   RuntimeError: trunc_normal_ expects a finite std >= 0.0, but found std nan
 trunc_normal_ float32-4x3-std=inf
   RuntimeError: trunc_normal_ expects a finite std >= 0.0, but found std inf
+trunc_normal_ float32-4x3-std=1e+39
+  RuntimeError: trunc_normal_ expects a finite std >= 0.0, but found std 1e+39
 trunc_normal_ float32-4x3-mean=nan
   RuntimeError: trunc_normal_ expects a finite mean, but found mean nan
 trunc_normal_ float32-4x3-a=2.0-b=-2.5
@@ -134,6 +136,13 @@ dirac_ float32-4x3x3-groups=0
   ValueError: groups must be at least 1, got 0
 dirac_ float32-4x3x3-groups=-2
   ValueError: groups must be at least 1, got -2
+dirac_ float32-4x3x3-groups=2.0
+  TypeError: view() received an invalid combination of arguments - got (list), but expected one of:
+ * (torch.dtype dtype)
+      didn't match because some of the arguments have invalid types: (!list of [float, float, int]!)
+ * (tuple of ints size)
+      didn't match because some of the arguments have invalid types: (!list of [float, float, int]!)
+
 xavier_uniform_ int32-4x3
   NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.int32
 xavier_uniform_ bool-4x3

@@ -128,21 +128,26 @@ for name in ("script", "trace", "trace_module", "save", "load", "freeze"):
     setattr(torch.jit, name, gone)
 import torchinit
 class Model(torch.nn.Module):
-    def __init__(self):
+    def __init__(self, fill, shape):
         super().__init__()
-        self.register_buffer("w", torch.zeros(6, 4))
+        self.register_buffer("w", torch.zeros(shape))
+        self.fill = fill
     def forward(self, x):
-        return torchinit.kaiming_uniform_(self.w) @ x
-x = torch.ones(4)
-for run in (
-    Model(),
-    torch.compile(Model(), fullgraph=True, backend="aot_eager"),
-    torch.export.export(Model(), (x,)).module(),
-):
+        return self.fill(self.w) * x
+extra = {"constant_": (0.3,), "sparse_": (0.5,)}
+for name in [name for name in torchinit.__all__ if name.endswith("_")]:
+    shape = (6, 4, 3) if name == "dirac_" else (6, 4)
+    fill = lambda w: getattr(torchinit, name)(w, *extra.get(name, ()))
     torch.manual_seed(0)
-    assert torch.equal(run(x), torchinit.kaiming_uniform_(torch.zeros(6, 4), generator=torch.Generator().manual_seed(0)) @ x)
-for name, extra in {"orthogonal_": {}, "sparse_": {"sparsity": 0.5}, "trunc_normal_": {}, "eye_": {}}.items():
-    getattr(torchinit, name)(torch.zeros(6, 4), **extra)
+    expected, x = fill(torch.zeros(shape)), torch.ones(shape)
+    torch.compiler.reset()
+    for run in (
+        Model(fill, shape),
+        torch.compile(Model(fill, shape), fullgraph=True, backend="aot_eager"),
+        torch.export.export(Model(fill, shape), (x,)).module(),
+    ):
+        torch.manual_seed(0)
+        assert torch.equal(run(x), expected), name
 print("works")
 """
     done = _run(code)

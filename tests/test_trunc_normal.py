@@ -142,12 +142,33 @@ def test_extreme_draw_is_neither_infinite_nor_on_a_far_bound(word: int, dtype: t
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("word", [0, 0xFFFFFFFF], ids=["least", "greatest"])
-def test_extreme_draw_in_a_tail_is_finite_and_off_the_bound(word: int, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("alpha", [2.01, 2.2, 2.3, 2.5, 3.0, 3.3, 5.0, 13.0, 26.0, 300.0, 1e15])
+@pytest.mark.parametrize("word", [0, 1, 0xFFFFFFFF], ids=["least", "second", "greatest"])
+def test_extreme_draw_in_a_tail_is_finite_and_off_the_bound(word: int, alpha: float, dtype: torch.dtype) -> None:
     values = torchinit.trunc_normal_(
-        torch.empty(64, dtype=dtype), -3.0, 1.0, 0.0, INFINITY, generator=stuck_generator(word)
+        torch.empty(64, dtype=dtype), -alpha, 1.0, 0.0, INFINITY, generator=stuck_generator(word)
     )
-    assert ((values > 0.0) & (values < 6.0)).all()
+    assert ((values > 0.0) & (values < 9.0)).all()
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize(
+    ("arguments", "least", "most"),
+    [
+        ((0.0, 1.0, 3.0, 1e39), 3.0, 6.0),
+        ((0.0, 1.0, -1e300, 1e300), -6.0, 6.0),
+        ((3.0, 1e-39), 2.0, 2.0),
+        ((-1e30, 1.0), -2.0, -2.0),
+        ((0.0, 1e30), -2.0, 2.0),
+    ],
+    ids=str,
+)
+def test_extreme_arguments_give_finite_values(
+    arguments: tuple[float, ...], least: float, most: float, dtype: torch.dtype
+) -> None:
+    values = _drawn(dtype, *arguments, size=1000)
+    assert (values >= least).all()
+    assert (values <= (9.0 if dtype is torch.float64 and most == 6.0 else most)).all()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)

@@ -28,7 +28,7 @@ def _check_overlap(tensor: Tensor) -> None:
     A kernel that draws into the tensor itself refuses by itself; a copy into it would refuse only after the draw.
     """
     for size, stride in zip(tensor.shape, tensor.stride()):
-        if size > 1 and stride == 0:
+        if size > 1 and stride == 0 and tensor.numel() > 0:
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory"
                 f" location, got shape {list(tensor.shape)} with strides {list(tensor.stride())}"
@@ -67,7 +67,9 @@ def _number(x: float) -> str:
         return "nan"
     if 0.0 < abs(x) < 1e-4:
         return "%e" % x  # noqa: UP031
-    return ("%f" % x).rstrip("0").rstrip(".")  # noqa: UP031
+    text = ("%f" % x).rstrip("0").rstrip(".")  # noqa: UP031
+    # What six decimals cannot tell from its neighbour is spelled out, each language in its way.
+    return text if abs(x) < 1e16 and float(text) == x else f"{x}"
 
 
 def _warn(message: str) -> None:
@@ -96,11 +98,13 @@ def _check_uniform(tensor: Tensor, a: float, b: float) -> None:
 def _check_trunc_normal(tensor: Tensor, mean: float, std: float, a: float, b: float) -> None:
     if not tensor.is_floating_point():
         raise NotImplementedError(f"trunc_normal_ needs a floating-point tensor, got {_dtype_name(tensor)}")
-    if not math.isfinite(mean):
+    # Near the greatest finite value; float16 can hold less, but is computed in float32.
+    limit = 1e307 if tensor.dtype == torch.float64 else 1e38
+    if not abs(mean) <= limit:
         raise RuntimeError(f"trunc_normal_ expects a finite mean, but found mean {_number(mean)}")
-    if not (std >= 0.0 and math.isfinite(std)):
+    if not 0.0 <= std <= limit:
         raise RuntimeError(f"trunc_normal_ expects a finite std >= 0.0, but found std {_number(std)}")
-    if not (a <= b and a < math.inf and b > -math.inf):
+    if not (a <= b and a <= limit and b >= -limit):
         raise RuntimeError(
             f"trunc_normal_ expects a <= b around a finite value, but found a={_number(a)} and b={_number(b)}"
         )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchinit._checks import _check_inference, _check_overlap
-from torchinit._trunc_normal import _fill_trunc_normal, _is_plain, _pieces
+from torchinit._trunc_normal import _fill_trunc_normal, _is_plain, _streamed_pieces
 
 
 def _unguarded(tensor: Tensor) -> Tensor:
@@ -33,7 +33,12 @@ def _no_grad_fill_(tensor: Tensor, val: float) -> Tensor:
 
 
 def _no_grad_zero_(tensor: Tensor) -> Tensor:
-    _unguarded(tensor).zero_()
+    weight = _unguarded(tensor)
+    # NB: a sparse tensor shares its values with detach(), but not the count of them that zero_() resets.
+    if weight.is_sparse:
+        weight._values().zero_()
+    else:
+        weight.zero_()
     return tensor
 
 
@@ -56,11 +61,14 @@ def _no_grad_eye_(tensor: Tensor) -> Tensor:
 def _no_grad_dirac_(tensor: Tensor, groups: int) -> Tensor:
     """Zero ``tensor`` and write ones on the diagonal of each group's centre tap, through one strided view."""
     weight = _unguarded(tensor)
+    if tensor.numel() == 0:
+        return _no_grad_zero_(tensor)
+    taps = weight
+    for size in weight.shape[2:]:
+        taps = taps.select(2, size // 2)
+    taps = taps.view([groups, weight.size(0) // groups, weight.size(1)]).diagonal(0, 1, 2)
     weight.zero_()
-    if weight.numel() > 0:
-        for size in weight.shape[2:]:
-            weight = weight.select(2, size // 2)
-        weight.view([groups, weight.size(0) // groups, weight.size(1)]).diagonal(0, 1, 2).fill_(1.0)
+    taps.fill_(1.0)
     return tensor
 
 
@@ -72,7 +80,7 @@ def _no_grad_trunc_normal_(
     values = _unguarded(tensor)
     if tensor.dtype == torch.float16 or tensor.dtype == torch.bfloat16:
         _check_overlap(tensor)
-        for piece in _pieces(values) if values.is_contiguous() else [values]:
+        for piece in _streamed_pieces(values):
             wide = torch.empty_like(piece, dtype=torch.float32)
             _fill_trunc_normal(wide, mean, std, a, b, generator)
             piece.copy_(wide)
@@ -108,7 +116,7 @@ def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator |
         else:
             device = tensor.device
             order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(size)])
-        dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order.narrow(1, 0, count), True).t()
+        dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order.narrow(1, 0, count), 1).t()
         part = matrix if size == columns else matrix.narrow(1, start, size)
         part.masked_fill_(dropped if order.device == part.device else dropped.to(part.device), 0.0)
     return tensor

@@ -35,12 +35,22 @@ def _is_plain(values: Tensor) -> bool:
 def _pieces(values: Tensor) -> list[Tensor]:
     """Cut a tensor into pieces that stay in a processor's cache, where one can."""
     size = 262144 if values.device.type == "cpu" else 4194304
+    if not is_scripting():
+        # A trace would keep the number of pieces.
+        if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+            return [values]
     # Asked in this order, so that a compiler's symbolic size is not compared.
     if not _is_plain(values) or values.numel() <= size:
         return [values]
     if values.is_contiguous():
         return list(torch.split(values.view(-1), size))
-    return list(torch.split(values, max(1, size * values.size(0) // values.numel())))
+    longest = max(values.shape)
+    return list(torch.split(values, max(1, size * longest // values.numel()), values.shape.index(longest)))
+
+
+def _streamed_pieces(values: Tensor) -> list[Tensor]:
+    """Cut only where a draw piece by piece is the draw of the whole: a processor's stream, in memory order."""
+    return _pieces(values) if values.device.type == "cpu" and values.is_contiguous() else [values]
 
 
 def _fill_central(
@@ -54,9 +64,7 @@ def _fill_central(
     # sqrt(2) * erfinv(1 - 2^-25) and sqrt(2) * erfinv(1 - 2^-54).
     reach = (8.292361075813597 if values.dtype == torch.float64 else 5.5415222073) * std
     low, high = max(a, min(b, mean - reach)), min(b, max(a, mean + reach))
-    # The stream of a processor's generator does not depend on the pieces; a GPU's does.
-    whole = values.device.type != "cpu" or not values.is_contiguous()
-    for piece in [values] if whole else _pieces(values):
+    for piece in _streamed_pieces(values):
         piece.uniform_(2 * lower - 1, 2 * upper - 1, generator=generator)
         piece.erfinv_()
         piece.mul_(std * math.sqrt(2.0))
@@ -76,8 +84,8 @@ def _fill_tail(values: Tensor, alpha: float, width: float, generator: torch.Gene
     The left side has the hazard rate h(z) = sqrt(2 / pi) / erfcx(z / sqrt(2)) as derivative, with h' = h (h - z), so its
     second-order expansion at 0 gives a start within 2 %, and each Newton step squares the error.
     """
-    # Past 1e100 the distance is 0 beside the bound in any dtype.
-    alpha = min(alpha, 1e100)
+    # Farther out float32 would not hold erfcx, and the distance is next to nothing.
+    alpha = min(alpha, 1e30)
     start = _erfcx(alpha / math.sqrt(2.0))
     hazard = math.sqrt(2.0 / math.pi) / start
     curvature = min(1.0, hazard * (hazard - alpha)) / (hazard * hazard)
@@ -91,8 +99,8 @@ def _fill_tail(values: Tensor, alpha: float, width: float, generator: torch.Gene
     steps = 0 if narrow else (3 if double else 2)
     # Not 0 but half the grid's first step, so that no draw lies on the bound.
     first = mass * 2.0 ** (-54.0 if double else -25.0)
+    values.uniform_(first, mass, generator=generator)
     for distance in _pieces(values):
-        distance.uniform_(first, mass, generator=generator)
         energy = distance.neg().log1p_().neg_()
         root = energy.mul(2.0 * curvature).add_(1.0).sqrt_().add_(1.0)
         distance.copy_(root.reciprocal_().mul_(energy).mul_(2.0 / hazard))
@@ -101,12 +109,18 @@ def _fill_tail(values: Tensor, alpha: float, width: float, generator: torch.Gene
             residual = ratio.div(start).log_().add_(energy)
             residual.sub_(distance.mul(0.5).add_(alpha).mul_(distance))
             distance.add_(residual.mul_(ratio).mul_(math.sqrt(math.pi / 2.0)))
+        # The rounding of a step may reach the bound, which the first draw's own distance does not.
+        distance.clamp_(min=first / hazard)
 
 
 def _fill_trunc_normal(
     values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None
 ) -> None:
     """Fill a tensor of 32 or 64 bits, by the branch that mean, std, a and b choose."""
+    # A bound past what float32 holds is none.
+    if values.dtype != torch.float64:
+        a = a if a >= -3.4e38 else -math.inf
+        b = b if b <= 3.4e38 else math.inf
     if mean < a - 2 * std:
         _fill_tail(values, (a - mean) / std, (b - a) / std, generator)
         values.mul_(std).add_(a).clamp_(a, b)
