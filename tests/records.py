@@ -148,7 +148,6 @@ _CURRENT = (
             _refuse(_zeros(4, 3), RuntimeError, std=-0.5, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, std=_NAN, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, std=float("inf"), differs=_SAMPLER),
-            _refuse(_zeros(4, 3), RuntimeError, std=1e39, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, mean=_NAN, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, a=2.0, b=-2.5, differs=_SAMPLER),
             _refuse(_zeros(4, 3), RuntimeError, a=_NAN, differs=_SAMPLER),

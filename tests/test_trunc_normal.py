@@ -213,3 +213,12 @@ def test_every_value_of_a_large_tail_is_written_in_any_layout(shape: tuple[int, 
 def test_mean_far_outside_the_bounds_needs_no_warning(recwarn: pytest.WarningsRecorder) -> None:
     torchinit.trunc_normal_(torch.empty(3), mean=50.0)
     assert not recwarn.list
+
+
+@pytest.mark.parametrize("arguments", [{"std": 1e39}, {"mean": -1e39}, {"a": 1e39, "b": 1e40}], ids=str)
+def test_argument_that_float32_cannot_hold_is_refused_before_a_write(arguments: dict[str, float]) -> None:
+    tensor, state = torch.zeros(9), torch.get_rng_state()
+    with pytest.raises(RuntimeError, match=r"^trunc_normal_ expects .* found .*1e\+39"):
+        torchinit.trunc_normal_(tensor, **arguments)
+    assert not tensor.any()
+    assert torch.equal(torch.get_rng_state(), state)
