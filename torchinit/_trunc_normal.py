@@ -99,9 +99,11 @@ def _fill_tail(values: Tensor, alpha: float, width: float, generator: torch.Gene
     steps = 0 if narrow else (3 if double else 2)
     # Not 0 but half the grid's first step, so that no draw lies on the bound.
     first = mass * 2.0 ** (-54.0 if double else -25.0)
+    # A kernel may round its greatest draw up to 1; that stands for half the grid's last step.
+    most = (54.0 if double else 25.0) * math.log(2.0)
     values.uniform_(first, mass, generator=generator)
     for distance in _pieces(values):
-        energy = distance.neg().log1p_().neg_()
+        energy = distance.neg().log1p_().neg_().clamp_(max=most)
         root = energy.mul(2.0 * curvature).add_(1.0).sqrt_().add_(1.0)
         distance.copy_(root.reciprocal_().mul_(energy).mul_(2.0 / hazard))
         for _ in range(steps):
