@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,7 +11,7 @@ import torch
 import torchinit
 from tests import oracle
 from tests.stuck import stuck_generator
-from torchinit._trunc_normal import _pieces
+from torchinit._trunc_normal import _fill_tail, _pieces
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INFINITY = math.inf
@@ -222,3 +223,19 @@ def test_argument_that_float32_cannot_hold_is_refused_before_a_write(arguments: 
         torchinit.trunc_normal_(tensor, **arguments)
     assert not tensor.any()
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 5e-7), (torch.float64, 5e-14)], ids=str)
+@pytest.mark.parametrize("alpha", [2.0, 3.0, 10.0, 40.0, 1000.0])
+def test_tail_is_inverted_to_the_precision_of_the_dtype(alpha: float, dtype: torch.dtype, tolerance: float) -> None:
+    distances = torch.empty(40, dtype=dtype)
+    _fill_tail(distances, alpha, INFINITY, torch.Generator().manual_seed(3))
+    first = 2.0 ** (-54 if dtype is torch.float64 else -25)
+    draws = torch.empty(40, dtype=dtype).uniform_(first, 1.0, generator=torch.Generator().manual_seed(3))
+    with mpmath.workdps(50):
+        root = mpmath.sqrt(2)
+        start = mpmath.erfc(alpha / root)
+        for distance, draw in zip(distances.tolist(), draws.tolist(), strict=True):
+            energy = -mpmath.log(mpmath.erfc((mpmath.mpf(alpha) + distance) / root) / start)
+            expected = -mpmath.log1p(-mpmath.mpf(draw))
+            assert abs(energy - expected) < tolerance * (1 + expected)
