@@ -93,7 +93,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         write_whole(options.json, json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     if options.png:
-        draw([row for row in rows if row["threads"] == max(options.threads)], machine, options.png)
+        most = max(row["threads"] for row in rows)
+        draw([row for row in rows if row["threads"] == most], machine, options.png)
     return 0
 
 
