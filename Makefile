@@ -62,6 +62,7 @@ bench: $(STAMP)
 
 codegen: $(STAMP)
 	$(PY) -m tools.codegen
+	$(PY) -m tools.operators
 
 clean:
 	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info

@@ -5,18 +5,22 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
 
 import torchinit
 from tools.codegen.__main__ import ROOT
+from torchinit import deploy
 
 
-@pytest.mark.parametrize("name", torchinit.__all__)
-def test_docstring_example_runs(name: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module in (torchinit, deploy) for name in module.__all__]
+)
+def test_docstring_example_runs(module: ModuleType, name: str) -> None:
     examples = doctest.DocTestFinder(recurse=False).find(
-        getattr(torchinit, name), name, globs={"torch": torch, "torchinit": torchinit}
+        getattr(module, name), name, globs={"torch": torch, "torchinit": torchinit}
     )
     failures = [doctest.DocTestRunner().run(example) for example in examples]
     assert not any(result.failed for result in failures)

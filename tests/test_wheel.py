@@ -23,6 +23,8 @@ for init in (torchinit, torch.nn.init):
 scripted = torch.jit.script(torchinit.trunc_normal_)
 scripted(weight)
 torchinit.sparse_(weight, sparsity=0.5)
+from torchinit.deploy import write_package
+print(len(write_package("package")))
 """
 
 
@@ -71,5 +73,6 @@ def test_wheel_works_in_an_empty_environment_outside_the_checkout(wheel: Path, t
     (site / "torch.pth").write_text(str(Path(torch.__file__).parents[1]) + "\n")
     done = subprocess.run([str(python), "-c", SMOKE], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    first, second = done.stdout.splitlines()
+    first, second, files = done.stdout.splitlines()
     assert first == second
+    assert files == "6"

@@ -12,6 +12,8 @@ PYTHON_TYPES = {
     "int": "int",
     "str": "str",
     "Generator?": "torch.Generator | None",
+    "float?": "float | None",
+    "int?": "int | None",
     "Union(float, int, NoneType)": "int | float | None",
     "((int, int))": "tuple[int, int]",
 }

@@ -1,0 +1,135 @@
+"""The calls of the record table as C++, and what each of them does in Python."""
+
+import functools
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import torchinit
+from jit_tests.scripting import last_line
+from tests.layouts import LAYOUTS
+from tests.observe import GENERATOR_SEED, SEED
+from tests.records import CALLS, REFUSALS
+from tools import native
+from tools.codegen.deployed import deployed, mobile
+from tools.codegen.functions import FUNCTIONS, NONLINEARITY
+from tools.codegen.model import Function
+
+METHODS = {function.name: function for function in deployed(FUNCTIONS)}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of one method, and the tensors that it is tried on."""
+
+    name: str
+    arguments: dict[str, Any]
+    tensors: tuple[Tensor, ...]
+    with_generator: bool = False
+
+    def __str__(self) -> str:
+        words = [f"{k}={v}" for k, v in self.arguments.items()] + ["generator"] * self.with_generator
+        return f"{self.name}({', '.join(words)})"
+
+
+def _cases() -> list[Case]:
+    cases = []
+    for record, arguments in CALLS:
+        layouts = [LAYOUTS[name](record.shape, torch.float32) for name in ("contiguous", "transposed")]
+        dtypes = [LAYOUTS["contiguous"](record.shape, dtype) for dtype in (torch.float64, torch.bfloat16)]
+        for with_generator in (False, True) if record.takes_generator else (False,):
+            cases.append(Case(record.name, arguments, (*layouts, *dtypes, torch.zeros(0, 4)), with_generator))
+    cases += [Case(r.name, refusal.arguments, (refusal.tensor(),)) for r, refusal in REFUSALS if refusal.scripts]
+    nothing = (torch.zeros(()),)
+    cases += [Case("calculate_gain", {"nonlinearity": name}, nothing) for name in (*NONLINEARITY.values, "gelu")]
+    cases += [Case("calculate_gain", {"nonlinearity": "leaky_relu", "param": slope}, nothing) for slope in (2.0, 0.2)]
+    weights = (torch.zeros(3, 5), torch.zeros(6, 4, 3, 2), torch.zeros(2, 0, 3), torch.zeros(3))
+    cases.append(Case("_calculate_fan_in_and_fan_out", {}, weights))
+    cases += [Case("_calculate_correct_fan", {"mode": mode}, weights) for mode in ("fan_in", "FAN_OUT", "fan")]
+    return [case for case in cases if case.name in METHODS]
+
+
+CASES = _cases()
+
+
+def _literal(value: Any) -> str:
+    """Render an argument as C++; a whole float as an integer, which C++ must convert."""
+    if value is None:
+        return "std::nullopt"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if math.isnan(value):
+        return "kNan"
+    if math.isinf(value):
+        return "kInf" if value > 0 else "-kInf"
+    return repr(int(value)) if value == int(value) else repr(value)
+
+
+def _call(case: Case, function: Function) -> str:
+    """Render the call with as few arguments as C++ lets one pass."""
+    passed: list[str] = []
+    for argument in reversed(function.arguments):
+        if argument.type == "Tensor":
+            passed.append("tensor")
+        elif argument.name in ("generator", "seed"):
+            passed += ["source"] * case.with_generator
+        elif argument.name in case.arguments:
+            passed.append(_literal(case.arguments[argument.name]))
+        elif passed:
+            default = argument.python_default or ""
+            passed.append({"None": "std::nullopt"}.get(default, default))
+    return f"init.{function.name}({', '.join(reversed(passed))})"
+
+
+def _lambda(case: Case, source: str, function: Function) -> str:
+    tensor = "tensor" if any(argument.type == "Tensor" for argument in function.arguments) else ""
+    unused = f"const {source}&{' source' if case.with_generator else ''}"
+    return f"      [&](const at::Tensor& {tensor}, {unused}) {{ return result({_call(case, function)}); }},"
+
+
+@functools.cache
+def program() -> Path:
+    """Build the program."""
+    text = Path(__file__).with_name("parity.cpp.in").read_text()
+    parts = {
+        "SEED": str(SEED),
+        "GENERATOR_SEED": str(GENERATOR_SEED),
+        "SCRIPT_CASES": "\n".join(_lambda(case, "Generator", METHODS[case.name]) for case in CASES),
+        "MOBILE_CASES": "\n".join(_lambda(case, "Seed", mobile(METHODS[case.name])) for case in CASES),
+    }
+    for name, part in parts.items():
+        text = text.replace(f"@{name}@", part)
+    return native.program(text)
+
+
+def in_python(case: Case, tensor: Tensor) -> dict[str, Any]:
+    """Make the call in eager Python and say of it what the program says."""
+    torch.default_generator.manual_seed(SEED)
+    arguments = dict(case.arguments)
+    if case.with_generator:
+        arguments["generator"] = torch.Generator().manual_seed(GENERATOR_SEED)
+    if case.name != "calculate_gain":
+        arguments["tensor"] = tensor.clone()
+    kind, message, returned = "", "", None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            value = getattr(torchinit, case.name)(**arguments)
+            returned = value if isinstance(value, Tensor) else torch.tensor(value)
+            if case.name == "calculate_gain":
+                # The gain of a linear layer is an int in eager alone.
+                returned = torch.tensor(value, dtype=torch.float64)
+        except (ValueError, NotImplementedError, RuntimeError) as error:
+            kind, message = type(error).__name__, last_line(error)
+    return {
+        "type": kind,
+        "message": message,
+        "warnings": [str(warning.message) for warning in caught],
+        "returned": returned,
+        "next": torch.rand(1),
+    }

@@ -1,0 +1,108 @@
+"""Do the header's classes, compiled, do in C++ what the functions do in Python?"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+import torchinit
+from jit_tests.native_cases import CASES, in_python, program
+from jit_tests.scripting import run_quietly
+from tools import native
+from torchinit.deploy import bundle, write_package
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(native.missing() is not None, reason=f"nothing to compile with: {native.missing()}"),
+]
+
+
+def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([program(), *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("which", ["script", "mobile"])
+def test_every_call_in_cpp_does_what_it_does_in_python(which: str, tmp_path: Path) -> None:
+    torch.save([[tensor.clone() for tensor in case.tensors] for case in CASES], tmp_path / "tensors.pt")
+    done = _run(which, tmp_path / "tensors.pt", tmp_path / "rows.pt")
+    assert done.returncode == 0, done.stderr
+    rows = torch.load(tmp_path / "rows.pt", weights_only=False)
+    calls = [(case, tensor) for case in CASES for tensor in case.tensors]
+    assert len(rows) == len(calls)
+    for (case, tensor), row in zip(calls, rows):
+        expected = in_python(case, tensor)
+        where = f"{case} on {list(tensor.shape)} {tensor.dtype}"
+        assert {k: row[k] for k in ("type", "message", "warnings")} == {
+            k: expected[k] for k in ("type", "message", "warnings")
+        }, where
+        assert (row["returned"] is None) == (expected["returned"] is None), where
+        if row["returned"] is not None:
+            assert torch.equal(row["returned"], expected["returned"]), where
+        assert torch.equal(row["next"], expected["next"]), where
+
+
+def test_no_argument_that_compiles_ends_the_process() -> None:
+    done = _run("hostile")
+    assert done.returncode == 0, done.stderr[-2000:]
+    script, mobile, *drawn = done.stdout.splitlines()
+    # So many calls went well, so many were refused, by both interpreters alike.
+    assert script == mobile
+    assert all(int(count) > 100 for count in script.split())
+    seeds = (-(2**63), -1, 0, 7, 2**63 - 1)
+    for seed, value in zip(seeds, drawn, strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        assert float(value) == torchinit.uniform_(torch.zeros(1, dtype=torch.float64), generator=generator).item()
+
+
+def test_eight_threads_with_generators_of_their_own_draw_what_one_draws() -> None:
+    assert _run("threads").stdout == "equal equal\n"
+
+
+def test_archive_of_another_kind_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    old = bundle()
+    old.interface = "0000"
+    old.save(str(tmp_path / "old.pt"))
+    run_quietly(old._save_for_lite_interpreter, str(tmp_path / "old.ptl"))
+    run_quietly(torch.jit.script(torch.nn.Linear(2, 2)).save, str(tmp_path / "other.pt"))
+    other = "torchinit/init.h needs the torchinit.pt that was written with it, got something else"
+    release = "got one of another release; write both by `python -m torchinit bundle`"
+    for name, opening, ending in (
+        ("none.pt", f"cannot load {tmp_path}/none.pt: open file failed", "none.pt"),
+        ("other.pt", other, "bundle`"),
+        ("old.pt", "torchinit/init.h needs the torchinit.pt that was written with it", release),
+    ):
+        done = _run("archive", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        first, second = done.stdout.splitlines()
+        assert first.startswith(opening)
+        assert first.endswith(ending)
+        assert second.startswith("cannot load")
+    mobile = _run("archive", tmp_path / "old.ptl").stdout.splitlines()[1]
+    assert mobile == f"torchinit/init.h needs the torchinit.ptl that was written with it, {release}"
+
+
+@pytest.mark.parametrize("flags", ["-std=c++17", "-std=c++20", "-std=c++17 -DTORCHINIT_MOBILE_ONLY"])
+def test_header_compiles_alone_without_a_warning(flags: str, tmp_path: Path) -> None:
+    write_package(tmp_path)
+    (tmp_path / "main.cpp").write_text("#include <torchinit/init.h>\n")
+    torch_include = Path(torch.__file__).parent / "include"
+    system = ["-isystem", str(torch_include), "-isystem", str(torch_include / "torch/csrc/api/include")]
+    compiler = os.environ.get("CXX", "c++")
+    strict = [*flags.split(), "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-fsyntax-only"]
+    assert native.run([compiler, *strict, *system, "-Iinclude", "main.cpp"], tmp_path) == ""
+
+
+def test_example_builds_from_the_package_and_shows_pythons_weights(tmp_path: Path) -> None:
+    package = native.example()
+    lines = (package / "example" / "main.cpp").read_text().splitlines()
+    assert len(lines) <= 25
+    done = native.run([str(package / "build" / "example")], tmp_path)
+    generator = torch.Generator().manual_seed(2026)
+    weight = torchinit.kaiming_normal_(torch.empty(4, 3), 0.0, "fan_out", "relu", generator)
+    head = torchinit.trunc_normal_(torch.empty(2, 4), std=0.02, generator=generator)
+    numbers = [[float(word) for word in line.split()] for line in done.splitlines() if line[:1] == " "]
+    assert torch.allclose(torch.tensor(numbers[:4]), weight, atol=5e-5)
+    assert torch.allclose(torch.tensor(numbers[4:]) * 0.01, head, atol=5e-7)
+    assert done.endswith("Mode fan_avg not supported, please use one of ['fan_in', 'fan_out']\n")

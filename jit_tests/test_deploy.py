@@ -1,0 +1,178 @@
+"""Do the bundles draw what eager draws, and is the package written whole or not at all?"""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.jit.mobile import _load_for_lite_interpreter
+
+import torchinit
+from jit_tests.scripting import run_quietly
+from tests.records import CALLS, RECORDS, Record, call_id
+from tools import operators
+from torchinit import deploy
+from torchinit.deploy import _package
+
+CURRENT = [(record, arguments) for record, arguments in CALLS if record.name == record.current_name]
+DTYPES = (torch.float32, torch.bfloat16, torch.float64)
+
+
+def _eager(record: Record, arguments: dict[str, Any], dtype: torch.dtype, seed: int | None) -> list[torch.Tensor]:
+    torch.manual_seed(3)
+    drawn = {} if seed is None else {"generator": torch.Generator().manual_seed(seed)}
+    return [record.function(torch.zeros(record.shape, dtype=dtype), **arguments, **drawn), torch.rand(1)]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Any:
+    file = io.BytesIO(deploy.bundle().save_to_buffer())
+    return run_quietly(torch.jit.load, file)
+
+
+@pytest.fixture(scope="module")
+def lite(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("lite") / "torchinit.ptl"
+    run_quietly(deploy.mobile_bundle()._save_for_lite_interpreter, str(path))
+    return run_quietly(_load_for_lite_interpreter, str(path))
+
+
+@pytest.mark.parametrize(("record", "arguments"), CURRENT, ids=call_id)
+def test_method_of_the_loaded_bundle_draws_what_eager_draws(loaded: Any, record: Record, arguments: dict) -> None:
+    for seed in (None, 9) if record.takes_generator else (None,):
+        for dtype in DTYPES:
+            expected = _eager(record, arguments, dtype, seed)
+            torch.manual_seed(3)
+            drawn = {} if seed is None else {"generator": torch.Generator().manual_seed(seed)}
+            weight = torch.zeros(record.shape, dtype=dtype)
+            assert getattr(loaded, record.name)(weight, **arguments, **drawn) is not None
+            assert torch.equal(weight, expected[0])
+            assert torch.equal(torch.rand(1), expected[1])
+
+
+def _positional(record: Record, arguments: dict[str, Any], seed: int | None) -> list[Any]:
+    """List every argument after the tensor; the lite interpreter takes no keywords and converts nothing."""
+    values = []
+    for argument in record.row.arguments[1:]:
+        if argument.name == "generator":
+            values.append(seed)
+        else:
+            default = argument.default and eval(argument.default)
+            values.append(arguments.get(argument.name, default))
+    return values
+
+
+@pytest.mark.parametrize(("record", "arguments"), CURRENT, ids=call_id)
+def test_method_in_the_lite_interpreter_draws_what_eager_draws(lite: Any, record: Record, arguments: dict) -> None:
+    for seed in (None, 9) if record.takes_generator else (None,):
+        for dtype in DTYPES:
+            expected = _eager(record, arguments, dtype, seed)
+            torch.manual_seed(3)
+            weight = torch.zeros(record.shape, dtype=dtype)
+            lite.run_method(record.name, weight, *_positional(record, arguments, seed))
+            assert torch.equal(weight, expected[0])
+            assert torch.equal(torch.rand(1), expected[1])
+
+
+@pytest.mark.parametrize("record", [r for r in RECORDS if r.calls[0] == {} and r.name == r.current_name], ids=call_id)
+def test_lite_method_has_the_defaults(lite: Any, record: Record) -> None:
+    expected = _eager(record, {}, torch.float32, None)
+    torch.manual_seed(3)
+    assert torch.equal(lite.run_method(record.name, torch.zeros(record.shape)), expected[0])
+
+
+def test_same_seed_twice_draws_the_same_in_the_lite_interpreter(lite: Any) -> None:
+    # A constant-folded generator would go on where the first call stopped.
+    first, second, other = (lite.run_method("uniform_", torch.zeros(9), 0.0, 1.0, seed) for seed in (5, 5, 6))
+    assert torch.equal(first, second)
+    assert not torch.equal(first, other)
+
+
+def test_lite_gain_and_fans_equal_eagers(lite: Any) -> None:
+    weight = torch.zeros(6, 4, 3, 3)
+    assert lite.run_method("calculate_gain", "leaky_relu", 0.2) == torchinit.calculate_gain("leaky_relu", 0.2)
+    assert lite.run_method("calculate_gain", "tanh") == torchinit.calculate_gain("tanh")
+    assert lite.run_method("_calculate_fan_in_and_fan_out", weight) == (36, 54)
+    assert lite.run_method("_calculate_correct_fan", weight, "fan_out") == 54
+
+
+def test_seed_of_a_meta_tensor_is_no_error() -> None:
+    module = deploy.mobile_bundle()
+    assert module.normal_(torch.zeros(3, device="meta"), seed=1).is_meta
+
+
+def test_importing_deploy_scripts_nothing_and_warns_of_nothing() -> None:
+    code = (
+        "import warnings; warnings.simplefilter('error')\n"
+        "import torch\n"
+        "torch.jit.script = None\n"
+        "import torchinit.deploy, torchinit.cli"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def _command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "torchinit", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_command_writes_the_package_and_prints_its_paths(tmp_path: Path) -> None:
+    done = _command("bundle", tmp_path / "made" / "here")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    written = [Path(line) for line in done.stdout.splitlines()]
+    assert written == [tmp_path / "made" / "here" / name for name in _package.FILES]
+    found = [path for path in (tmp_path / "made" / "here").rglob("*") if path.is_file()]
+    assert sorted(found) == sorted(written)
+    assert all(path.stat().st_size > 0 for path in written)
+
+
+def test_command_overwrites_only_when_forced(tmp_path: Path) -> None:
+    (tmp_path / "include" / "torchinit").mkdir(parents=True)
+    header = tmp_path / "include" / "torchinit" / "init.h"
+    header.write_text("mine")
+    done = _command("bundle", tmp_path)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == (
+        f"torchinit: {tmp_path} must not hold a bundle already unless it is forced, got include/torchinit/init.h\n"
+    )
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [header]
+    assert header.read_text() == "mine"
+    assert _command("bundle", tmp_path, "--force").returncode == 0
+    assert "class Init" in header.read_text()
+
+
+def test_command_says_in_one_line_what_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = _command("bundle", tmp_path / "file")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr
+    assert _command("bundle").returncode == 2
+    assert _command("nonsense").returncode == 2
+
+
+def test_archives_that_cannot_be_loaded_replace_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save(folder: Path) -> None:
+        deploy.bundle().save(str(folder / "torchinit.pt"))
+        (folder / "torchinit.ptl").write_text("not an archive")
+
+    (tmp_path / "torchinit.pt").write_text("old")
+    monkeypatch.setattr(_package, "save", save)
+    with pytest.raises(RuntimeError):
+        deploy.write_package(tmp_path, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["torchinit.pt"]
+    assert (tmp_path / "torchinit.pt").read_text() == "old"
+
+
+def test_table_of_operators_is_what_torch_says() -> None:
+    assert operators.PATH.read_text() == operators.render()

@@ -1,0 +1,94 @@
+"""Builds C++ programs against the installed torch with CMake, and keeps them between runs in ``.cache/native``."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from torchinit.deploy import write_package
+
+ROOT = Path(__file__).resolve().parents[1]
+CACHE = ROOT / ".cache" / "native"
+
+_LISTS = """\
+cmake_minimum_required(VERSION 3.18)
+project(program CXX)
+find_package(torchinit REQUIRED)
+add_executable(program main.cpp)
+target_link_libraries(program torchinit::torchinit)
+"""
+
+
+def _find(name: str) -> str | None:
+    # A virtual environment's own programs come first; it need not be activated.
+    return shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
+def missing() -> str | None:
+    """Say what is not here that a C++ build needs, or nothing."""
+    if _find("cmake") is None:
+        return "no CMake"
+    if _find(os.environ.get("CXX", "c++")) is None:
+        return "no C++ compiler"
+    return None
+
+
+def run(command: list[str], cwd: Path) -> str:
+    """Run a command and return what it printed; raise that if it fails."""
+    done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} must succeed, got exit code {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def _build(project: Path, prefix: Path) -> None:
+    """Configure and build a CMake project that finds torchinit under ``prefix``, into its folder ``build``."""
+    cmake, into = _find("cmake") or "cmake", prefix / "build"
+    prefixes = f"-DCMAKE_PREFIX_PATH={torch.utils.cmake_prefix_path};{prefix}"
+    generator = ["-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={_find('ninja')}"] if _find("ninja") else []
+    run([cmake, "-S", str(project), "-B", str(into), *generator, "-DCMAKE_BUILD_TYPE=Release", prefixes], project)
+    run([cmake, "--build", str(into)], project)
+
+
+def _cached(texts: list[str], name: str, prepare: Callable[[Path], Path]) -> Path:
+    """Build ``name`` in a folder that is named for all that is compiled, unless it is there; return the folder.
+
+    Nothing is built twice and nothing stale is run. The archives, which a program loads when it runs, are written anew
+    each time. ``prepare`` writes the project into the folder and returns where.
+    """
+    texts += [torch.__version__, torch.utils.cmake_prefix_path]
+    texts += [path.read_text() for path in (ROOT / "torchinit").rglob("*") if path.suffix in (".h", ".cmake")]
+    folder = CACHE / hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        # Test workers run side by side; one builds.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_package(folder, force=True)
+        if not (folder / "build" / name).exists():
+            _build(prepare(folder), folder)
+    return folder
+
+
+def program(source: str) -> Path:
+    """Build a program of one file against the package and return the program's path."""
+
+    def prepare(folder: Path) -> Path:
+        project = folder / "project"
+        project.mkdir(exist_ok=True)
+        (project / "main.cpp").write_text(source)
+        (project / "CMakeLists.txt").write_text(_LISTS)
+        return project
+
+    return _cached([source, _LISTS], "program", prepare) / "build" / "program"
+
+
+def example() -> Path:
+    """Build the package's own example as a user does and return the package, which has it in ``build``."""
+    texts = [path.read_text() for path in sorted((ROOT / "torchinit" / "deploy" / "package" / "example").iterdir())]
+    return _cached(texts, "example", lambda folder: folder / "example")

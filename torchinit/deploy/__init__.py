@@ -1,0 +1,9 @@
+"""torchinit where no Python runs: its functions as one TorchScript archive, for C++ and for the mobile interpreter.
+
+Nothing is scripted when this is imported.
+"""
+
+from torchinit.deploy._archive import bundle, mobile_bundle
+from torchinit.deploy._package import write_package
+
+__all__ = ["bundle", "mobile_bundle", "write_package"]

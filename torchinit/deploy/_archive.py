@@ -1,0 +1,82 @@
+"""Scripts the bundles, and reads back what was saved of them."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch.jit.mobile import _load_for_lite_interpreter
+
+from torchinit.deploy._bundle import Bundle, MobileBundle
+
+
+@contextmanager
+def _without_notices() -> Iterator[None]:
+    """Keep quiet that TorchScript and its mobile interpreter are deprecated: who asks for a bundle has decided."""
+    with warnings.catch_warnings():
+        # A DeprecationWarning in torch 2.13, a FutureWarning in 2.15.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", message="`torch.jit|Lite Interpreter", category=category)
+        yield
+
+
+def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:
+    with _without_notices():
+        scripted: torch.jit.ScriptModule = torch.jit.script(module)
+    return scripted
+
+
+def bundle() -> torch.jit.ScriptModule:
+    """Script a module with every initializer, :func:`calculate_gain` and the fan functions as exported methods.
+
+    A method has its function's name, arguments and defaults, but for ``param`` of ``calculate_gain``, which is
+    ``Optional[float]``. ``save`` writes what ``torch::jit::load`` reads in C++; ``torchinit/init.h`` wraps that.
+
+    Returns:
+        the scripted module, without parameters
+
+    Examples:
+        >>> module = torchinit.deploy.bundle()
+        >>> w = module.kaiming_uniform_(torch.empty(3, 5), nonlinearity="relu")
+        >>> bool((w.abs() <= (6 / 5) ** 0.5).all())
+        True
+    """
+    return _scripted(Bundle())
+
+
+def mobile_bundle() -> torch.jit.ScriptModule:
+    """Script the same module for the mobile interpreter, which takes no generator.
+
+    In its place the methods take ``seed: Optional[int]``: what a generator of the tensor's device draws that was made
+    with that seed, for this call alone. Without one the global generator draws.
+    ``_save_for_lite_interpreter`` writes what ``torch::jit::_load_for_mobile`` reads.
+
+    Returns:
+        the scripted module, without parameters
+
+    Examples:
+        >>> module = torchinit.deploy.mobile_bundle()
+        >>> w = module.normal_(torch.empty(4), seed=5)
+        >>> torch.equal(w, torchinit.normal_(torch.empty(4), generator=torch.Generator().manual_seed(5)))
+        True
+    """
+    return _scripted(MobileBundle())
+
+
+def save(folder: Path) -> None:
+    """Write ``torchinit.pt`` and ``torchinit.ptl`` into a folder."""
+    bundle().save(str(folder / "torchinit.pt"))
+    with _without_notices():
+        mobile_bundle()._save_for_lite_interpreter(str(folder / "torchinit.ptl"))
+
+
+def check(folder: Path) -> None:
+    """Load both archives and fill a tensor by each, from one seed; they must agree."""
+    with _without_notices():
+        script = torch.jit.load(str(folder / "torchinit.pt"))  # type: ignore[no-untyped-call]
+        mobile = _load_for_lite_interpreter(str(folder / "torchinit.ptl"))  # type: ignore[no-untyped-call]
+    one = script.normal_(torch.zeros(17), 0.0, 1.0, torch.Generator().manual_seed(0))
+    other = mobile.run_method("normal_", torch.zeros(17), 0.0, 1.0, 0)
+    if not torch.equal(one, other):
+        raise RuntimeError(f"torchinit.pt and torchinit.ptl must draw the same, got {one[0]} and {other[0]}")
