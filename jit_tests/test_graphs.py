@@ -99,8 +99,8 @@ graph(%tensor.1 : Tensor,
       %a.1 : float,
       %b.1 : float,
       %generator.1 : Generator?):
-  %7 : Tensor = aten::detach(%tensor.1)
-  %8 : Tensor = aten::uniform_(%7, %a.1, %b.1, %generator.1)
+  %4 : Tensor = aten::detach(%tensor.1)
+  %5 : Tensor = aten::uniform_(%4, %a.1, %b.1, %generator.1)
   return (%tensor.1)
 """,
     )
@@ -114,8 +114,8 @@ graph(%tensor.1 : Tensor,
       %mean.1 : float,
       %std.1 : float,
       %generator.1 : Generator?):
-  %7 : Tensor = aten::detach(%tensor.1)
-  %8 : Tensor = aten::normal_(%7, %mean.1, %std.1, %generator.1)
+  %4 : Tensor = aten::detach(%tensor.1)
+  %5 : Tensor = aten::normal_(%4, %mean.1, %std.1, %generator.1)
   return (%tensor.1)
 """,
     )
@@ -127,8 +127,8 @@ def test_graph_of_fill_primitive() -> None:
         """\
 graph(%tensor.1 : Tensor,
       %val.1 : float):
-  %5 : Tensor = aten::detach(%tensor.1)
-  %6 : Tensor = aten::fill_(%5, %val.1)
+  %3 : Tensor = aten::detach(%tensor.1)
+  %4 : Tensor = aten::fill_(%3, %val.1)
   return (%tensor.1)
 """,
     )
@@ -140,14 +140,14 @@ def test_graph_of_zero_primitive() -> None:
         """\
 graph(%tensor.1 : Tensor):
   %weight.1 : Tensor = aten::detach(%tensor.1)
-  %5 : bool = prim::is_sparse(%weight.1)
-   = prim::If(%5)
+  %3 : bool = prim::is_sparse(%weight.1)
+   = prim::If(%3)
     block0():
-      %6 : Tensor = aten::_values(%weight.1)
-      %7 : Tensor = aten::zero_(%6)
+      %4 : Tensor = aten::_values(%weight.1)
+      %5 : Tensor = aten::zero_(%4)
       -> ()
     block1():
-      %8 : Tensor = aten::zero_(%weight.1)
+      %6 : Tensor = aten::zero_(%weight.1)
       -> ()
   return (%tensor.1)
 """,
@@ -223,8 +223,8 @@ def test_graph_of_a_basic_function() -> None:
         """\
 graph(%tensor.1 : Tensor,
       %val.1 : float):
-  %6 : Tensor = aten::detach(%tensor.1)
-  %7 : Tensor = aten::fill_(%6, %val.1)
+  %4 : Tensor = aten::detach(%tensor.1)
+  %5 : Tensor = aten::fill_(%4, %val.1)
   return (%tensor.1)
 """,
     )
@@ -243,52 +243,51 @@ graph(%tensor.1 : Tensor,
   %9 : NoneType = prim::Constant()
   %10 : str = prim::Constant[value="builtins.ValueError"]()
   %11 : str = prim::Constant[value="Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape {}"]()
-  %12 : int = prim::Constant[value=2]()
+  %13 : int = prim::Constant[value=2]()
   %receptive_field_size.1 : int = prim::Constant[value=1]()
-  %14 : float = prim::Constant[value=2.]()
-  %15 : float = prim::Constant[value=0.]()
-  %16 : int = prim::Constant[value=0]()
-  %18 : int = aten::dim(%tensor.1)
-  %19 : bool = aten::lt(%18, %12)
-   = prim::If(%19)
+  %15 : float = prim::Constant[value=2.]()
+  %16 : float = prim::Constant[value=0.]()
+  %17 : int = prim::Constant[value=0]()
+  %19 : int = aten::dim(%tensor.1)
+  %20 : bool = aten::lt(%19, %13)
+   = prim::If(%20)
     block0():
-      %20 : int[] = aten::size(%tensor.1)
-      %21 : int[] = aten::list(%20)
-      %22 : str = aten::format(%11, %21)
-       = prim::RaiseException(%22, %10)
+      %21 : int[] = aten::size(%tensor.1)
+      %22 : int[] = aten::list(%21)
+      %23 : str = aten::format(%11, %22)
+       = prim::RaiseException(%23, %10)
       -> ()
     block1():
       -> ()
-  %23 : int = aten::dim(%tensor.1)
-  %24 : bool = aten::gt(%23, %12)
-  %receptive_field_size : int = prim::If(%24)
+  %24 : int = aten::dim(%tensor.1)
+  %25 : bool = aten::gt(%24, %13)
+  %receptive_field_size : int = prim::If(%25)
     block0():
-      %26 : int[] = aten::size(%tensor.1)
-      %27 : int[] = aten::slice(%26, %12, %9, %receptive_field_size.1)
-      %28 : int = aten::len(%27)
-      %receptive_field_size.15 : int = prim::Loop(%28, %8, %receptive_field_size.1)
-        block0(%30 : int, %receptive_field_size.13 : int):
-          %size.1 : int = aten::__getitem__(%27, %30)
+      %27 : int[] = aten::size(%tensor.1)
+      %28 : int[] = aten::slice(%27, %13, %9, %receptive_field_size.1)
+      %29 : int = aten::len(%28)
+      %receptive_field_size.15 : int = prim::Loop(%29, %8, %receptive_field_size.1)
+        block0(%31 : int, %receptive_field_size.13 : int):
+          %size.1 : int = aten::__getitem__(%28, %31)
           %receptive_field_size.5 : int = aten::mul(%receptive_field_size.13, %size.1)
           -> (%8, %receptive_field_size.5)
       -> (%receptive_field_size.15)
     block1():
       -> (%receptive_field_size.1)
-  %34 : int = aten::size(%tensor.1, %receptive_field_size.1)
-  %35 : int = aten::mul(%34, %receptive_field_size)
-  %36 : int = aten::size(%tensor.1, %16)
-  %37 : int = aten::mul(%36, %receptive_field_size)
-  %38 : (int, int) = prim::TupleConstruct(%35, %37)
-  %fan_in.1 : int, %fan_out.1 : int = prim::TupleUnpack(%38)
-  %41 : int = aten::add(%fan_in.1, %fan_out.1)
-  %42 : bool = aten::eq(%41, %16)
-  %std.1 : float = prim::If(%42)
+  %35 : int = aten::size(%tensor.1, %receptive_field_size.1)
+  %36 : int = aten::mul(%35, %receptive_field_size)
+  %37 : int = aten::size(%tensor.1, %17)
+  %38 : int = aten::mul(%37, %receptive_field_size)
+  %39 : (int, int) = prim::TupleConstruct(%36, %38)
+  %fan_in.1 : int, %fan_out.1 : int = prim::TupleUnpack(%39)
+  %fans.1 : int = aten::add(%fan_in.1, %fan_out.1)
+  %43 : bool = aten::eq(%fans.1, %17)
+  %std.1 : float = prim::If(%43)
     block0():
-      -> (%15)
+      -> (%16)
     block1():
-      %44 : int = aten::add(%fan_in.1, %fan_out.1)
-      %45 : float = aten::Float(%44)
-      %46 : float = aten::div(%14, %45)
+      %45 : float = aten::Float(%fans.1)
+      %46 : float = aten::div(%15, %45)
       %47 : float = aten::sqrt(%46)
       %48 : float = aten::mul(%gain.1, %47)
       -> (%48)
@@ -338,8 +337,8 @@ graph(%tensor.1 : Tensor,
       -> ()
     block1():
       -> ()
-  %90 : Tensor = aten::detach(%tensor.1)
-  %91 : Tensor = aten::normal_(%90, %7, %std.1, %generator.1)
+  %87 : Tensor = aten::detach(%tensor.1)
+  %88 : Tensor = aten::normal_(%87, %7, %std.1, %generator.1)
   return (%tensor.1)
 """,
     )
@@ -352,22 +351,22 @@ def test_graph_of_a_structured_function() -> None:
 graph(%tensor.1 : Tensor):
   %2 : str = prim::Constant[value="builtins.ValueError"]()
   %3 : str = prim::Constant[value="Only tensors with 2 dimensions are supported, got shape {}"]()
-  %4 : int = prim::Constant[value=2]()
-  %5 : int = aten::dim(%tensor.1)
-  %6 : bool = aten::ne(%5, %4)
-   = prim::If(%6)
+  %5 : int = prim::Constant[value=2]()
+  %6 : int = aten::dim(%tensor.1)
+  %7 : bool = aten::ne(%6, %5)
+   = prim::If(%7)
     block0():
-      %7 : int[] = aten::size(%tensor.1)
-      %8 : int[] = aten::list(%7)
-      %9 : str = aten::format(%3, %8)
-       = prim::RaiseException(%9, %2)
+      %9 : int[] = aten::size(%tensor.1)
+      %10 : int[] = aten::list(%9)
+      %11 : str = aten::format(%3, %10)
+       = prim::RaiseException(%11, %2)
       -> ()
     block1():
       -> ()
   %matrix.1 : Tensor = aten::detach(%tensor.1)
-  %11 : int[] = aten::size(%matrix.1)
-  %rows.1 : int, %columns.1 : int = prim::ListUnpack(%11)
-  %14 : Tensor = aten::eye(%rows.1, %columns.1, %matrix.1)
+  %13 : int[] = aten::size(%matrix.1)
+  %rows.1 : int, %columns.1 : int = prim::ListUnpack(%13)
+  %16 : Tensor = aten::eye(%rows.1, %columns.1, %matrix.1)
   return (%tensor.1)
 """,
     )
@@ -385,8 +384,8 @@ graph(%tensor.1 : Tensor,
   %7 : str = prim::Constant[value="`torchinit.{}` is now deprecated in favor of `torchinit.{}`."]()
   %message.1 : str = aten::format(%7, %5, %4)
    = aten::warn[](%message.1, %6)
-  %14 : Tensor = aten::detach(%tensor.1)
-  %15 : Tensor = aten::fill_(%14, %val.1)
+  %12 : Tensor = aten::detach(%tensor.1)
+  %13 : Tensor = aten::fill_(%12, %val.1)
   return (%tensor.1)
 """,
     )
@@ -401,41 +400,41 @@ graph(%tensor.1 : Tensor):
   %2 : NoneType = prim::Constant()
   %3 : str = prim::Constant[value="builtins.ValueError"]()
   %4 : str = prim::Constant[value="Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape {}"]()
-  %5 : int = prim::Constant[value=2]()
+  %6 : int = prim::Constant[value=2]()
   %receptive_field_size.1 : int = prim::Constant[value=1]()
-  %7 : int = prim::Constant[value=0]()
-  %8 : int = aten::dim(%tensor.1)
-  %9 : bool = aten::lt(%8, %5)
-   = prim::If(%9)
+  %8 : int = prim::Constant[value=0]()
+  %9 : int = aten::dim(%tensor.1)
+  %10 : bool = aten::lt(%9, %6)
+   = prim::If(%10)
     block0():
-      %10 : int[] = aten::size(%tensor.1)
-      %11 : int[] = aten::list(%10)
-      %12 : str = aten::format(%4, %11)
-       = prim::RaiseException(%12, %3)
+      %12 : int[] = aten::size(%tensor.1)
+      %13 : int[] = aten::list(%12)
+      %14 : str = aten::format(%4, %13)
+       = prim::RaiseException(%14, %3)
       -> ()
     block1():
       -> ()
-  %13 : int = aten::dim(%tensor.1)
-  %14 : bool = aten::gt(%13, %5)
-  %receptive_field_size : int = prim::If(%14)
+  %15 : int = aten::dim(%tensor.1)
+  %16 : bool = aten::gt(%15, %6)
+  %receptive_field_size : int = prim::If(%16)
     block0():
-      %16 : int[] = aten::size(%tensor.1)
-      %17 : int[] = aten::slice(%16, %5, %2, %receptive_field_size.1)
-      %18 : int = aten::len(%17)
-      %receptive_field_size.15 : int = prim::Loop(%18, %1, %receptive_field_size.1)
-        block0(%20 : int, %receptive_field_size.13 : int):
-          %size.1 : int = aten::__getitem__(%17, %20)
+      %18 : int[] = aten::size(%tensor.1)
+      %19 : int[] = aten::slice(%18, %6, %2, %receptive_field_size.1)
+      %20 : int = aten::len(%19)
+      %receptive_field_size.15 : int = prim::Loop(%20, %1, %receptive_field_size.1)
+        block0(%22 : int, %receptive_field_size.13 : int):
+          %size.1 : int = aten::__getitem__(%19, %22)
           %receptive_field_size.5 : int = aten::mul(%receptive_field_size.13, %size.1)
           -> (%1, %receptive_field_size.5)
       -> (%receptive_field_size.15)
     block1():
       -> (%receptive_field_size.1)
-  %24 : int = aten::size(%tensor.1, %receptive_field_size.1)
-  %25 : int = aten::mul(%24, %receptive_field_size)
-  %26 : int = aten::size(%tensor.1, %7)
+  %26 : int = aten::size(%tensor.1, %receptive_field_size.1)
   %27 : int = aten::mul(%26, %receptive_field_size)
-  %28 : (int, int) = prim::TupleConstruct(%25, %27)
-  return (%28)
+  %28 : int = aten::size(%tensor.1, %8)
+  %29 : int = aten::mul(%28, %receptive_field_size)
+  %30 : (int, int) = prim::TupleConstruct(%27, %29)
+  return (%30)
 """,
     )
 

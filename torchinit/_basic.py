@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import init as _upstream
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
@@ -41,7 +42,9 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Ge
         True
     """
     if has_torch_function_variadic(tensor):
-        return handle_torch_function(_upstream.uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
+        # An exporter's own mode would see upstream's function, which cannot be exported as ours can.
+        if not is_compiling():
+            return handle_torch_function(_upstream.uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
     _check_uniform(tensor, a, b)
     return _no_grad_uniform_(tensor, a, b, generator)
 
@@ -70,9 +73,11 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torc
         0.02
     """
     if has_torch_function_variadic(tensor):
-        return handle_torch_function(
-            _upstream.normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
-        )
+        # An exporter's own mode would see upstream's function, which cannot be exported as ours can.
+        if not is_compiling():
+            return handle_torch_function(
+                _upstream.normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
+            )
     _check_inexact(tensor, "normal_")
     return _no_grad_normal_(tensor, mean, std, generator)
 
@@ -148,7 +153,9 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
                 [0.5000, 0.5000]])
     """
     if has_torch_function_variadic(tensor):
-        return handle_torch_function(_upstream.constant_, (tensor,), tensor=tensor, val=val)
+        # An exporter's own mode would see upstream's function, which cannot be exported as ours can.
+        if not is_compiling():
+            return handle_torch_function(_upstream.constant_, (tensor,), tensor=tensor, val=val)
     return _no_grad_fill_(tensor, val)
 
 

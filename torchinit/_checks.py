@@ -5,20 +5,50 @@ import warnings
 
 import torch
 from torch import Tensor
+from torch._C import _is_tracing
 from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.jit import is_scripting
 
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def _is_usual(tensor: Tensor) -> bool:
+    """Whether eager code writes to a plain tensor with elements, and no compiler or tracer looks on.
+
+    What is not usual is asked about at length; this is asked at every call.
+    """
+    if type(tensor) in _PLAIN and not is_dynamo_compiling() and not _is_tracing() and tensor.numel() > 0:
+        try:
+            # NB: an inference tensor has no version; asking so costs half of is_inference().
+            return tensor._version >= 0
+        except RuntimeError:
+            return False
+    return False
+
 
 def _check_inference(tensor: Tensor) -> None:
-    """Refuse what ``detach()`` would let through: an inference tensor outside inference mode.
+    """Refuse what ``detach()`` would let through: an inference tensor outside inference mode."""
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        raise RuntimeError(
+            "Inplace update to inference tensor outside InferenceMode is not allowed"
+            f", got an inference tensor of shape {list(tensor.shape)}"
+        )
 
-    Neither TorchScript nor a compiler can ask; there the write goes through.
-    """
+
+def _is_partitioned(tensor: Tensor) -> bool:
+    """Whether a partitioner took a parameter's values away and left an empty one."""
+    return tensor.numel() == 0 and (hasattr(tensor, "ds_shape") or getattr(tensor, "_fsdp_flattened", False))
+
+
+def _check_partitioned(tensor: Tensor) -> None:
+    """Refuse a parameter whose values a partitioner took away, in words rather than as one without elements."""
     if not is_scripting():
-        if not is_dynamo_compiling() and tensor.is_inference() and not torch.is_inference_mode_enabled():
+        if not is_compiling() and _is_partitioned(tensor):
+            shape = list(tensor.ds_shape) if hasattr(tensor, "ds_shape") else "its own"
+            by = "ZeRO stage 3 (DeepSpeed)" if hasattr(tensor, "ds_shape") else "FullyShardedDataParallel"
             raise RuntimeError(
-                "Inplace update to inference tensor outside InferenceMode is not allowed"
-                f", got an inference tensor of shape {list(tensor.shape)}"
+                f"a parameter that {by} has partitioned must be gathered before it is initialized, got an empty one"
+                f" in place of shape {shape}"
             )
 
 

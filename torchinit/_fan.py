@@ -5,6 +5,8 @@ import math
 from torch import Tensor
 from torch.jit import is_scripting
 
+from torchinit._checks import _check_partitioned
+
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """Count the inputs and the outputs of each unit of a layer.
@@ -19,6 +21,7 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
         ValueError: if ``tensor`` has fewer than two dimensions
     """
     if tensor.dim() < 2:
+        _check_partitioned(tensor)
         raise ValueError(
             "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"
             f", got shape {list(tensor.shape)}"

@@ -5,25 +5,38 @@ to it is a write without gradient. Unlike ``torch.no_grad()`` it is a plain oper
 mobile interpreter included.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_scripting
 
-from torchinit._checks import _check_inference, _check_overlap
+from torchinit import _unusual
+from torchinit._checks import _check_overlap, _is_usual
 from torchinit._trunc_normal import _fill_trunc_normal, _is_plain, _streamed_pieces
 
 
 def _unguarded(tensor: Tensor) -> Tensor:
-    _check_inference(tensor)
+    if not is_scripting():
+        if not _is_usual(tensor):
+            return _unusual._view(tensor)
     return tensor.detach()
 
 
 def _no_grad_uniform_(tensor: Tensor, a: float, b: float, generator: torch.Generator | None = None) -> Tensor:
-    _unguarded(tensor).uniform_(a, b, generator=generator)
+    if not is_scripting():
+        if not _is_usual(tensor):
+            return _unusual._uniform_(tensor, a, b, generator)
+    tensor.detach().uniform_(a, b, generator=generator)
     return tensor
 
 
 def _no_grad_normal_(tensor: Tensor, mean: float, std: float, generator: torch.Generator | None = None) -> Tensor:
-    _unguarded(tensor).normal_(mean, std, generator=generator)
+    if not is_scripting():
+        if not _is_usual(tensor):
+            return _unusual._normal_(tensor, mean, std, generator)
+    tensor.detach().normal_(mean, std, generator=generator)
     return tensor
 
 
@@ -48,27 +61,36 @@ def _no_grad_copy_(tensor: Tensor, source: Tensor) -> Tensor:
 
 
 def _no_grad_eye_(tensor: Tensor) -> Tensor:
+    if not is_scripting():
+        if _unusual._is_distributed(tensor):
+            return _unusual._spread_(tensor, _no_grad_eye_)
     matrix = _unguarded(tensor)
+    rows, columns = matrix.shape
     if _is_plain(matrix):
-        rows, columns = matrix.shape
         torch.eye(rows, columns, out=matrix)
     else:
-        # NB: a transform has no rule for an out= argument.
-        matrix.zero_().diagonal().fill_(1.0)
+        # NB: a transform has no rule for an out= argument, and the ONNX exporter none for a write to a diagonal.
+        matrix.copy_(torch.eye(rows, columns, device=matrix.device))
     return tensor
 
 
 def _no_grad_dirac_(tensor: Tensor, groups: int) -> Tensor:
     """Zero ``tensor`` and write ones on the diagonal of each group's centre tap, through one strided view."""
+    if not is_scripting():
+        if _unusual._is_distributed(tensor):
+            return _unusual._spread_(tensor, partial(_no_grad_dirac_, groups=groups))
     weight = _unguarded(tensor)
     if tensor.numel() == 0:
         return _no_grad_zero_(tensor)
     taps = weight
     for size in weight.shape[2:]:
         taps = taps.select(2, size // 2)
-    taps = taps.view([groups, weight.size(0) // groups, weight.size(1)]).diagonal(0, 1, 2)
+    taps = taps.view([groups, weight.size(0) // groups, weight.size(1)])
     weight.zero_()
-    taps.fill_(1.0)
+    if _is_plain(weight):
+        taps.diagonal(0, 1, 2).fill_(1.0)
+    else:
+        taps.copy_(torch.eye(taps.size(1), taps.size(2), device=taps.device).expand(taps.shape))
     return tensor
 
 
@@ -77,6 +99,10 @@ def _no_grad_trunc_normal_(
 ) -> Tensor:
     if std == 0.0:
         return _no_grad_fill_(tensor, min(b, max(a, mean)))
+    if not is_scripting():
+        if _unusual._is_drawn_whole(tensor) and not is_compiling():
+            fill = partial(_no_grad_trunc_normal_, mean=mean, std=std, a=a, b=b, generator=generator)
+            return _unusual._spread_(tensor, fill)
     values = _unguarded(tensor)
     if tensor.dtype == torch.float16 or tensor.dtype == torch.bfloat16:
         _check_overlap(tensor)
@@ -99,6 +125,26 @@ def _randn_matrix(tensor: Tensor, rows: int, cols: int, generator: torch.Generat
     return tensor.new_empty([rows, cols], dtype=dtype).normal_(0.0, 1.0, generator=generator)
 
 
+def _first_of_each_row(order: Tensor, count: int) -> Tensor:
+    """Mark, in each row of permutations, the places that its first ``count`` entries name."""
+    marks = torch.zeros_like(order, dtype=torch.bool)
+    if not is_scripting():
+        if is_compiling():
+            # Slower for a small count, but a symbolic one is not compared with the size, as narrow would.
+            first = torch.arange(order.size(1), device=order.device) < count
+            return marks.scatter_(1, order, first.expand_as(order))
+    return marks.scatter_(1, order.narrow(1, 0, count), 1)
+
+
+def _columns_at_once(rows: int, columns: int) -> int:
+    """Choose a block of columns whose permutations take at most 1 MiB, unless one column alone takes more."""
+    if not is_scripting():
+        if is_compiling():
+            # A trace would keep the number of blocks.
+            return max(1, columns)
+    return max(1, 131072 // max(1, rows))
+
+
 def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Zero ``count`` random rows of each column of a matrix.
 
@@ -107,8 +153,7 @@ def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator |
     """
     matrix = _unguarded(tensor)
     rows, columns = matrix.shape
-    # A block of columns at once, whose permutations take at most 1 MiB unless one column alone takes more.
-    block = max(1, 131072 // max(1, rows))
+    block = _columns_at_once(rows, columns)
     for start in range(0, columns, block):
         size = min(block, columns - start)
         if generator is None:
@@ -116,7 +161,7 @@ def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator |
         else:
             device = tensor.device
             order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(size)])
-        dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order.narrow(1, 0, count), 1).t()
+        dropped = _first_of_each_row(order, count).t()
         part = matrix if size == columns else matrix.narrow(1, start, size)
         part.masked_fill_(dropped if order.device == part.device else dropped.to(part.device), 0.0)
     return tensor

@@ -4,24 +4,35 @@ import math
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_scripting
 from torch.nn import init as _upstream
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchinit._checks import _check_inexact, _check_uniform, _warn
+from torchinit._checks import _check_inexact, _check_partitioned, _check_uniform, _warn
 from torchinit._fan import _calculate_correct_fan, _calculate_fan_in_and_fan_out, calculate_gain
 from torchinit._primitives import _no_grad_normal_, _no_grad_uniform_
 
 
 def _xavier_std(tensor: Tensor, gain: float) -> float:
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
-    if fan_in + fan_out == 0:
+    fans = fan_in + fan_out
+    if fans == 0:
         return 0.0
-    return gain * math.sqrt(2.0 / float(fan_in + fan_out))
+    if not is_scripting():
+        if isinstance(fans, torch.SymInt):
+            # Export without Dynamo passes symbolic numbers; float() and math would make a constant of one.
+            return gain * torch._sym_sqrt(2.0 / fans)
+    return gain * math.sqrt(2.0 / float(fans))
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     fan = _calculate_correct_fan(tensor, mode)
-    return calculate_gain(nonlinearity, a) / math.sqrt(fan)
+    gain = calculate_gain(nonlinearity, a)
+    if not is_scripting():
+        if isinstance(fan, torch.SymInt):
+            return gain / torch._sym_sqrt(fan)
+    return gain / math.sqrt(fan)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -133,16 +144,19 @@ def kaiming_uniform_(
         True
     """
     if has_torch_function_variadic(tensor):
-        return handle_torch_function(
-            _upstream.kaiming_uniform_,
-            (tensor,),
-            tensor=tensor,
-            a=a,
-            mode=mode,  # type: ignore[arg-type]
-            nonlinearity=nonlinearity,  # type: ignore[arg-type]
-            generator=generator,
-        )
+        # An exporter's own mode would see upstream's function, which cannot be exported as ours can.
+        if not is_compiling():
+            return handle_torch_function(
+                _upstream.kaiming_uniform_,
+                (tensor,),
+                tensor=tensor,
+                a=a,
+                mode=mode,  # type: ignore[arg-type]
+                nonlinearity=nonlinearity,  # type: ignore[arg-type]
+                generator=generator,
+            )
     if 0 in tensor.shape:
+        _check_partitioned(tensor)
         _warn("Initializing zero-element tensors is a no-op")
         return tensor
     bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
@@ -192,6 +206,7 @@ def kaiming_normal_(
         True
     """
     if 0 in tensor.shape:
+        _check_partitioned(tensor)
         _warn("Initializing zero-element tensors is a no-op")
         return tensor
     std = _kaiming_std(tensor, a, mode, nonlinearity)

@@ -1,11 +1,14 @@
 """Fills that place values: identities, orthogonal matrices, sparse columns."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.jit import is_scripting
 
-from torchinit._checks import _check_inexact, _check_inference, _check_overlap, _number
+from torchinit import _unusual
+from torchinit._checks import _check_inexact, _check_overlap, _check_partitioned, _number
 from torchinit._primitives import (
     _no_grad_copy_,
     _no_grad_dirac_,
@@ -13,6 +16,7 @@ from torchinit._primitives import (
     _no_grad_eye_,
     _no_grad_normal_,
     _randn_matrix,
+    _unguarded,
 )
 
 
@@ -38,6 +42,7 @@ def eye_(tensor: Tensor) -> Tensor:
                 [0., 1., 0.]])
     """
     if tensor.dim() != 2:
+        _check_partitioned(tensor)
         raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
     return _no_grad_eye_(tensor)
 
@@ -67,6 +72,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         True
     """
     if tensor.dim() not in [3, 4, 5]:
+        _check_partitioned(tensor)
         raise ValueError(f"Only tensors with 3, 4, or 5 dimensions are supported, got shape {list(tensor.shape)}")
     if groups < 1:
         raise ValueError(f"groups must be at least 1, got {groups}")
@@ -117,12 +123,17 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | 
         True
     """
     if tensor.dim() < 2:
+        _check_partitioned(tensor)
         raise ValueError(f"Only tensors with 2 or more dimensions are supported, got shape {list(tensor.shape)}")
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
     _check_inexact(tensor, "orthogonal_")
-    _check_inference(tensor)
+    if not is_scripting():
+        if _unusual._is_distributed(tensor):
+            return _unusual._spread_(tensor, partial(orthogonal_, gain=gain, generator=generator), broadcast=True)
     _check_overlap(tensor)
+    # Asked before anything is drawn, though the copy asks too.
+    _unguarded(tensor)
     rows = tensor.size(0)
     matrix = _haar(_randn_matrix(tensor, rows, tensor.numel() // rows, generator))
     if gain != 1.0:
@@ -160,11 +171,16 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch
         tensor([5, 5, 5, 5])
     """
     if tensor.dim() != 2:
+        _check_partitioned(tensor)
         raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
     if not 0.0 <= sparsity <= 1.0:
         raise ValueError(f"sparsity must be in [0, 1], got {_number(sparsity)}")
     if tensor.is_meta:
         return tensor
     _check_inexact(tensor, "normal_")
+    if not is_scripting():
+        if _unusual._is_distributed(tensor):
+            fill = partial(sparse_, sparsity=sparsity, std=std, generator=generator)
+            return _unusual._spread_(tensor, fill, broadcast=True)
     _no_grad_normal_(tensor, 0.0, std, generator)
     return _no_grad_drop_rows_(tensor, math.ceil(sparsity * tensor.size(0)), generator)

@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
 
+from torchinit._unusual import _is_distributed
+
 
 def _norm_cdf(x: float) -> float:
     return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
@@ -38,6 +40,9 @@ def _pieces(values: Tensor) -> list[Tensor]:
     """Cut a tensor into pieces that stay in a processor's cache, where one can."""
     size = 262144 if values.device.type == "cpu" else 4194304
     if not is_scripting():
+        if _is_distributed(values):
+            # NB: a DTensor has no rule for erfcx on torch 2.6; what is left to do concerns each value alone.
+            return [values.to_local()]  # type: ignore[attr-defined]
         # A trace would keep the number of pieces.
         if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
             return [values]
