@@ -32,9 +32,13 @@ COMPLEX = (torch.complex64, torch.complex128)
 INTEGER = (torch.uint8, torch.int32, torch.int64, torch.bool)
 
 
+# Where the tensors are made; the CUDA tests set it.
+DEVICE = "cpu"
+
+
 def _contiguous(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     # Small and different, so that what is not written shows.
-    return torch.arange(math.prod(shape)).remainder_(5).to(dtype).view(shape)
+    return torch.arange(math.prod(shape), device=DEVICE).remainder_(5).to(dtype).view(shape)
 
 
 def _transposed(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -47,7 +47,7 @@ def memory(tensor: Tensor) -> bytes | None:
     if tensor.is_meta or type(tensor).__name__ == "FakeTensor":
         return None
     storage = tensor.detach().untyped_storage()
-    return bytes(torch.empty(0, dtype=torch.uint8).set_(storage).numpy())
+    return bytes(torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage).cpu().numpy())
 
 
 def _version(tensor: Tensor) -> int:
@@ -58,13 +58,21 @@ def _autograd(tensor: Tensor) -> tuple[bool, bool, str]:
     return tensor.requires_grad, tensor.is_leaf, type(tensor.grad_fn).__name__
 
 
+def _global_state(tensor: Tensor) -> bytes:
+    states = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(tensor.device)] if tensor.is_cuda else [])
+    return b"".join(bytes(state.numpy()) for state in states)
+
+
 def observe(
     function: Callable[..., Tensor], tensor: Tensor, arguments: dict[str, Any], with_generator: bool = False
 ) -> Outcome:
     """Call ``function`` with the global generator seeded, and with a generator of its own if asked."""
     # NB: torch.manual_seed keeps a formatted stack a call for a CUDA that is not there yet.
     torch.default_generator.manual_seed(SEED)
-    generator = torch.Generator().manual_seed(GENERATOR_SEED) if with_generator else None
+    if tensor.is_cuda:
+        torch.cuda.manual_seed(SEED)
+    device = tensor.device if tensor.is_cuda else "cpu"
+    generator = torch.Generator(device).manual_seed(GENERATOR_SEED) if with_generator else None
     if generator is not None:
         arguments = {**arguments, "generator": generator}
     version, autograd = _version(tensor), _autograd(tensor)
@@ -79,7 +87,7 @@ def observe(
         error=error,
         memory=memory(tensor),
         returned_itself=returned is tensor,
-        global_state=bytes(torch.get_rng_state().numpy()),
+        global_state=_global_state(tensor),
         generator_state=None if generator is None else bytes(generator.get_state().numpy()),
         version_moved=_version(tensor) > version,
         autograd_kept=_autograd(tensor) == autograd,

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -98,3 +99,58 @@ def test_sparse_tensor_is_zeroed() -> None:
     tensor = torch.eye(3).to_sparse()
     assert torchinit.zeros_(tensor) is tensor
     assert not tensor.to_dense().any()
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+def test_backward_sees_the_old_weight_where_mutation_is_allowed(record: Record) -> None:
+    weight = torch.nn.Parameter(torch.ones(record.shape))
+    with torch.autograd.graph.allow_mutation_on_saved_tensors():
+        loss = (weight * weight).sum()
+        record.function(weight, **record.calls[0])
+        loss.backward()
+    assert weight.grad is not None
+    assert torch.equal(weight.grad, torch.full(record.shape, 2.0))
+    assert not torch.equal(weight, torch.ones(record.shape)) or record.current_name == "ones_"
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+def test_functional_call_fills_the_weight_that_it_was_given(record: Record) -> None:
+    class Refill(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.full(record.shape, 7.0))
+
+        def forward(self) -> Tensor:
+            return record.function(self.weight, **record.calls[0])
+
+    module, given = Refill(), torch.full(record.shape, 5.0)
+    torch.manual_seed(1)
+    assert torch.func.functional_call(module, {"weight": given}, ()) is given
+    torch.manual_seed(1)
+    assert torch.equal(given, record.function(torch.full(record.shape, 5.0), **record.calls[0]))
+    assert bool((module.weight == 7.0).all())
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+def test_gradient_transform_takes_a_refilled_weight_for_a_constant(record: Record) -> None:
+    def loss(x: Tensor) -> Tensor:
+        return (record.function(torch.empty(record.shape), **record.calls[0]) * x).sum()
+
+    torch.manual_seed(1)
+    gradient = torch.func.grad(loss)(torch.ones(record.shape))
+    torch.manual_seed(1)
+    assert torch.equal(gradient, record.function(torch.empty(record.shape), **record.calls[0]))
+
+
+@pytest.mark.parametrize("record", [record for record in RECORDS if record.takes_generator], ids=call_id)
+def test_eight_threads_with_generators_of_their_own_draw_what_one_draws(record: Record) -> None:
+    def fill(seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        weights = [record.function(torch.zeros(64, 70), **record.calls[0], generator=generator) for _ in range(5)]
+        return torch.stack(weights)
+
+    alone = [fill(seed) for seed in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(fill, range(8)))
+    assert all(torch.equal(one, other) for one, other in zip(alone, together))
+    assert not torch.equal(alone[0], alone[1])

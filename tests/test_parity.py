@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import torch
 
 from tests.layouts import COMPLEX, FLOATING, INTEGER, LAYOUTS, SHAPES
 from tests.parity import KNOWN_DIFFERENCES, Case, compare
@@ -17,6 +18,16 @@ def test_outcome_equals_the_oracles(record: Record, layout: str) -> None:
         FLOATING + COMPLEX + INTEGER, SHAPES, record.calls, generators
     ):
         compare(Case(record, layout, dtype, shape, arguments, with_generator))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "meta"])
+@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+def test_outcome_on_a_cuda_device_equals_the_oracles(
+    record: Record, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.layouts.DEVICE", "cuda")
+    test_outcome_equals_the_oracles(record, layout)
 
 
 def test_every_known_difference_is_seen() -> None:

@@ -78,7 +78,8 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torc
             return handle_torch_function(
                 _upstream.normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
             )
-    _check_inexact(tensor, "normal_")
+    if not tensor.is_floating_point():
+        _check_inexact(tensor, "normal_")
     return _no_grad_normal_(tensor, mean, std, generator)
 
 

@@ -8,21 +8,27 @@ from torch import Tensor
 from torch._C import _is_tracing
 from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.jit import is_scripting
-
-_PLAIN = (Tensor, torch.nn.Parameter)
+from torch.nn import Parameter
 
 
 def _is_usual(tensor: Tensor) -> bool:
-    """Whether eager code writes to a plain tensor with elements, and no compiler or tracer looks on.
+    """Whether eager code writes to a plain tensor, and no compiler or tracer looks on.
 
     What is not usual is asked about at length; this is asked at every call.
     """
-    if type(tensor) in _PLAIN and not is_dynamo_compiling() and not _is_tracing() and tensor.numel() > 0:
+    kind = type(tensor)
+    # Only a parameter can have been partitioned, which leaves an empty one.
+    if (
+        (kind is Tensor or (kind is Parameter and tensor.numel() > 0))
+        and not is_dynamo_compiling()
+        and not _is_tracing()
+    ):
         try:
             # NB: an inference tensor has no version; asking so costs half of is_inference().
-            return tensor._version >= 0
+            tensor._version  # noqa: B018
+            return True
         except RuntimeError:
-            return False
+            pass
     return False
 
 
@@ -35,21 +41,20 @@ def _check_inference(tensor: Tensor) -> None:
         )
 
 
-def _is_partitioned(tensor: Tensor) -> bool:
-    """Whether a partitioner took a parameter's values away and left an empty one."""
-    return tensor.numel() == 0 and (hasattr(tensor, "ds_shape") or getattr(tensor, "_fsdp_flattened", False))
-
-
 def _check_partitioned(tensor: Tensor) -> None:
-    """Refuse a parameter whose values a partitioner took away, in words rather than as one without elements."""
+    """Refuse an empty parameter whose values a partitioner took away, in words rather than as one without elements."""
     if not is_scripting():
-        if not is_compiling() and _is_partitioned(tensor):
-            shape = list(tensor.ds_shape) if hasattr(tensor, "ds_shape") else "its own"
-            by = "ZeRO stage 3 (DeepSpeed)" if hasattr(tensor, "ds_shape") else "FullyShardedDataParallel"
-            raise RuntimeError(
-                f"a parameter that {by} has partitioned must be gathered before it is initialized, got an empty one"
-                f" in place of shape {shape}"
-            )
+        if not is_compiling() and tensor.numel() == 0:
+            by, shape = "", "its own"
+            if hasattr(tensor, "ds_shape"):
+                by, shape = "ZeRO stage 3 (DeepSpeed)", str(list(tensor.ds_shape))
+            elif getattr(tensor, "_fsdp_flattened", False):
+                by = "FullyShardedDataParallel"
+            if by:
+                raise RuntimeError(
+                    f"a parameter that {by} has partitioned must be gathered before it is initialized, got an empty one"
+                    f" in place of shape {shape}"
+                )
 
 
 def _check_overlap(tensor: Tensor) -> None:
@@ -120,7 +125,8 @@ def _warn_deprecated(old: str, new: str) -> None:
 
 
 def _check_uniform(tensor: Tensor, a: float, b: float) -> None:
-    _check_inexact(tensor, "uniform_")
+    if not tensor.is_floating_point():
+        _check_inexact(tensor, "uniform_")
     if not b - a < math.inf:
         raise RuntimeError(f"uniform_ expects finite bounds, but found from={_number(a)} and to={_number(b)}")
 

@@ -20,7 +20,8 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     Raises:
         ValueError: if ``tensor`` has fewer than two dimensions
     """
-    if tensor.dim() < 2:
+    shape = tensor.shape
+    if len(shape) < 2:
         _check_partitioned(tensor)
         raise ValueError(
             "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"
@@ -28,10 +29,10 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
         )
     receptive_field_size = 1
     # A matrix skips what TorchScript makes of a loop, a fifth of the whole call. NB: it has no math.prod.
-    if tensor.dim() > 2:
-        for size in tensor.shape[2:]:
+    if len(shape) > 2:
+        for size in shape[2:]:
             receptive_field_size *= size
-    return tensor.size(1) * receptive_field_size, tensor.size(0) * receptive_field_size
+    return shape[1] * receptive_field_size, shape[0] * receptive_field_size
 
 
 def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:

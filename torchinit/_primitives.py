@@ -61,16 +61,16 @@ def _no_grad_copy_(tensor: Tensor, source: Tensor) -> Tensor:
 
 
 def _no_grad_eye_(tensor: Tensor) -> Tensor:
-    if not is_scripting():
-        if _unusual._is_distributed(tensor):
-            return _unusual._spread_(tensor, _no_grad_eye_)
     matrix = _unguarded(tensor)
     rows, columns = matrix.shape
     if _is_plain(matrix):
         torch.eye(rows, columns, out=matrix)
-    else:
-        # NB: a transform has no rule for an out= argument, and the ONNX exporter none for a write to a diagonal.
-        matrix.copy_(torch.eye(rows, columns, device=matrix.device))
+        return tensor
+    if not is_scripting():
+        if _unusual._is_distributed(tensor):
+            return _unusual._spread_(tensor, _no_grad_eye_)
+    # NB: a transform has no rule for an out= argument, and the ONNX exporter none for a write to a diagonal.
+    matrix.copy_(torch.eye(rows, columns, device=matrix.device))
     return tensor
 
 
@@ -100,7 +100,7 @@ def _no_grad_trunc_normal_(
     if std == 0.0:
         return _no_grad_fill_(tensor, min(b, max(a, mean)))
     if not is_scripting():
-        if _unusual._is_drawn_whole(tensor) and not is_compiling():
+        if type(tensor) is not Tensor and _unusual._is_drawn_whole(tensor) and not is_compiling():
             fill = partial(_no_grad_trunc_normal_, mean=mean, std=std, a=a, b=b, generator=generator)
             return _unusual._spread_(tensor, fill)
     values = _unguarded(tensor)
@@ -125,26 +125,6 @@ def _randn_matrix(tensor: Tensor, rows: int, cols: int, generator: torch.Generat
     return tensor.new_empty([rows, cols], dtype=dtype).normal_(0.0, 1.0, generator=generator)
 
 
-def _first_of_each_row(order: Tensor, count: int) -> Tensor:
-    """Mark, in each row of permutations, the places that its first ``count`` entries name."""
-    marks = torch.zeros_like(order, dtype=torch.bool)
-    if not is_scripting():
-        if is_compiling():
-            # Slower for a small count, but a symbolic one is not compared with the size, as narrow would.
-            first = torch.arange(order.size(1), device=order.device) < count
-            return marks.scatter_(1, order, first.expand_as(order))
-    return marks.scatter_(1, order.narrow(1, 0, count), 1)
-
-
-def _columns_at_once(rows: int, columns: int) -> int:
-    """Choose a block of columns whose permutations take at most 1 MiB, unless one column alone takes more."""
-    if not is_scripting():
-        if is_compiling():
-            # A trace would keep the number of blocks.
-            return max(1, columns)
-    return max(1, 131072 // max(1, rows))
-
-
 def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Zero ``count`` random rows of each column of a matrix.
 
@@ -153,7 +133,13 @@ def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator |
     """
     matrix = _unguarded(tensor)
     rows, columns = matrix.shape
-    block = _columns_at_once(rows, columns)
+    if not is_scripting():
+        if is_compiling():
+            if columns > 0:
+                _unusual._drop_rows_(matrix, count, generator)
+            return tensor
+    # A block of columns at once, whose permutations take at most 1 MiB unless one column alone takes more.
+    block = max(1, 131072 // max(1, rows))
     for start in range(0, columns, block):
         size = min(block, columns - start)
         if generator is None:
@@ -161,7 +147,7 @@ def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator |
         else:
             device = tensor.device
             order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(size)])
-        dropped = _first_of_each_row(order, count).t()
+        dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order.narrow(1, 0, count), 1).t()
         part = matrix if size == columns else matrix.narrow(1, start, size)
         part.masked_fill_(dropped if order.device == part.device else dropped.to(part.device), 0.0)
     return tensor

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from torch import Tensor
+from torch import SymInt, Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 from torch.nn import init as _upstream
@@ -20,7 +20,7 @@ def _xavier_std(tensor: Tensor, gain: float) -> float:
     if fans == 0:
         return 0.0
     if not is_scripting():
-        if isinstance(fans, torch.SymInt):
+        if type(fans) is SymInt:  # type: ignore[comparison-overlap]
             # Export without Dynamo passes symbolic numbers; float() and math would make a constant of one.
             return gain * torch._sym_sqrt(2.0 / fans)
     return gain * math.sqrt(2.0 / float(fans))
@@ -30,7 +30,7 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     fan = _calculate_correct_fan(tensor, mode)
     gain = calculate_gain(nonlinearity, a)
     if not is_scripting():
-        if isinstance(fan, torch.SymInt):
+        if type(fan) is SymInt:  # type: ignore[comparison-overlap]
             return gain / torch._sym_sqrt(fan)
     return gain / math.sqrt(fan)
 
@@ -97,7 +97,8 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator
         True
     """
     std = _xavier_std(tensor, gain)
-    _check_inexact(tensor, "normal_")
+    if not tensor.is_floating_point():
+        _check_inexact(tensor, "normal_")
     return _no_grad_normal_(tensor, 0.0, std, generator)
 
 
@@ -210,5 +211,6 @@ def kaiming_normal_(
         _warn("Initializing zero-element tensors is a no-op")
         return tensor
     std = _kaiming_std(tensor, a, mode, nonlinearity)
-    _check_inexact(tensor, "normal_")
+    if not tensor.is_floating_point():
+        _check_inexact(tensor, "normal_")
     return _no_grad_normal_(tensor, 0.0, std, generator)

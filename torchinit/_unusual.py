@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 from torch._C import _is_tracing
 from torch.compiler import is_compiling, is_dynamo_compiling
+from torch.nn import Parameter
 
-from torchinit._checks import _PLAIN, _check_inference, _check_partitioned
+from torchinit._checks import _check_inference, _check_partitioned
 
 
 def _is_distributed(tensor: Tensor) -> bool:
     """Whether a tensor is a DTensor, without importing what defines one: where nothing has, there is none."""
-    if type(tensor) in _PLAIN:
+    if type(tensor) in (Tensor, Parameter):
         return False
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
@@ -112,3 +113,14 @@ def _normal_(tensor: Tensor, mean: float, std: float, generator: torch.Generator
         return _spread_(tensor, lambda whole: whole.normal_(mean, std, generator=generator))
     _view(tensor).normal_(mean, std, generator=generator)
     return tensor
+
+
+def _drop_rows_(matrix: Tensor, count: int, generator: torch.Generator | None) -> None:
+    """Record what ``_no_grad_drop_rows_`` does, in one block: a trace would keep the number of blocks."""
+    rows, columns = matrix.shape
+    device = torch.get_default_device() if generator is None else matrix.device
+    order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(columns)])
+    # Slower for a small count than a narrow, which would compare a symbolic count with the size.
+    first = (torch.arange(rows, device=order.device) < count).expand_as(order)
+    dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order, first).t()
+    matrix.masked_fill_(dropped.to(matrix.device), 0.0)

@@ -1,0 +1,123 @@
+"""Does an initializer in an ONNX graph do what the table in the docs says, and is no graph silently wrong?"""
+
+import io
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+from torch import Tensor, nn
+
+import torchinit
+from tests.records import RECORDS, Record, call_id
+from tools.codegen.__main__ import ROOT
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.skipif(torch.__version__ < "2.9", reason="an older torch's exporter is another one"),
+]
+CURRENT = [record for record in RECORDS if record.name == record.current_name]
+# Large enough that a mean and a deviation say something.
+SHAPES = {"dirac_": (6, 4, 3, 3), "orthogonal_": (9, 6), "sparse_": (9, 6)}
+
+
+def _documented() -> dict[str, str]:
+    """Read the table of the docs: for each initializer the operator or "constant", or "no"."""
+    table = re.search(r"## ONNX\n(.*?)\n## ", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    assert table is not None
+    rows: dict[str, str] = {}
+    for names, cell in re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", table[1], re.MULTILINE):
+        for name in re.findall(r"`(\w+_)`", names):
+            rows[name] = cell
+    return rows
+
+
+class Fresh(nn.Module):
+    """Fills a new tensor of its input's shape."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__()
+        self.record = record
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.record.function(torch.empty_like(x), **self.record.calls[0]) + 0.0 * x
+
+
+class Buffer(nn.Module):
+    """Fills a buffer."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__()
+        self.record = record
+        self.register_buffer("weight", torch.full(_shape(record), 7.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.record.function(self.weight, **self.record.calls[0]) + x
+
+
+def _shape(record: Record) -> tuple[int, ...]:
+    return SHAPES.get(record.name, (120, 50))
+
+
+def _exported(module: nn.Module, shape: tuple[int, ...]) -> Any:
+    program = torch.onnx.export(module.eval(), (torch.zeros(shape),), dynamo=True, verbose=False)
+    assert program is not None
+    return program.model_proto
+
+
+def _run(model: Any, shape: tuple[int, ...]) -> Tensor:
+
+    (value,) = ReferenceEvaluator(model).run(None, {model.graph.input[0].name: torch.zeros(shape).numpy()})
+    return torch.as_tensor(value)
+
+
+@pytest.mark.parametrize("kind", [Fresh, Buffer], ids=["fresh", "buffer"])
+@pytest.mark.parametrize("record", CURRENT, ids=call_id)
+def test_onnx_model_does_what_the_docs_say(record: Record, kind: type[nn.Module]) -> None:
+    documented, shape = _documented()[record.name], _shape(record)
+    if documented == "no":
+        with pytest.raises(Exception, match=r"No ONNX function found|Failed to decompose|Error when translating"):
+            _exported(kind(record), shape)
+        return
+    model = _exported(kind(record), shape)
+    first, second = _run(model, shape), _run(model, shape)
+    eager = record.function(torch.empty(shape), **record.calls[0])
+    if documented == "exact":
+        assert torch.equal(first, eager)
+        return
+    assert documented == "`" + next(n.op_type for n in model.graph.node if n.op_type.startswith("Random")) + "`"
+    assert not torch.equal(first, second)
+    assert abs(float(first.mean() - eager.mean())) < 6 * float(eager.std()) / math.sqrt(eager.numel())
+    assert abs(float(first.std() / eager.std()) - 1) < 0.05
+    assert float(first.abs().max()) <= float(eager.abs().max()) * (1.01 if "Uniform" in documented else 2.0)
+
+
+def test_strict_program_of_a_uniform_is_refused_by_the_exporter() -> None:
+    class Uniform(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torchinit.uniform_(torch.empty_like(x))
+
+    program = torch.export.export(Uniform(), (torch.zeros(3, 4),), strict=True)
+    with pytest.raises(Exception, match="Error when translating"):
+        torch.onnx.export(program, dynamo=True, verbose=False)
+
+
+@pytest.mark.parametrize("kind", [Fresh, Buffer], ids=["fresh", "buffer"])
+@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+def test_legacy_exporter_is_refused_before_anything_is_written(
+    record: Record, kind: type[nn.Module], tmp_path: Path
+) -> None:
+    shape = _shape(record) if record.name == record.current_name else (6, 4, 3, 3) if "dirac" in record.name else (9, 6)
+    module = Fresh(record) if kind is Fresh else Buffer(record)
+    if kind is Buffer:
+        module.weight = torch.full(shape, 7.0)
+    state = torch.get_rng_state()
+    with pytest.raises(RuntimeError, match="got the legacy one, which drops it"):
+        torch.onnx.export(module, (torch.zeros(shape),), io.BytesIO(), dynamo=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    if kind is Buffer:
+        assert bool((module.weight == 7.0).all())
