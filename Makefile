@@ -10,13 +10,14 @@ PIP := $(PY) -m pip install --quiet --constraint $(VENV)/constraints.txt
 PINNED := $(shell sed -n 's/^torch==//p' tools/constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test quick lint types fresh pytest demo bench codegen clean
+.PHONY: help test quick lint types fresh pytest demo bench calls codegen clean
 
 help:
 	@echo "make test      lint, types, generated files, and every test"
 	@echo "make quick     the same without types and the slow tests"
 	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
 	@echo "make bench     torchinit against torch.nn.init, side by side; a few minutes"
+	@echo "make calls     what a call costs from C++"
 	@echo "make codegen   write the generated files"
 	@echo "make clean     remove the virtual environments and caches"
 
@@ -59,6 +60,9 @@ demo: $(STAMP)
 bench: $(STAMP)
 	$(PIP) matplotlib
 	KINETO_LOG_LEVEL=99 $(PY) -m tools.bench --json docs/benchmark.json --png docs/benchmark.png
+
+calls: $(STAMP)
+	$(PY) -m tools.bench.calls
 
 codegen: $(STAMP)
 	$(PY) -m tools.codegen

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import torchinit
-from tools import demo
+from tools import demo, native, targets
 from tools.codegen.__main__ import ROOT
 
 
@@ -19,7 +19,9 @@ def test_demo_shows_all_names_and_exits_zero() -> None:
     assert [line.split()[0] for line in done.stdout.splitlines() if line.endswith(("yes", "README)"))][
         -26:
     ] == demo.NAMES
-    assert "[1/28] save ..." in done.stderr
+    assert "[1/33] save ..." in done.stderr
+    for target in targets.TARGETS:
+        assert f"  {target:40}yes\n" in done.stdout
 
 
 @pytest.mark.parametrize("broken", ["draws other bits", "does not compile"])
@@ -32,4 +34,27 @@ def test_demo_fails_when_a_row_of_torchinit_does(broken: str, monkeypatch: pytes
 
     monkeypatch.setattr("torchinit.eye", other if broken == "draws other bits" else generic)
     monkeypatch.setattr(demo, "NAMES", ["eye", "zeros_"])
+    monkeypatch.setattr(demo, "TARGETS", {})
     assert demo.main() == 1
+
+
+def test_demo_fails_when_a_target_does(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> torch.Tensor:
+        raise RuntimeError("on purpose\nand at length")
+
+    monkeypatch.setattr(demo, "NAMES", ["zeros_"])
+    monkeypatch.setattr(
+        targets,
+        "TARGETS",
+        {name: (broken if name == "torch.export" else lambda: torch.zeros(1), False) for name in targets.TARGETS},
+    )
+    monkeypatch.setattr(demo, "TARGETS", targets.TARGETS)
+    assert demo.main() == 1
+    shown = capsys.readouterr().out
+    assert f"  {'torch.export':40}no, RuntimeError: on purpose\n" in shown
+    assert f"  {'AOTInductor':40}no\n" in shown
+
+
+def test_demo_says_why_it_leaves_a_target_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "missing", lambda: "no CMake")
+    assert targets.try_target("C++ (libtorch)") == (True, "skipped, no CMake")

@@ -1,4 +1,4 @@
-"""The main job, running: script a model, save it, reset its weights where torchinit is not, and a table of all names.
+"""The main job, running: reset a saved model where torchinit is not, every deployment target, a table of all names.
 
 ``make demo`` runs it; it exits non-zero if any row of torchinit fails.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 
 import torchinit
 from tools.progress import Progress
+from tools.targets import TARGETS, try_target
 
 MODEL = """\
 import torch
@@ -140,8 +141,12 @@ def _mark(yes: bool) -> str:
 
 def main() -> int:
     warnings.simplefilter("ignore")
-    progress = Progress(len(NAMES) + 2)
+    progress = Progress(len(NAMES) + len(TARGETS) + 2)
     weights = reset_elsewhere(progress)
+    targets = []
+    for name in TARGETS:
+        progress.step("deploy", f"to {name}")
+        targets.append((name, *try_target(name)))
     rows = []
     for name in NAMES:
         progress.step("compile", name)
@@ -152,13 +157,20 @@ def main() -> int:
     print("A scripted model, saved, loaded in a fresh process, reset there from a seed; equal to eager:")
     for text, equal in weights:
         print(f"  {text:40}{'' if text.startswith('torchinit can') else _mark(equal)}")
+    print("\nThe same weights, initialized at each deployment target; equal to eager:")
+    for name, _, text in targets:
+        print(f"  {name:40}{text}")
     print(f"\n{'name':20}{'torch.nn.init compiles':26}{'torchinit compiles':22}bits are upstream's")
     for name, upstream, compiles, equal in rows:
         note = " (torch 2.11's, see README)" if name == "trunc_normal_" and equal else ""
         print(f"{name:20}{_mark(upstream):26}{_mark(compiles):22}{_mark(equal)}{note}")
     counts = [sum(column) for column in list(zip(*rows, strict=True))[1:3]]
     print(f"\n{len(rows)} names: upstream compiles {counts[0]}, torchinit {counts[1]}")
-    good = all(equal for _, equal in weights) and all(compiles and equal for _, _, compiles, equal in rows)
+    good = (
+        all(equal for _, equal in weights)
+        and all(equal for _, equal, _ in targets)
+        and all(compiles and equal for _, _, compiles, equal in rows)
+    )
     print("All of torchinit's rows hold." if good else "Some of torchinit's rows FAIL.")
     return 0 if good else 1
 

@@ -48,10 +48,11 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     Raises:
         ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode
     """
-    mode = mode.lower()
-    if mode != "fan_in" and mode != "fan_out":
-        # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
-        raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    if mode != "fan_in":
+        mode = mode.lower()
+        if mode != "fan_in" and mode != "fan_out":
+            # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
+            raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     return fan_in if mode == "fan_in" else fan_out
 
