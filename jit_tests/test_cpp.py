@@ -1,6 +1,7 @@
 """Do the header's classes, compiled, do in C++ what the functions do in Python?"""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -92,6 +93,14 @@ def test_header_compiles_alone_without_a_warning(flags: str, tmp_path: Path) -> 
     compiler = os.environ.get("CXX", "c++")
     strict = [*flags.split(), "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-fsyntax-only"]
     assert native.run([compiler, *strict, *system, "-Iinclude", "main.cpp"], tmp_path) == ""
+
+
+def test_program_of_the_docs_builds_and_says_what_it_says() -> None:
+    text = (native.ROOT / "docs" / "deploy.md").read_text()
+    (source,) = re.findall(r"```cpp\n(.*?)```", text, re.DOTALL)
+    done = subprocess.run([native.program(source)], capture_output=True, text=True, check=True)
+    assert done.stdout == "sparsity must be in [0, 1], got 1.5\n"
+    assert done.stdout.strip() in source
 
 
 def test_example_builds_from_the_package_and_shows_pythons_weights(tmp_path: Path) -> None:

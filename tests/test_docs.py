@@ -28,11 +28,12 @@ def test_docstring_example_runs(module: ModuleType, name: str) -> None:
 
 
 def _blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/deploy.md")]
+    return [block for text in texts for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
 @pytest.mark.parametrize("block", _blocks("python"), ids=lambda block: block.splitlines()[0])
-def test_readme_example_runs(block: str, tmp_path: Path) -> None:
+def test_example_of_the_docs_runs(block: str, tmp_path: Path) -> None:
     script = tmp_path / "example.py"
     script.write_text(block)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, check=False)
