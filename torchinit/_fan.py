@@ -20,13 +20,13 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     Raises:
         ValueError: if ``tensor`` has fewer than two dimensions
     """
-    shape = tensor.shape
-    if len(shape) < 2:
+    if tensor.dim() < 2:
         _check_partitioned(tensor)
         raise ValueError(
             "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"
             f", got shape {list(tensor.shape)}"
         )
+    shape = tensor.shape
     receptive_field_size = 1
     # A matrix skips what TorchScript makes of a loop, a fifth of the whole call. NB: it has no math.prod.
     if len(shape) > 2:

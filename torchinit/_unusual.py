@@ -118,8 +118,11 @@ def _normal_(tensor: Tensor, mean: float, std: float, generator: torch.Generator
 def _drop_rows_(matrix: Tensor, count: int, generator: torch.Generator | None) -> None:
     """Record what ``_no_grad_drop_rows_`` does, in one block: a trace would keep the number of blocks."""
     rows, columns = matrix.shape
-    device = torch.get_default_device() if generator is None else matrix.device
-    order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(columns)])
+    if generator is None:
+        order = torch.stack([torch.randperm(rows) for _ in range(columns)])
+    else:
+        device = matrix.device
+        order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(columns)])
     # Slower for a small count than a narrow, which would compare a symbolic count with the size.
     first = (torch.arange(rows, device=order.device) < count).expand_as(order)
     dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order, first).t()
