@@ -15,7 +15,9 @@ from tools import native
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(native.missing() is not None, reason=f"nothing to compile with: {native.missing()}"),
+    pytest.mark.skipif(
+        native.missing_compiler() is not None, reason=f"nothing to compile with: {native.missing_compiler()}"
+    ),
     pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6's packages are loaded by other functions"),
     # What inductor says of its own operators.
     pytest.mark.filterwarnings("ignore"),

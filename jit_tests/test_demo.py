@@ -21,7 +21,8 @@ def test_demo_shows_all_names_and_exits_zero() -> None:
     ] == demo.NAMES
     assert "[1/33] save ..." in done.stderr
     for target in targets.TARGETS:
-        assert f"  {target:40}yes\n" in done.stdout
+        missing = targets.TARGETS[target][1]()
+        assert f"  {target:40}{f'skipped, {missing}' if missing else 'yes'}\n" in done.stdout
 
 
 @pytest.mark.parametrize("broken", ["draws other bits", "does not compile"])
@@ -46,7 +47,10 @@ def test_demo_fails_when_a_target_does(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(
         targets,
         "TARGETS",
-        {name: (broken if name == "torch.export" else lambda: torch.zeros(1), False) for name in targets.TARGETS},
+        {
+            name: (broken if name == "torch.export" else lambda: torch.zeros(1), lambda: None)
+            for name in targets.TARGETS
+        },
     )
     monkeypatch.setattr(demo, "TARGETS", targets.TARGETS)
     assert demo.main() == 1
@@ -56,5 +60,6 @@ def test_demo_fails_when_a_target_does(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_demo_says_why_it_leaves_a_target_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "missing", lambda: "no CMake")
+    monkeypatch.setattr(native, "_find", lambda name: None)
     assert targets.try_target("C++ (libtorch)") == (True, "skipped, no CMake")
+    assert targets.try_target("AOTInductor") == (True, "skipped, no C++ compiler")

@@ -30,13 +30,21 @@ def _find(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
 
 
+def missing_compiler() -> str | None:
+    """Say that there is no C++ compiler, or nothing."""
+    return "no C++ compiler" if _find(os.environ.get("CXX", "c++")) is None else None
+
+
 def missing() -> str | None:
-    """Say what is not here that a C++ build needs, or nothing."""
+    """Say what is not here that a CMake build against torch needs, or nothing."""
     if _find("cmake") is None:
         return "no CMake"
-    if _find(os.environ.get("CXX", "c++")) is None:
-        return "no C++ compiler"
-    return None
+    if torch.version.cuda is not None:
+        from torch.utils.cpp_extension import CUDA_HOME
+
+        if CUDA_HOME is None or not (Path(CUDA_HOME) / "include" / "cuda_runtime.h").exists():
+            return "no CUDA toolkit, which the CMake files of a torch built with CUDA look for"
+    return missing_compiler()
 
 
 def run(command: list[str], cwd: Path) -> str:
