@@ -96,7 +96,7 @@ def test_compiled_whole_by_inductor_with_eagers_bits(record: Record) -> None:
     compiled = torch.compile(fill, fullgraph=True)(weights())
     # Inductor computes erfinv and its kind itself.
     limit = 4 if record.name == "trunc_normal_" else 0
-    assert [_ulps(one, other) for one, other in zip(compiled, eager)] <= [limit] * len(calls)
+    assert max(_ulps(one, other) for one, other in zip(compiled, eager)) <= limit
 
 
 @pytest.mark.slow
@@ -155,6 +155,8 @@ class FillAlike(nn.Module):
         return self.record.function(torch.empty_like(x), **self.arguments)
 
 
+# Where a processor fuses uniform_'s multiply-add, a scaled draw has the bits of a draw in bounds.
+FUSED = torch.backends.cpu.get_cpu_capability() != "DEFAULT"
 AFTER_2_6 = pytest.mark.skipif(
     torch.__version__ < "2.7", reason="torch 2.6 makes a constant of a size that a fan depends on, and has other errors"
 )
@@ -177,12 +179,15 @@ def test_exported_program_fills_any_number_of_rows(record: Record, arguments: di
         torch.manual_seed(4)
         expected = module(x)
         torch.manual_seed(4)
-        assert torch.equal(program(x), expected), size
+        if FUSED:
+            assert torch.equal(program(x), expected), size
+        else:
+            assert torch.allclose(program(x), expected, rtol=1e-6, atol=0.0), size
 
 
 @AFTER_2_6
 def test_symbolic_fan_draws_eagers_bits_in_64_bits_and_from_16_elements_on() -> None:
-    for dtype, size, limit in ((torch.float64, 2, 0), (torch.float32, 2, 1), (torch.float32, 9, 0)):
+    for dtype, size, limit in ((torch.float64, 2, not FUSED), (torch.float32, 2, 1), (torch.float32, 9, not FUSED)):
         for name in ("xavier_uniform_", "xavier_normal_"):
             record = next(record for record in RECORDS if record.name == name)
             module = FillAlike(record, {"gain": 0.7})
@@ -194,6 +199,52 @@ def test_symbolic_fan_draws_eagers_bits_in_64_bits_and_from_16_elements_on() -> 
             torch.manual_seed(4)
             drawn = program(x)
             assert (drawn - expected).abs().max() <= limit * torch.finfo(dtype).eps * expected.abs().max()
+
+
+@AFTER_2_6
+def test_negative_gain_is_refused_for_a_symbolic_fan() -> None:
+    module = FillAlike(next(record for record in RECORDS if record.name == "xavier_normal_"), {"gain": -0.5})
+    for strict in (True, False):
+        dynamic = {"x": {0: torch.export.Dim("rows", max=100)}}
+        with pytest.raises(Exception, match="xavier_\\* expects gain >= 0.0, but found gain -0.5"):
+            torch.export.export(module, (torch.ones(5, 4),), dynamic_shapes=dynamic, strict=strict)
+
+
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "xavier_uniform_", "xavier_normal_"])
+def test_number_that_changes_between_compiled_calls_is_checked_and_draws_eagers_bits(name: str) -> None:
+    # From the second call on Dynamo takes a float for a variable.
+    torch.compiler.reset()
+    function = getattr(torchinit, name)
+    compiled = torch.compile(function, fullgraph=True, backend="eager")
+    two = name in ("uniform_", "normal_")
+    for first, second in ((0.0, 1.0), (0.2, 0.7), (0.5, 2.0)):
+        arguments = (first, second) if two else (second,)
+        torch.manual_seed(4)
+        expected = function(torch.empty(8, 9), *arguments)
+        torch.manual_seed(4)
+        assert torch.equal(compiled(torch.empty(8, 9), *arguments), expected)
+    with pytest.raises(RuntimeError):
+        compiled(torch.empty(8, 9), *((3.0, -1.0) if two else (-1.0,)))
+
+
+def test_override_of_upstreams_function_is_called_under_a_compiler() -> None:
+    class Own(Tensor):
+        @classmethod
+        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func is torch.nn.init.uniform_:
+                return 42.0
+            return super().__torch_function__(func, types, args, kwargs or {})
+
+    torch.compiler.reset()
+    weight = torch.zeros(3).as_subclass(Own)
+    assert torchinit.uniform_(weight) == 42.0
+    assert torch.compile(torchinit.uniform_, backend="eager")(weight) == 42.0
+
+
+def test_compiled_sparse_takes_a_matrix_without_columns() -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(lambda weight: torchinit.sparse_(weight, 0.5), fullgraph=True, backend="aot_eager")
+    assert compiled(torch.empty(5, 0)).shape == (5, 0)
 
 
 @EVERY_CALL

@@ -75,6 +75,28 @@ def _run(model: Any, shape: tuple[int, ...]) -> Tensor:
     return torch.as_tensor(value)
 
 
+def test_grouped_dirac_is_exact_in_onnx() -> None:
+    class Grouped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torchinit.dirac_(torch.empty_like(x), 2) + 0.0 * x
+
+    assert torch.equal(_run(_exported(Grouped(), (6, 4, 3)), (6, 4, 3)), torchinit.dirac_(torch.empty(6, 4, 3), 2))
+
+
+@pytest.mark.parametrize("name", ["xavier_normal_", "xavier_uniform_"])
+def test_fan_of_a_dynamic_size_exports(name: str) -> None:
+    class Draw(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return getattr(torchinit, name)(torch.empty_like(x)) + 0.0 * x
+
+    dynamic = {"x": {0: torch.export.Dim.DYNAMIC}}
+    program = torch.onnx.export(Draw(), (torch.zeros(40, 50),), dynamo=True, verbose=False, dynamic_shapes=dynamic)
+    assert program is not None
+    for rows in (40, 400):
+        drawn = _run(program.model_proto, (rows, 50))
+        assert abs(float(drawn.std()) / math.sqrt(2.0 / (rows + 50)) - 1) < 0.06
+
+
 @pytest.mark.parametrize("kind", [Fresh, Buffer], ids=["fresh", "buffer"])
 @pytest.mark.parametrize("record", CURRENT, ids=call_id)
 def test_onnx_model_does_what_the_docs_say(record: Record, kind: type[nn.Module]) -> None:

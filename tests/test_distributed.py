@@ -113,9 +113,27 @@ def _disagree(rank: int) -> dict[str, Any]:
         with CommDebugMode() as counted:
             getattr(torchinit, name)(weight)
         found[f"messages {name}"] = counted.get_total_counts()
+    weight = distribute_tensor(torch.zeros(8, 6), mesh, [Shard(0)])
     with torch.inference_mode():
-        weight = torchinit.ones_(distribute_tensor(torch.zeros(8, 6), mesh, [Shard(0)]))
-        found["inference"] = bool((weight.to_local() == 1).all())
+        for name in ("ones_", "normal_", "eye_", "orthogonal_"):
+            torch.manual_seed(SEED)
+            getattr(torchinit, name)(weight)
+            found[f"inference {name}"] = weight.full_tensor().numpy()
+    torch.manual_seed(SEED)
+    found["transposed"] = (
+        torchinit.normal_(distribute_tensor(torch.zeros(8, 6).t(), mesh, [Shard(1)])).full_tensor().numpy()
+    )
+    for name in ("uniform_", "normal_", "trunc_normal_", "eye_"):
+        weight = distribute_tensor(torch.zeros(8, 6), mesh, [Shard(0)])
+        torch.manual_seed(SEED)
+        torch.compile(getattr(torchinit, name), backend="eager")(weight)
+        found[f"compiled {name}"] = weight.full_tensor().numpy()
+    pending = DTensor.from_local(torch.full((8, 6), 7.0), mesh, [Partial()], run_check=False)
+    for name in ("trunc_normal_", "ones_"):
+        try:
+            torch.compile(getattr(torchinit, name), backend="eager")(pending)
+        except Exception:
+            found[f"compiled partial {name}"] = bool((pending.to_local() == 7.0).all())
     return found
 
 
@@ -143,7 +161,19 @@ def test_nothing_is_communicated_but_for_orthogonal_and_sparse(disagreed: list[d
         assert {name: found[name] for name in found if name.startswith("messages")} == {
             f"messages {name}": 0 for name in ("kaiming_uniform_", "trunc_normal_", "eye_", "zeros_")
         }
-        assert found["inference"]
+
+
+def test_sharded_tensor_is_filled_in_inference_mode_compiled_and_transposed(disagreed: list[dict[str, Any]]) -> None:
+    for found in disagreed:
+        for key in found:
+            if key.startswith(("inference", "compiled ")) and "partial" not in key:
+                torch.manual_seed(SEED)
+                expected = getattr(torchinit, key.split()[1])(torch.zeros(8, 6))
+                assert torch.equal(torch.from_numpy(found[key]), expected), key
+        torch.manual_seed(SEED)
+        assert torch.equal(torch.from_numpy(found["transposed"]), torchinit.normal_(torch.zeros(8, 6).t()))
+        assert found["compiled partial trunc_normal_"]
+        assert found["compiled partial ones_"]
 
 
 class Net(nn.Module):
@@ -224,6 +254,22 @@ def test_flattened_parameter_that_lies_on_another_rank_is_refused_by_name(record
     weight._fsdp_flattened = True  # type: ignore[attr-defined]
     with pytest.raises(RuntimeError, match="FullyShardedDataParallel has partitioned must be gathered"):
         record.function(weight, **record.calls[0])
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+def test_gathered_parameter_without_elements_is_no_partitioned_one(record: Record) -> None:
+    if "dirac" in record.name:
+        weight = nn.Parameter(torch.empty(0, 5, 3))
+        arguments: dict[str, Any] = {}
+    else:
+        weight, arguments = nn.Parameter(torch.empty(0, 5)), record.calls[0]
+    weight._fsdp_flattened = True  # type: ignore[attr-defined]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert record.function(weight, **arguments) is weight
+        del weight._fsdp_flattened
+        weight.ds_shape = weight.shape  # type: ignore[attr-defined]
+        assert record.function(weight, **arguments) is weight
 
 
 def test_plain_tensors_import_nothing_of_torch_distributed_tensor() -> None:

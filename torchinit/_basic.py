@@ -2,11 +2,10 @@
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.nn import init as _upstream
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchinit._checks import _check_inexact, _check_trunc_normal, _check_uniform
+from torchinit._checks import _check_inexact, _check_trunc_normal, _check_uniform, _is_exporting
 from torchinit._primitives import (
     _no_grad_fill_,
     _no_grad_normal_,
@@ -42,8 +41,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Ge
         True
     """
     if has_torch_function_variadic(tensor):
-        # An exporter's own mode would see upstream's function, which cannot be exported as ours can.
-        if not is_compiling():
+        if not _is_exporting():
             return handle_torch_function(_upstream.uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
     _check_uniform(tensor, a, b)
     return _no_grad_uniform_(tensor, a, b, generator)
@@ -73,8 +71,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torc
         0.02
     """
     if has_torch_function_variadic(tensor):
-        # An exporter's own mode would see upstream's function, which cannot be exported as ours can.
-        if not is_compiling():
+        if not _is_exporting():
             return handle_torch_function(
                 _upstream.normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
             )
@@ -154,8 +151,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
                 [0.5000, 0.5000]])
     """
     if has_torch_function_variadic(tensor):
-        # An exporter's own mode would see upstream's function, which cannot be exported as ours can.
-        if not is_compiling():
+        if not _is_exporting():
             return handle_torch_function(_upstream.constant_, (tensor,), tensor=tensor, val=val)
     return _no_grad_fill_(tensor, val)
 

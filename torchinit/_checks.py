@@ -11,6 +11,12 @@ from torch.jit import is_scripting
 from torch.nn import Parameter
 
 
+def _is_exporting() -> bool:
+    """Whether torch.export looks on, whose own mode would see upstream's function, not exportable as ours is."""
+    # torch 2.6 does not tell export from compile.
+    return torch.compiler.is_exporting() if hasattr(torch.compiler, "is_exporting") else is_compiling()
+
+
 def _is_usual(tensor: Tensor) -> bool:
     """Whether eager code writes to a plain tensor, and no compiler or tracer looks on.
 
@@ -19,9 +25,9 @@ def _is_usual(tensor: Tensor) -> bool:
     kind = type(tensor)
     # Only a parameter can have been partitioned, which leaves an empty one.
     if (
-        (kind is Tensor or (kind is Parameter and tensor.numel() > 0))
-        and not is_dynamo_compiling()
+        not is_dynamo_compiling()
         and not _is_tracing()
+        and (kind is Tensor or (kind is Parameter and tensor.numel() > 0))
     ):
         try:
             # NB: an inference tensor has no version; asking so costs half of is_inference().
@@ -44,13 +50,14 @@ def _check_inference(tensor: Tensor) -> None:
 def _check_partitioned(tensor: Tensor) -> None:
     """Refuse an empty parameter whose values a partitioner took away, in words rather than as one without elements."""
     if not is_scripting():
-        if not is_compiling() and tensor.numel() == 0:
+        if not is_compiling():
             by, shape = "", "its own"
             if hasattr(tensor, "ds_shape"):
-                by, shape = "ZeRO stage 3 (DeepSpeed)", str(list(tensor.ds_shape))
-            elif getattr(tensor, "_fsdp_flattened", False):
+                if 0 not in tensor.ds_shape:
+                    by, shape = "ZeRO stage 3 (DeepSpeed)", str(list(tensor.ds_shape))
+            elif getattr(tensor, "_fsdp_flattened", False) and tensor.dim() == 1:
                 by = "FullyShardedDataParallel"
-            if by:
+            if by and tensor.numel() == 0:
                 raise RuntimeError(
                     f"a parameter that {by} has partitioned must be gathered before it is initialized, got an empty one"
                     f" in place of shape {shape}"

@@ -40,6 +40,11 @@ def _no_grad_normal_(tensor: Tensor, mean: float, std: float, generator: torch.G
     return tensor
 
 
+def _no_grad_mul_(tensor: Tensor, factor: float) -> Tensor:
+    _unguarded(tensor).mul_(factor)
+    return tensor
+
+
 def _no_grad_fill_(tensor: Tensor, val: float) -> Tensor:
     _unguarded(tensor).fill_(val)
     return tensor
@@ -100,7 +105,7 @@ def _no_grad_trunc_normal_(
     if std == 0.0:
         return _no_grad_fill_(tensor, min(b, max(a, mean)))
     if not is_scripting():
-        if type(tensor) is not Tensor and _unusual._is_drawn_whole(tensor) and not is_compiling():
+        if type(tensor) is not Tensor and _unusual._is_drawn_whole(tensor):
             fill = partial(_no_grad_trunc_normal_, mean=mean, std=std, a=a, b=b, generator=generator)
             return _unusual._spread_(tensor, fill)
     values = _unguarded(tensor)

@@ -3,15 +3,16 @@
 import math
 
 import torch
-from torch import SymInt, Tensor
-from torch.compiler import is_compiling
+from torch import SymFloat, SymInt, Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
 from torch.nn import init as _upstream
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchinit._checks import _check_inexact, _check_partitioned, _check_uniform, _warn
+from torchinit import _unusual
+from torchinit._checks import _check_inexact, _check_partitioned, _check_uniform, _is_exporting, _number, _warn
 from torchinit._fan import _calculate_correct_fan, _calculate_fan_in_and_fan_out, calculate_gain
-from torchinit._primitives import _no_grad_normal_, _no_grad_uniform_
+from torchinit._primitives import _no_grad_mul_, _no_grad_normal_, _no_grad_uniform_
 
 
 def _xavier_std(tensor: Tensor, gain: float) -> float:
@@ -20,9 +21,11 @@ def _xavier_std(tensor: Tensor, gain: float) -> float:
     if fans == 0:
         return 0.0
     if not is_scripting():
-        if type(fans) is SymInt:  # type: ignore[comparison-overlap]
-            # Export without Dynamo passes symbolic numbers; float() and math would make a constant of one.
-            return gain * torch._sym_sqrt(2.0 / fans)
+        if (type(fans) is SymInt or is_dynamo_compiling()) and _unusual._is_symbolic(fans):  # type: ignore[comparison-overlap]
+            # No kernel will see the sign.
+            if not gain >= 0.0:
+                raise RuntimeError(f"xavier_* expects gain >= 0.0, but found gain {_number(gain)}")
+            return gain * _unusual._sqrt(2.0 / fans)
     return gain * math.sqrt(2.0 / float(fans))
 
 
@@ -30,9 +33,29 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
     fan = _calculate_correct_fan(tensor, mode)
     gain = calculate_gain(nonlinearity, a)
     if not is_scripting():
-        if type(fan) is SymInt:  # type: ignore[comparison-overlap]
-            return gain / torch._sym_sqrt(fan)
+        if (type(fan) is SymInt or is_dynamo_compiling()) and _unusual._is_symbolic(fan):  # type: ignore[comparison-overlap]
+            return gain / _unusual._sqrt(fan)
     return gain / math.sqrt(fan)
+
+
+def _fill_uniform(tensor: Tensor, std: float, generator: torch.Generator | None) -> Tensor:
+    bound = 1.7320508075688772 * std  # math.sqrt(3.0)
+    if not is_scripting():
+        if (type(std) is SymFloat or is_dynamo_compiling()) and _unusual._follows_a_size(std, tensor):  # type: ignore[comparison-overlap]
+            # The same bits in 32 and 64 bits where the kernel fuses its multiply-add: 2x - 1 is exact for a draw x.
+            return _no_grad_mul_(_no_grad_uniform_(tensor, -1.0, 1.0, generator), bound)
+    _check_uniform(tensor, -bound, bound)
+    return _no_grad_uniform_(tensor, -bound, bound, generator)
+
+
+def _fill_normal(tensor: Tensor, std: float, generator: torch.Generator | None) -> Tensor:
+    if not tensor.is_floating_point():
+        _check_inexact(tensor, "normal_")
+    if not is_scripting():
+        if (type(std) is SymFloat or is_dynamo_compiling()) and _unusual._follows_a_size(std, tensor):  # type: ignore[comparison-overlap]
+            # The same bits for a contiguous tensor of 16 elements and more; other kernels round once less.
+            return _no_grad_mul_(_no_grad_normal_(tensor, 0.0, 1.0, generator), std)
+    return _no_grad_normal_(tensor, 0.0, std, generator)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -63,9 +86,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generato
         >>> bool((w.abs() <= (2 * 6 / 8) ** 0.5).all())
         True
     """
-    bound = math.sqrt(3.0) * _xavier_std(tensor, gain)
-    _check_uniform(tensor, -bound, bound)
-    return _no_grad_uniform_(tensor, -bound, bound, generator)
+    return _fill_uniform(tensor, _xavier_std(tensor, gain), generator)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -97,9 +118,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator
         True
     """
     std = _xavier_std(tensor, gain)
-    if not tensor.is_floating_point():
-        _check_inexact(tensor, "normal_")
-    return _no_grad_normal_(tensor, 0.0, std, generator)
+    return _fill_normal(tensor, std, generator)
 
 
 def kaiming_uniform_(
@@ -145,8 +164,7 @@ def kaiming_uniform_(
         True
     """
     if has_torch_function_variadic(tensor):
-        # An exporter's own mode would see upstream's function, which cannot be exported as ours can.
-        if not is_compiling():
+        if not _is_exporting():
             return handle_torch_function(
                 _upstream.kaiming_uniform_,
                 (tensor,),
@@ -160,9 +178,7 @@ def kaiming_uniform_(
         _check_partitioned(tensor)
         _warn("Initializing zero-element tensors is a no-op")
         return tensor
-    bound = math.sqrt(3.0) * _kaiming_std(tensor, a, mode, nonlinearity)
-    _check_uniform(tensor, -bound, bound)
-    return _no_grad_uniform_(tensor, -bound, bound, generator)
+    return _fill_uniform(tensor, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
 def kaiming_normal_(
@@ -211,6 +227,4 @@ def kaiming_normal_(
         _warn("Initializing zero-element tensors is a no-op")
         return tensor
     std = _kaiming_std(tensor, a, mode, nonlinearity)
-    if not tensor.is_floating_point():
-        _check_inexact(tensor, "normal_")
-    return _no_grad_normal_(tensor, 0.0, std, generator)
+    return _fill_normal(tensor, std, generator)

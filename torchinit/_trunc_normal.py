@@ -7,10 +7,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.jit import is_scripting
 
-from torchinit._unusual import _is_distributed
+from torchinit._unusual import _is_distributed, _recorded_bounds
 
 
 def _norm_cdf(x: float) -> float:
@@ -71,8 +71,12 @@ def _fill_central(
     # sqrt(2) * erfinv(1 - 2^-25) and sqrt(2) * erfinv(1 - 2^-54).
     reach = (8.292361075813597 if values.dtype == torch.float64 else 5.5415222073) * std
     low, high = max(a, min(b, mean - reach)), min(b, max(a, mean + reach))
+    first, last = 2 * lower - 1, 2 * upper - 1
+    if not is_scripting():
+        if is_compiling():
+            first, last = _recorded_bounds(first, last)
     for piece in _streamed_pieces(values):
-        piece.uniform_(2 * lower - 1, 2 * upper - 1, generator=generator)
+        piece.uniform_(first, last, generator=generator)
         piece.erfinv_()
         piece.mul_(std * math.sqrt(2.0))
         if mean != 0.0:

@@ -24,7 +24,12 @@ def _is_distributed(tensor: Tensor) -> bool:
 
 
 def _view(tensor: Tensor) -> Tensor:
-    """Check what neither TorchScript nor Dynamo can ask and return the no-grad view."""
+    """Check what TorchScript cannot ask and return the no-grad view."""
+    if _is_distributed(tensor):
+        placements = tensor.placements  # type: ignore[attr-defined]
+        if any(placement.is_partial() for placement in placements):
+            # What each rank writes would be added up.
+            raise RuntimeError(f"a DTensor with a Partial placement cannot be initialized, got {placements}")
     if is_dynamo_compiling():
         return tensor.detach()
     _check_inference(tensor)
@@ -34,14 +39,9 @@ def _view(tensor: Tensor) -> Tensor:
             "an initializer needs an ONNX exporter that keeps a no-grad write, as torch.onnx.export(dynamo=True) does,"
             " got the legacy one, which drops it"
         )
-    if _is_distributed(tensor):
-        placements = tensor.placements  # type: ignore[attr-defined]
-        if any(placement.is_partial() for placement in placements):
-            # What each rank writes would be added up.
-            raise RuntimeError(f"a DTensor with a Partial placement cannot be initialized, got {placements}")
-        # NB: a DTensor cannot be detached in inference mode, which records no gradient anyway.
-        if torch.is_inference_mode_enabled():
-            return tensor
+    # NB: a DTensor made outside inference mode cannot be detached in it, where no gradient is recorded anyway.
+    if _is_distributed(tensor) and torch.is_inference_mode_enabled():
+        return tensor
     return tensor.detach()
 
 
@@ -72,7 +72,7 @@ def _is_drawn_whole(tensor: Tensor) -> bool:
 
 
 def _is_symbolic(x: float) -> bool:
-    """Say whether a compiler knows a number only as an expression of sizes, which no kernel takes for an argument."""
+    """Say whether a compiler knows a number only as an expression, which no kernel takes for an argument."""
     # Imported late: it brings a computer algebra system along.
     from torch.fx.experimental import symbolic_shapes
 
@@ -80,35 +80,42 @@ def _is_symbolic(x: float) -> bool:
     return hasattr(symbolic_shapes, "has_static_value") and not symbolic_shapes.has_static_value(x)
 
 
-def _record_uniform_(values: Tensor, a: float, b: float, generator: torch.Generator | None) -> Tensor:
-    if _is_symbolic(a) or _is_symbolic(b):
-        # For a = -b the same bits in 32 and 64 bits: 2x - 1 is exact for a draw x.
-        return values.uniform_(-1.0, 1.0, generator=generator).mul_((b - a) / 2).add_((a + b) / 2)
-    if generator is None and torch.onnx.is_in_onnx_export():
-        # NB: the exporter has a translation for rand_like, RandomUniformLike, and none for uniform_.
-        return values.copy_(torch.rand_like(values) * (b - a) + a)
-    if a == 0.0 and b == 1.0:
-        # NB: torch.export cannot load a call back that has every default (its "from" is a keyword of Python), and the
-        # least positive number changes no draw but 0, in 64 bits, into itself.
-        a = 5e-324
-    return values.uniform_(a, b, generator=generator)
+def _follows_a_size(std: float, tensor: Tensor) -> bool:
+    """Say whether a deviation is symbolic because a size is, and not because a caller's float is."""
+    return _is_symbolic(std) and any(_is_symbolic(size) for size in tensor.shape)
+
+
+def _sqrt(x: float) -> float:
+    """Take the root of a symbolic number, of which float() and math would make a constant."""
+    # NB: the ONNX exporter has no symbolic root; the power is off by an ulp in one value of a thousand.
+    root: float = x**0.5 if torch.onnx.is_in_onnx_export() else torch.sym_sqrt(x)
+    return root
+
+
+def _recorded_bounds(a: float, b: float) -> tuple[float, float]:
+    """Change a recorded ``uniform_(0, 1)``, whose arguments all are defaults.
+
+    NB: torch.export cannot load that back, "from" being a keyword of Python. The least positive number changes no draw
+    but 0, in 64 bits, into itself.
+    """
+    return (5e-324, b) if a == 0.0 and b == 1.0 else (a, b)
 
 
 def _uniform_(tensor: Tensor, a: float, b: float, generator: torch.Generator | None) -> Tensor:
-    if is_compiling():
-        _record_uniform_(_view(tensor), a, b, generator)
-        return tensor
     if _is_drawn_whole(tensor):
         return _spread_(tensor, lambda whole: whole.uniform_(a, b, generator=generator))
-    _view(tensor).uniform_(a, b, generator=generator)
+    values = _view(tensor)
+    if is_compiling():
+        if generator is None and torch.onnx.is_in_onnx_export():
+            # NB: the exporter has a translation for rand_like, RandomUniformLike, and none for uniform_.
+            values.copy_(torch.rand_like(values) * (b - a) + a)
+            return tensor
+        a, b = _recorded_bounds(a, b)
+    values.uniform_(a, b, generator=generator)
     return tensor
 
 
 def _normal_(tensor: Tensor, mean: float, std: float, generator: torch.Generator | None) -> Tensor:
-    if is_compiling() and _is_symbolic(std):
-        # The same bits in 32 and 64 bits from 16 elements on; below, the kernel rounds once less.
-        _view(tensor).normal_(0.0, 1.0, generator=generator).mul_(std).add_(mean)
-        return tensor
     if _is_drawn_whole(tensor):
         return _spread_(tensor, lambda whole: whole.normal_(mean, std, generator=generator))
     _view(tensor).normal_(mean, std, generator=generator)
