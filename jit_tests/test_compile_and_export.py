@@ -206,7 +206,7 @@ def test_negative_gain_is_refused_for_a_symbolic_fan() -> None:
     module = FillAlike(next(record for record in RECORDS if record.name == "xavier_normal_"), {"gain": -0.5})
     for strict in (True, False):
         dynamic = {"x": {0: torch.export.Dim("rows", max=100)}}
-        with pytest.raises(Exception, match="xavier_\\* expects gain >= 0.0, but found gain -0.5"):
+        with pytest.raises(Exception, match=r"xavier_\* expects gain >= 0.0, but found gain -0.5"):
             torch.export.export(module, (torch.ones(5, 4),), dynamic_shapes=dynamic, strict=strict)
 
 

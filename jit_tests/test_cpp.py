@@ -57,6 +57,30 @@ def test_no_argument_that_compiles_ends_the_process() -> None:
         assert float(value) == torchinit.uniform_(torch.zeros(1, dtype=torch.float64), generator=generator).item()
 
 
+def test_object_refuses_by_itself_what_no_interpreter_can_and_survives_copy_and_move() -> None:
+    done = _run("show")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    with pytest.raises(NotImplementedError) as kernel:
+        torchinit.uniform_(torch.zeros(2, 3, dtype=torch.float8_e4m3fn))
+    undefined = "ValueError: An initializer needs a defined tensor, got an undefined one"
+    rule = "Inplace update to inference tensor outside InferenceMode is not allowed"
+    expected = [
+        f"inference: Error: {rule}, got an inference tensor of shape [2, 3]",
+        "inference mode: fine",
+        f"undefined: {undefined}",
+        f"fans of undefined: {undefined}",
+        f"fan of undefined: {undefined}",
+        f"kernel: NotImplementedError: {kernel.value}",
+        "moved from: fine",
+        "copied: fine",
+        "handler: Error: from a warning",
+    ]
+    assert lines[:9] == expected
+    assert lines[9:18] == expected
+    assert lines[18].startswith("torchinit/init.h needs the torchinit.ptl that was written with it, got something else")
+
+
 def test_eight_threads_with_generators_of_their_own_draw_what_one_draws() -> None:
     assert _run("threads").stdout == "equal equal\n"
 
@@ -84,7 +108,19 @@ def test_archive_of_another_kind_is_refused_in_one_sentence(tmp_path: Path) -> N
     assert mobile == f"torchinit/init.h needs the torchinit.ptl that was written with it, {release}"
 
 
-@pytest.mark.parametrize("flags", ["-std=c++17", "-std=c++20", "-std=c++17 -DTORCHINIT_MOBILE_ONLY"])
+_NEEDS_20 = "cxx_std_20" in (Path(torch.utils.cmake_prefix_path) / "Torch" / "TorchConfig.cmake").read_text()
+OLD = pytest.mark.skipif(_NEEDS_20, reason="this libtorch's own headers need C++20")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param("-std=c++17", marks=OLD),
+        "-std=c++20",
+        pytest.param("-std=c++17 -DTORCHINIT_MOBILE_ONLY", marks=OLD),
+        "-std=c++20 -DTORCHINIT_MOBILE_ONLY",
+    ],
+)
 def test_header_compiles_alone_without_a_warning(flags: str, tmp_path: Path) -> None:
     write_package(tmp_path)
     (tmp_path / "main.cpp").write_text("#include <torchinit/init.h>\n")
@@ -101,6 +137,20 @@ def test_program_of_the_docs_builds_and_says_what_it_says() -> None:
     done = subprocess.run([native.program(source)], capture_output=True, text=True, check=True)
     assert done.stdout == "sparsity must be in [0, 1], got 1.5\n"
     assert done.stdout.strip() in source
+
+
+def test_find_package_knows_its_version(tmp_path: Path) -> None:
+    version = torchinit.__version__
+    for wanted, found in ((version, True), (f"{version} EXACT", True), ("0.0", True), ("99.0", False)):
+        (tmp_path / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.18)\nproject(x NONE)\n"
+            f"set(PACKAGE_FIND_VERSION {wanted.split()[0]})\n"
+            f"include({native.ROOT}/torchinit/deploy/package/torchinitConfigVersion.cmake)\n"
+            'message("compatible ${PACKAGE_VERSION_COMPATIBLE} exact ${PACKAGE_VERSION_EXACT}")\n'
+        )
+        said = native.run([native._find("cmake") or "cmake", "-S", ".", "-B", "build"], tmp_path)
+        assert f"compatible {'TRUE' if found else 'FALSE'}" in said
+        assert ("exact TRUE" in said) is (wanted.split()[0] == version)
 
 
 def test_example_builds_from_the_package_and_shows_pythons_weights(tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """Do the bundles draw what eager draws, and is the package written whole or not at all?"""
 
 import io
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 from torch.jit.mobile import _load_for_lite_interpreter
 
 import torchinit
@@ -16,8 +19,10 @@ from tests.records import CALLS, RECORDS, Record, call_id
 from tools import operators
 from torchinit import deploy
 from torchinit.deploy import _package
+from torchinit.deploy._bundle import MobileBundle
 
 CURRENT = [(record, arguments) for record, arguments in CALLS if record.name == record.current_name]
+_TEMPORARY = tempfile.TemporaryDirectory
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 
@@ -161,17 +166,65 @@ def test_command_says_in_one_line_what_it_cannot_write(tmp_path: Path) -> None:
     assert _command("nonsense").returncode == 2
 
 
-def test_archives_that_cannot_be_loaded_replace_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def save(folder: Path) -> None:
-        deploy.bundle().save(str(folder / "torchinit.pt"))
-        (folder / "torchinit.ptl").write_text("not an archive")
+@pytest.mark.parametrize("other", [b"not an archive", None], ids=["damaged", "draws something else"])
+def test_archives_that_do_not_load_or_agree_replace_nothing(
+    other: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Other(MobileBundle):
+        @torch.jit.export
+        def normal_(self, tensor: Tensor, mean: float = 0.0, std: float = 1.0, seed: int | None = None) -> Tensor:
+            return torchinit.ones_(tensor)
 
+    contents = other or run_quietly(lambda: torch.jit.script(Other())._save_to_buffer_for_lite_interpreter())
     (tmp_path / "torchinit.pt").write_text("old")
-    monkeypatch.setattr(_package, "save", save)
+    monkeypatch.setattr(_package, "mobile_bytes", lambda: contents)
     with pytest.raises(RuntimeError):
         deploy.write_package(tmp_path, force=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["torchinit.pt"]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "torchinit.pt"]
     assert (tmp_path / "torchinit.pt").read_text() == "old"
+
+
+def test_old_file_is_replaced_and_not_written_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy.write_package(tmp_path)
+    held = (tmp_path / "torchinit.pt").open("rb")
+    size = len(held.read())
+    # What is renamed lies on the same file system.
+    made = []
+    monkeypatch.setattr(
+        _package.tempfile, "TemporaryDirectory", lambda **given: made.append(given) or _TEMPORARY(**given)
+    )
+    deploy.write_package(tmp_path, force=True)
+    assert held.seek(0) == 0
+    assert len(held.read()) == size
+    assert (tmp_path / "torchinit.pt").stat().st_ino != os.fstat(held.fileno()).st_ino
+    assert [given["dir"] for given in made] == [tmp_path]
+    held.close()
+
+
+def test_folder_or_dangling_link_where_a_file_goes_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    (tmp_path / "torchinitConfig.cmake").mkdir()
+    with pytest.raises(FileExistsError, match="must not hold a folder where a file goes, got torchinitConfig"):
+        deploy.write_package(tmp_path, force=True)
+    (tmp_path / "torchinitConfig.cmake").rmdir()
+    (tmp_path / "torchinit.pt").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(FileExistsError, match="unless it is forced, got torchinit"):
+        deploy.write_package(tmp_path)
+    (tmp_path / "torchinit.pt").unlink()
+    (tmp_path / "include").write_text("")
+    with pytest.raises(OSError, match="include"):
+        deploy.write_package(tmp_path)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["include"]
+    with pytest.raises(FileNotFoundError, match="needs the name of a directory"):
+        deploy.write_package("")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
+def test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    command = f"ulimit -f 40; exec {sys.executable} -m torchinit bundle {tmp_path}/made"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not [path for path in (tmp_path / "made").rglob("*") if path.is_file() or path.name.startswith(".")]
 
 
 def test_table_of_operators_is_what_torch_says() -> None:

@@ -75,4 +75,4 @@ def test_wheel_works_in_an_empty_environment_outside_the_checkout(wheel: Path, t
     assert done.returncode == 0, done.stderr
     first, second, files = done.stdout.splitlines()
     assert first == second
-    assert files == "6"
+    assert files == "7"

@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         parsed.run(parsed)
-    except OSError as error:
-        sys.stderr.write(f"torchinit: {error}\n")
+    except (OSError, RuntimeError) as error:
+        sys.stderr.write(f"torchinit: {str(error).splitlines()[0]}\n")
         return 1
     return 0

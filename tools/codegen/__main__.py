@@ -4,14 +4,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.codegen import emit_bundle, emit_deprecated, emit_header, emit_stub
+from tools.codegen import emit_bundle, emit_deprecated, emit_header, emit_stub, emit_version
 from tools.codegen.model import CodegenError
 from tools.codegen.writer import Checker, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # An emitter is a module with a PATH and a pure ``render(functions) -> str``.
-EMITTERS = (emit_deprecated, emit_stub, emit_bundle, emit_header)
+EMITTERS = (emit_deprecated, emit_stub, emit_bundle, emit_header, emit_version)
 
 
 def generate(writer: Writer) -> None:

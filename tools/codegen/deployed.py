@@ -1,9 +1,11 @@
 """The functions as a deployed bundle has them: as methods, with types that C++ and the mobile interpreter take."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tools.codegen.docstrings import ROOT
 from tools.codegen.model import Argument, Function
 
 _SEED = Argument("seed", "int?", "None")
@@ -32,7 +34,14 @@ def mobile(function: Function) -> Function:
     )
 
 
+def version() -> str:
+    """Read the release from the package, without importing it."""
+    match = re.search(r'^__version__ = "(.+)"$', (ROOT / "torchinit" / "__init__.py").read_text(), re.MULTILINE)
+    assert match is not None
+    return match[1]
+
+
 def interface(functions: Sequence[Function]) -> str:
-    """Digest every schema, so that a header and an archive of two releases notice each other."""
-    both = [function.schema for f in deployed(functions) for function in (f, mobile(f))]
+    """Digest the release and every schema, so that a header and an archive of two releases notice each other."""
+    both = [version()] + [function.schema for f in deployed(functions) for function in (f, mobile(f))]
     return hashlib.sha256("\n".join(both).encode()).hexdigest()[:16]

@@ -15,11 +15,11 @@ _TEMPLATE = Path(__file__).with_name("init.h.in")
 _PARAMETER_TYPES = {
     "Tensor": "const at::Tensor&",
     "float": "double",
-    "int": "std::int64_t",
+    "int": "const detail::Integer&",
     "str": "const std::string&",
     "Generator?": "const std::optional<at::Generator>&",
     "float?": "std::optional<double>",
-    "int?": "std::optional<std::int64_t>",
+    "int?": "const std::optional<detail::Integer>&",
 }
 # A result's type, and how an IValue becomes it.
 _RETURNS = {

@@ -1,9 +1,9 @@
 """Scripts the bundles, and reads back what was saved of them."""
 
+import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch.jit.mobile import _load_for_lite_interpreter
@@ -64,19 +64,25 @@ def mobile_bundle() -> torch.jit.ScriptModule:
     return _scripted(MobileBundle())
 
 
-def save(folder: Path) -> None:
-    """Write ``torchinit.pt`` and ``torchinit.ptl`` into a folder."""
-    bundle().save(str(folder / "torchinit.pt"))
+def script_bytes() -> bytes:
+    """Make the contents of ``torchinit.pt``."""
+    contents: bytes = bundle().save_to_buffer()
+    return contents
+
+
+def mobile_bytes() -> bytes:
+    """Make the contents of ``torchinit.ptl``."""
     with _without_notices():
-        mobile_bundle()._save_for_lite_interpreter(str(folder / "torchinit.ptl"))
+        contents: bytes = mobile_bundle()._save_to_buffer_for_lite_interpreter()
+    return contents
 
 
-def check(folder: Path) -> None:
+def check(script: bytes, mobile: bytes) -> None:
     """Load both archives and fill a tensor by each, from one seed; they must agree."""
     with _without_notices():
-        script = torch.jit.load(str(folder / "torchinit.pt"))  # type: ignore[no-untyped-call]
-        mobile = _load_for_lite_interpreter(str(folder / "torchinit.ptl"))  # type: ignore[no-untyped-call]
-    one = script.normal_(torch.zeros(17), 0.0, 1.0, torch.Generator().manual_seed(0))
-    other = mobile.run_method("normal_", torch.zeros(17), 0.0, 1.0, 0)
-    if not torch.equal(one, other):
-        raise RuntimeError(f"torchinit.pt and torchinit.ptl must draw the same, got {one[0]} and {other[0]}")
+        one = torch.jit.load(io.BytesIO(script))  # type: ignore[no-untyped-call]
+        other = _load_for_lite_interpreter(io.BytesIO(mobile))  # type: ignore[no-untyped-call]
+    first = one.normal_(torch.zeros(17), 0.0, 1.0, torch.Generator().manual_seed(0))
+    second = other.run_method("normal_", torch.zeros(17), 0.0, 1.0, 0)
+    if not torch.equal(first, second):
+        raise RuntimeError(f"torchinit.pt and torchinit.ptl must draw the same, got {first[0]} and {second[0]}")

@@ -48,7 +48,7 @@ class Bundle(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.interface = "92d54628d89491e3"
+        self.interface = "a38ad0a9d7fa8fc8"
 
     @torch.jit.export
     def calculate_gain(
@@ -209,7 +209,7 @@ class MobileBundle(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.interface = "92d54628d89491e3"
+        self.interface = "a38ad0a9d7fa8fc8"
 
     @torch.jit.export
     def calculate_gain(

@@ -1,11 +1,10 @@
 """Writes the CMake package: both archives, the header, and an example."""
 
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
-from torchinit.deploy._archive import check, save
+from torchinit.deploy._archive import check, mobile_bytes, script_bytes
 
 _HERE = Path(__file__).parent
 
@@ -13,6 +12,7 @@ _HERE = Path(__file__).parent
 _COPIED = {
     "include/torchinit/init.h": _HERE.parent / "include" / "torchinit" / "init.h",
     "torchinitConfig.cmake": _HERE / "package" / "torchinitConfig.cmake",
+    "torchinitConfigVersion.cmake": _HERE / "package" / "torchinitConfigVersion.cmake",
     "example/CMakeLists.txt": _HERE / "package" / "example" / "CMakeLists.txt",
     "example/main.cpp": _HERE / "package" / "example" / "main.cpp",
 }
@@ -23,8 +23,8 @@ def write_package(directory: str | os.PathLike[str], force: bool = False) -> lis
     """Write what a C++ or mobile program needs of torchinit, for the torch that is installed.
 
     ``torchinit.pt`` and ``torchinit.ptl`` hold the functions for C++ and for the mobile interpreter,
-    ``include/torchinit/init.h`` their typed methods, ``torchinitConfig.cmake`` what ``find_package(torchinit)`` reads;
-    ``example/`` is a program of 25 lines that uses them. Both archives are loaded again before any file is put in its
+    ``include/torchinit/init.h`` their typed methods, the ``.cmake`` files what ``find_package(torchinit)`` reads;
+    ``example/`` is a program of 25 lines that uses them. Both archives are written and loaded before any file is put in its
     place, and each file is put there whole.
 
     Args:
@@ -35,7 +35,9 @@ def write_package(directory: str | os.PathLike[str], force: bool = False) -> lis
         the paths that were written
 
     Raises:
-        FileExistsError: if a file is there already and ``force`` is not given; nothing is written then
+        FileExistsError: if a file is there already and ``force`` is not given, or a folder is where a file goes;
+            nothing is written then
+        OSError: if the directory cannot be made or written
 
     Examples:
         >>> import tempfile
@@ -43,20 +45,25 @@ def write_package(directory: str | os.PathLike[str], force: bool = False) -> lis
         >>> [path.name for path in torchinit.deploy.write_package(folder.name)][:3]
         ['torchinit.pt', 'torchinit.ptl', 'init.h']
     """
+    if not os.fspath(directory):
+        raise FileNotFoundError("a bundle needs the name of a directory, got ''")
     root = Path(directory)
-    existing = [name for name in FILES if (root / name).exists()]
+    existing = [name for name in FILES if os.path.lexists(root / name)]
     if existing and not force:
         raise FileExistsError(f"{root} must not hold a bundle already unless it is forced, got {', '.join(existing)}")
-    root.mkdir(parents=True, exist_ok=True)
+    folders = [name for name in existing if (root / name).is_dir()]
+    if folders:
+        raise FileExistsError(f"{root} must not hold a folder where a file goes, got {', '.join(folders)}")
+    contents = {name: path.read_bytes() for name, path in _COPIED.items()}
+    contents["torchinit.pt"], contents["torchinit.ptl"] = script_bytes(), mobile_bytes()
+    for name in FILES:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
     # Inside the directory, so that a file is only renamed.
-    with tempfile.TemporaryDirectory(dir=root, prefix=".torchinit-") as name:
-        staging = Path(name)
-        for copy, source in _COPIED.items():
-            (staging / copy).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, staging / copy)
-        save(staging)
-        check(staging)
-        for file in FILES:
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staging / file, root / file)
-    return [root / file for file in FILES]
+    with tempfile.TemporaryDirectory(dir=root, prefix=".torchinit-") as staging:
+        staged = {name: Path(staging) / str(index) for index, name in enumerate(FILES)}
+        for name, path in staged.items():
+            path.write_bytes(contents[name])
+        check(staged["torchinit.pt"].read_bytes(), staged["torchinit.ptl"].read_bytes())
+        for name, path in staged.items():
+            os.replace(path, root / name)
+    return [root / name for name in FILES]

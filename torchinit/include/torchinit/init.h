@@ -11,11 +11,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
+#include <new>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -36,10 +38,10 @@
 namespace torchinit {
 namespace detail {
 
-/// Of the functions' schemas; an archive has the same.
-constexpr const char* kInterface = "92d54628d89491e3";
+/// Of the release and the functions' schemas; an archive has the same.
+inline constexpr const char* kInterface = "a38ad0a9d7fa8fc8";
 
-constexpr std::array<const char*, 17> kNames{{
+inline constexpr std::array<const char*, 17> kNames{{
     "calculate_gain",
     "uniform_",
     "normal_",
@@ -99,7 +101,9 @@ auto translated(Call&& call) -> decltype(call()) {
     raise("NotImplementedError", unwrapped(error.msg()));
   } catch (const c10::Error& error) {
     raise("RuntimeError", unwrapped(error.msg()));
-  } catch (const std::runtime_error& error) {
+  } catch (const std::bad_alloc&) {
+    throw;
+  } catch (const std::exception& error) {
     raise("RuntimeError", unwrapped(error.what()));
   }
 }
@@ -110,16 +114,41 @@ auto loaded(const std::string& path, Load&& load) -> decltype(load()) {
     return load();
   } catch (const c10::Error& error) {
     throw c10::Error("cannot load " + path + ": " + first_line(error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    throw c10::Error("cannot load " + path + ": " + first_line(error.what()));
   }
 }
 
-inline void check_interface(const c10::IValue& interface, const char* archive) {
+/// Take a module only if it is the archive of this header.
+template <typename Module>
+const Module& checked(const Module& module, const char* archive) {
+  const c10::IValue interface = module._ivalue() ? module.attr("interface", c10::IValue()) : c10::IValue();
   if (!interface.isString() || interface.toStringRef() != kInterface) {
     throw c10::Error(
         std::string("torchinit/init.h needs the ") + archive + " that was written with it, got " +
         (interface.isString() ? "one of another release" : "something else") +
         "; write both by `python -m torchinit bundle`");
   }
+  return module;
+}
+
+/// An integer of any type; a floating-point number does not become one.
+struct Integer {
+  template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
+  Integer(Value from) : value(static_cast<std::int64_t>(from)) {}
+  std::int64_t value;
+};
+
+inline const c10::IValue& passed(const c10::IValue& value) {
+  return value;
+}
+
+inline c10::IValue passed(const Integer& integer) {
+  return integer.value;
+}
+
+inline c10::IValue passed(const std::optional<Integer>& integer) {
+  return integer ? c10::IValue(integer->value) : c10::IValue();
 }
 
 /// Refuse an undefined tensor, which the interpreters would take for None.
@@ -159,8 +188,7 @@ class Init {
       : Init(detail::loaded(path, [&] { return torch::jit::load(path); })) {}
 
   /// Take an archive that was loaded already, from a stream for one.
-  explicit Init(const torch::jit::Module& module) : self_(module._ivalue()) {
-    detail::check_interface(module.attr("interface", c10::IValue()), "torchinit.pt");
+  explicit Init(const torch::jit::Module& module) : self_(detail::checked(module, "torchinit.pt")._ivalue()) {
     codes_.reserve(detail::kNames.size());
     for (const char* name : detail::kNames) {
       // Run as it is, without the executor that would match the schema and profile at each call.
@@ -168,6 +196,10 @@ class Init {
       codes_.emplace_back(function.optimized_graph(), name);
     }
   }
+
+  // What is moved from stays whole: a move copies, which shares the archive.
+  Init(const Init&) = default;
+  Init& operator=(const Init&) = default;
 
   /// Return the gain recommended for a nonlinearity.
   ///
@@ -278,7 +310,7 @@ class Init {
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, or `groups` is below 1 or does not divide
   ///   dimension 0
-  at::Tensor dirac_(const at::Tensor& tensor, std::int64_t groups = 1) const {
+  at::Tensor dirac_(const at::Tensor& tensor, const detail::Integer& groups = 1) const {
     return call(8, detail::target(tensor), groups).toTensor();
   }
 
@@ -418,11 +450,11 @@ class Init {
  private:
   template <typename... Arguments>
   c10::IValue call(std::size_t method, const Arguments&... arguments) const {
-    std::vector<c10::IValue> stack;
-    stack.reserve(sizeof...(arguments) + 1);
-    stack.emplace_back(self_);
-    (stack.emplace_back(arguments), ...);
     return detail::translated([&] {
+      std::vector<c10::IValue> stack;
+      stack.reserve(sizeof...(arguments) + 1);
+      stack.emplace_back(self_);
+      (stack.emplace_back(detail::passed(arguments)), ...);
       torch::jit::InterpreterState(codes_[method]).run(stack);
       return std::move(stack.back());
     });
@@ -436,7 +468,7 @@ class Init {
 
 /// The same for the mobile interpreter, from torchinit.ptl, with a seed in the generator's place.
 ///
-/// The interpreter ends the process if an argument does not fit its schema; here each has the type that fits. A seed
+/// The interpreter ends the process if an argument does not fit its schema; here each becomes the type that fits. A seed
 /// draws what a generator on the tensor's device draws that was made with it; without one the global generator draws.
 class MobileInit {
  public:
@@ -448,14 +480,17 @@ class MobileInit {
       : MobileInit(detail::loaded(path, [&] { return torch::jit::_load_for_mobile(path); })) {}
 
   /// Take an archive that was loaded already.
-  explicit MobileInit(torch::jit::mobile::Module module)
-      : module_(std::make_shared<torch::jit::mobile::Module>(std::move(module))) {
-    detail::check_interface(module_->attr("interface", c10::IValue()), "torchinit.ptl");
+  explicit MobileInit(const torch::jit::mobile::Module& module)
+      : module_(std::make_shared<torch::jit::mobile::Module>(detail::checked(module, "torchinit.ptl"))) {
     methods_.reserve(detail::kNames.size());
     for (const char* name : detail::kNames) {
       methods_.push_back(module_->get_method(name));
     }
   }
+
+  // As in Init.
+  MobileInit(const MobileInit&) = default;
+  MobileInit& operator=(const MobileInit&) = default;
 
   /// Return the gain recommended for a nonlinearity.
   ///
@@ -481,7 +516,7 @@ class MobileInit {
       const at::Tensor& tensor,
       double a = 0.0,
       double b = 1.0,
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(1, detail::target(tensor), a, b, seed).toTensor();
   }
 
@@ -498,7 +533,7 @@ class MobileInit {
       const at::Tensor& tensor,
       double mean = 0.0,
       double std = 1.0,
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(2, detail::target(tensor), mean, std, seed).toTensor();
   }
 
@@ -520,7 +555,7 @@ class MobileInit {
       double std = 1.0,
       double a = -2.0,
       double b = 2.0,
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(3, detail::target(tensor), mean, std, a, b, seed).toTensor();
   }
 
@@ -566,7 +601,7 @@ class MobileInit {
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, or `groups` is below 1 or does not divide
   ///   dimension 0
-  at::Tensor dirac_(const at::Tensor& tensor, std::int64_t groups = 1) const {
+  at::Tensor dirac_(const at::Tensor& tensor, const detail::Integer& groups = 1) const {
     return call(8, detail::target(tensor), groups).toTensor();
   }
 
@@ -583,7 +618,7 @@ class MobileInit {
   at::Tensor xavier_uniform_(
       const at::Tensor& tensor,
       double gain = 1.0,
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(9, detail::target(tensor), gain, seed).toTensor();
   }
 
@@ -600,7 +635,7 @@ class MobileInit {
   at::Tensor xavier_normal_(
       const at::Tensor& tensor,
       double gain = 1.0,
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(10, detail::target(tensor), gain, seed).toTensor();
   }
 
@@ -623,7 +658,7 @@ class MobileInit {
       double a = 0.0,
       const std::string& mode = "fan_in",
       const std::string& nonlinearity = "leaky_relu",
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(11, detail::target(tensor), a, mode, nonlinearity, seed).toTensor();
   }
 
@@ -646,7 +681,7 @@ class MobileInit {
       double a = 0.0,
       const std::string& mode = "fan_in",
       const std::string& nonlinearity = "leaky_relu",
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(12, detail::target(tensor), a, mode, nonlinearity, seed).toTensor();
   }
 
@@ -661,7 +696,7 @@ class MobileInit {
   at::Tensor orthogonal_(
       const at::Tensor& tensor,
       double gain = 1.0,
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(13, detail::target(tensor), gain, seed).toTensor();
   }
 
@@ -679,7 +714,7 @@ class MobileInit {
       const at::Tensor& tensor,
       double sparsity,
       double std = 0.01,
-      std::optional<std::int64_t> seed = std::nullopt) const {
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
     return call(14, detail::target(tensor), sparsity, std, seed).toTensor();
   }
 
@@ -705,7 +740,7 @@ class MobileInit {
  private:
   template <typename... Arguments>
   c10::IValue call(std::size_t method, const Arguments&... arguments) const {
-    return detail::translated([&] { return methods_[method]({c10::IValue(arguments)...}); });
+    return detail::translated([&] { return methods_[method]({c10::IValue(detail::passed(arguments))...}); });
   }
 
   // The methods point at the module.
