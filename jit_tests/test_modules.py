@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.jit.mobile import _load_for_lite_interpreter
 import torchinit
 from jit_tests.scripting import run_quietly
 from tests.models import INPUTS
-from tests.records import CALLS, Record, call_id
+from tests.records import CALLS, RECORDS, Record, call_id
 
 MODELS = pytest.mark.parametrize("model", INPUTS, ids=lambda model: model.__name__)
 
@@ -112,6 +113,16 @@ def test_traced_initializer_is_recorded_and_replays_on_a_parameter(record: Recor
     traced(weight)
     torch.manual_seed(2)
     assert torch.equal(weight, fill(torch.empty(record.shape)))
+
+
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "constant_", "ones_", "zeros_", "eye_"])
+def test_trace_of_a_fill_on_a_parameter_warns_of_nothing(name: str) -> None:
+    record = next(record for record in RECORDS if record.name == name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", torch.jit.TracerWarning)
+        warnings.filterwarnings("ignore", "`torch.jit")
+        weight = nn.Parameter(torch.zeros(record.shape))
+        torch.jit.trace(lambda w: record.function(w, **record.calls[0]), weight, check_trace=False)
 
 
 def test_trace_of_a_large_trunc_normal_replays_at_another_size() -> None:
