@@ -227,6 +227,7 @@ def test_number_that_changes_between_compiled_calls_is_checked_and_draws_eagers_
         compiled(torch.empty(8, 9), *((3.0, -1.0) if two else (-1.0,)))
 
 
+@AFTER_2_6
 def test_override_of_upstreams_function_is_called_under_a_compiler() -> None:
     class Own(Tensor):
         @classmethod
