@@ -370,10 +370,10 @@ graph(%tensor.1 : Tensor):
       -> ()
     block1():
       -> ()
-  %matrix.1 : Tensor = aten::detach(%tensor.1)
-  %13 : int[] = aten::size(%matrix.1)
-  %rows.1 : int, %columns.1 : int = prim::ListUnpack(%13)
-  %16 : Tensor = aten::eye(%rows.1, %columns.1, %matrix.1)
+  %12 : int[] = aten::size(%tensor.1)
+  %rows.1 : int, %columns.1 : int = prim::ListUnpack(%12)
+  %15 : Tensor = aten::detach(%tensor.1)
+  %16 : Tensor = aten::eye(%rows.1, %columns.1, %15)
   return (%tensor.1)
 """,
     )

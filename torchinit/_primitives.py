@@ -66,16 +66,12 @@ def _no_grad_copy_(tensor: Tensor, source: Tensor) -> Tensor:
 
 
 def _no_grad_eye_(tensor: Tensor) -> Tensor:
-    matrix = _unguarded(tensor)
-    rows, columns = matrix.shape
-    if _is_plain(matrix):
-        torch.eye(rows, columns, out=matrix)
-        return tensor
+    rows, columns = tensor.shape
     if not is_scripting():
-        if _unusual._is_distributed(tensor):
-            return _unusual._spread_(tensor, _no_grad_eye_)
-    # NB: a transform has no rule for an out= argument, and the ONNX exporter none for a write to a diagonal.
-    matrix.copy_(torch.eye(rows, columns, device=matrix.device))
+        # NB: a transform has no rule for an out= argument.
+        if not _is_usual(tensor) or torch._C._are_functorch_transforms_active():
+            return _unusual._eye_(tensor)
+    torch.eye(rows, columns, out=tensor.detach())
     return tensor
 
 

@@ -122,6 +122,15 @@ def _normal_(tensor: Tensor, mean: float, std: float, generator: torch.Generator
     return tensor
 
 
+def _eye_(tensor: Tensor) -> Tensor:
+    rows, columns = tensor.shape
+    if _is_distributed(tensor):
+        return _spread_(tensor, lambda whole: torch.eye(rows, columns, out=whole))
+    # NB: the ONNX exporter has no rule for a write to a diagonal.
+    _view(tensor).copy_(torch.eye(rows, columns, device=tensor.device))
+    return tensor
+
+
 def _drop_rows_(matrix: Tensor, count: int, generator: torch.Generator | None) -> None:
     """Record what ``_no_grad_drop_rows_`` does, in one block: a trace would keep the number of blocks."""
     rows, columns = matrix.shape
