@@ -1,4 +1,4 @@
-"""The no-grad fills: this file, with ``_trunc_normal`` behind it, alone writes to a tensor or draws.
+"""The no-grad fills: this file, with ``_trunc_normal`` and ``_unusual`` behind it, alone writes to a tensor or draws.
 
 ``tensor.detach()`` shares storage and version counter with ``tensor`` and has no autograd history, so an in-place write
 to it is a write without gradient. Unlike ``torch.no_grad()`` it is a plain operator, which every runtime accepts, the

@@ -17,7 +17,7 @@ def main() -> int:
     print(
         "| 4x4, us a call | torch::nn::init | Init | archive's method | MobileInit |\n| --- | --- | --- | --- | --- |"
     )
-    for line in done.stdout.splitlines():
+    for line in rows:
         name, *times = line.split()
         print(f"| `{name}` | " + " | ".join(f"{float(time):.2f}" for time in times) + " |")
     return 0
