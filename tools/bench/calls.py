@@ -6,6 +6,11 @@ from pathlib import Path
 
 from tools import native
 
+_HEAD = """\
+| 4x4, us a call | torch::nn::init | Init | archive's method | MobileInit |
+| --- | --- | --- | --- | --- |
+"""
+
 
 def main() -> int:
     reason = native.missing()
@@ -14,12 +19,12 @@ def main() -> int:
         return 1
     program = native.program(Path(__file__).with_suffix(".cpp").read_text())
     done = subprocess.run([program], capture_output=True, text=True, check=True)
-    print(
-        "| 4x4, us a call | torch::nn::init | Init | archive's method | MobileInit |\n| --- | --- | --- | --- | --- |"
-    )
-    for line in rows:
-        name, *times = line.split()
-        print(f"| `{name}` | " + " | ".join(f"{float(time):.2f}" for time in times) + " |")
+    loading, *rows = done.stdout.splitlines()
+    script, mobile = (float(time) for time in loading.split())
+    sys.stdout.write(f"To load, in ms: Init {script:.0f}, MobileInit {mobile:.0f}\n\n{_HEAD}")
+    for row in rows:
+        name, *times = row.split()
+        sys.stdout.write(f"| `{name}` | " + " | ".join(f"{float(time):.2f}" for time in times) + " |\n")
     return 0
 
 
