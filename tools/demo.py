@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 import torchinit
-from tools.progress import Progress
+from torchinit._progress import Progress
 from tools.targets import TARGETS, try_target
 
 MODEL = """\

@@ -1,0 +1,208 @@
+"""Does an attached reset_parameters draw what apply_ draws: in Python, in C++, in the mobile interpreter?"""
+
+import io
+import subprocess
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.jit.mobile import _load_for_lite_interpreter
+
+from jit_tests.scripting import run_quietly
+from tests.zoo import LAYERS, MIXED, Exhibit, Mixed, differing, seeded
+from tools import native
+from torchinit import recipes
+from torchinit.recipes import Recipe, Rule
+
+# One rule of each initializer, blocks that are and are not contiguous, and every condition.
+VARIED = Recipe(
+    [
+        Rule("keep", name="*.norm.bias"),
+        Rule("dirac_", module="Conv2d", name="*.weight", args={"groups": 2}),
+        Rule("kaiming_uniform_", module="ConvTranspose2d", ndim=4, args={"nonlinearity": "relu"}),
+        Rule("orthogonal_", name="*.weight_ih*", args={"gain": 0.5}, blocks=4),
+        Rule("xavier_normal_", name="*.weight_hh*", blocks=[3, 5], dim=1),
+        Rule("sparse_", name="*.in_proj_weight", args={"sparsity": 0.3}, blocks=3),
+        Rule("trunc_normal_", module="Embedding", args={"std": 0.02, "a": -0.04, "b": 0.04}),
+        Rule("eye_", name="*.out_proj.weight"),
+        Rule("uniform_", name="*bias*", args={"a": -1e-3, "b": 1e-3}),
+        Rule("constant_", module="PReLU", args={"val": 0.3}),
+        Rule("ones_", ndim=1),
+    ],
+    "varied",
+)
+
+MODELS = {name: exhibit for name, exhibit in LAYERS.items() if exhibit.scripts} | {"mixed": MIXED}
+KINDS = ("scripted", "traced")
+
+
+def _deploy(kind: str, exhibit: Exhibit, seed: int = 1) -> torch.jit.ScriptModule:
+    model = seeded(exhibit.make, seed)
+    if kind == "scripted":
+        return run_quietly(torch.jit.script, model)
+    return run_quietly(torch.jit.trace, model, exhibit.inputs, check_trace=False)
+
+
+def _reload(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    return run_quietly(torch.jit.load, io.BytesIO(module.save_to_buffer()))
+
+
+def _generator(seed: int = 7) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _expected(recipe: Recipe, exhibit: Exhibit) -> nn.Module:
+    return recipe.apply_(seeded(exhibit.make, 1), _generator())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", MODELS)
+def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -> None:
+    exhibit, module = MODELS[name], _deploy(kind, MODELS[name])
+    expected = _expected(recipes.torch(), exhibit)
+    net = recipes.torch().attach(module)
+    for again in (net, _reload(net)):
+        again.reset_parameters(_generator())
+        assert differing(expected, again) == []
+    assert not hasattr(module, "reset_parameters")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("loaded", [False, True])
+def test_apply_is_the_same_on_scripted_traced_and_loaded_modules(kind: str, loaded: bool) -> None:
+    for recipe in (recipes.torch(), VARIED):
+        module = _deploy(kind, MIXED)
+        module = _reload(module) if loaded else module
+        recipe.apply_(module, _generator())
+        assert differing(_expected(recipe, MIXED), module) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_rule_is_the_same_attached(kind: str) -> None:
+    net = VARIED.attach(_deploy(kind, MIXED))
+    for _ in range(3):
+        net.reset_parameters(generator=_generator())
+        assert differing(_expected(VARIED, MIXED), net) == []
+
+
+def test_without_a_generator_the_global_one_draws() -> None:
+    net = VARIED.attach(_deploy("scripted", MIXED))
+    torch.manual_seed(3)
+    net.reset_parameters()
+    expected = seeded(Mixed, 1)
+    torch.manual_seed(3)
+    VARIED.apply_(expected)
+    assert differing(expected, net) == []
+
+
+def _mobile(recipe: Recipe, kind: str) -> bytes:
+    net = recipe.attach(_deploy(kind, MIXED), mobile=True)
+    return run_quietly(net._save_to_buffer_for_lite_interpreter)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_mobile_interpreter_draws_the_same_from_a_seed(kind: str) -> None:
+    net = VARIED.attach(_deploy(kind, MIXED), mobile=True)
+    net.reset_parameters(7)
+    assert differing(_expected(VARIED, MIXED), net) == []
+    lite = run_quietly(_load_for_lite_interpreter, io.BytesIO(_mobile(VARIED, kind)))
+    lite.run_method("reset_parameters", 7)
+    for got, wanted in zip(lite(*MIXED.inputs), net(*MIXED.inputs), strict=True):
+        assert torch.equal(got, wanted)
+    lite.run_method("reset_parameters", 8)
+    assert not torch.equal(lite(*MIXED.inputs)[0], net(*MIXED.inputs)[0])
+
+
+_PROGRAM = """\
+#include <torch/csrc/jit/mobile/import.h>
+#include <torch/script.h>
+#include <torch/torch.h>
+#include <fstream>
+
+int main(int, char** arguments) {
+  const std::string kind = arguments[1];
+  c10::Dict<std::string, at::Tensor> state;
+  if (kind == "script") {
+    auto net = torch::jit::load(arguments[2]);
+    net.run_method("reset_parameters", at::make_generator<at::CPUGeneratorImpl>(7));
+    for (const auto& p : net.named_parameters()) state.insert(p.name, p.value.detach());
+    for (const auto& b : net.named_buffers()) state.insert(b.name, b.value);
+  } else {
+    auto net = torch::jit::_load_for_mobile(arguments[2]);
+    net.get_method("reset_parameters")({c10::IValue(int64_t(7))});
+    for (const auto& p : net.named_parameters()) state.insert(p.first, p.second.detach());
+  }
+  const auto bytes = torch::pickle_save(state);
+  std::ofstream(arguments[3], std::ios::binary).write(bytes.data(), bytes.size());
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(native.missing() is not None, reason=f"nothing to compile with: {native.missing()}")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("recipe", [VARIED, recipes.torch()], ids=lambda recipe: recipe.name)
+def test_cpp_draws_the_same_without_python(kind: str, recipe: Recipe, tmp_path: Path) -> None:
+    expected = dict(_expected(recipe, MIXED).state_dict())
+    recipe.attach(_deploy(kind, MIXED)).save(str(tmp_path / "net.pt"))
+    (tmp_path / "net.ptl").write_bytes(_mobile(recipe, kind))
+    for how, file, least in (("script", "net.pt", len(expected) - 1), ("mobile", "net.ptl", 1)):
+        command = [native.program(_PROGRAM), how, tmp_path / file, tmp_path / "state.pt"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        state = torch.load(tmp_path / "state.pt", weights_only=False)
+        assert len(state) >= least
+        assert [name for name, tensor in state.items() if not torch.equal(tensor, expected[name])] == []
+
+
+def test_modules_of_one_class_do_not_share_what_was_attached() -> None:
+    narrow, wide = (run_quietly(torch.jit.script, nn.Linear(width, 3)) for width in (4, 400))
+    first, second = recipes.torch().attach(narrow), recipes.torch().attach(wide)
+    first.reset_parameters(_generator())
+    second.reset_parameters(_generator())
+    assert first.weight.abs().max() > 0.25
+    assert second.weight.abs().max() < 0.06
+    assert not hasattr(run_quietly(torch.jit.script, nn.Linear(4, 3)), "reset_parameters")
+
+
+def test_module_that_has_the_method_or_no_parameters_is_refused_in_words() -> None:
+    net = recipes.torch().attach(_deploy("traced", LAYERS["Linear"]))
+    with pytest.raises(RuntimeError, match="must not have a method reset_parameters yet, got Linear, which has one"):
+        recipes.torch().attach(net)
+    frozen = run_quietly(torch.jit.freeze, _deploy("scripted", LAYERS["Linear"]).eval())
+    for module in (frozen, _reload(frozen)):
+        with pytest.raises(RuntimeError, match="must have parameters, got Linear without any; a frozen module"):
+            recipes.torch().attach(module)
+    with pytest.raises(TypeError, match="to a TorchScript module only, got Linear; script or trace it first"):
+        recipes.torch().attach(nn.Linear(3, 4))  # type: ignore[arg-type]
+
+
+def test_frozen_after_attaching_it_still_resets_itself() -> None:
+    net = recipes.torch().attach(_deploy("scripted", LAYERS["Linear"])).eval()
+    frozen = run_quietly(torch.jit.freeze, net, preserved_attrs=["reset_parameters"])
+    with torch.no_grad():
+        frozen.reset_parameters(_generator())
+    net.reset_parameters(_generator())
+    x = LAYERS["Linear"].inputs[0]
+    assert torch.equal(frozen(x), net(x))
+
+
+def test_error_and_warning_come_before_anything_is_attached_and_name_the_callers_line() -> None:
+    module = _deploy("scripted", LAYERS["Linear"])
+    with pytest.raises(recipes.RecipeError, match=r"got none for bias \(Linear\)$"):
+        Recipe([Rule("ones_", name="*.weight")]).attach(module)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        Recipe([Rule("zeros_", module="Conv2d"), Rule("ones_")]).attach(module)
+    assert [(w.filename, str(w.message).split(": ", 1)[1]) for w in seen if w.category is UserWarning] == [
+        (__file__, "rule 1 matched no parameter: Rule('zeros_', module='Conv2d')")
+    ]
+
+
+def test_method_takes_a_generator_or_on_mobile_a_seed() -> None:
+    module = _deploy("traced", LAYERS["Linear"])
+    script, mobile = recipes.torch().attach(module), recipes.torch().attach(module, mobile=True)
+    assert str(script.reset_parameters.schema).endswith("self, Generator? generator=None) -> NoneType")
+    assert str(mobile.reset_parameters.schema).endswith("self, int? seed=None) -> NoneType")

@@ -1,0 +1,123 @@
+"""Every layer of torch.nn that has parameters, and models of several, with inputs to trace them by."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """How to construct a model and what to call it with; no inputs if it cannot be scripted or traced."""
+
+    make: Callable[[], nn.Module]
+    inputs: tuple[Tensor, ...]
+    scripts: bool = True
+
+
+def _noise(*shape: int) -> Tensor:
+    return torch.linspace(-1, 1, torch.Size(shape).numel()).reshape(shape)
+
+
+_IDS = torch.tensor([[1, 2, 3], [0, 3, 9]])
+
+LAYERS = {
+    "Linear": Exhibit(lambda: nn.Linear(5, 7), (_noise(2, 5),)),
+    "Linear without bias": Exhibit(lambda: nn.Linear(5, 7, bias=False), (_noise(2, 5),)),
+    "Linear of 64 bits": Exhibit(lambda: nn.Linear(20, 7, dtype=torch.float64), (_noise(2, 20).double(),)),
+    "Bilinear": Exhibit(lambda: nn.Bilinear(3, 4, 5), (_noise(2, 3), _noise(2, 4))),
+    "Conv1d": Exhibit(lambda: nn.Conv1d(4, 6, 3), (_noise(1, 4, 8),)),
+    "Conv2d": Exhibit(lambda: nn.Conv2d(4, 6, 3, groups=2), (_noise(1, 4, 5, 5),)),
+    "Conv2d padded by reflection": Exhibit(
+        lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), (_noise(1, 4, 5, 5),)
+    ),
+    "Conv3d": Exhibit(lambda: nn.Conv3d(2, 3, 2), (_noise(1, 2, 3, 3, 3),)),
+    "ConvTranspose1d": Exhibit(lambda: nn.ConvTranspose1d(4, 6, 3, groups=2), (_noise(1, 4, 8),)),
+    "ConvTranspose2d": Exhibit(lambda: nn.ConvTranspose2d(4, 6, 3), (_noise(1, 4, 5, 5),)),
+    "ConvTranspose3d": Exhibit(lambda: nn.ConvTranspose3d(2, 3, 2), (_noise(1, 2, 3, 3, 3),)),
+    "Embedding": Exhibit(lambda: nn.Embedding(10, 6), (_IDS,)),
+    "Embedding with padding": Exhibit(lambda: nn.Embedding(10, 6, padding_idx=-2), (_IDS,)),
+    "EmbeddingBag": Exhibit(lambda: nn.EmbeddingBag(10, 6), (_IDS,)),
+    "EmbeddingBag with padding": Exhibit(lambda: nn.EmbeddingBag(10, 6, padding_idx=3), (_IDS,)),
+    "BatchNorm1d": Exhibit(lambda: nn.BatchNorm1d(6), (_noise(2, 6),)),
+    "BatchNorm2d": Exhibit(lambda: nn.BatchNorm2d(6), (_noise(2, 6, 2, 2),)),
+    "BatchNorm2d without parameters": Exhibit(lambda: nn.BatchNorm2d(6, affine=False), (_noise(2, 6, 2, 2),)),
+    "BatchNorm3d": Exhibit(lambda: nn.BatchNorm3d(6, track_running_stats=False), (_noise(2, 6, 2, 2, 2),)),
+    "SyncBatchNorm": Exhibit(lambda: nn.SyncBatchNorm(6).eval(), (_noise(2, 6, 2, 2),), scripts=False),
+    "InstanceNorm1d": Exhibit(lambda: nn.InstanceNorm1d(6, affine=True), (_noise(2, 6, 4),)),
+    "InstanceNorm2d": Exhibit(
+        lambda: nn.InstanceNorm2d(6, affine=True, track_running_stats=True), (_noise(2, 6, 2, 2),)
+    ),
+    "InstanceNorm3d": Exhibit(lambda: nn.InstanceNorm3d(6, affine=True), (_noise(2, 6, 2, 2, 2),)),
+    "LayerNorm": Exhibit(lambda: nn.LayerNorm((3, 6)), (_noise(2, 3, 6),)),
+    "GroupNorm": Exhibit(lambda: nn.GroupNorm(2, 6), (_noise(2, 6, 2, 2),)),
+    "RMSNorm": Exhibit(lambda: nn.RMSNorm(6), (_noise(2, 6),)),
+    "PReLU": Exhibit(lambda: nn.PReLU(3), (_noise(2, 3),)),
+    "RNN": Exhibit(lambda: nn.RNN(4, 5, 2, bidirectional=True), (_noise(3, 2, 4),)),
+    "GRU": Exhibit(lambda: nn.GRU(4, 5, 2), (_noise(3, 2, 4),)),
+    "LSTM": Exhibit(lambda: nn.LSTM(4, 5, 2, bidirectional=True), (_noise(3, 2, 4),)),
+    "LSTM with projection": Exhibit(lambda: nn.LSTM(4, 5, proj_size=3), (_noise(3, 2, 4),)),
+    "RNNCell": Exhibit(lambda: nn.RNNCell(4, 5), (_noise(2, 4),)),
+    "GRUCell": Exhibit(lambda: nn.GRUCell(4, 5, bias=False), (_noise(2, 4),)),
+    "LSTMCell": Exhibit(lambda: nn.LSTMCell(4, 5), (_noise(2, 4),)),
+    "MultiheadAttention": Exhibit(lambda: nn.MultiheadAttention(8, 2), (_noise(3, 2, 8),) * 3),
+    "MultiheadAttention of all kinds": Exhibit(
+        lambda: nn.MultiheadAttention(8, 2, add_bias_kv=True, kdim=4, vdim=6),
+        (_noise(3, 2, 8), _noise(3, 2, 4), _noise(3, 2, 6)),
+    ),
+    "TransformerEncoderLayer": Exhibit(lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), (_noise(3, 2, 8),)),
+    "TransformerDecoderLayer": Exhibit(
+        lambda: nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8))
+    ),
+    "TransformerEncoder": Exhibit(
+        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), 3, nn.LayerNorm(8)),
+        (_noise(3, 2, 8),),
+    ),
+    "TransformerDecoder": Exhibit(
+        lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0), 2),
+        (_noise(3, 2, 8), _noise(4, 2, 8)),
+    ),
+    "Transformer": Exhibit(
+        lambda: nn.Transformer(8, 2, 2, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8)), scripts=False
+    ),
+    "AdaptiveLogSoftmaxWithLoss": Exhibit(
+        lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10]), (_noise(2, 8), torch.tensor([1, 12])), scripts=False
+    ),
+}
+
+
+class Mixed(nn.Module):
+    """Names that are no identifiers, a packed weight, a tied one, a layer within a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(4, 8, 3, groups=2), nn.PReLU(), nn.ConvTranspose2d(8, 4, 3, groups=2), nn.BatchNorm2d(4)
+        )
+        self.words = nn.Embedding(10, 8, padding_idx=3)
+        self.recurrent = nn.LSTM(8, 8, batch_first=True)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.norm = nn.LayerNorm(8)
+        self.head = nn.Linear(8, 10, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, image: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        words, _ = self.recurrent(self.words(ids))
+        attended, _ = self.attention(words, words, words)
+        return self.body(image), self.head(self.norm(attended))
+
+
+MIXED = Exhibit(Mixed, (_noise(1, 4, 6, 6), _IDS))
+
+
+def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return make()
+
+
+def differing(one: nn.Module, other: nn.Module) -> list[str]:
+    """Name the parameters and buffers that are not equal."""
+    state = other.state_dict()
+    assert list(one.state_dict()) == list(state)
+    return [name for name, tensor in one.state_dict().items() if not torch.equal(tensor, state[name])]

@@ -1,0 +1,93 @@
+"""Writes a recipe's steps as a method of a TorchScript module."""
+
+import io
+import keyword
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from torchinit._primitives import _no_grad_copy_
+from torchinit.recipes._fills import DRAWING, INITIALIZERS, Fill
+from torchinit.recipes._plan import Plan, Step
+
+METHOD = "reset_parameters"
+
+
+def _given(parameter: Tensor | None) -> Tensor:
+    """Tell TorchScript, for which a layer's bias may be None, that this one is there."""
+    assert parameter is not None
+    return parameter
+
+
+def _expression(name: str) -> str:
+    """Spell a qualified name as TorchScript, whose attributes need not be identifiers: ``getattr(self.body, "0")``."""
+    text = "self"
+    for part in name.split("."):
+        plain = part.isidentifier() and not keyword.iskeyword(part)
+        text = f"{text}.{part}" if plain else f"getattr({text}, {part!r})"
+    return f"given({text})"
+
+
+def _line(fill: Fill, target: str, whole: bool) -> str:
+    args = "".join(f", {arg!r}" for arg in fill.args)
+    generator = ", generator=generator" if fill.initializer in DRAWING else ""
+    call = f"{fill.initializer}({{}}{args}{generator})"
+    return (
+        f"    {call.format(target)}\n" if whole else f"    copy_({target}, {call.format(f'{target}.contiguous()')})\n"
+    )
+
+
+def _lines(step: Step) -> str:
+    """The TorchScript of one step, in the order and with the calls of ``write``."""
+    target = _expression(step.target)
+    if step.source is not None:
+        return f"    copy_({target}, {_expression(step.source)})\n"
+    text = ""
+    for fill in step.fills:
+        if fill.block is None:
+            text += _line(fill, target, step.tensor.is_contiguous())
+        else:
+            contiguous = step.tensor.detach().narrow(*fill.block).is_contiguous()
+            text += f"    block = {target}.detach().narrow{fill.block}\n" + _line(fill, "block", contiguous)
+    return text
+
+
+def _source(steps: Sequence[Step], mobile: bool) -> str:
+    argument = "seed: Optional[int]" if mobile else "generator: Optional[Generator]"
+    text = f"def {METHOD}(self, {argument} = None) -> None:\n"
+    if mobile:
+        text += f"    generator = seeded({_expression(steps[0].target)}, seed)\n" if steps else ""
+    return text + "".join(map(_lines, steps)) + "    return None\n"
+
+
+def _copy(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """Copy a module; only one that was read from a file has a type of its own."""
+    copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
+    return copy
+
+
+def attach(
+    module: torch.jit.ScriptModule, make_plan: Callable[[torch.nn.Module], Plan], mobile: bool
+) -> torch.jit.ScriptModule:
+    """Copy a TorchScript module and define the method on the copy."""
+    from torchinit.deploy._archive import _without_notices
+    from torchinit.deploy._bundle import _seeded
+
+    if not isinstance(module, torch.jit.ScriptModule):
+        raise TypeError(
+            f"a method can be attached to a TorchScript module only, got {type(module).__name__}; script or trace it first"
+        )
+    if module._c._has_method(METHOD):
+        raise RuntimeError(f"the module must not have a method {METHOD} yet, got {module.original_name}, which has one")
+    with _without_notices():
+        copy = _copy(module)
+        steps = make_plan(copy).steps
+        if not steps and not list(copy.named_parameters()):
+            raise RuntimeError(
+                f"the module must have parameters, got {module.original_name} without any; a frozen module has none left:"
+                f' attach first, then freeze with preserved_attrs=["{METHOD}"]'
+            )
+        names = {**INITIALIZERS, "copy_": _no_grad_copy_, "given": _given, "seeded": _seeded}
+        copy._c._define(copy._concrete_type, _source(steps, mobile), names.get)
+    return copy

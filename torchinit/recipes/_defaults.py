@@ -1,0 +1,99 @@
+"""What a layer of ``torch.nn`` draws when it is constructed, as its ``reset_parameters`` says.
+
+Sources: the modules of ``torch.nn.modules`` in torch 2.13, whose initialization is the same from 2.6 to 2.15.
+"""
+
+import math
+
+from torch import Tensor
+
+from torchinit.recipes._fills import Fill, scaled
+from torchinit.recipes._layers import Layer, upstream_fans
+
+_DENSE = ("Linear", *(f"Conv{n}d" for n in (1, 2, 3)), *(f"ConvTranspose{n}d" for n in (1, 2, 3)))
+_STATISTICAL = (*(f"{norm}{n}d" for norm in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)), "SyncBatchNorm")
+_NORMS = (*_STATISTICAL, "LayerNorm", "GroupNorm", "RMSNorm")
+_EMBEDDINGS = ("Embedding", "EmbeddingBag")
+_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1, "LSTMCell": 4, "GRUCell": 3, "RNNCell": 1}
+
+# What a normalization layer keeps of its inputs, and starts from.
+STATISTICS = {"running_mean": Fill("zeros_"), "running_var": Fill("ones_"), "num_batches_tracked": Fill("zeros_")}
+
+
+def _within(bound: float) -> list[Fill]:
+    return [Fill("uniform_", (-bound, bound))]
+
+
+def _dense(layer: Layer, name: str) -> list[Fill] | None:
+    weight = dict(layer.parameters()).get("weight")
+    fans = None if weight is None else upstream_fans(list(weight.shape))
+    if name not in ("weight", "bias") or fans is None:
+        return None
+    if name == "bias":
+        return _within(1 / math.sqrt(fans[0]) if fans[0] > 0 else 0.0)
+    return [scaled("kaiming_uniform_", fans, {"a": math.sqrt(5)})] if fans[0] > 0 else []
+
+
+def _recurrent(layer: Layer, kind: str, name: str) -> list[Fill] | None:
+    weights = [p for n, p in layer.parameters() if n.startswith("weight_hh")]
+    if not weights or not name.startswith(("weight_", "bias_")):
+        return None
+    hidden = weights[0].size(0) // _GATES[kind]
+    return _within(1.0 / math.sqrt(hidden) if hidden > 0 else 0.0)
+
+
+def padding_fills(layer: Layer) -> list[Fill]:
+    """The row of an embedding that stands for padding, which is zero however the others are drawn."""
+    padding = layer.attribute("padding_idx") if layer.kind in _EMBEDDINGS else None
+    # A traced embedding says -1 for none.
+    return [Fill("zeros_", (), (0, padding, 1))] if padding is not None and padding >= 0 else []
+
+
+def _attention(name: str, shape: list[int]) -> list[Fill] | None:
+    if name == "in_proj_bias":
+        return [Fill("zeros_")]
+    fans = upstream_fans(shape)
+    if fans is None:
+        return None
+    return [scaled("xavier_normal_" if name in ("bias_k", "bias_v") else "xavier_uniform_", fans, {})]
+
+
+def default_fills(layer: Layer, name: str, parameter: Tensor, kind: str) -> list[Fill] | None:
+    """What a layer of this kind draws for a parameter of its own, or None if torch has no such layer."""
+    if kind in _DENSE:
+        return _dense(layer, name)
+    if kind in _NORMS and name in ("weight", "bias"):
+        return [Fill("ones_" if name == "weight" else "zeros_")]
+    if kind in _STATISTICAL and name in STATISTICS:
+        return [STATISTICS[name]]
+    if kind in _GATES:
+        return _recurrent(layer, kind, name)
+    if kind in _EMBEDDINGS and name == "weight":
+        return [Fill("normal_", (0.0, 1.0))]
+    if kind == "Bilinear" and name in ("weight", "bias"):
+        return _within(1 / math.sqrt(dict(layer.parameters())["weight"].size(1)))
+    if kind == "PReLU" and name == "weight":
+        return [Fill("constant_", (float(layer.attribute("init", 0.25)),))]
+    if kind == "MultiheadAttention":
+        return _attention(name, list(parameter.shape))
+    return None
+
+
+def late_fills(layer: Layer) -> list[tuple[str, Fill]]:
+    """What a layer writes to its children's parameters after they have drawn theirs."""
+    if layer.kind == "MultiheadAttention" and getattr(layer.module.out_proj, "bias", None) is not None:
+        return [("out_proj.bias", Fill("zeros_"))]
+    if layer.kind == "Transformer":
+        shapes = {name: list(p.shape) for name, p in layer.module.named_parameters()}
+        fans = {name: upstream_fans(shape) for name, shape in shapes.items()}
+        return [(name, scaled("xavier_uniform_", f, {})) for name, f in fans.items() if f is not None]
+    return []
+
+
+def statistics(layer: Layer) -> list[tuple[str, Tensor]]:
+    """The running statistics of a normalization layer, which its ``reset_parameters`` resets."""
+    if layer.kind not in _STATISTICAL:
+        return []
+    return [
+        (name, buffer) for name, buffer in layer.module._buffers.items() if name in STATISTICS and buffer is not None
+    ]

@@ -1,0 +1,201 @@
+"""A fill: an initializer with the numbers it is called with, on a parameter or on one block of it."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchinit import _unusual
+from torchinit._basic import constant_, normal_, ones_, trunc_normal_, uniform_, zeros_
+from torchinit._checks import _check_overlap
+from torchinit._primitives import _no_grad_copy_, _unguarded
+from torchinit._scaled import (
+    _kaiming_std,
+    _xavier_std,
+    kaiming_normal_,
+    kaiming_uniform_,
+    xavier_normal_,
+    xavier_uniform_,
+)
+from torchinit._structured import dirac_, eye_, orthogonal_, sparse_
+
+Number = int | float
+Value = int | float | str | bool
+
+INITIALIZERS: dict[str, Callable[..., Tensor]] = {
+    function.__name__: function
+    for function in (
+        uniform_,
+        normal_,
+        trunc_normal_,
+        constant_,
+        ones_,
+        zeros_,
+        eye_,
+        dirac_,
+        xavier_uniform_,
+        xavier_normal_,
+        kaiming_uniform_,
+        kaiming_normal_,
+        orthogonal_,
+        sparse_,
+    )
+}
+
+# Those whose numbers follow from the fans; a recipe counts the fans, then draws with one of the others.
+SCALED = ("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_")
+DRAWING = ("uniform_", "normal_", "trunc_normal_", "orthogonal_", "sparse_")
+
+
+@dataclass(frozen=True)
+class Fill:
+    """An initializer other than those of ``SCALED``, its arguments in order, and the block (dim, start, length)."""
+
+    initializer: str
+    args: tuple[Number, ...] = ()
+    block: tuple[int, int, int] | None = None
+
+    def shape(self, whole: Sequence[int]) -> list[int]:
+        shape = list(whole)
+        if self.block is not None:
+            shape[self.block[0]] = self.block[2]
+        return shape
+
+
+def _fanned(fans: tuple[int, int]) -> Tensor:
+    return torch.empty(fans[1], fans[0], device="meta")
+
+
+def scaled(initializer: str, fans: tuple[int, int], args: dict[str, Any]) -> Fill:
+    """Turn one of ``SCALED`` into the fill that draws its bits, for fans that need not be those of the shape."""
+    if initializer.startswith("xavier"):
+        std = _xavier_std(_fanned(fans), **{"gain": 1.0, **args})
+    else:
+        std = _kaiming_std(_fanned(fans), **{"a": 0.0, "mode": "fan_in", "nonlinearity": "leaky_relu", **args})
+    if initializer.endswith("normal_"):
+        return Fill("normal_", (0.0, std))
+    bound = math.sqrt(3.0) * std
+    return Fill("uniform_", (-bound, bound))
+
+
+def damped(fill: Fill, divisor: float) -> Fill:
+    """Divide the standard deviation of a fill around zero."""
+    first, second = (*fill.args, 0.0, 0.0)[:2]
+    if fill.initializer == "uniform_":
+        return Fill(fill.initializer, (first / divisor, second / divisor))
+    if fill.initializer == "orthogonal_":
+        return Fill(fill.initializer, (first / divisor,))
+    return Fill(fill.initializer, (first, second / divisor, *fill.args[2:]))
+
+
+def call(tensor: Tensor, fill: Fill, generator: torch.Generator | None) -> Tensor:
+    """Run one fill on the whole of a tensor."""
+    function = INITIALIZERS[fill.initializer]
+    if fill.initializer in DRAWING:
+        return function(tensor, *fill.args, generator=generator)
+    return function(tensor, *fill.args)
+
+
+def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | None) -> Tensor:
+    """Run the fills of one parameter in order.
+
+    What is not contiguous is drawn in the order of its indices, so that no memory format changes the weights.
+    """
+    direct = tensor.is_contiguous() and all(fill.block is None for fill in fills)
+    if _unusual._is_distributed(tensor) and not direct:
+        fitting = any(fill.initializer in ("orthogonal_", "sparse_") for fill in fills)
+        return _unusual._spread_(tensor, partial(write, fills=fills, generator=generator), broadcast=fitting)
+    for fill in fills:
+        target = tensor if fill.block is None else _unguarded(tensor).narrow(*fill.block)
+        if target.is_contiguous():
+            call(target, fill, generator)
+        else:
+            _no_grad_copy_(target, call(_unguarded(target).contiguous(), fill, generator))
+    return tensor
+
+
+def small_shape(fill: str, ndim: int, groups: int = 1) -> list[int]:
+    """The least shape on which an initializer refuses whatever it would on a larger one."""
+    return [2 * max(1, groups) if fill == "dirac_" else 2, *[2] * (ndim - 1)][:ndim]
+
+
+def rehearse(tensor: Tensor, fill: Fill) -> None:
+    """Raise what the fill would of a tensor of this dtype and device, on a small one."""
+    shape = small_shape(fill.initializer, tensor.dim(), int(fill.args[0]) if fill.initializer == "dirac_" else 1)
+    generator = torch.Generator(tensor.device) if fill.initializer in DRAWING else None
+    call(torch.empty(shape, dtype=tensor.dtype, device=tensor.device), fill, generator)
+
+
+def check_writable(tensor: Tensor) -> None:
+    """Raise what any write to this tensor would."""
+    _unguarded(tensor)
+    _check_overlap(tensor)
+
+
+def _normal_density(x: float) -> float:
+    return math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi) if abs(x) < math.inf else 0.0
+
+
+def _trunc_normal_moments(mean: float, std: float, a: float, b: float) -> tuple[float, float]:
+    """Johnson, Kotz and Balakrishnan, "Continuous Univariate Distributions", volume 1 (1994), section 13.10."""
+    if std == 0.0:
+        return min(b, max(a, mean)), 0.0
+    low, high = (a - mean) / std, (b - mean) / std
+    if low > -high:
+        # The mirror image keeps the digits of a tail's mass.
+        mirrored, deviation = _trunc_normal_moments(-mean, std, -b, -a)
+        return -mirrored, deviation
+    mass = 0.5 * (math.erfc(-high / math.sqrt(2)) - math.erfc(-low / math.sqrt(2)))
+    if mass == 0.0:
+        return min(b, max(a, mean)), 0.0
+    p, q = _normal_density(low), _normal_density(high)
+    shift = (p - q) / mass
+    edges = (low * p if p else 0.0) - (high * q if q else 0.0)
+    return mean + std * shift, std * math.sqrt(max(0.0, 1 + edges / mass - shift**2))
+
+
+def moments(fill: Fill, shape: Sequence[int]) -> tuple[float, float]:
+    """Expect a mean and a standard deviation of the values that a fill gives to a tensor of this shape."""
+    name, args = fill.initializer, fill.args
+    rows, columns = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
+    if name == "uniform_":
+        return (args[0] + args[1]) / 2, (args[1] - args[0]) / math.sqrt(12)
+    if name == "normal_":
+        return args[0], args[1]
+    if name == "trunc_normal_":
+        return _trunc_normal_moments(*args)
+    if name == "orthogonal_":
+        return 0.0, abs(args[0]) / math.sqrt(max(rows, columns))
+    if name == "sparse_":
+        return 0.0, args[1] * math.sqrt(1 - math.ceil(args[0] * rows) / rows)
+    if name == "eye_" or name == "dirac_":
+        groups = int(args[0]) if args else 1
+        ones = groups * min(rows // groups, shape[1])
+        share = ones / (rows * columns)
+        return share, math.sqrt(share * (1 - share))
+    return {"ones_": 1.0, "zeros_": 0.0}.get(name, args[0] if args else 0.0), 0.0
+
+
+def mixed_moments(fills: Sequence[Fill], shape: Sequence[int]) -> tuple[float, float] | None:
+    """Expect them of a whole parameter, of which a later fill may cover a block of an earlier one."""
+    total = math.prod(shape)
+    parts: list[tuple[int, float, float]] = []
+    for fill in fills:
+        size = math.prod(fill.shape(shape))
+        covered = size == total or sum(part[0] for part in parts) + size > total
+        if covered and parts:
+            # All that came before is of one kind, and what is covered is a part of it.
+            before = [(count * (total - size) // total, mean, std) for count, mean, std in parts]
+            parts = [part for part in before if part[0] > 0]
+        parts.append((size, *moments(fill, fill.shape(shape))))
+    if total == 0 or sum(part[0] for part in parts) == 0:
+        return None
+    if len(parts) == 1:
+        return parts[0][1:]
+    mean = sum(count * m for count, m, _ in parts) / total
+    square = sum(count * (s * s + m * m) for count, m, s in parts) / total
+    return mean, math.sqrt(max(0.0, square - mean * mean))

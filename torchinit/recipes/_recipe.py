@@ -1,0 +1,220 @@
+"""A recipe: an ordered list of rules for the parameters of a model."""
+
+import os
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from torchinit._primitives import _no_grad_copy_
+from torchinit.recipes._attach import attach
+from torchinit.recipes._fills import DRAWING, check_writable, rehearse, write
+from torchinit.recipes._plan import Plan, Step, make_plan
+from torchinit.recipes._rule import KEEP, RecipeError, Rule
+from torchinit.recipes._toml import read_rules, write_rules
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+class Recipe:
+    """Ordered rules for the parameters of a model; the first that matches a parameter has it.
+
+    Parameters are visited as ``Module.apply`` visits modules, children before their parent. Tied parameters are
+    initialized once, by their first name. Parameters that transformers has loaded (``_is_hf_initialized``) are kept.
+    The running statistics of a normalization layer are reset with its parameters.
+
+    Args:
+        rules: the rules in order
+        name: what tables and messages call the recipe
+
+    Raises:
+        RecipeError: if there is no rule, or one is left nothing to match by those before it
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit.recipes import Recipe, Rule
+        >>> recipe = Recipe([Rule("orthogonal_", name="*.weight", ndim=2), Rule("zeros_", name="*.bias")])
+        >>> model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> print(recipe.plan(model))
+        name      module  shape  rule                initializer  fan_in  fan_out  mean  std
+        0.weight  Linear  4x3    1: *.weight ndim 2  orthogonal_       3        4     0  0.5
+        0.bias    Linear  4      2: *.bias           zeros_            -        -     0    0
+        2.weight  Linear  2x4    1: *.weight ndim 2  orthogonal_       4        2     0  0.5
+        2.bias    Linear  2      2: *.bias           zeros_            -        -     0    0
+        >>> recipe.apply_(model)[0].bias
+        Parameter containing:
+        tensor([0., 0., 0., 0.], requires_grad=True)
+    """
+
+    def __init__(self, rules: Sequence[Rule], name: str = "") -> None:
+        self.rules, self.name = tuple(rules), name
+        if not self.rules:
+            raise RecipeError("a recipe needs at least one rule, got none")
+        for index, rule in enumerate(self.rules):
+            for number, earlier in enumerate(self.rules[:index], 1):
+                if earlier.shadows(rule):
+                    raise rule.error(
+                        f"rule {index + 1} can never match, since rule {number} ({earlier.conditions()}) takes all that"
+                        f" it would ({rule.conditions()}); put it before that one"
+                    )
+
+    def __repr__(self) -> str:
+        rules = "".join(f"    {rule!r},\n" for rule in self.rules)
+        return f"Recipe([\n{rules}]{f', name={self.name!r}' if self.name else ''})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recipe) and (self.rules, self.name) == (other.rules, other.name)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def keeping(self, *names: str) -> "Recipe":
+        """Make the same recipe with the parameters that these globs name left as they are."""
+        return Recipe([Rule(KEEP, name=names, optional=True), *self.rules], self.name)
+
+    @staticmethod
+    def from_toml(text: str, origin: str = "recipe") -> "Recipe":
+        r"""Read a recipe from TOML.
+
+        Args:
+            text: one ``[[rule]]`` table a rule, whose keys are the arguments of :class:`Rule`; optionally a ``name``
+            origin: what messages call the text, before the line
+
+        Raises:
+            RecipeError: if something in it is wrong, in one line
+
+        Examples:
+            >>> from torchinit.recipes import Recipe
+            >>> Recipe.from_toml('[[rule]]\ninitializer = "normal_"\nargs = { std = 0.02 }').rules
+            (Rule('normal_', args={'std': 0.02}),)
+            >>> Recipe.from_toml('[[rule]]\ninitializer = "norml_"')
+            Traceback (most recent call last):
+            torchinit.recipes._rule.RecipeError: recipe:2: unknown initializer 'norml_'; did you mean normal_?
+        """
+        rules, name = read_rules(text, origin)
+        return Recipe(rules, name)
+
+    def to_toml(self) -> str:
+        """Write the recipe as TOML, which :meth:`from_toml` reads back as an equal recipe."""
+        return write_rules(self.rules, self.name)
+
+    def plan(self, module: nn.Module) -> Plan:
+        """Say what :meth:`apply_` would do, without writing or drawing.
+
+        Args:
+            module: an eager, scripted, traced or loaded module
+
+        Returns:
+            a plan, whose ``rows`` say for each parameter its name, the type of its module, shape, rule, initializer,
+            fans, and the mean and standard deviation to expect; it prints as a table
+
+        Raises:
+            RecipeError: if a parameter has no rule, which lists all such, or a rule does not fit a parameter
+
+        Warns:
+            UserWarning: of each rule that matches nothing and is not optional
+        """
+        return make_plan(self.rules, module, stacklevel=3)
+
+    def apply_(self, module: _Module, generator: torch.Generator | None = None) -> _Module:
+        """Initialize the parameters of a model in place; on the meta device do nothing.
+
+        Args:
+            module: an eager, scripted, traced or loaded module
+            generator: where the draws come from (default: the global generator of each parameter's device)
+
+        Returns:
+            ``module``
+
+        Raises:
+            RecipeError: if a parameter has no rule, which lists all such, or a rule does not fit a parameter
+            RuntimeError: if a parameter cannot be written, or the generator is of another device; nothing is written
+                or drawn when this raises
+
+        Warns:
+            UserWarning: of each rule that matches nothing and is not optional
+
+        Examples:
+            >>> from torch import nn
+            >>> from torchinit import recipes
+            >>> a = recipes.torch().apply_(nn.LSTM(3, 4), torch.Generator().manual_seed(0))
+            >>> b = recipes.torch().apply_(torch.jit.script(nn.LSTM(3, 4)), torch.Generator().manual_seed(0))
+            >>> torch.equal(a.weight_hh_l0, b.weight_hh_l0)
+            True
+        """
+        steps = [step for step in make_plan(self.rules, module, stacklevel=3).steps if not step.tensor.is_meta]
+        _check(steps, generator)
+        tensors = {step.target: step.tensor for step in steps}
+        for step in steps:
+            if step.source is None:
+                write(step.tensor, step.fills, generator)
+            else:
+                _no_grad_copy_(step.tensor, tensors[step.source])
+        return module
+
+    def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:
+        """Give a TorchScript module a method ``reset_parameters`` that does what :meth:`apply_` does.
+
+        The saved file needs neither Python nor torchinit to reset itself: ``reset_parameters(generator=None)``, or for
+        the mobile interpreter ``reset_parameters(seed=None)``, where a seed stands for a generator made with it.
+
+        Args:
+            scripted: a scripted, traced or loaded module; it is left as it is
+            mobile: whether the method takes a seed, since the mobile interpreter takes no generator
+
+        Returns:
+            a copy of the module with the method. It is a copy because modules scripted from one class share their
+            methods, whose numbers follow from this module's shapes
+
+        Raises:
+            TypeError: if the module is not TorchScript
+            RecipeError: as :meth:`apply_`
+            RuntimeError: if the module has a method of that name, or no parameters, as a frozen one
+
+        Examples:
+            >>> from torch import nn
+            >>> from torchinit import recipes
+            >>> traced = torch.jit.trace(nn.Linear(3, 4), torch.zeros(1, 3))
+            >>> net = recipes.torch().attach(traced)
+            >>> net.reset_parameters(torch.Generator().manual_seed(0))
+            >>> again = recipes.torch().apply_(nn.Linear(3, 4), torch.Generator().manual_seed(0))
+            >>> torch.equal(net.weight, again.weight)
+            True
+        """
+        return attach(scripted, lambda module: make_plan(self.rules, module, stacklevel=5), mobile)
+
+
+def _check(steps: Sequence[Step], generator: torch.Generator | None) -> None:
+    """Raise whatever a write would raise, before the first."""
+    seen = set()
+    for step in steps:
+        tensor = step.tensor
+        check_writable(tensor)
+        for fill in step.fills:
+            drawn = generator is not None and fill.initializer in DRAWING
+            if drawn and generator.device.type != tensor.device.type:  # type: ignore[union-attr]
+                raise RuntimeError(
+                    f"the generator must be of the parameters' device, got one of {generator.device} for {step.target}"  # type: ignore[union-attr]
+                    f" on {tensor.device}"
+                )
+            key = (fill.initializer, fill.args, tensor.dim(), tensor.dtype, tensor.device)
+            if key not in seen:
+                seen.add(key)
+                rehearse(tensor, fill)
+
+
+def read(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe from a TOML file.
+
+    Raises:
+        OSError: if the file cannot be read
+        RecipeError: if something in it is wrong, in one line with file and line
+    """
+    with open(path, "rb") as file:
+        contents = file.read()
+    try:
+        text = contents.decode()
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{os.fspath(path)}: a recipe must be UTF-8, got byte {contents[error.start]:#x}") from None
+    return Recipe.from_toml(text, os.fspath(path))

@@ -1,0 +1,301 @@
+"""Recipes of the literature and of well-known code."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+
+from torchinit.recipes._recipe import Recipe, read
+from torchinit.recipes._rule import DEFAULT, RecipeError, Rule, suggest
+
+_CONVOLUTIONS = "Conv?d"
+
+# Whatever a recipe does not speak of: what torch.nn draws, as models do that call no initializer for it.
+_REST = Rule(DEFAULT, optional=True)
+_NO_BIAS = Rule("zeros_", name="*bias*", ndim=1, optional=True)
+
+
+def _names(patterns: str | Sequence[str], suffix: str) -> list[str]:
+    return [f"{pattern}{suffix}" for pattern in ([patterns] if isinstance(patterns, str) else patterns)]
+
+
+def torch() -> Recipe:
+    """What each layer of ``torch.nn`` draws when it is constructed, in the order of construction.
+
+    Source: the ``reset_parameters`` of ``torch.nn.modules`` (torch 2.13). Under the same seed the bits equal those of
+    constructing the model anew, as long as it registers its layers in the order in which it constructs them. As there,
+    the layers of a ``TransformerEncoder`` or ``TransformerDecoder`` are copies of one. A traced ``PReLU`` has forgotten
+    its initial slope and gets torch's 0.25.
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit import recipes
+        >>> _ = torch.manual_seed(0)
+        >>> fresh = nn.MultiheadAttention(8, 2)
+        >>> reset = nn.MultiheadAttention(8, 2)
+        >>> _ = torch.manual_seed(0)
+        >>> torch.equal(recipes.torch().apply_(reset).in_proj_weight, fresh.in_proj_weight)
+        True
+    """
+    return Recipe([Rule(DEFAULT)], "torch")
+
+
+def resnet(zero_init: str | Sequence[str] = ()) -> Recipe:
+    """Residual networks: convolutions after He, by fan_out; no biases.
+
+    Source: He et al., "Delving deep into rectifiers" (2015), https://arxiv.org/abs/1502.01852, as in torchvision's
+    ``ResNet``; zero-initialized last norms after Goyal et al., "Accurate, large minibatch SGD" (2017),
+    https://arxiv.org/abs/1706.02677. The linear head keeps torch's default, as there.
+
+    Args:
+        zero_init: globs for the weights of each block's last normalization, which start from 0:
+            ``"*.bn3.weight"`` for torchvision's ``Bottleneck``, ``"*.bn2.weight"`` for its ``BasicBlock``
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit import recipes
+        >>> print(recipes.resnet().plan(nn.Conv2d(3, 64, 7, bias=False)))
+        name    module  shape     rule                initializer      fan_in  fan_out  mean     std
+        weight  Conv2d  64x3x7x7  1: Conv?d *.weight  kaiming_normal_     147     3136     0  0.0253
+    """
+    last = [Rule("zeros_", name=_names(zero_init, ""))] if zero_init else []
+    he = {"mode": "fan_out", "nonlinearity": "relu"}
+    return Recipe(
+        [
+            *last,
+            Rule("kaiming_normal_", module=_CONVOLUTIONS, name="*.weight", args=he),
+            Rule("zeros_", module=_CONVOLUTIONS, name="*.bias", optional=True),
+            _REST,
+        ],
+        "resnet",
+    )
+
+
+def xavier(gain: float = 1.0) -> Recipe:
+    """Every weight after Glorot, each projection of a packed one by itself; no biases.
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
+    Embeddings and normalization layers keep torch's default.
+
+    Args:
+        gain: factor on the standard deviation; see :func:`torchinit.calculate_gain`
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit import recipes
+        >>> net = recipes.xavier().apply_(nn.Linear(3, 5))
+        >>> bool((net.weight.abs() <= (6 / 8) ** 0.5).all())
+        True
+    """
+    args = {"gain": gain}
+    return Recipe(
+        [
+            Rule(DEFAULT, module=("Embedding", "EmbeddingBag"), optional=True),
+            _NO_BIAS,
+            Rule(
+                "xavier_uniform_",
+                module=("LSTM", "LSTMCell"),
+                name="*.weight_[ih]h*",
+                args=args,
+                blocks=4,
+                optional=True,
+            ),
+            Rule(
+                "xavier_uniform_", module=("GRU", "GRUCell"), name="*.weight_[ih]h*", args=args, blocks=3, optional=True
+            ),
+            Rule("xavier_uniform_", name="*.in_proj_weight", args=args, blocks=3, optional=True),
+            Rule("xavier_uniform_", ndim=(2, 3, 4, 5), args=args),
+            _REST,
+        ],
+        "xavier",
+    )
+
+
+def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.heads.head", "*.classifier")) -> Recipe:
+    """Vision transformers: truncated normal weights and embeddings of std 0.02; no biases; zero heads.
+
+    Source: ``_init_weights`` of DeiT (Touvron et al., 2020, https://arxiv.org/abs/2012.12877), the projection of the
+    patches with the deviation of transformers' ViT; the zero head after Dosovitskiy et al., "An image is worth 16x16
+    words" (2020), section 3.2, https://arxiv.org/abs/2010.11929. The bounds are values, -2 and 2, as in DeiT.
+
+    Args:
+        head: globs for the classification heads
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit import recipes
+        >>> model = nn.ModuleDict({"proj": nn.Conv2d(3, 32, 16), "head": nn.Linear(32, 10)})
+        >>> recipes.vit().apply_(model)["head"].weight.abs().max().item()
+        0.0
+    """
+    embeddings = (
+        "cls_token",
+        "class_token",
+        "dist_token",
+        "reg_token",
+        "pos_embed",
+        "pos_embedding",
+        "position_embeddings",
+    )
+    args = {"std": 0.02}
+    return Recipe(
+        [
+            Rule("zeros_", name=[*_names(head, ".weight"), *_names(head, ".bias")]),
+            Rule("trunc_normal_", module=("Linear", "Conv2d", "Embedding"), name="*.weight", args=args),
+            Rule("trunc_normal_", name="*.in_proj_weight", args=args, optional=True),
+            Rule("trunc_normal_", name=[f"*.{name}" for name in embeddings], args=args, optional=True),
+            Rule("zeros_", name="*.mask_token", optional=True),
+            _NO_BIAS,
+            _REST,
+        ],
+        "vit",
+    )
+
+
+def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
+    r"""GPT-2: normal weights and embeddings of std 0.02; no biases; projections onto the residual stream scaled down.
+
+    .. math:: \text{std}_\text{residual} = \frac{0.02}{\sqrt{2 \, \text{layers}}}
+
+    Source: Radford et al., "Language models are unsupervised multitask learners" (2019), section 2.3, as in
+    transformers' ``GPT2PreTrainedModel``. Each layer ends two residual branches, so 2 x layers is counted as the number
+    of parameters that ``residual`` matches.
+
+    Args:
+        residual: globs for the weights that end residual branches
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit import recipes
+        >>> blocks = nn.Sequential(*(nn.ModuleDict({"c_fc": nn.Linear(8, 32), "c_proj": nn.Linear(32, 8)}) for _ in range(4)))
+        >>> [row.std for row in recipes.gpt2().plan(blocks).rows[:4]]
+        [0.02, 0.0, 0.01, 0.0]
+    """
+    args = {"std": 0.02}
+    return Recipe(
+        [
+            Rule("normal_", name=_names(residual, ""), args=args, residual=True),
+            Rule("normal_", module=("Linear", "Conv1D", "Embedding"), name="*.weight", args=args),
+            Rule("normal_", name="*.in_proj_weight", args=args, optional=True),
+            _NO_BIAS,
+            _REST,
+        ],
+        "gpt2",
+    )
+
+
+def llama() -> Recipe:
+    """Llama: normal weights and embeddings of std 0.02; no biases; RMS norms of 1.
+
+    Source: ``_init_weights`` of transformers' ``LlamaPreTrainedModel`` with its ``initializer_range`` of 0.02, whose
+    bits this gives.
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit import recipes
+        >>> [row.std for row in recipes.llama().plan(nn.Sequential(nn.Embedding(9, 4), nn.RMSNorm(4))).rows]
+        [0.02, 0.0]
+    """
+    return Recipe(
+        [
+            Rule("normal_", module=("Linear", "Embedding"), name="*.weight", args={"std": 0.02}),
+            Rule("ones_", module="*Norm", name="*.weight", optional=True),
+            _NO_BIAS,
+        ],
+        "llama",
+    )
+
+
+def dcgan() -> Recipe:
+    """DCGAN: normal convolutions of std 0.02, batch norms around 1 with std 0.02.
+
+    Source: Radford et al., "Unsupervised representation learning with deep convolutional generative adversarial
+    networks" (2015), https://arxiv.org/abs/1511.06434, as in ``weights_init`` of PyTorch's example.
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit import recipes
+        >>> model = nn.Sequential(nn.ConvTranspose2d(100, 64, 4, bias=False), nn.BatchNorm2d(64))
+        >>> [(row.mean, row.std) for row in recipes.dcgan().plan(model).rows[:2]]
+        [(0.0, 0.02), (1.0, 0.02)]
+    """
+    norms = "BatchNorm?d"
+    return Recipe(
+        [
+            Rule("normal_", module=(_CONVOLUTIONS, "ConvTranspose?d"), name="*.weight", args={"std": 0.02}),
+            Rule("normal_", module=norms, name="*.weight", args={"mean": 1.0, "std": 0.02}, optional=True),
+            Rule("zeros_", module=norms, name="*.bias", optional=True),
+            _REST,
+        ],
+        "dcgan",
+    )
+
+
+def orthogonal_rl(
+    policy: str | Sequence[str] = ("*.actor", "*.action_net", "*.policy_head", "*.actor_head", "*.pi"),
+    value: str | Sequence[str] = ("*.critic", "*.value_net", "*.value_head", "*.critic_head", "*.vf"),
+) -> Recipe:
+    """Policy gradients: orthogonal weights of gain sqrt(2), the policy's head 0.01, the value's head 1; no biases.
+
+    Source: ``layer_init`` of CleanRL and Huang et al., "The 37 implementation details of proximal policy optimization"
+    (2022), detail 2; Engstrom et al., "Implementation matters in deep policy gradients" (2020),
+    https://arxiv.org/abs/2005.12729. Recurrent weights are orthogonal with gain 1, as in CleanRL.
+
+    Args:
+        policy: globs for the layers that give the policy's logits or means, such as ``"actor.4"``
+        value: globs for the layers that give the value
+
+    Examples:
+        >>> from torch import nn
+        >>> from torchinit import recipes
+        >>> agent = nn.ModuleDict({"body": nn.Linear(4, 4), "actor": nn.Linear(4, 4), "critic": nn.Linear(4, 1)})
+        >>> agent = recipes.orthogonal_rl().apply_(agent)
+        >>> torch.allclose(agent["actor"].weight @ agent["actor"].weight.T, torch.eye(4) * 1e-4, atol=1e-8)
+        True
+    """
+    return Recipe(
+        [
+            Rule("orthogonal_", name=_names(policy, ".weight"), args={"gain": 0.01}),
+            Rule("orthogonal_", name=_names(value, ".weight"), args={"gain": 1.0}),
+            Rule("orthogonal_", name="*.weight_[ih]h*", args={"gain": 1.0}, optional=True),
+            Rule("orthogonal_", module=("Linear", _CONVOLUTIONS), name="*.weight", args={"gain": math.sqrt(2)}),
+            _NO_BIAS,
+            _REST,
+        ],
+        "orthogonal-rl",
+    )
+
+
+SHIPPED: dict[str, Callable[[], Recipe]] = {
+    "torch": torch,
+    "resnet": resnet,
+    "xavier": xavier,
+    "vit": vit,
+    "gpt2": gpt2,
+    "llama": llama,
+    "dcgan": dcgan,
+    "orthogonal-rl": orthogonal_rl,
+}
+
+
+def load(recipe: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe by the name of a shipped one, or from a TOML file.
+
+    Args:
+        recipe: ``"torch"``, ``"resnet"``, ``"xavier"``, ``"vit"``, ``"gpt2"``, ``"llama"``, ``"dcgan"``,
+            ``"orthogonal-rl"``, or the path of a file
+
+    Raises:
+        OSError: if the file cannot be read
+        RecipeError: if there is no such recipe, or something in the file is wrong, in one line
+
+    Examples:
+        >>> from torchinit import recipes
+        >>> recipes.load("llama") == recipes.llama()
+        True
+    """
+    text = os.fspath(recipe)
+    if text in SHIPPED:
+        return SHIPPED[text]()
+    if not text.endswith(".toml") and not os.path.exists(text):
+        raise RecipeError(f"unknown recipe {text!r}; {suggest(text, list(SHIPPED))} Or give the path of a TOML file")
+    return read(text)
