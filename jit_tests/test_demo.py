@@ -8,6 +8,7 @@ import torch
 
 import torchinit
 from tools import demo, native, targets
+from tools.attached import Net
 from tools.codegen.__main__ import ROOT
 
 
@@ -16,10 +17,15 @@ def test_demo_shows_all_names_and_exits_zero() -> None:
     assert done.returncode == 0, done.stderr
     assert "torchinit can be imported: no" in done.stdout
     assert "26 names: upstream compiles 7, torchinit 26" in done.stdout
-    assert [line.split()[0] for line in done.stdout.splitlines() if line.endswith(("yes", "README)"))][
-        -26:
-    ] == demo.NAMES
-    assert "[1/33] save ..." in done.stderr
+    names, attached = done.stdout.split("\nA traced file without a reset method")
+    assert [line.split()[0] for line in names.splitlines() if line.endswith(("yes", "README)"))][-26:] == demo.NAMES
+    missing = native.missing()
+    if missing is None:
+        assert f"  {'the traced file had no reset_parameters':40}yes\n" in attached
+        assert attached.count("yes\n") == 1 + len(Net().state_dict())
+    else:
+        assert f"  skipped, {missing}\n" in attached
+    assert "[1/34] save ..." in done.stderr
     for target in targets.TARGETS:
         missing = targets.TARGETS[target][1]()
         assert f"  {target:40}{f'skipped, {missing}' if missing else 'yes'}\n" in done.stdout
@@ -36,7 +42,17 @@ def test_demo_fails_when_a_row_of_torchinit_does(broken: str, monkeypatch: pytes
     monkeypatch.setattr("torchinit.eye", other if broken == "draws other bits" else generic)
     monkeypatch.setattr(demo, "NAMES", ["eye", "zeros_"])
     monkeypatch.setattr(demo, "TARGETS", {})
+    monkeypatch.setattr(demo, "attach_and_reset", lambda: [("weight", True)])
     assert demo.main() == 1
+
+
+def test_demo_fails_when_the_attached_method_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo, "NAMES", ["zeros_"])
+    monkeypatch.setattr(demo, "TARGETS", {})
+    monkeypatch.setattr(native, "missing", lambda: None)
+    for equal in (True, False):
+        monkeypatch.setattr(demo, "attach_and_reset", lambda equal=equal: [("weight", True), ("bias", equal)])
+        assert demo.main() == (0 if equal else 1)
 
 
 def test_demo_fails_when_a_target_does(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -53,6 +69,7 @@ def test_demo_fails_when_a_target_does(monkeypatch: pytest.MonkeyPatch, capsys: 
         },
     )
     monkeypatch.setattr(demo, "TARGETS", targets.TARGETS)
+    monkeypatch.setattr(demo, "attach_and_reset", lambda: [("weight", True)])
     assert demo.main() == 1
     shown = capsys.readouterr().out
     assert f"  {'torch.export':40}no, RuntimeError: on purpose\n" in shown

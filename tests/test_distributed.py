@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import torchinit
 from tests.ranks import on_ranks
 from tests.records import CALLS, RECORDS, Record, call_id
+from torchinit import recipes
 
 pytestmark = pytest.mark.slow
 
@@ -221,6 +222,53 @@ def _shard(rank: int) -> dict[str, Any]:
         n: p.detach().full_tensor() if hasattr(p, "full_tensor") else p.detach() for n, p in model.named_parameters()
     }
     return {"placements": placements, **{name: weight.numpy() for name, weight in whole.items()}}
+
+
+class Packed(nn.Module):
+    """What a recipe writes more than once, or block by block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.packed = nn.Embedding(9, 8, padding_idx=4), nn.Linear(8, 24)
+        self.attention, self.norm = nn.MultiheadAttention(8, 2), nn.BatchNorm1d(8)
+
+
+_RECIPES = {
+    "torch": recipes.torch(),
+    "blocks": recipes.Recipe(
+        [
+            recipes.Rule("orthogonal_", name="packed.weight", blocks=(5, 19)),
+            recipes.Rule("xavier_uniform_", name="*.in_proj_weight", blocks=4, dim=1),
+            recipes.Rule("normal_"),
+        ]
+    ),
+}
+
+
+def _shard_by_recipe(rank: int) -> dict[str, Any]:
+    from torch.distributed.fsdp import fully_shard
+
+    warnings.simplefilter("ignore")
+    found: dict[str, Any] = {}
+    for name, recipe in _RECIPES.items():
+        with torch.device("meta"):
+            model = Packed()
+        fully_shard(model.packed)
+        fully_shard(model)
+        model.to_empty(device="cpu")
+        torch.manual_seed(SEED)
+        recipe.apply_(model)
+        found[name] = {n: p.detach().full_tensor().numpy() for n, p in model.named_parameters()}
+    return found
+
+
+def test_recipe_gives_a_sharded_model_the_weights_of_the_unsharded_one() -> None:
+    for found in on_ranks(2, _shard_by_recipe):
+        for name, recipe in _RECIPES.items():
+            expected = Packed()
+            torch.manual_seed(SEED)
+            for key, parameter in recipe.apply_(expected).named_parameters():
+                assert torch.equal(torch.from_numpy(found[name][key]), parameter), (name, key)
 
 
 @pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6's gloo cannot gather uneven parts of a 2-D mesh")

@@ -20,7 +20,8 @@ _RESULTS = ("Plan", "Row", "RecipeError")
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("module", "name"), [(module, name) for module in (torchinit, deploy, recipes) for name in module.__all__]
+    ("module", "name"),
+    [(module, name) for module in (torchinit, deploy, recipes) for name in module.__all__] + [(recipes, "torch")],
 )
 def test_docstring_example_runs(module: ModuleType, name: str) -> None:
     examples = doctest.DocTestFinder(exclude_empty=False).find(
@@ -32,7 +33,7 @@ def test_docstring_example_runs(module: ModuleType, name: str) -> None:
 
 
 def _blocks(language: str) -> list[str]:
-    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/deploy.md")]
+    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/deploy.md", "docs/recipes.md")]
     return [block for text in texts for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 
@@ -42,6 +43,11 @@ def test_example_of_the_docs_runs(block: str, tmp_path: Path) -> None:
     script.write_text(block)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_toml_of_the_docs_is_a_recipe() -> None:
+    for block in _blocks("toml"):
+        assert recipes.Recipe.from_toml(block).to_toml() == block
 
 
 def test_readme_has_examples_and_both_commands() -> None:

@@ -1,7 +1,6 @@
 """Is each shipped recipe what its source does: that source's own code where it can be run, its formula where not?"""
 
 import math
-import os
 import warnings
 from collections.abc import Callable
 from unittest import mock
@@ -11,41 +10,11 @@ import torch
 from torch import nn
 
 import torchinit
+from tests import theirs
 from tests.zoo import differing, seeded
 from torchinit import recipes
 from torchinit.recipes import Recipe
 from torchinit.recipes._shipped import SHIPPED
-
-os.environ["TRANSFORMERS_VERBOSITY"] = "error"
-os.environ["HF_HUB_OFFLINE"] = "1"
-
-TINY = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 50}
-
-
-def _bert() -> nn.Module:
-    from transformers import BertConfig, BertModel
-
-    return BertModel(BertConfig(**TINY, pad_token_id=3))
-
-
-def _llama() -> nn.Module:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    return LlamaForCausalLM(LlamaConfig(**TINY, num_key_value_heads=1, pad_token_id=4, attention_bias=True))
-
-
-def _gpt2() -> nn.Module:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    return GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=3, n_head=2, vocab_size=50, bos_token_id=0, eos_token_id=0))
-
-
-def _vit() -> nn.Module:
-    from transformers import ViTConfig, ViTForImageClassification
-
-    shape = {"image_size": 32, "patch_size": 16}
-    sizes = {name: TINY[name] for name in TINY if name != "vocab_size"}
-    return ViTForImageClassification(ViTConfig(**sizes, **shape))
 
 
 def _by_their_own_code(model: nn.Module, seed: int) -> nn.Module:
@@ -57,7 +26,7 @@ def _by_their_own_code(model: nn.Module, seed: int) -> nn.Module:
     return model
 
 
-@pytest.mark.parametrize("make", [_llama, _bert])
+@pytest.mark.parametrize("make", [theirs.llama, theirs.bert])
 def test_llama_has_the_bits_of_transformers_own_code(make: Callable[[], nn.Module]) -> None:
     model = seeded(make, 1)
     torch.manual_seed(5)
@@ -122,7 +91,7 @@ def _recorded(model: nn.Module) -> dict[str, float]:
 
 
 def test_vit_has_the_deviations_of_transformers_own_code_and_a_zero_head() -> None:
-    model = seeded(_vit, 1)
+    model = seeded(theirs.vit, 1)
     drawn = _recorded(model)
     assert drawn.pop("classifier.weight") == 0.02
     rows = recipes.vit().plan(model).rows
@@ -133,7 +102,7 @@ def test_vit_has_the_deviations_of_transformers_own_code_and_a_zero_head() -> No
 
 
 def test_gpt2_has_the_deviations_of_transformers_own_code() -> None:
-    model = seeded(_gpt2, 1)
+    model = seeded(theirs.gpt2, 1)
     drawn = _recorded(model)
     rows = {row.name: row for row in recipes.gpt2().plan(model).rows}
     assert {name: row.std for name, row in rows.items() if row.initializer == "normal_"} == drawn
@@ -277,7 +246,9 @@ def test_shipped_recipe_names_its_source_and_can_be_loaded_by_its_name(name: str
     assert isinstance(recipes.load(name), Recipe)
 
 
-@pytest.mark.parametrize(("make", "recipe"), [(_llama, "llama"), (_gpt2, "gpt2"), (_vit, "vit"), (_bert, "gpt2")])
+@pytest.mark.parametrize(
+    ("make", "recipe"), [(theirs.llama, "llama"), (theirs.gpt2, "gpt2"), (theirs.vit, "vit"), (theirs.bert, "gpt2")]
+)
 def test_loaded_parameters_of_transformers_are_kept(make: Callable[[], nn.Module], recipe: str) -> None:
     model = seeded(make, 1)
     name, loaded = next((name, p) for name, p in model.named_parameters() if p.dim() > 1)

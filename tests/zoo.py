@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Exhibit:
-    """How to construct a model and what to call it with; no inputs if it cannot be scripted or traced."""
+    """How to construct a model, what to call it with, and whether torch can script it."""
 
     make: Callable[[], nn.Module]
     inputs: tuple[Tensor, ...]
@@ -78,9 +78,7 @@ LAYERS = {
         lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0), 2),
         (_noise(3, 2, 8), _noise(4, 2, 8)),
     ),
-    "Transformer": Exhibit(
-        lambda: nn.Transformer(8, 2, 2, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8)), scripts=False
-    ),
+    "Transformer": Exhibit(lambda: nn.Transformer(8, 2, 2, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8))),
     "AdaptiveLogSoftmaxWithLoss": Exhibit(
         lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10]), (_noise(2, 8), torch.tensor([1, 12])), scripts=False
     ),

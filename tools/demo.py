@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 import torchinit
-from torchinit._progress import Progress
+from tools import native
+from tools.attached import attach_and_reset
 from tools.targets import TARGETS, try_target
+from torchinit._progress import Progress
 
 MODEL = """\
 import torch
@@ -141,7 +143,7 @@ def _mark(yes: bool) -> str:
 
 def main() -> int:
     warnings.simplefilter("ignore")
-    progress = Progress(len(NAMES) + len(TARGETS) + 2)
+    progress = Progress(len(NAMES) + len(TARGETS) + 3)
     weights = reset_elsewhere(progress)
     targets = []
     for name in TARGETS:
@@ -151,6 +153,9 @@ def main() -> int:
     for name in NAMES:
         progress.step("compile", name)
         rows.append((name, *compare(name)))
+    progress.step("attach", "a method to a traced file")
+    missing = native.missing()
+    attached = attach_and_reset() if missing is None else [(f"skipped, {missing}", True)]
     progress.clear()
 
     print(f"torch {torch.__version__}, torchinit {torchinit.__version__}\n")
@@ -166,9 +171,13 @@ def main() -> int:
         print(f"{name:20}{_mark(upstream):26}{_mark(compiles):22}{_mark(equal)}{note}")
     counts = [sum(column) for column in list(zip(*rows, strict=True))[1:3]]
     print(f"\n{len(rows)} names: upstream compiles {counts[0]}, torchinit {counts[1]}")
+    print("\nA traced file without a reset method gets one, and resets itself in C++; equal to eager:")
+    for text, equal in attached:
+        print(f"  {text:40}{'' if text.startswith('skipped') else _mark(equal)}")
     good = (
         all(equal for _, equal in weights)
         and all(equal for _, equal, _ in targets)
+        and all(equal for _, equal in attached)
         and all(compiles and equal for _, _, compiles, equal in rows)
     )
     print("All of torchinit's rows hold." if good else "Some of torchinit's rows FAIL.")

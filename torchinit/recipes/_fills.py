@@ -48,6 +48,8 @@ INITIALIZERS: dict[str, Callable[..., Tensor]] = {
 
 # Those whose numbers follow from the fans; a recipe counts the fans, then draws with one of the others.
 SCALED = ("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_")
+# Those that not every shape will do for.
+STRUCTURED = ("eye_", "dirac_", "orthogonal_", "sparse_")
 DRAWING = ("uniform_", "normal_", "trunc_normal_", "orthogonal_", "sparse_")
 
 

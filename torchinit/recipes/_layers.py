@@ -1,12 +1,12 @@
 """The layers of a model and what they say of themselves, alike for eager, scripted, traced and loaded modules."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 # Attention's output projection has a class of its own for the sake of quantization alone.
@@ -27,10 +27,13 @@ class Layer:
     @property
     def kind(self) -> str:
         """The name of the module's type; a scripted one keeps it as ``original_name``."""
-        kind = (
-            self.module.original_name if isinstance(self.module, torch.jit.ScriptModule) else type(self.module).__name__
-        )
-        return str(_ALIASES.get(kind, kind))
+        if isinstance(self.module, torch.jit.ScriptModule):
+            kind = str(self.module.original_name)
+        else:
+            # NB: fully_shard gives a module a type of its own, of FSDPModule and the type that it had.
+            types = type(self.module).__mro__
+            kind = types[2 if types[1].__name__ == "FSDPModule" else 0].__name__
+        return _ALIASES.get(kind, kind)
 
     def qualified(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
@@ -74,6 +77,12 @@ class Layer:
         if self.attribute("transposed", False):
             return math.ceil(fans[1] / groups), fans[0]
         return fans[0], math.ceil(fans[1] / groups)
+
+
+def memory(tensor: Tensor) -> Hashable:
+    """Identify the elements that tied parameters share, since a loaded file has another tensor for each name."""
+    plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided and tensor.numel() > 0
+    return (tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.numel()) if plain else id(tensor)
 
 
 def upstream_fans(shape: list[int]) -> tuple[int, int] | None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchinit._checks import _check_partitioned
 from torchinit._table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS, default_fills, late_fills, padding_fills, statistics
-from torchinit.recipes._fills import SCALED, Fill, Number, call, damped, mixed_moments, scaled
-from torchinit.recipes._layers import Layer, upstream_fans, walk
+from torchinit.recipes._fills import SCALED, STRUCTURED, Fill, Number, call, damped, mixed_moments, scaled
+from torchinit.recipes._layers import Layer, memory, upstream_fans, walk
 from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule, arguments_of
 
 COLUMNS = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out", "mean", "std")
@@ -60,13 +60,6 @@ class Plan:
         return to_json(COLUMNS, [row.cells() for row in self.rows])
 
 
-def _storage(tensor: Tensor) -> object:
-    """What tied parameters share: their memory, since a loaded file has another tensor for each name."""
-    plain = not tensor.is_meta and type(tensor) in (Tensor, nn.Parameter)
-    pointer = tensor.untyped_storage().data_ptr() if plain and tensor.numel() > 0 else 0
-    return (pointer, tensor.storage_offset(), tensor.device) if pointer else id(tensor)
-
-
 def _is_loaded(tensor: Tensor) -> bool:
     """Whether transformers has read the parameter from a file."""
     return bool(getattr(tensor, "_is_hf_initialized", False))
@@ -97,11 +90,12 @@ def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
     takes = arguments_of(rule.initializer)
     numbers: list[Number] = [rule.args.get(name, p.default) for name, p in takes.items()]  # type: ignore[misc]
     fill = Fill(rule.initializer, tuple(numbers))
-    try:
-        # On meta the structured initializers look at the shape and no more.
-        call(torch.empty(shape, device="meta"), fill, None)
-    except ValueError as error:
-        raise rule.error(f"{rule.initializer} of {name}: {error}") from None
+    if rule.initializer in STRUCTURED:
+        try:
+            # On meta it looks at the shape and no more.
+            call(torch.empty(shape, device="meta"), fill, None)
+        except ValueError as error:
+            raise rule.error(f"{rule.initializer} of {name}: {error}") from None
     return fill
 
 
@@ -135,7 +129,7 @@ class _Planner:
             for name, parameter in parameters:
                 qualified = layer.qualified(name)
                 self.tensors[qualified] = parameter
-                owner = first.setdefault(_storage(parameter), qualified)
+                owner = first.setdefault(memory(parameter), qualified)
                 rule = self._rule(layer, name, parameter)
                 self.used.add(id(rule))
                 if owner != qualified:

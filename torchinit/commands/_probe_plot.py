@@ -1,0 +1,83 @@
+"""The picture of a probe: the scale of activations and gradients, layer by layer."""
+
+import io
+import math
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from torchinit.commands._probe import Trend, notes, trends
+from torchinit.commands._probe_rows import Row
+
+_COLORS = {"activation": "#1f77b4", "gradient": "#2a9d5c", "bad": "#d62728"}
+
+# One name a line, in inches; beyond so many, every second or third is left out.
+_LINE, _NAMES = 0.19, 120
+
+_LONGEST = 46
+
+
+def check(path: str, source: str) -> None:
+    """Refuse at once what would fail at the end."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise RuntimeError("--plot needs the package matplotlib: pip install 'torchinit[plot]'") from None
+    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+        raise RuntimeError(f"--plot must not overwrite the model, got {path}")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}"
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    """At least two decades, so that what keeps its scale looks so."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    room = max(0.08 * (high - low), 1.0 - (high - low) / 2, 0.15)
+    return 10 ** (low - room), 10 ** (high + room)
+
+
+def _panel(axes: Any, what: str, values: Sequence[float | None], said: Sequence[str], fitted: Trend | None) -> None:
+    """Draw one scale against the layers; what has no place on a logarithmic axis goes to its edge."""
+    drawn = [(i, v) for i, v in enumerate(values) if v is not None and 0 < v < math.inf]
+    marked = [(i, v) for i, v in drawn if what in said[i]]
+    axes.set_xscale("log")
+    axes.set_xlim(*_limits([v for _, v in drawn] or [1.0]))
+    axes.plot([v for _, v in drawn], [i for i, _ in drawn], "-", color=_COLORS[what], linewidth=1, alpha=0.4)
+    axes.plot([v for _, v in drawn], [i for i, _ in drawn], "o", color=_COLORS[what], markersize=4)
+    axes.plot([v for _, v in marked], [i for i, _ in marked], "D", color=_COLORS["bad"], markersize=4.5)
+    for index, value in enumerate(values):
+        if value is not None and not 0 < value < math.inf:
+            edge, symbol = (0.0, "<") if value == 0 else (1.0, ">")
+            transform = axes.get_yaxis_transform()
+            axes.plot([edge], [index], symbol, color=_COLORS["bad"], transform=transform, clip_on=False)
+    if fitted is not None and 0 < fitted.total < math.inf:
+        ends = [0, len(values) - 1] if what == "activation" else [len(values) - 1, 0]
+        axes.plot([fitted.start, fitted.start * fitted.total], ends, "--", color="0.35", linewidth=1)
+    arrow = "\u2193" if what == "activation" else "\u2191"
+    axes.set_title(f"{what}s {arrow}\n{fitted or 'too few for a trend'}", fontsize=9, loc="left")
+    axes.grid(True, color="0.9", linewidth=0.6)
+    axes.tick_params(axis="x", labelsize=8)
+
+
+def plot(rows: Sequence[Row]) -> bytes:
+    """Draw activations and gradients side by side, a layer a line from the first down, as a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    every = math.ceil(len(rows) / _NAMES)
+    names = [_short(row.label) for row in rows[::every]]
+    figure = Figure(figsize=(9.5, 1.5 + _LINE * max(4, len(names))), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True)
+    said, (forward, backward) = notes(rows), trends(rows)
+    _panel(left, "activation", [row.activation for row in rows], said, forward)
+    _panel(right, "gradient", [row.gradient for row in rows], said, backward)
+    left.set_ylim(len(rows) - 0.5, -0.5)
+    left.set_yticks(range(0, len(rows), every), names, fontsize=8)
+    red = "; red: vanished, exploded, zero or not finite" if any(said) else ""
+    figure.supxlabel(f"root mean square at the layer's output{red}", fontsize=8)
+    contents = io.BytesIO()
+    figure.savefig(contents, format="png")
+    return contents.getvalue()

@@ -1,0 +1,100 @@
+"""The commands that show and run recipes: list, plan, init, attach."""
+
+import argparse
+import inspect
+
+import torch
+
+from torchinit._progress import Progress
+from torchinit._table import to_json
+from torchinit.commands._archive import Beside, beside, contents
+from torchinit.commands._files import save, script
+from torchinit.recipes import Recipe, load
+from torchinit.recipes._fills import INITIALIZERS
+from torchinit.recipes._shipped import SHIPPED
+
+
+def _first_line(function: object) -> str:
+    return (inspect.getdoc(function) or "").splitlines()[0]
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    if arguments.recipe is not None:
+        print(load(arguments.recipe).to_toml(), end="")
+        return
+    rows = [["initializer", name, str(inspect.signature(f)), _first_line(f)] for name, f in INITIALIZERS.items()]
+    rows += [["recipe", name, "", _first_line(f)] for name, f in SHIPPED.items()]
+    if arguments.json:
+        print(to_json(["kind", "name", "signature", "does"], rows))
+        return
+    for kind, name, signature, does in rows:
+        print(f"{name}{signature}\n    {does}" if kind == "initializer" else f"{name}\n    {does}")
+
+
+def _recipe(arguments: argparse.Namespace) -> Recipe:
+    recipe = load(arguments.recipe)
+    return recipe.keeping(*arguments.keep) if arguments.keep else recipe
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    plan = _recipe(arguments).plan(script(arguments.file))
+    print(plan.to_json() if arguments.json else plan)
+
+
+def _run(arguments: argparse.Namespace, change: str) -> None:
+    recipe, progress = _recipe(arguments), Progress(3, after=1.0)
+    progress.step("read", arguments.file)
+    module, kept = script(arguments.file), beside(arguments.file)
+    progress.step(change, arguments.file)
+    if change == "initialize":
+        recipe.apply_(module, torch.Generator().manual_seed(arguments.seed))
+    else:
+        module = recipe.attach(module, arguments.mobile)
+        kept = Beside(kept.extras, arguments.mobile)
+    progress.step("write", arguments.output)
+    save(arguments.output, contents(module, kept), arguments.file, arguments.force)
+    progress.clear()
+
+
+def _init(arguments: argparse.Namespace) -> None:
+    _run(arguments, "initialize")
+
+
+def _attach(arguments: argparse.Namespace) -> None:
+    _run(arguments, "attach")
+
+
+def _on_a_model(parser: argparse.ArgumentParser, writes: bool) -> None:
+    parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
+    parser.add_argument("--recipe", required=True, metavar="R", help=f"{', '.join(SHIPPED)}, or a TOML file")
+    parser.add_argument(
+        "--keep", action="append", metavar="GLOB", help="leave these parameters as they are; repeatable"
+    )
+    if writes:
+        parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the file to write")
+        parser.add_argument("--force", action="store_true", help="let OUT be FILE itself")
+
+
+def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the commands."""
+    parser = commands.add_parser("list", help="the initializers with their signatures, and the recipes")
+    parser.add_argument("--recipe", metavar="R", help="print this recipe as TOML instead, to start one's own from")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_list)
+
+    parser = commands.add_parser("plan", help="what a recipe would do to a model, without doing it")
+    _on_a_model(parser, writes=False)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=_plan)
+
+    parser = commands.add_parser("init", help="re-initialize a saved model")
+    _on_a_model(parser, writes=True)
+    parser.add_argument(
+        "--seed", type=int, required=True, metavar="N", help="of the generator that all draws come from"
+    )
+    parser.set_defaults(run=_init)
+
+    parser = commands.add_parser("attach", help="give a saved model a method reset_parameters")
+    _on_a_model(parser, writes=True)
+    parser.add_argument("--mobile", action="store_true", help="for the mobile interpreter: the method takes a seed")
+    parser.set_defaults(run=_attach)
