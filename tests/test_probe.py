@@ -338,18 +338,21 @@ class Reshaping(nn.Module):
         super().__init__()
         self.convolution = nn.Conv2d(2, 3, 3)
         self.heads = nn.Linear(12, 8)
-        self.last = nn.Linear(4, 4)
+        self.tail = nn.Linear(12, 8)
+        self.norm = nn.LayerNorm(4)
         self.count = nn.Parameter(torch.arange(3), requires_grad=False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        heads = self.heads(self.convolution(x).view(x.shape[0], 12)).view(x.shape[0], 2, 4)
-        return self.last(heads), x
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        flat = self.convolution(x).view(x.shape[0], 12)
+        heads = self.heads(flat).view(x.shape[0], 2, 4)
+        tail = self.tail(flat)
+        return tail, x.view(x.shape[0], 1, 4, 8), self.norm(heads).view(-1, 1, 2, 4)
 
 
 def test_an_output_has_the_shape_that_its_layer_gave_it() -> None:
     model, x = Reshaping(), torch.randn(5, 2, 4, 4)
     rows = probe(model, x)
-    assert [row.output for row in rows] == [(5, 3, 2, 2), (5, 8), (5, 2, 4)]
+    assert [row.output for row in rows] == [(5, 3, 2, 2), (5, 8), (5, 8), (5, 2, 4)]
     assert probe(loaded(torch.jit.script(model)), x) == rows
 
 
@@ -395,9 +398,8 @@ class Derived(nn.Module):
         x = self.first(x)
         x = x @ (self.second.weight * self.mask).t() + self.second.bias
         places = self.places(torch.arange(x.shape[1]))
-        x = (x + places) @ self.third.weight.masked_fill(self.hidden, 0.0)
-        empty = self.first.bias.new_zeros(4) @ self.third.weight
-        return (x + empty) * self.scale
+        empty = (self.first.bias.new_zeros(8, 4) @ self.third.weight)[0]
+        return (x + places + empty) @ self.third.weight.masked_fill(self.hidden, 0.0) * self.scale
 
 
 def test_what_is_computed_from_a_weight_alone_is_no_output_but_what_is_looked_up_in_it_is() -> None:
@@ -424,16 +426,17 @@ class Query(nn.Module):
         self.query = nn.Parameter(torch.randn(2, 4))
         self.projection = nn.Linear(4, 4)
         self.values = nn.Linear(4, 3)
+        self.idle = nn.Linear(1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return (self.projection(self.query) @ x.t()).softmax(-1) @ self.values(x)
+        return (self.query @ self.projection.weight @ x.t()).softmax(-1) @ self.values(x)
 
 
 def test_what_two_layers_make_of_parameters_alone_is_an_output() -> None:
     model, x = Query(), torch.randn(5, 4)
     rows = probe(model, x)
     assert [(row.label, row.output) for row in rows] == [("projection", (2, 4)), ("values", (5, 3))]
-    assert rows[0].activation == pytest.approx(rms(model.projection(model.query)))
+    assert rows[0].activation == pytest.approx(rms(model.query @ model.projection.weight))
     assert probe(loaded(torch.jit.script(model)), x) == rows
 
 
@@ -459,28 +462,30 @@ def test_sparse_inputs_and_sparse_gradients_are_measured() -> None:
 
 
 class Unseen(nn.Module):
-    """Hides its last operator from autograd."""
+    """Hides the last operator of a layer from autograd."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.linear = nn.Linear(3, 3, bias=False)
-        self.bias = nn.Linear(3, 3)
+        self.seen = nn.Linear(3, 3)
+        self.hidden = nn.Linear(3, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bias(x)
+        x = self.seen(x)
+        product = x @ self.hidden.weight
         with torch.no_grad():
-            shown = self.linear(x)
-        return y + shown
+            shown = product + self.hidden.bias
+        return product + shown
 
 
 def test_a_gradient_that_does_not_arrive_is_none() -> None:
     rows = probe(Unseen(), torch.ones(2, 3))
     assert rows[0].gradient is not None
-    assert rows[1].gradient is rows[1].weight_gradient is rows[0].gradient_ratio is None
+    assert rows[1].gradient is rows[0].gradient_ratio is None
     assert summary(rows).endswith("gradients: too few for a trend")
-    assert notes([*rows, replace(rows[0], activation=1e5, gradient=0.0)]) == [""] * 2 + [
-        "activation exploded, gradient zero"
-    ]
+    rows.append(replace(rows[0], activation=1e5, gradient=0.0))
+    assert notes(rows) == ["", "", "activation exploded, gradient zero"]
+    rows.append(rows[1])
+    assert notes(rows)[2:] == ["gradient zero", ""]
 
 
 def test_parameters_that_share_one_flat_storage_are_told_apart() -> None:
@@ -766,8 +771,9 @@ def test_progress_never_goes_beyond_its_total_and_is_cleared_after_an_error_too(
     assert all(done <= total for done, total in progress.shown_totals)
     assert progress.cleared == 1
     progress = Recording()
-    measure(Reshaping(), (torch.ones(1, 2, 4, 4),), generator, progress)
-    assert progress.shown_totals == [(i, 6) for i in range(1, 7)]
+    measure(Query(), (torch.ones(5, 4),), generator, progress)
+    # Two of the four layers run, and the query is taken with one of them.
+    assert progress.shown_totals == [(1, 8), (2, 8), (3, 4), (4, 4)]
     with pytest.raises(RuntimeError, match=r"^forward must run"):
         measure(Cells(), (), generator, progress)
     assert progress.cleared == 2

@@ -95,7 +95,11 @@ def test_import_brings_no_module_but_its_own_beyond_torch() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_package_imports_nothing_but_torch_and_the_standard_library() -> None:
+# What setup.cfg offers as extras, imported where it is needed.
+EXTRAS = {"matplotlib", "safetensors", "tomli"}
+
+
+def test_package_imports_nothing_but_torch_the_standard_library_and_extras() -> None:
     imported = set()
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -104,7 +108,23 @@ def test_package_imports_nothing_but_torch_and_the_standard_library() -> None:
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0
                 imported.add(str(node.module).split(".")[0])
-    assert imported - set(sys.stdlib_module_names) == {"torch", "torchinit"}
+    assert imported - set(sys.stdlib_module_names) == {"torch", "torchinit"} | EXTRAS
+
+
+def test_command_line_works_without_the_extras(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({sorted(EXTRAS)!r}))
+import torch
+from torchinit import cli
+torch.save(torch.nn.Linear(2, 3).state_dict(), {str(tmp_path / "state.pt")!r})
+assert cli.main(["list"]) == 0
+assert cli.main(["inspect", {str(tmp_path / "state.pt")!r}]) == 0
+assert cli.main(["inspect", {str(tmp_path / "state.pt")!r}, "--plot", {str(tmp_path / "out.png")!r}]) == 1
+"""
+    done = _run(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "torchinit: --plot needs the package matplotlib: pip install 'torchinit[plot]'\n"
 
 
 def test_no_file_of_the_package_opens_a_grad_mode_context_or_writes_through_data() -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tools.codegen.__main__ import ROOT
+from torchinit import recipes
 
 SMOKE = """
 import pathlib, sys
@@ -76,3 +77,6 @@ def test_wheel_works_in_an_empty_environment_outside_the_checkout(wheel: Path, t
     first, second, files = done.stdout.splitlines()
     assert first == second
     assert files == "7"
+    script = [str(python.parent / "torchinit"), "list", "--recipe", "torch"]
+    done = subprocess.run(script, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout) == (0, recipes.torch().to_toml()), done.stderr

@@ -204,6 +204,7 @@ def measure(module: nn.Module, inputs: tuple[Any, ...], generator: torch.Generat
     copies = [i.detach().clone() if isinstance(i, Tensor) else i for i in inputs]
 
     def step(path: str) -> None:
+        progress.total = max(progress.total, 2 * len(watch.uses))
         progress.step("forward", path)
 
     watch = Watch(owners, list(flatten(copies)), step)

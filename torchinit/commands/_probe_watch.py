@@ -126,7 +126,7 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _find(self, tensor: Tensor) -> list[_Origin] | None:
         """The parameters that the tensor is or was computed from, tied ones all; None if the input had a part in it."""
         storage = _storage(tensor)
-        if storage in self._live or tensor.layout is not torch.strided:
+        if storage in self._live:
             return None
         return [o for o in self._origins.get(storage, []) if o.start <= tensor.data_ptr() < o.stop]
 
@@ -186,13 +186,12 @@ class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         candidates = [origin.owner for origin in max(taken, key=lambda pair: pair[0].numel())[1]]
         fitting = [o for o in candidates if ("Embedding" in o.kind) == ("embedding" in name)]
         owner = (fitting or candidates)[0]
-        origins = [(t, o) for t, all_tied in taken for o in all_tied if o.owner is owner]
-        addresses = {t.data_ptr() for t, _ in origins}
+        addresses = {t.data_ptr() for t, _ in taken}
         use = self.uses[-1] if self.uses else None
         if use is None or use.owner is not owner or (use.taken & addresses and owner.kind not in _RECURRENT):
             use = Use(owner, 1 + sum(u.owner is owner for u in self.uses))
             self.uses.append(use)
             self._step(owner.path)
-        use.taken |= addresses.union(*(o.addresses for _, o in origins))
+        use.taken |= addresses.union(*(o.addresses for _, origins in taken for o in origins))
         use.shape, use.activation, use.edge = tuple(output.shape), rms(output), None
         self._fresh = output
