@@ -54,7 +54,7 @@ def _panel(axes: Any, what: str, values: Sequence[float | None], said: Sequence[
             axes.plot([edge], [index], symbol, color=_COLORS["bad"], transform=transform, clip_on=False)
     if fitted is not None and 0 < fitted.total < math.inf:
         ends = [0, len(values) - 1] if what == "activation" else [len(values) - 1, 0]
-        axes.plot([fitted.start, fitted.start * fitted.total], ends, "--", color="0.35", linewidth=1)
+        axes.plot([fitted.start, fitted.start * fitted.total], ends, "--", color="0.35", linewidth=1, zorder=1)
     arrow = "\u2193" if what == "activation" else "\u2191"
     axes.set_title(f"{what}s {arrow}\n{fitted or 'too few for a trend'}", fontsize=9, loc="left")
     axes.grid(True, color="0.9", linewidth=0.6)

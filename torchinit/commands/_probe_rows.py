@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchinit._primitives import _no_grad_copy_
 from torchinit._progress import Progress
 from torchinit.commands._probe_watch import Use, Watch, find_owners, flatten, rms
 from torchinit.recipes._layers import Layer
@@ -74,7 +75,7 @@ def _restored(module: nn.Module, parameters: list[nn.Parameter], seed: int) -> I
             if owner._buffers[name] is not buffer:
                 setattr(owner, name, buffer)
             if not torch.equal(buffer, values):
-                buffer.detach().copy_(values)
+                _no_grad_copy_(buffer, values)
 
 
 def _described(inputs: Sequence[Any]) -> str:
