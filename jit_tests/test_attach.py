@@ -1,14 +1,16 @@
 """Does an attached reset_parameters draw what apply_ draws: in Python, in C++, in the mobile interpreter?"""
 
 import io
+import math
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.jit.mobile import _load_for_lite_interpreter
 
+import torchinit
 from jit_tests.scripting import run_quietly
 from tests import theirs
 from tests.zoo import LAYERS, MIXED, Exhibit, Mixed, differing, seeded
@@ -132,6 +134,80 @@ def test_cpp_draws_the_same_without_python(kind: str, recipe: Recipe, tmp_path: 
         assert [name for name, tensor in state.items() if not torch.equal(tensor, expected[name])] == []
 
 
+class Odd(nn.Module):
+    """Names that are keywords, or those of the method's own variables; a weight that is not contiguous."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("self", "generator", "seed", "given", "block", "copy_"):
+            self.add_module(name, nn.Linear(2, 2))
+        self.add_module("a-b", nn.Sequential(nn.Linear(2, 2)))
+        self.channels = nn.Conv2d(4, 8, 3).to(memory_format=torch.channels_last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.channels(x)
+
+
+def test_odd_names_and_memory_formats_are_no_matter() -> None:
+    recipe = Recipe([Rule("normal_", blocks=2, name="block.weight", dim=1), Rule("normal_")])
+    expected = recipe.apply_(seeded(Odd, 1), _generator())
+    traced = run_quietly(torch.jit.trace, seeded(Odd, 1), torch.zeros(1, 4, 3, 3), check_trace=False)
+    for mobile in (False, True):
+        net = _reload(recipe.attach(traced, mobile))
+        net.reset_parameters(7 if mobile else _generator())
+        assert differing(expected, net) == []
+
+
+def test_infinite_and_undefined_arguments_can_be_attached() -> None:
+    tail = {"mean": 0.0, "std": 1.0, "a": 1.0, "b": math.inf}
+    rules = [Rule("trunc_normal_", name="weight", args=tail), Rule("constant_", args={"val": math.nan})]
+    net = _reload(Recipe(rules).attach(_deploy("scripted", LAYERS["Linear"])))
+    net.reset_parameters(_generator())
+    assert torch.equal(net.weight, torchinit.trunc_normal_(torch.empty(7, 5), **tail, generator=_generator()))
+    assert net.bias.isnan().all()
+
+
+def test_attached_method_keeps_what_apply_keeps() -> None:
+    module = _deploy("traced", LAYERS["Linear"])
+    before = module.bias.clone()
+    module.weight._is_hf_initialized = True
+    for recipe in (recipes.torch().keeping("bias"), Recipe([Rule("keep")])):
+        net = recipe.attach(module)
+        net.reset_parameters(_generator())
+        assert torch.equal(net.weight, module.weight)
+        assert torch.equal(net.bias, before)
+
+
+def test_clones_are_copied_on_mobile_too() -> None:
+    net = recipes.torch().attach(_deploy("traced", LAYERS["TransformerEncoder"]), mobile=True)
+    net.reset_parameters(7)
+    assert differing(_expected(recipes.torch(), LAYERS["TransformerEncoder"]), net) == []
+
+
+def test_parameter_that_cannot_be_drawn_is_refused_when_attached() -> None:
+    class Integers(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.ids = nn.Parameter(torch.zeros(3, dtype=torch.int64), requires_grad=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x + self.ids
+
+    traced = run_quietly(torch.jit.trace, Integers(), torch.zeros(3))
+    with pytest.raises(NotImplementedError, match="normal_ needs a floating-point or complex tensor"):
+        Recipe([Rule("normal_")]).attach(traced)
+
+
+def test_module_that_torch_cannot_read_back_is_refused_in_one_line() -> None:
+    model = nn.Module()
+    model.add_module("class", nn.Linear(2, 2))
+    model.forward = lambda x: x
+    traced = run_quietly(torch.jit.trace, model, torch.zeros(2))
+    with pytest.raises(RuntimeError, match=r"must survive being saved and read back, got .+") as raised:
+        recipes.torch().attach(traced)
+    assert "\n" not in str(raised.value)
+
+
 def test_modules_of_one_class_do_not_share_what_was_attached() -> None:
     narrow, wide = (run_quietly(torch.jit.script, nn.Linear(width, 3)) for width in (4, 400))
     first, second = recipes.torch().attach(narrow), recipes.torch().attach(wide)
@@ -144,8 +220,12 @@ def test_modules_of_one_class_do_not_share_what_was_attached() -> None:
 
 def test_module_that_has_the_method_or_no_parameters_is_refused_in_words() -> None:
     net = recipes.torch().attach(_deploy("traced", LAYERS["Linear"]))
-    with pytest.raises(RuntimeError, match="must not have a method reset_parameters yet, got Linear, which has one"):
+    with pytest.raises(RuntimeError, match="must not have a reset_parameters yet, got Linear, which has one"):
         recipes.torch().attach(net)
+    model = nn.Linear(2, 2)
+    model.reset_parameters = 3
+    with pytest.raises(RuntimeError, match="must not have a reset_parameters yet"):
+        recipes.torch().attach(run_quietly(torch.jit.script, model))
     frozen = run_quietly(torch.jit.freeze, _deploy("scripted", LAYERS["Linear"]).eval())
     for module in (frozen, _reload(frozen)):
         with pytest.raises(RuntimeError, match="must have parameters, got Linear without any; a frozen module"):
@@ -168,6 +248,7 @@ def test_error_and_warning_come_before_anything_is_attached_and_name_the_callers
     module = _deploy("scripted", LAYERS["Linear"])
     with pytest.raises(recipes.RecipeError, match=r"got none for bias \(Linear\)$"):
         Recipe([Rule("ones_", name="*.weight")]).attach(module)
+    assert not hasattr(module, "reset_parameters")
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         Recipe([Rule("zeros_", module="Conv2d"), Rule("ones_")]).attach(module)

@@ -161,7 +161,7 @@ def test_file_that_is_no_model_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--recipe", "tprch"], "unknown recipe 'tprch'; did you mean torch? Or give the path of a TOML file"),
+        (["--recipe", "tprch"], "there is no recipe and no file 'tprch'; did you mean torch?"),
         (["--recipe", "none.toml"], "[Errno 2] No such file or directory: 'none.toml'"),
         (["--recipe", "dcgan"], "every parameter needs a rule, if only keep, got none for "),
     ],
@@ -203,6 +203,54 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         cli.main(arguments)
     assert raised.value.code == 2
     assert "usage: torchinit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--seed", "99999999999999999999999"], "a seed must fit 64 bits, got 99999999999999999999999"),
+        (["--seed", "-9223372036854775809"], "a seed must fit 64 bits, got -9223372036854775809"),
+        (["--seed", "1", "--keep", ""], "a glob must not be empty, got ''"),
+    ],
+)
+def test_wrong_value_of_an_option_is_said(more: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        _run("init", "x.pt", "--recipe", "torch", "-o", "y.pt", *more)
+    assert raised.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_greatest_and_least_seed_are_taken(model: Path, tmp_path: Path) -> None:
+    for seed in (-(2**63), 2**64 - 1):
+        assert _run("init", model, "--recipe", "torch", "--seed", seed, "-o", tmp_path / "out.pt") == 0
+
+
+def test_misspelt_name_to_keep_is_a_warning(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    more = ["--recipe", "torch", "--keep", "boddy.*", "-o", tmp_path / "out.pt"]
+    assert _run("attach", model, *more) == 0
+    assert "rule 1 matched no parameter: Rule('keep', name='boddy.*')" in capsys.readouterr().err
+
+
+def test_names_are_printed_whatever_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "r.toml").write_text('name = "Bär"\n[[rule]]\ninitializer = "ones_"\nname = "ü"\n')
+    done = _in_a_process("list", "--recipe", str(tmp_path / "r.toml"), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "B\\xe4r" in done.stdout
+
+
+def test_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchinit.commands._recipes._list", interrupted)
+    assert _run("list") == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_no_output_at_all_is_no_traceback() -> None:
+    command = f"{sys.executable} -m torchinit list >&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -12,6 +13,17 @@ Cell = str | int | float | Sequence[int] | None
 _MARK = ("\033[33m", "\033[0m")
 
 
+def printable(words: str) -> str:
+    """Escape what a terminal would obey, which a file may bring along in names."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+
+
+def first_line(words: str) -> str:
+    """Keep the first line that says something, without what a terminal would obey."""
+    lines = re.sub(r"\x1b\[\d*m", "", words).splitlines()
+    return printable(next((line.strip() for line in lines if line.strip()), ""))
+
+
 def text(cell: Cell) -> str:
     """Spell a cell: numbers to three digits, shapes as 3x4, nothing as a dash."""
     if cell is None:
@@ -19,7 +31,7 @@ def text(cell: Cell) -> str:
     if isinstance(cell, float):
         return f"{cell:.3g}"
     if isinstance(cell, (str, int)):
-        return str(cell)
+        return printable(str(cell))
     return "x".join(map(str, cell)) or "scalar"
 
 

@@ -1,11 +1,13 @@
 """The command line, ``python -m torchinit``."""
 
 import argparse
+import io
 import os
 import sys
 import warnings
 from typing import Any
 
+from torchinit._table import first_line
 from torchinit.recipes import RecipeError
 
 
@@ -36,23 +38,38 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _say(words: str) -> None:
+    sys.stderr.write(f"torchinit: {words}\n")
+
+
 def _show_warning(message: Any, *_: Any) -> None:
-    sys.stderr.write(f"torchinit: warning: {str(message).splitlines()[0]}\n")
+    _say(f"warning: {first_line(str(message))}")
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    try:
+        parsed.run(parsed)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, RuntimeError, RecipeError) as error:
+        _say(first_line(str(error)) or type(error).__name__)
+        return 1
+    except KeyboardInterrupt:
+        # As a shell says of a program that the signal ended.
+        return 130
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return 0, or 1 if the input is at fault (argparse itself exits with 2)."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parsed = _parser().parse_args(arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = _show_warning  # type: ignore[assignment]
-        try:
-            parsed.run(parsed)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read the output has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (OSError, RuntimeError, RecipeError) as error:
-            sys.stderr.write(f"torchinit: {(str(error) or type(error).__name__).splitlines()[0]}\n")
-            return 1
-    return 0
+        return _run(parsed)

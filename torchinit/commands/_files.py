@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchinit._table import first_line, printable
 from torchinit.deploy._archive import _without_notices
 from torchinit.recipes._layers import memory
 
@@ -36,22 +37,11 @@ _DEEPEST = 100
 _LONGEST_HEADER = 100_000_000
 
 
-def printable(words: str) -> str:
-    """Escape what a terminal would obey, which a file may bring along in names."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
-
-
-def _one_line(words: str) -> str:
-    """Keep the first line that says something."""
-    lines = re.sub(r"\x1b\[\d*m", "", words).splitlines()
-    return printable(next((line.strip() for line in lines if line.strip()), ""))
-
-
 def _cause(error: Exception) -> str:
     # torch wraps what the unpickler says in advice to load the file unsafely.
     said = str(error).rpartition("WeightsUnpickler error: ")[2]
     # An index or a key alone says nothing.
-    return _one_line(said if " " in said else f"{type(error).__name__} {said}")
+    return first_line(said if " " in said else f"{type(error).__name__} {said}")
 
 
 def _refusal(path: PathLike, why: str) -> RuntimeError:
@@ -133,7 +123,7 @@ def _load_saved(path: PathLike) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise _refusal(path, _one_line(_pickle_refusal(error))) from None
+        raise _refusal(path, first_line(_pickle_refusal(error))) from None
 
 
 def _load_safetensors(path: PathLike) -> dict[str, Tensor]:
@@ -162,11 +152,11 @@ def _state_dict(path: PathLike, loaded: Any) -> dict[str, Tensor]:
     tensors = {}
     for name, value in loaded.items():
         if not isinstance(name, str) or "" in name.split(".") or name.count(".") >= _DEEPEST:
-            raise _refusal(path, f"a state dict with {_one_line(repr(name))[:80]} for a dotted name")
+            raise _refusal(path, f"a state dict with {first_line(repr(name))[:80]} for a dotted name")
         if isinstance(value, Tensor):
             tensors[name] = value
         elif not name.endswith("_extra_state"):
-            raise _refusal(path, f"a state dict with {type(value).__name__} for a tensor at {_one_line(repr(name))}")
+            raise _refusal(path, f"a state dict with {type(value).__name__} for a tensor at {first_line(repr(name))}")
     return tensors
 
 

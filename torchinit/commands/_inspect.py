@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._progress import Progress
-from torchinit._table import Cell, table, text, to_json
-from torchinit.commands._files import load, printable, same, save
+from torchinit._table import Cell, printable, table, text, to_json
+from torchinit.commands._files import load, same, save
 from torchinit.recipes._layers import Layer, memory, upstream_fans, walk
 
 if TYPE_CHECKING:
@@ -269,7 +269,7 @@ def _printed(rows: list[Row], as_json: bool) -> str:
         return to_json(COLUMNS, [row.cells for row in rows])
     # What no parameter has is not worth a column.
     width = len(COLUMNS) - (not any(row.cells[-1] for row in rows))
-    shown = [[printable(cell) if isinstance(cell, str) else cell for cell in row.cells[:width]] for row in rows]
+    shown = [row.cells[:width] for row in rows]
     return table(COLUMNS[:width], shown, [index for index, row in enumerate(rows) if row.bad])
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchinit.commands._files import printable
+from torchinit._table import printable
 from torchinit.commands._inspect import chunks, only_finite
 
 # What a page holds whose panels can still be told apart.

@@ -41,34 +41,50 @@ def _plan(arguments: argparse.Namespace) -> None:
     print(plan.to_json() if arguments.json else plan)
 
 
-def _run(arguments: argparse.Namespace, change: str) -> None:
+def _changed(arguments: argparse.Namespace, change: str, mobile: bool | None) -> None:
+    """Read a module, change it, and write it; for the mobile interpreter, or for that of the old file."""
     recipe, progress = _recipe(arguments), Progress(3, after=1.0)
-    progress.step("read", arguments.file)
-    module, kept = script(arguments.file), beside(arguments.file)
-    progress.step(change, arguments.file)
-    if change == "initialize":
-        recipe.apply_(module, torch.Generator().manual_seed(arguments.seed))
-    else:
-        module = recipe.attach(module, arguments.mobile)
-        kept = Beside(kept.extras, arguments.mobile)
-    progress.step("write", arguments.output)
-    save(arguments.output, contents(module, kept), arguments.file, arguments.force)
-    progress.clear()
+    try:
+        progress.step("read", arguments.file)
+        module, kept = script(arguments.file), beside(arguments.file)
+        progress.step(change, arguments.file)
+        if mobile is None:
+            recipe.apply_(module, torch.Generator().manual_seed(arguments.seed))
+        else:
+            module, kept = recipe.attach(module, mobile), Beside(kept.extras, mobile)
+        progress.step("write", arguments.output)
+        save(arguments.output, contents(module, kept), arguments.file, arguments.force)
+    finally:
+        progress.clear()
 
 
 def _init(arguments: argparse.Namespace) -> None:
-    _run(arguments, "initialize")
+    _changed(arguments, "initialize", mobile=None)
 
 
 def _attach(arguments: argparse.Namespace) -> None:
-    _run(arguments, "attach")
+    _changed(arguments, "attach", mobile=arguments.mobile)
+
+
+def _seed(words: str) -> int:
+    """Read a seed that a generator takes."""
+    seed = int(words)
+    if not -(2**63) <= seed < 2**64:
+        raise argparse.ArgumentTypeError(f"a seed must fit 64 bits, got {words}")
+    return seed
+
+
+def _glob(words: str) -> str:
+    if not words:
+        raise argparse.ArgumentTypeError("a glob must not be empty, got ''")
+    return words
 
 
 def _on_a_model(parser: argparse.ArgumentParser, writes: bool) -> None:
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
     parser.add_argument("--recipe", required=True, metavar="R", help=f"{', '.join(SHIPPED)}, or a TOML file")
     parser.add_argument(
-        "--keep", action="append", metavar="GLOB", help="leave these parameters as they are; repeatable"
+        "--keep", action="append", type=_glob, metavar="GLOB", help="leave these parameters as they are; repeatable"
     )
     if writes:
         parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the file to write")
@@ -90,7 +106,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser("init", help="re-initialize a saved model")
     _on_a_model(parser, writes=True)
     parser.add_argument(
-        "--seed", type=int, required=True, metavar="N", help="of the generator that all draws come from"
+        "--seed", type=_seed, required=True, metavar="N", help="of the generator that all draws come from"
     )
     parser.set_defaults(run=_init)
 

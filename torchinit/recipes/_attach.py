@@ -2,13 +2,17 @@
 
 import io
 import keyword
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from torchinit._primitives import _no_grad_copy_
-from torchinit.recipes._fills import DRAWING, INITIALIZERS, Fill
+from torchinit._table import first_line
+from torchinit.deploy._archive import _without_notices
+from torchinit.deploy._bundle import _seeded
+from torchinit.recipes._fills import DRAWING, INITIALIZERS, Fill, Number, check
 from torchinit.recipes._plan import Plan, Step
 
 METHOD = "reset_parameters"
@@ -29,8 +33,13 @@ def _expression(name: str) -> str:
     return f"given({text})"
 
 
+def _number(value: Number) -> str:
+    # TorchScript has no inf and no nan.
+    return repr(value) if math.isfinite(value) else f'float("{value}")'
+
+
 def _line(fill: Fill, target: str, whole: bool) -> str:
-    args = "".join(f", {arg!r}" for arg in fill.args)
+    args = "".join(f", {_number(arg)}" for arg in fill.args)
     generator = ", generator=generator" if fill.initializer in DRAWING else ""
     call = f"{fill.initializer}({{}}{args}{generator})"
     return (
@@ -56,14 +65,19 @@ def _lines(step: Step) -> str:
 def _source(steps: Sequence[Step], mobile: bool) -> str:
     argument = "seed: Optional[int]" if mobile else "generator: Optional[Generator]"
     text = f"def {METHOD}(self, {argument} = None) -> None:\n"
-    if mobile:
-        text += f"    generator = seeded({_expression(steps[0].target)}, seed)\n" if steps else ""
+    drawing = [s.target for s in steps if not s.tensor.is_meta and any(fill.initializer in DRAWING for fill in s.fills)]
+    if mobile and drawing:
+        text += f"    generator = seeded({_expression(drawing[0])}, seed)\n"
+    elif mobile:
+        text += "    generator: Optional[Generator] = None\n"
     return text + "".join(map(_lines, steps)) + "    return None\n"
 
 
-def _copy(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-    """Copy a module; only one that was read from a file has a type of its own."""
+def _with_method(module: torch.jit.ScriptModule, source: str) -> torch.jit.ScriptModule:
+    """Define the method on a copy; only a module that was read from a file has a type of its own."""
+    names = {**INITIALIZERS, "copy_": _no_grad_copy_, "given": _given, "seeded": _seeded}
     copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
+    copy._c._define(copy._concrete_type, source, names.get)
     return copy
 
 
@@ -71,23 +85,23 @@ def attach(
     module: torch.jit.ScriptModule, make_plan: Callable[[torch.nn.Module], Plan], mobile: bool
 ) -> torch.jit.ScriptModule:
     """Copy a TorchScript module and define the method on the copy."""
-    from torchinit.deploy._archive import _without_notices
-    from torchinit.deploy._bundle import _seeded
-
     if not isinstance(module, torch.jit.ScriptModule):
         raise TypeError(
             f"a method can be attached to a TorchScript module only, got {type(module).__name__}; script or trace it first"
         )
-    if module._c._has_method(METHOD):
-        raise RuntimeError(f"the module must not have a method {METHOD} yet, got {module.original_name}, which has one")
-    with _without_notices():
-        copy = _copy(module)
-        steps = make_plan(copy).steps
-        if not steps and not list(copy.named_parameters()):
-            raise RuntimeError(
-                f"the module must have parameters, got {module.original_name} without any; a frozen module has none left:"
-                f' attach first, then freeze with preserved_attrs=["{METHOD}"]'
-            )
-        names = {**INITIALIZERS, "copy_": _no_grad_copy_, "given": _given, "seeded": _seeded}
-        copy._c._define(copy._concrete_type, _source(steps, mobile), names.get)
-    return copy
+    if hasattr(module, METHOD):
+        raise RuntimeError(f"the module must not have a {METHOD} yet, got {module.original_name}, which has one")
+    steps = make_plan(module).steps
+    if not steps and not list(module.named_parameters()):
+        raise RuntimeError(
+            f"the module must have parameters, got {module.original_name} without any; a frozen module has none left:"
+            f' attach first, then freeze with preserved_attrs=["{METHOD}"]'
+        )
+    check((step.tensor, step.fills) for step in steps)
+    try:
+        with _without_notices():
+            return _with_method(module, _source(steps, mobile))
+    except (RuntimeError, UnicodeDecodeError) as error:
+        # Torch says what is wrong below a blank line.
+        said = first_line(str(error))
+        raise RuntimeError(f"the module must survive being saved and read back, got {said}") from error

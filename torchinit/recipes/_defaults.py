@@ -44,9 +44,9 @@ def _recurrent(layer: Layer, kind: str, name: str) -> list[Fill] | None:
 
 def padding_fills(layer: Layer) -> list[Fill]:
     """The row of an embedding that stands for padding, which is zero however the others are drawn."""
-    padding = layer.attribute("padding_idx") if layer.kind in _EMBEDDINGS else None
+    padding = layer.attribute("padding_idx") if layer.standard in _EMBEDDINGS else None
     # A traced embedding says -1 for none.
-    return [Fill("zeros_", (), (0, padding, 1))] if padding is not None and padding >= 0 else []
+    return [Fill("zeros_", (), (0, padding, 1))] if isinstance(padding, int) and padding >= 0 else []
 
 
 def _attention(name: str, shape: list[int]) -> list[Fill] | None:
@@ -58,8 +58,13 @@ def _attention(name: str, shape: list[int]) -> list[Fill] | None:
     return [scaled("xavier_normal_" if name in ("bias_k", "bias_v") else "xavier_uniform_", fans, {})]
 
 
-def default_fills(layer: Layer, name: str, parameter: Tensor, kind: str) -> list[Fill] | None:
-    """What a layer of this kind draws for a parameter of its own, or None if torch has no such layer."""
+# What a recipe may say that a class of its author's is like.
+KINDS = (*_DENSE, *_NORMS, *_GATES, *_EMBEDDINGS, "Bilinear", "PReLU", "MultiheadAttention")
+
+
+def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | None:
+    """What the layer draws for a parameter of its own, or None if it is not one of torch's."""
+    kind = layer.standard
     if kind in _DENSE:
         return _dense(layer, name)
     if kind in _NORMS and name in ("weight", "bias"):
@@ -71,7 +76,8 @@ def default_fills(layer: Layer, name: str, parameter: Tensor, kind: str) -> list
     if kind in _EMBEDDINGS and name == "weight":
         return [Fill("normal_", (0.0, 1.0))]
     if kind == "Bilinear" and name in ("weight", "bias"):
-        return _within(1 / math.sqrt(dict(layer.parameters())["weight"].size(1)))
+        weight = dict(layer.parameters()).get("weight")
+        return None if weight is None else _within(1 / math.sqrt(weight.size(1)))
     if kind == "PReLU" and name == "weight":
         return [Fill("constant_", (float(layer.attribute("init", 0.25)),))]
     if kind == "MultiheadAttention":
@@ -81,9 +87,9 @@ def default_fills(layer: Layer, name: str, parameter: Tensor, kind: str) -> list
 
 def late_fills(layer: Layer) -> list[tuple[str, Fill]]:
     """What a layer writes to its children's parameters after they have drawn theirs."""
-    if layer.kind == "MultiheadAttention" and getattr(layer.module.out_proj, "bias", None) is not None:
+    if layer.standard == "MultiheadAttention":
         return [("out_proj.bias", Fill("zeros_"))]
-    if layer.kind == "Transformer":
+    if layer.standard == "Transformer":
         shapes = {name: list(p.shape) for name, p in layer.module.named_parameters()}
         fans = {name: upstream_fans(shape) for name, shape in shapes.items()}
         return [(name, scaled("xavier_uniform_", f, {})) for name, f in fans.items() if f is not None]
@@ -92,7 +98,7 @@ def late_fills(layer: Layer) -> list[tuple[str, Fill]]:
 
 def statistics(layer: Layer) -> list[tuple[str, Tensor]]:
     """The running statistics of a normalization layer, which its ``reset_parameters`` resets."""
-    if layer.kind not in _STATISTICAL:
+    if layer.standard not in _STATISTICAL:
         return []
     return [
         (name, buffer) for name, buffer in layer.module._buffers.items() if name in STATISTICS and buffer is not None

@@ -1,7 +1,7 @@
 """A fill: an initializer with the numbers it is called with, on a parameter or on one block of it."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -61,11 +61,10 @@ class Fill:
     args: tuple[Number, ...] = ()
     block: tuple[int, int, int] | None = None
 
-    def shape(self, whole: Sequence[int]) -> list[int]:
-        shape = list(whole)
-        if self.block is not None:
-            shape[self.block[0]] = self.block[2]
-        return shape
+
+def block_shape(shape: Sequence[int], block: tuple[int, int, int] | None) -> list[int]:
+    """The shape of a block (dim, start, length), or of the whole."""
+    return list(shape) if block is None else [*shape[: block[0]], block[2], *shape[block[0] + 1 :]]
 
 
 def _fanned(fans: tuple[int, int]) -> Tensor:
@@ -120,22 +119,32 @@ def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | No
     return tensor
 
 
-def small_shape(fill: str, ndim: int, groups: int = 1) -> list[int]:
-    """The least shape on which an initializer refuses whatever it would on a larger one."""
-    return [2 * max(1, groups) if fill == "dirac_" else 2, *[2] * (ndim - 1)][:ndim]
+def small(initializer: str, ndim: int, dtype: torch.dtype, device: torch.device, groups: int = 1) -> Tensor:
+    """Make the least tensor that an initializer refuses whenever it would refuse a larger one."""
+    shape = [2 * max(1, groups) if initializer == "dirac_" else 2, 2, *[1] * (ndim - 2)][:ndim]
+    # Groups may be many, and are checked without looking at the values.
+    return torch.empty(shape, dtype=dtype, device="meta" if groups > 1 else device)
 
 
-def rehearse(tensor: Tensor, fill: Fill) -> None:
+def _rehearse(tensor: Tensor, fill: Fill) -> None:
     """Raise what the fill would of a tensor of this dtype and device, on a small one."""
-    shape = small_shape(fill.initializer, tensor.dim(), int(fill.args[0]) if fill.initializer == "dirac_" else 1)
+    groups = int(fill.args[0]) if fill.initializer == "dirac_" else 1
     generator = torch.Generator(tensor.device) if fill.initializer in DRAWING else None
-    call(torch.empty(shape, dtype=tensor.dtype, device=tensor.device), fill, generator)
+    call(small(fill.initializer, tensor.dim(), tensor.dtype, tensor.device, groups), fill, generator)
 
 
-def check_writable(tensor: Tensor) -> None:
-    """Raise what any write to this tensor would."""
-    _unguarded(tensor)
-    _check_overlap(tensor)
+def check(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
+    """Raise whatever one of the writes would, before the first."""
+    seen = set()
+    for tensor, fills in targets:
+        _unguarded(tensor)
+        _check_overlap(tensor)
+        for fill in fills:
+            key = (fill.initializer, fill.args, tensor.dim(), tensor.dtype, tensor.device)
+            # NB: vmap lets no random call touch a tensor that it has not batched, as a small one is.
+            if key not in seen and not torch._C._are_functorch_transforms_active():
+                seen.add(key)
+                _rehearse(tensor, fill)
 
 
 def _normal_density(x: float) -> float:
@@ -185,19 +194,17 @@ def moments(fill: Fill, shape: Sequence[int]) -> tuple[float, float]:
 def mixed_moments(fills: Sequence[Fill], shape: Sequence[int]) -> tuple[float, float] | None:
     """Expect them of a whole parameter, of which a later fill may cover a block of an earlier one."""
     total = math.prod(shape)
-    parts: list[tuple[int, float, float]] = []
-    for fill in fills:
-        size = math.prod(fill.shape(shape))
-        covered = size == total or sum(part[0] for part in parts) + size > total
-        if covered and parts:
-            # All that came before is of one kind, and what is covered is a part of it.
-            before = [(count * (total - size) // total, mean, std) for count, mean, std in parts]
-            parts = [part for part in before if part[0] > 0]
-        parts.append((size, *moments(fill, fill.shape(shape))))
-    if total == 0 or sum(part[0] for part in parts) == 0:
+    if total == 0 or not fills:
         return None
+    parts: list[tuple[float, float, float]] = []
+    for fill in fills:
+        share = math.prod(block_shape(shape, fill.block)) / total
+        # What is covered is a part of all that came before; blocks side by side cover nothing.
+        left = min(1.0, (1 - share) / (sum(part[0] for part in parts) or 1.0))
+        parts = [(before * left, mean, std) for before, mean, std in parts if left > 0]
+        parts.append((share, *moments(fill, block_shape(shape, fill.block))))
     if len(parts) == 1:
         return parts[0][1:]
-    mean = sum(count * m for count, m, _ in parts) / total
-    square = sum(count * (s * s + m * m) for count, m, s in parts) / total
+    mean = sum(share * m for share, m, _ in parts)
+    square = sum(share * (s * s + m * m) for share, m, s in parts)
     return mean, math.sqrt(max(0.0, square - mean * mean))

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torchinit._checks import _check_partitioned
 from torchinit._table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS, default_fills, late_fills, padding_fills, statistics
-from torchinit.recipes._fills import SCALED, STRUCTURED, Fill, Number, call, damped, mixed_moments, scaled
+from torchinit.recipes._fills import SCALED, STRUCTURED, Fill, Number, block_shape, call, damped, mixed_moments, scaled
 from torchinit.recipes._layers import Layer, memory, upstream_fans, walk
 from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule, arguments_of
 
@@ -67,16 +68,18 @@ def _is_loaded(tensor: Tensor) -> bool:
 
 def _blocks(rule: Rule, name: str, shape: list[int]) -> list[tuple[int, int, int] | None]:
     """Where a packed parameter's blocks begin and how long they are."""
-    if not rule.blocks:
+    if rule.blocks is None:
         return [None]
-    sizes: list[int] = list(rule.blocks)  # type: ignore[arg-type]
     if not -len(shape) <= rule.dim < len(shape):
-        raise rule.error(f"dim must be one of {name}, of shape {shape}, got {rule.dim}")
+        raise rule.error(f"dim must be one of {name}, of shape {shape}, got {rule.dim}", "dim")
     dim = rule.dim % len(shape)
-    if len(sizes) == 1 and shape[dim] % sizes[0] == 0:
-        sizes = [shape[dim] // sizes[0]] * sizes[0]
-    if sum(sizes) != shape[dim]:
-        raise rule.error(f"blocks must fill dimension {dim} of {name}, of shape {shape}, got {list(rule.blocks)}")  # type: ignore[arg-type]
+    if not isinstance(rule.blocks, int):
+        sizes = list(rule.blocks)
+    else:
+        sizes = [shape[dim] // rule.blocks] * rule.blocks if shape[dim] % rule.blocks == 0 else []
+    if sum(sizes) != shape[dim] or not sizes:
+        blocks = rule.blocks if isinstance(rule.blocks, int) else sizes
+        raise rule.error(f"blocks must fill dimension {dim} of {name}, of shape {shape}, got {blocks}", "blocks")
     return [(dim, sum(sizes[:index]), size) for index, size in enumerate(sizes)]
 
 
@@ -99,6 +102,12 @@ def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
     return fill
 
 
+def _like(layer: Layer, rule: Rule) -> Layer:
+    """The layer, as the type of torch whose default a rule says it has."""
+    like = str(rule.args.get("layer", ""))
+    return replace(layer, like=like) if rule.initializer == DEFAULT and like else layer
+
+
 class _Planner:
     """Goes through a model: first which rule each parameter has, then what is written."""
 
@@ -112,36 +121,43 @@ class _Planner:
         self.used: set[int] = set()
         self.steps: list[Step] = []
         self.rows: dict[str, Row] = {}
+        self.counts: Counter[int] = Counter()
 
     def _rule(self, layer: Layer, name: str, parameter: Tensor) -> Rule | None:
         for rule in self.rules:
-            if rule.matches(layer.kind, layer.qualified(name), parameter.dim()):
-                kind = str(rule.args.get("layer", layer.kind))
-                if rule.initializer != DEFAULT or default_fills(layer, name, parameter, kind) is not None:
-                    return rule
+            if rule.matches(layer.kind, layer.qualified(name), parameter.dim()) and (
+                rule.initializer != DEFAULT or default_fills(_like(layer, rule), name, parameter) is not None
+            ):
+                return rule
         return None
 
     def match(self) -> None:
-        """Find the rule of each parameter, the first that matches; of tied ones under the first name alone."""
+        """Find the rule of each parameter, the first that matches; of tied ones that of the first name, or keep."""
         first: dict[object, str] = {}
         uncovered = []
-        for layer, parameters in self.layers:
+        for index, (layer, parameters) in enumerate(self.layers):
             for name, parameter in parameters:
                 qualified = layer.qualified(name)
                 self.tensors[qualified] = parameter
                 owner = first.setdefault(memory(parameter), qualified)
                 rule = self._rule(layer, name, parameter)
-                self.used.add(id(rule))
                 if owner != qualified:
                     self.tied[qualified] = owner
-                elif rule is not None:
-                    self.rule_of[qualified] = rule
+                    if rule is None or rule.initializer != KEEP:
+                        continue
+                if rule is not None:
+                    self.used.add(id(rule))
+                    self.rule_of[owner] = rule
+                    layer = _like(layer, rule)
                 elif not _is_loaded(parameter):
                     uncovered.append(f"{qualified} ({layer.kind})")
+            self.layers[index] = (layer, parameters)
         if uncovered:
             raise RecipeError(f"every parameter needs a rule, if only keep, got none for {', '.join(uncovered)}")
+        self.counts = Counter(id(rule) for rule in self.rule_of.values())
 
     def _is_written(self, name: str) -> bool:
+        name = self.tied.get(name, name)
         rule = self.rule_of.get(name)
         return rule is not None and rule.initializer != KEEP and not _is_loaded(self.tensors[name])
 
@@ -151,21 +167,27 @@ class _Planner:
             return []
         padding = padding_fills(layer) if name == "weight" else []
         if rule.initializer == DEFAULT:
-            return [*(default_fills(layer, name, parameter, str(rule.args.get("layer", layer.kind))) or []), *padding]
+            return [*(default_fills(layer, name, parameter) or []), *padding]
         qualified, shape = layer.qualified(name), list(parameter.shape)
         fills = []
         for block in _blocks(rule, qualified, shape):
-            fill = _fill(rule, layer, qualified, Fill("", (), block).shape(shape))
-            if rule.residual:
-                fill = damped(fill, math.sqrt(sum(other is rule for other in self.rule_of.values())))
-            fills.append(replace(fill, block=block))
+            fill = _fill(rule, layer, qualified, block_shape(shape, block))
+            fills.append(
+                replace(damped(fill, math.sqrt(self.counts[id(rule)])) if rule.residual else fill, block=block)
+            )
         return [*fills, *padding]
+
+    def _is_cloned(self, source: str, parameter: Tensor) -> bool:
+        """Whether the layer that this one's layer was cloned from draws its default for a like parameter."""
+        if not self._is_written(source) or self.rule_of[self.tied.get(source, source)].initializer != DEFAULT:
+            return False
+        other = self.tensors[source]
+        return other.shape == parameter.shape and other.is_meta == parameter.is_meta
 
     def _write(self, layer: Layer, name: str, parameter: Tensor) -> None:
         qualified, source = layer.qualified(name), f"{layer.source}.{name}"
         rule = self.rule_of[qualified]
-        cloned = layer.source is not None and rule.initializer == DEFAULT and source in self.tensors
-        if cloned and self.tensors[source].shape == parameter.shape:
+        if layer.source is not None and rule.initializer == DEFAULT and self._is_cloned(source, parameter):
             self.fills[qualified] = self.fills.get(source, [])
             self.steps.append(Step(qualified, parameter, source=source))
         else:
@@ -189,22 +211,25 @@ class _Planner:
         for name, buffer in statistics(layer):
             qualified = layer.qualified(name)
             rule = self._rule(layer, name, buffer)
-            self.used.add(id(rule))
-            reset = rule is None or rule.initializer != KEEP
-            if parameters:
-                reset = any(self._is_written(layer.qualified(own)) for own, _ in parameters)
-            if reset and not _is_loaded(buffer):
+            if rule is not None and rule.initializer in (KEEP, DEFAULT):
+                self.used.add(id(rule))
+            # A rule that keeps the rest does not mean the statistics of a layer that starts anew.
+            meant = rule is not None and (not parameters or (rule.name and "*" not in rule.name))
+            kept = rule is not None and rule.initializer == KEEP and meant
+            written = not parameters or any(self._is_written(layer.qualified(own)) for own, _ in parameters)
+            if written and not kept and not _is_loaded(buffer):
                 self._append(qualified, buffer, [STATISTICS[name]])
                 self._row(layer, name, buffer, "statistics", STATISTICS[name].initializer)
 
     def run(self) -> None:
         for layer, parameters in self.layers:
             for name, parameter in parameters:
-                if self._is_written(layer.qualified(name)):
+                if layer.qualified(name) not in self.tied and self._is_written(layer.qualified(name)):
                     self._write(layer, name, parameter)
             for name, fill in late_fills(layer):
                 qualified = layer.qualified(name)
-                if self._is_written(qualified) and self.rule_of[qualified].initializer == DEFAULT:
+                ours = qualified not in self.tied and self._is_written(qualified)
+                if ours and self.rule_of[qualified].initializer == DEFAULT:
                     self._append(qualified, self.tensors[qualified], [fill])
             self._statistics(layer, parameters)
 
@@ -229,7 +254,8 @@ class _Planner:
             # What is left of several draws is the last of the whole.
             whole = [fill.initializer for fill in fills if fill.block is None]
             return f"{DEFAULT} {whole[-1]}" if whole else DEFAULT
-        return f"{rule.initializer} x{len(fills)}" if rule.blocks else rule.initializer
+        blocks = len({fill.block for fill in fills if fill.initializer != "zeros_"} - {None})
+        return f"{rule.initializer} x{blocks}" if rule.blocks else rule.initializer
 
 
 def make_plan(rules: Sequence[Rule], module: nn.Module, stacklevel: int) -> Plan:

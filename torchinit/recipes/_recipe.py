@@ -9,7 +9,7 @@ from torch import nn
 
 from torchinit._primitives import _no_grad_copy_
 from torchinit.recipes._attach import attach
-from torchinit.recipes._fills import DRAWING, check_writable, rehearse, write
+from torchinit.recipes._fills import DRAWING, check, write
 from torchinit.recipes._plan import Plan, Step, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule
 from torchinit.recipes._toml import read_rules, write_rules
@@ -21,7 +21,7 @@ class Recipe:
     """Ordered rules for the parameters of a model; the first that matches a parameter has it.
 
     Parameters are visited as ``Module.apply`` visits modules, children before their parent. Tied parameters are
-    initialized once, by their first name. Parameters that transformers has loaded (``_is_hf_initialized``) are kept.
+    initialized once, by the rule of their first name, and kept if any of their names is. Parameters that transformers has loaded (``_is_hf_initialized``) are kept.
     The running statistics of a normalization layer are reset with its parameters.
 
     Args:
@@ -49,8 +49,8 @@ class Recipe:
 
     def __init__(self, rules: Sequence[Rule], name: str = "") -> None:
         self.rules, self.name = tuple(rules), name
-        if not self.rules:
-            raise RecipeError("a recipe needs at least one rule, got none")
+        if not self.rules or not all(isinstance(rule, Rule) for rule in self.rules):
+            raise RecipeError(f"a recipe needs at least one rule and nothing else, got {list(rules)}")
         for index, rule in enumerate(self.rules):
             for number, earlier in enumerate(self.rules[:index], 1):
                 if earlier.shadows(rule):
@@ -67,11 +67,11 @@ class Recipe:
         return isinstance(other, Recipe) and (self.rules, self.name) == (other.rules, other.name)
 
     def __hash__(self) -> int:
-        return hash(repr(self))
+        return hash((self.rules, self.name))
 
     def keeping(self, *names: str) -> "Recipe":
         """Make the same recipe with the parameters that these globs name left as they are."""
-        return Recipe([Rule(KEEP, name=names, optional=True), *self.rules], self.name)
+        return Recipe([Rule(KEEP, name=names), *self.rules], self.name) if names else self
 
     @staticmethod
     def from_toml(text: str, origin: str = "recipe") -> "Recipe":
@@ -144,7 +144,8 @@ class Recipe:
             True
         """
         steps = [step for step in make_plan(self.rules, module, stacklevel=3).steps if not step.tensor.is_meta]
-        _check(steps, generator)
+        _check_generator(steps, generator)
+        check((step.tensor, step.fills) for step in steps)
         tensors = {step.target: step.tensor for step in steps}
         for step in steps:
             if step.source is None:
@@ -185,23 +186,14 @@ class Recipe:
         return attach(scripted, lambda module: make_plan(self.rules, module, stacklevel=5), mobile)
 
 
-def _check(steps: Sequence[Step], generator: torch.Generator | None) -> None:
-    """Raise whatever a write would raise, before the first."""
-    seen = set()
+def _check_generator(steps: Sequence[Step], generator: torch.Generator | None) -> None:
     for step in steps:
-        tensor = step.tensor
-        check_writable(tensor)
-        for fill in step.fills:
-            drawn = generator is not None and fill.initializer in DRAWING
-            if drawn and generator.device.type != tensor.device.type:  # type: ignore[union-attr]
-                raise RuntimeError(
-                    f"the generator must be of the parameters' device, got one of {generator.device} for {step.target}"  # type: ignore[union-attr]
-                    f" on {tensor.device}"
-                )
-            key = (fill.initializer, fill.args, tensor.dim(), tensor.dtype, tensor.device)
-            if key not in seen:
-                seen.add(key)
-                rehearse(tensor, fill)
+        drawn = any(fill.initializer in DRAWING for fill in step.fills)
+        if generator is not None and drawn and generator.device.type != step.tensor.device.type:
+            raise RuntimeError(
+                f"the generator must be of the parameters' device, got one of {generator.device} for {step.target} on"
+                f" {step.tensor.device}"
+            )
 
 
 def read(path: str | os.PathLike[str]) -> Recipe:
@@ -214,7 +206,7 @@ def read(path: str | os.PathLike[str]) -> Recipe:
     with open(path, "rb") as file:
         contents = file.read()
     try:
-        text = contents.decode()
+        text = contents.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{os.fspath(path)}: a recipe must be UTF-8, got byte {contents[error.start]:#x}") from None
     return Recipe.from_toml(text, os.fspath(path))

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from torchinit.recipes._fills import DRAWING, INITIALIZERS, SCALED, Value, small_shape
+from torchinit.recipes._defaults import KINDS
+from torchinit.recipes._fills import DRAWING, INITIALIZERS, SCALED, Value, small
 
 KEEP, DEFAULT = "keep", "default"
 _DAMPED = (*SCALED, "uniform_", "normal_", "trunc_normal_", "orthogonal_")
@@ -28,10 +29,8 @@ class RecipeError(ValueError):
 def _origin() -> str:
     """Where the caller, outside this package's recipes, wrote the rule."""
     frame = inspect.currentframe()
-    # NB: a dataclass's __init__ is compiled from a string.
-    while frame is not None and (
-        frame.f_code.co_filename == "<string>" or frame.f_globals.get("__name__", "").startswith("torchinit.recipes")
-    ):
+    # NB: a dataclass's __init__ is compiled from a string, in its module's namespace.
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("torchinit.recipes"):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "recipe"
 
@@ -40,6 +39,10 @@ def suggest(word: str, known: Sequence[str]) -> str:
     """Say what would have been right: the likeliest, or all."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind == "int" else f"a {kind}"
 
 
 def arguments_of(initializer: str) -> dict[str, inspect.Parameter]:
@@ -83,8 +86,8 @@ class Rule:
         dim: the dimension along which the blocks lie
         fans: ``"layer"`` to swap the fans of a transposed convolution and divide the outer fan of a grouped one;
             ``"upstream"`` to count as ``torch.nn.init`` does, from the shape alone
-        residual: whether the standard deviation is divided by the root of the number of parameters that the rule
-            matches in the model, the residual branches that they end
+        residual: whether the standard deviation (of ``trunc_normal_`` before it is truncated) is divided by the root of
+            the number of parameters that the rule matches in the model, the residual branches that they end
         optional: whether the rule may match nothing without a warning
 
     Raises:
@@ -97,11 +100,11 @@ class Rule:
     """
 
     initializer: str
-    module: str | Sequence[str] = ()
-    name: str | Sequence[str] = ()
-    ndim: int | Sequence[int] = ()
+    module: str | Sequence[str] | None = None
+    name: str | Sequence[str] | None = None
+    ndim: int | Sequence[int] | None = None
     args: Mapping[str, Value] = field(default_factory=dict)
-    blocks: int | Sequence[int] = ()
+    blocks: int | Sequence[int] | None = None
     dim: int = 0
     fans: str = "layer"
     residual: bool = False
@@ -112,7 +115,10 @@ class Rule:
         self._check_kinds()
         for name in ("module", "name", "ndim", "blocks"):
             value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, (str, int)) else tuple(value))
+            # A count of blocks is not a list of one size.
+            single = isinstance(value, str) or (isinstance(value, int) and name == "ndim")
+            normal = (value,) if single else tuple(value) if isinstance(value, Sequence) else value
+            object.__setattr__(self, name, normal)
         object.__setattr__(self, "args", dict(self.args))
         known = (*INITIALIZERS, DEFAULT, KEEP)
         if self.initializer not in known:
@@ -126,19 +132,18 @@ class Rule:
         return RecipeError(f"{self.origin}: {message}", key)
 
     def _check_kinds(self) -> None:
-        choices = {"module": str, "name": str, "ndim": int, "blocks": int}
-        for name, kind in choices.items():
+        for name, kind in {"module": str, "name": str, "ndim": int, "blocks": int}.items():
             value = getattr(self, name)
-            single = isinstance(value, (str, int))
-            several = [value] if single or not isinstance(value, Sequence) else value
-            for one in several:
-                if not _is_a(one, (kind,)) or one == "" or (kind is int and one < (1 if name == "blocks" else 0)):
-                    what = "a name or a list of names" if kind is str else "a count or a list of counts"
-                    raise self.error(f"{name} must be {what}, got {value!r}", name)
+            several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+            least, most = (1, 2**63 - 1) if name == "blocks" else (0, 64)
+            good = [_is_a(one, (kind,)) and one != "" and (kind is str or least <= one <= most) for one in several]
+            if value is not None and not (good and all(good)):
+                what = "a name or a list of names" if kind is str else f"a count from {least} or a list of counts"
+                raise self.error(f"{name} must be {what}, got {value!r}", name)
         for name, kind in {"initializer": str, "dim": int, "fans": str, "residual": bool, "optional": bool}.items():
             if not _is_a(getattr(self, name), (kind,)):
-                raise self.error(f"{name} must be a {kind.__name__}, got {getattr(self, name)!r}", name)
-        if not isinstance(self.args, Mapping):
+                raise self.error(f"{name} must be {_a(kind.__name__)}, got {getattr(self, name)!r}", name)
+        if not isinstance(self.args, Mapping) or not all(isinstance(name, str) for name in self.args):
             raise self.error(f"args must be a table of arguments by name, got {self.args!r}", "args")
 
     def _check_args(self) -> None:
@@ -149,10 +154,14 @@ class Rule:
                 raise self.error(f"{self.initializer} takes no argument {name!r}; {right}", "args")
             types = _types(takes[name].annotation)
             if not _is_a(value, types):
-                wanted = " or ".join(t.__name__ for t in types if t is not type(None))
-                raise self.error(f"{name} of {self.initializer} must be a {wanted}, got {value!r}", "args")
-            if float in types and type(value) is int:
-                self.args[name] = float(value)  # type: ignore[index]
+                raise self.error(f"{name} of {self.initializer} must be {_a(types[0].__name__)}, got {value!r}", "args")
+            try:
+                # A number of numpy's becomes one that can be spelled everywhere.
+                self.args[name] = value if isinstance(value, str) else types[0](value)  # type: ignore[index]
+            except OverflowError:
+                raise self.error(
+                    f"{name} of {self.initializer} must be finite, got an int of many digits", "args"
+                ) from None
         for name, parameter in takes.items():
             if parameter.default is inspect.Parameter.empty and name not in self.args:
                 raise self.error(
@@ -164,20 +173,24 @@ class Rule:
             raise self.error(f"fans must be 'layer' or 'upstream', got {self.fans!r}", "fans")
         if self.residual and self.initializer not in _DAMPED:
             raise self.error(f"residual needs an initializer with a scale, got {self.initializer}", "residual")
-        if self.blocks and self.initializer not in INITIALIZERS:
+        if self.residual and self.initializer == "uniform_" and self.args.get("a", 0.0) != -self.args.get("b", 1.0):  # type: ignore[operator]
+            raise self.error(f"residual needs bounds around 0, got {dict(self.args) or 'the default ones'}", "residual")
+        if self.blocks is not None and self.initializer not in INITIALIZERS:
             raise self.error(f"blocks need an initializer of their own, got {self.initializer}", "blocks")
+        layer = str(self.args.get("layer", KINDS[0]))
+        if layer not in KINDS:
+            raise self.error(f"layer must be one of torch's, got {layer!r}; {suggest(layer, KINDS)}", "args")
 
     def _try_out(self) -> None:
         """Call the initializer on a small tensor of each allowed number of dimensions, for what it itself refuses."""
-        groups = self.args.get("groups", 1)
+        groups = int(self.args.get("groups", 1))
         natural = (3,) if self.initializer == "dirac_" else (2,)
+        own = {"generator": torch.Generator("cpu")} if self.initializer in (*DRAWING, *SCALED) else {}
         for ndim in self.ndim or natural:  # type: ignore[union-attr]
-            tensor = torch.empty(small_shape(self.initializer, ndim, int(groups)), device="cpu")
-            drawing = self.initializer in (*DRAWING, *SCALED)
-            own = {"generator": torch.Generator("cpu")} if drawing else {}
             try:
+                tensor = small(self.initializer, ndim, torch.float32, torch.device("cpu"), groups)
                 INITIALIZERS[self.initializer](tensor, **self.args, **own)
-            except (RuntimeError, ValueError, NotImplementedError) as error:
+            except (RuntimeError, ValueError, TypeError) as error:
                 reason = str(error).splitlines()[0]
                 if self.ndim and "dimensions" in reason:
                     raise self.error(f"the rule can never match with ndim {ndim}: {reason}", "ndim") from None
@@ -186,18 +199,16 @@ class Rule:
     def matches(self, kind: str, name: str, ndim: int) -> bool:
         return (
             (not self.module or any(fnmatchcase(kind, pattern) for pattern in self.module))
-            and (not self.name or self.matches_name(name))
+            and (not self.name or any(fnmatchcase(name, p) or fnmatchcase(f".{name}", p) for p in self.name))
             and (not self.ndim or ndim in self.ndim)  # type: ignore[operator]
         )
-
-    def matches_name(self, name: str) -> bool:
-        return any(fnmatchcase(name, str(p)) or fnmatchcase(f".{name}", str(p)) for p in self.name)
 
     def shadows(self, other: "Rule") -> bool:
         """Whether nothing is left for ``other`` if it comes later."""
         # A default is drawn only where the layer has one.
+        alike = self.initializer != DEFAULT or (other.initializer == DEFAULT and self.args == other.args)
         return (
-            self.initializer != DEFAULT
+            alike
             and _covers(self.module, other.module)
             and _covers(self.name, other.name)
             and (not self.ndim or (bool(other.ndim) and set(other.ndim) <= set(self.ndim)))  # type: ignore[arg-type]
@@ -208,10 +219,13 @@ class Rule:
         found: dict[str, Any] = {}
         for spec in fields(self):
             value = getattr(self, spec.name)
-            default = {} if spec.name == "args" else spec.default
-            if spec.compare and value != default:
-                found[spec.name] = (value[0] if len(value) == 1 else list(value)) if isinstance(value, tuple) else value
+            if spec.compare and value != ({} if spec.name == "args" else spec.default):
+                alone = isinstance(value, tuple) and len(value) == 1 and spec.name != "blocks"
+                found[spec.name] = value[0] if alone else list(value) if isinstance(value, tuple) else value
         return found
+
+    def __hash__(self) -> int:
+        return hash((self.initializer, self.module, self.name, self.ndim, frozenset(self.args.items()), self.blocks))
 
     def __repr__(self) -> str:
         given = self.given()
@@ -220,10 +234,10 @@ class Rule:
 
     def conditions(self) -> str:
         """The conditions in short, for a table."""
-        parts = ["|".join(map(str, values)) for values in (self.module, self.name)]
+        parts = ["|".join(names) for names in (self.module, self.name) if names]
         if self.ndim:
             parts.append("ndim " + "|".join(map(str, self.ndim)))  # type: ignore[arg-type]
-        return " ".join(part for part in parts if part) or "any"
+        return " ".join(parts) or "any"
 
 
 def _covers(wide: Any, narrow: Any) -> bool:
@@ -231,7 +245,9 @@ def _covers(wide: Any, narrow: Any) -> bool:
 
     def covers(pattern: str, text: str) -> bool:
         # A star in the text stands under a star of the pattern, so whatever it stands for matches too.
-        simple = not set(pattern) & set("?[") or not set(text) & set("*?[")
-        return pattern == text or (simple and fnmatchcase(text, pattern))
+        simple = not set(text) & set("[") and (not set(pattern) & set("?[") or not set(text) & set("*?"))
+        return pattern in (text, "*") or (simple and (fnmatchcase(text, pattern) or fnmatchcase(f".{text}", pattern)))
 
-    return not wide or (bool(narrow) and all(any(covers(pattern, text) for pattern in wide) for text in narrow))
+    if not wide or "*" in wide:
+        return True
+    return bool(narrow) and all(any(covers(pattern, text) for pattern in wide) for text in narrow)

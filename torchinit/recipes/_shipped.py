@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torchinit.recipes._recipe import Recipe, read
 from torchinit.recipes._rule import DEFAULT, RecipeError, Rule, suggest
@@ -11,11 +12,15 @@ _CONVOLUTIONS = "Conv?d"
 
 # Whatever a recipe does not speak of: what torch.nn draws, as models do that call no initializer for it.
 _REST = Rule(DEFAULT, optional=True)
-_NO_BIAS = Rule("zeros_", name="*bias*", ndim=1, optional=True)
+_BIASES = ("*.bias", "*_bias", "*.bias_[ih]h", "*.bias_[ih]h_l*")
+_NO_BIAS = Rule("zeros_", name=_BIASES, ndim=1, optional=True)
 
 
-def _names(patterns: str | Sequence[str], suffix: str) -> list[str]:
-    return [f"{pattern}{suffix}" for pattern in ([patterns] if isinstance(patterns, str) else patterns)]
+def _named(initializer: str, patterns: str | Sequence[str], suffixes: Sequence[str] = ("",), **more: Any) -> list[Rule]:
+    """One rule for what the globs name, or none for none."""
+    globs = [patterns] if isinstance(patterns, str) else patterns
+    names = [f"{glob}{suffix}" for suffix in suffixes for glob in globs]
+    return [Rule(initializer, name=names, **more)] if names else []
 
 
 def torch() -> Recipe:
@@ -57,11 +62,10 @@ def resnet(zero_init: str | Sequence[str] = ()) -> Recipe:
         name    module  shape     rule                initializer      fan_in  fan_out  mean     std
         weight  Conv2d  64x3x7x7  1: Conv?d *.weight  kaiming_normal_     147     3136     0  0.0253
     """
-    last = [Rule("zeros_", name=_names(zero_init, ""))] if zero_init else []
     he = {"mode": "fan_out", "nonlinearity": "relu"}
     return Recipe(
         [
-            *last,
+            *_named("zeros_", zero_init),
             Rule("kaiming_normal_", module=_CONVOLUTIONS, name="*.weight", args=he),
             Rule("zeros_", module=_CONVOLUTIONS, name="*.bias", optional=True),
             _REST,
@@ -139,7 +143,7 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.heads.head", "*
     args = {"std": 0.02}
     return Recipe(
         [
-            Rule("zeros_", name=[*_names(head, ".weight"), *_names(head, ".bias")]),
+            *_named("zeros_", head, (".weight", ".bias")),
             Rule("trunc_normal_", module=("Linear", "Conv2d", "Embedding"), name="*.weight", args=args),
             Rule("trunc_normal_", name="*.in_proj_weight", args=args, optional=True),
             Rule("trunc_normal_", name=[f"*.{name}" for name in embeddings], args=args, optional=True),
@@ -173,7 +177,7 @@ def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
     args = {"std": 0.02}
     return Recipe(
         [
-            Rule("normal_", name=_names(residual, ""), args=args, residual=True),
+            *_named("normal_", residual, args=args, residual=True),
             Rule("normal_", module=("Linear", "Conv1D", "Embedding"), name="*.weight", args=args),
             Rule("normal_", name="*.in_proj_weight", args=args, optional=True),
             _NO_BIAS,
@@ -254,8 +258,8 @@ def orthogonal_rl(
     """
     return Recipe(
         [
-            Rule("orthogonal_", name=_names(policy, ".weight"), args={"gain": 0.01}),
-            Rule("orthogonal_", name=_names(value, ".weight"), args={"gain": 1.0}),
+            *_named("orthogonal_", policy, (".weight",), args={"gain": 0.01}),
+            *_named("orthogonal_", value, (".weight",), args={"gain": 1.0}),
             Rule("orthogonal_", name="*.weight_[ih]h*", args={"gain": 1.0}, optional=True),
             Rule("orthogonal_", module=("Linear", _CONVOLUTIONS), name="*.weight", args={"gain": math.sqrt(2)}),
             _NO_BIAS,
@@ -297,5 +301,5 @@ def load(recipe: str | os.PathLike[str]) -> Recipe:
     if text in SHIPPED:
         return SHIPPED[text]()
     if not text.endswith(".toml") and not os.path.exists(text):
-        raise RecipeError(f"unknown recipe {text!r}; {suggest(text, list(SHIPPED))} Or give the path of a TOML file")
+        raise RecipeError(f"there is no recipe and no file {text!r}; {suggest(text, list(SHIPPED))}")
     return read(text)

@@ -25,7 +25,8 @@ def _parse(text: str, origin: str) -> dict[str, Any]:
         raise RecipeError("reading TOML before Python 3.11 needs the package tomli: pip install 'torchinit[toml]'")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
+        # An int of thousands of digits is an error of Python's, without a line.
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         line = found.group(1) if found else str(text.count("\n") + 1)
         reason = re.sub(r" \(at .*\)$", "", str(error))
@@ -41,13 +42,13 @@ class _Lines:
             index
             for index, line in enumerate(self.lines)
             # What stands before a true header is TOML by itself; a header within a string is cut from its quotes.
-            if re.match(r"\s*\[\[\s*rule\s*\]\]", line) and self._is_whole(index)
+            if re.match(r"""\s*\[\[\s*["']?rule["']?\s*\]\]""", line) and self._is_whole(index)
         ]
 
     def _is_whole(self, end: int) -> bool:
         try:
             tomllib.loads("\n".join(self.lines[:end]))
-        except tomllib.TOMLDecodeError:
+        except ValueError:
             return False
         return True
 
@@ -60,7 +61,8 @@ class _Lines:
         start = self.rule(index)
         end = self.heads[index + 1] if index + 1 < len(self.heads) else len(self.lines)
         given = re.compile(rf"""\s*(\[\s*rule\s*\.\s*)?["']?{re.escape(key)}["']?\s*[]=.]""")
-        return next((number for number in range(start, end + 1) if given.match(self.lines[number - 1])), start)
+        lines = [number for number in range(start, end + 1) if given.match(self.lines[number - 1])]
+        return next((number for number in lines if self._is_whole(number - 1)), start)
 
 
 def _rule(table: Any, origin: str, lines: _Lines, index: int) -> Rule:
