@@ -1,0 +1,83 @@
+"""Models, and files that hold them."""
+
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from torchinit.commands._files import load
+from torchinit.deploy._archive import _without_notices
+
+
+class Net(nn.Module):
+    """A layer in a layer, and a weight that two layers share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+        self.head = nn.Linear(4, 3, bias=False)
+        self.tail = nn.Linear(4, 3, bias=False)
+        self.tail.weight = self.head.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x)) + self.tail(self.body(x))
+
+
+def scripted(model: nn.Module) -> torch.jit.ScriptModule:
+    return torch.jit.script(model)
+
+
+def save_mobile(model: nn.Module, path: Path) -> None:
+    with _without_notices():
+        scripted(model)._save_for_lite_interpreter(str(path))
+
+
+def save_safetensors(model: nn.Module, path: Path) -> None:
+    # It refuses tied tensors, which its own save_model drops.
+    state = model.state_dict()
+    safetensors.torch.save_file({name: state[name] for name in state if name != "tail.weight"}, path)
+
+
+WRITERS: dict[str, Callable[[nn.Module, Path], Any]] = {
+    "script": lambda model, path: scripted(model).save(str(path)),
+    "mobile": save_mobile,
+    "zip": lambda model, path: torch.save(model.state_dict(), path),
+    "legacy": lambda model, path: torch.save(model.state_dict(), path, _use_new_zipfile_serialization=False),
+    "safetensors": save_safetensors,
+}
+
+
+@pytest.fixture(params=WRITERS)
+def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[nn.Module, Path]:
+    # Named for none of the formats, so that it is told by what is in it.
+    model, path = Net(), tmp_path / "model.bin"
+    WRITERS[request.param](model, path)
+    return model, path
+
+
+def refusal(path: Path, read: Callable[[Path], Any] = load) -> str:
+    with warnings.catch_warnings():
+        # A refusal is one line, without a warning before it.
+        warnings.simplefilter("error")
+        with pytest.raises((RuntimeError, OSError)) as caught:
+            read(path)
+    message = str(caught.value)
+    assert message.isprintable()
+    assert str(path) in message
+    return message.replace(str(path.parent), "DIR")
+
+
+def rewrite(path: Path, old: bytes, new: bytes) -> None:
+    """Replace bytes in the records of a zip archive."""
+    with zipfile.ZipFile(path) as archive:
+        records = {record.filename: archive.read(record) for record in archive.infolist()}
+    assert any(old in contents for contents in records.values())
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, contents in records.items():
+            archive.writestr(name, contents.replace(old, new))
