@@ -183,6 +183,8 @@ def test_parameter_that_is_kept_under_one_of_its_names_is_kept() -> None:
     recipe.apply_(model)
     assert model.words.max() == 0
     assert model.beside.min() == 1
+    Recipe([Rule("keep", name="head"), Rule("ones_", name="beside"), Rule("zeros_")]).apply_(model)
+    assert model.words.max() == 0
     rows = {row.name: (row.rule, row.initializer) for row in recipe.plan(model).rows}
     assert rows["words"] == ("1: head", "keep")
     assert rows["head"] == ("tied", "as words")

@@ -134,7 +134,7 @@ class _Planner:
     def match(self) -> None:
         """Find the rule of each parameter, the first that matches; of tied ones that of the first name, or keep."""
         first: dict[object, str] = {}
-        uncovered = []
+        uncovered: dict[str, str] = {}
         for index, (layer, parameters) in enumerate(self.layers):
             for name, parameter in parameters:
                 qualified = layer.qualified(name)
@@ -150,10 +150,11 @@ class _Planner:
                     self.rule_of[owner] = rule
                     layer = _like(layer, rule)
                 elif not _is_loaded(parameter):
-                    uncovered.append(f"{qualified} ({layer.kind})")
+                    uncovered[qualified] = layer.kind
             self.layers[index] = (layer, parameters)
-        if uncovered:
-            raise RecipeError(f"every parameter needs a rule, if only keep, got none for {', '.join(uncovered)}")
+        listed = [f"{name} ({kind})" for name, kind in uncovered.items() if name not in self.rule_of]
+        if listed:
+            raise RecipeError(f"every parameter needs a rule, if only keep, got none for {', '.join(listed)}")
         self.counts = Counter(id(rule) for rule in self.rule_of.values())
 
     def _is_written(self, name: str) -> bool:
@@ -267,6 +268,6 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, stacklevel: int) -> Plan
     for number, rule in enumerate(rules, 1):
         if id(rule) not in planner.used and not rule.optional:
             warnings.warn(f"{rule.origin}: rule {number} matched no parameter: {rule!r}", stacklevel=stacklevel)
-    order = [name for name, _ in module.named_parameters(remove_duplicate=False)]
-    names = [*(name for name in order if name in planner.rows), *(name for name in planner.rows if name not in order)]
-    return Plan([planner.rows[name] for name in dict.fromkeys(names)], planner.steps)
+    # In the model's own order, the statistics last.
+    names = dict.fromkeys([*(name for name, _ in module.named_parameters(remove_duplicate=False)), *planner.rows])
+    return Plan([planner.rows[name] for name in names if name in planner.rows], planner.steps)
