@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -289,3 +290,86 @@ def test_full_disk_leaves_the_old_file_whole(
     assert capsys.readouterr().err == f"torchinit: [Errno 28] No space left on device: '{tmp_path}/out.pt'\n"
     assert (tmp_path / "out.pt").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "out.pt"]
+
+
+def test_seed_of_more_than_64_bits_is_refused_by_one() -> None:
+    with pytest.raises(SystemExit):
+        _run("init", "x.pt", "--recipe", "torch", "-o", "y.pt", "--seed", 2**64)
+
+
+def test_list_as_json_says_signature_and_purpose(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("list", "--json") == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["eye_"]["signature"].startswith("(tensor: ")
+    assert (rows["gpt2"]["kind"], rows["gpt2"]["signature"]) == ("recipe", "")
+    assert rows["gpt2"]["does"].startswith("GPT-2: normal weights")
+    assert _run("list") == 0
+    assert "\ngpt2\n    GPT-2: normal weights" in capsys.readouterr().out
+
+
+def test_recipe_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run("list", "--recipe", "gpt2") == 0
+    assert capsys.readouterr().out == recipes.gpt2().to_toml()
+
+
+def test_quick_command_says_nothing_and_a_slow_one_what_it_does(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("init", model, "--recipe", "torch", "--seed", 1, "-o", tmp_path / "out.pt")
+    assert _run(*arguments) == 0
+    assert capsys.readouterr().err == ""
+    ticks = iter(range(0, 1000, 2))
+    monkeypatch.setattr("torchinit._progress.time.monotonic", lambda: next(ticks))
+    assert _run(*arguments) == 0
+    assert capsys.readouterr().err == "[1/3] read ...\n[2/3] initialize ...\n[3/3] write ...\n"
+
+
+def test_progress_on_a_terminal_is_overwritten_and_cleared(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(0, 1000, 2))
+    monkeypatch.setattr("torchinit._progress.time.monotonic", lambda: next(ticks))
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert _run("attach", model, "--recipe", "torch", "-o", tmp_path / "out.pt") == 0
+    lines = [f"[1/3] read {model}", f"[2/3] attach {model}", f"[3/3] write {tmp_path / 'out.pt'}", ""]
+    assert capsys.readouterr().err == "".join(f"\r\033[K{line}" for line in lines)
+
+
+def test_attach_to_a_mobile_file_makes_what_is_asked_for(model: Path, tmp_path: Path) -> None:
+    run_quietly(_load(model)._save_for_lite_interpreter, str(tmp_path / "in.ptl"))
+    for more, mobile in (([], False), (["--mobile"], True)):
+        assert _run("attach", tmp_path / "in.ptl", "--recipe", "torch", "-o", tmp_path / "out.pt", *more) == 0
+        names = zipfile.ZipFile(tmp_path / "out.pt").namelist()
+        assert any(name.endswith("/bytecode.pkl") for name in names) == mobile
+
+
+def test_extra_files_are_not_doubled(model: Path, tmp_path: Path) -> None:
+    torch.jit.save(_load(model), str(tmp_path / "in.pt"), _extra_files={"extra/a": " b\n", "a": "c"})
+    assert _run("init", tmp_path / "in.pt", "--recipe", "torch", "--seed", 1, "-o", tmp_path / "out.pt") == 0
+    before, after = (zipfile.ZipFile(tmp_path / name) for name in ("in.pt", "out.pt"))
+    records = [sorted(n.partition("/")[2] for n in archive.namelist() if "/extra/" in n) for archive in (before, after)]
+    assert records[0] == records[1]
+    assert (
+        after.read(
+            "out/extra/extra/a"
+            if "out/extra/extra/a" in after.namelist()
+            else next(n for n in after.namelist() if n.endswith("/extra/extra/a"))
+        )
+        == b" b\n"
+    )
+
+
+def test_error_without_words_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def wordless(_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr("torchinit.commands._recipes._list", wordless)
+    assert _run("list") == 1
+    assert capsys.readouterr().err == "torchinit: RuntimeError\n"
+
+
+def test_attach_says_nothing_of_torchs_own_notices(model: Path, tmp_path: Path) -> None:
+    done = _in_a_process(
+        "attach", str(model), "--recipe", "torch", "-o", str(tmp_path / "o.ptl"), "--mobile", PYTHONWARNINGS="always"
+    )
+    assert (done.returncode, done.stderr) == (0, "")

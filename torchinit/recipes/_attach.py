@@ -1,7 +1,6 @@
 """Writes a recipe's steps as a method of a TorchScript module."""
 
 import io
-import keyword
 import math
 from collections.abc import Callable, Sequence
 
@@ -25,11 +24,13 @@ def _given(parameter: Tensor | None) -> Tensor:
 
 
 def _expression(name: str) -> str:
-    """Spell a qualified name as TorchScript, whose attributes need not be identifiers: ``getattr(self.body, "0")``."""
+    """Spell a qualified name as TorchScript; its parts need not be identifiers."""
+    if not name.isascii():
+        # NB: TorchScript writes such a name so that it cannot read it.
+        raise RuntimeError(f"a name that is not ASCII, {name}")
     text = "self"
     for part in name.split("."):
-        plain = part.isidentifier() and not keyword.iskeyword(part)
-        text = f"{text}.{part}" if plain else f"getattr({text}, {part!r})"
+        text = f"getattr({text}, {part!r})"
     return f"given({text})"
 
 

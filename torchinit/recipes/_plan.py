@@ -77,7 +77,7 @@ def _blocks(rule: Rule, name: str, shape: list[int]) -> list[tuple[int, int, int
         sizes = list(rule.blocks)
     else:
         sizes = [shape[dim] // rule.blocks] * rule.blocks if shape[dim] % rule.blocks == 0 else []
-    if sum(sizes) != shape[dim] or not sizes:
+    if sum(sizes) != shape[dim]:
         blocks = rule.blocks if isinstance(rule.blocks, int) else sizes
         raise rule.error(f"blocks must fill dimension {dim} of {name}, of shape {shape}, got {blocks}", "blocks")
     return [(dim, sum(sizes[:index]), size) for index, size in enumerate(sizes)]
@@ -180,13 +180,14 @@ class _Planner:
 
     def _is_cloned(self, source: str, parameter: Tensor) -> bool:
         """Whether the layer that this one's layer was cloned from draws its default for a like parameter."""
-        if not self._is_written(source) or self.rule_of[self.tied.get(source, source)].initializer != DEFAULT:
+        if not self._is_written(source) or self.rule_of[source].initializer != DEFAULT:
             return False
         other = self.tensors[source]
         return other.shape == parameter.shape and other.is_meta == parameter.is_meta
 
     def _write(self, layer: Layer, name: str, parameter: Tensor) -> None:
         qualified, source = layer.qualified(name), f"{layer.source}.{name}"
+        source = self.tied.get(source, source)
         rule = self.rule_of[qualified]
         if layer.source is not None and rule.initializer == DEFAULT and self._is_cloned(source, parameter):
             self.fills[qualified] = self.fills.get(source, [])
@@ -247,7 +248,7 @@ class _Planner:
                     self._row(layer, name, parameter, self._label(rule), self._initializer(rule, qualified))
 
     def _label(self, rule: Rule) -> str:
-        return f"{next(i for i, other in enumerate(self.rules, 1) if other is rule)}: {rule.conditions()}"
+        return f"{self.rules.index(rule) + 1}: {rule.conditions()}"
 
     def _initializer(self, rule: Rule, name: str) -> str:
         fills = self.fills.get(name, [])
@@ -255,8 +256,9 @@ class _Planner:
             # What is left of several draws is the last of the whole.
             whole = [fill.initializer for fill in fills if fill.block is None]
             return f"{DEFAULT} {whole[-1]}" if whole else DEFAULT
-        blocks = len({fill.block for fill in fills if fill.initializer != "zeros_"} - {None})
-        return f"{rule.initializer} x{blocks}" if rule.blocks else rule.initializer
+        if rule.blocks is None:
+            return rule.initializer
+        return f"{rule.initializer} x{rule.blocks if isinstance(rule.blocks, int) else len(rule.blocks)}"
 
 
 def make_plan(rules: Sequence[Rule], module: nn.Module, stacklevel: int) -> Plan:

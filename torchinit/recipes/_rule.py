@@ -188,11 +188,11 @@ class Rule:
         own = {"generator": torch.Generator("cpu")} if self.initializer in (*DRAWING, *SCALED) else {}
         for ndim in self.ndim or natural:  # type: ignore[union-attr]
             try:
-                tensor = small(self.initializer, ndim, torch.float32, torch.device("cpu"), groups)
+                tensor = small(ndim, torch.float32, torch.device("cpu"), groups)
                 INITIALIZERS[self.initializer](tensor, **self.args, **own)
-            except (RuntimeError, ValueError, TypeError) as error:
+            except (RuntimeError, ValueError, TypeError, OverflowError) as error:
                 reason = str(error).splitlines()[0]
-                if self.ndim and "dimensions" in reason:
+                if "dimensions" in reason:
                     raise self.error(f"the rule can never match with ndim {ndim}: {reason}", "ndim") from None
                 raise self.error(f"{self.initializer}: {reason}", "args") from None
 
@@ -246,7 +246,7 @@ def _covers(wide: Any, narrow: Any) -> bool:
     def covers(pattern: str, text: str) -> bool:
         # A star in the text stands under a star of the pattern, so whatever it stands for matches too.
         simple = not set(text) & set("[") and (not set(pattern) & set("?[") or not set(text) & set("*?"))
-        return pattern in (text, "*") or (simple and (fnmatchcase(text, pattern) or fnmatchcase(f".{text}", pattern)))
+        return pattern == text or (simple and (fnmatchcase(text, pattern) or fnmatchcase(f".{text}", pattern)))
 
     if not wide or "*" in wide:
         return True

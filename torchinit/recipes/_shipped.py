@@ -114,7 +114,7 @@ def xavier(gain: float = 1.0) -> Recipe:
     )
 
 
-def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.heads.head", "*.classifier")) -> Recipe:
+def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -> Recipe:
     """Vision transformers: truncated normal weights and embeddings of std 0.02; no biases; zero heads.
 
     Source: ``_init_weights`` of DeiT (Touvron et al., 2020, https://arxiv.org/abs/2012.12877), the projection of the
