@@ -10,7 +10,7 @@ import torchinit
 from jit_tests.scripting import run_quietly, scripted
 from tests.records import DEPRECATED, ROWS
 from tools.codegen.deployed import deployed
-from tools.codegen.functions import FUNCTIONS
+from tools.codegen.functions import TABLE
 from torchinit.deploy import bundle
 
 NAMES = [*ROWS, *DEPRECATED]
@@ -33,6 +33,6 @@ def test_defaults_survive_save_and_load_as_methods_of_the_bundle() -> None:
     file.write(bundle().save_to_buffer())
     file.seek(0)
     loaded = run_quietly(torch.jit.load, file)
-    for function in deployed(FUNCTIONS):
+    for function in deployed(TABLE):
         schema = re.sub(r"__torch__\S* self, ", "", str(getattr(loaded, function.name).schema))
         assert schema == function.schema

@@ -5,16 +5,18 @@
 
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
 import torchinit
-from tools.codegen.deployed import deployed, mobile
-from tools.codegen.functions import FUNCTIONS
+from tools.codegen.deployed import PREFIX, deployed, mobile
+from tools.codegen.functions import TABLE
 from tools.codegen.model import PYTHON_TYPES, Function
 from tools.files import write_whole
+from torchinit import keyed
 from torchinit.deploy._bundle import _seeded
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "operators.md"
@@ -33,6 +35,12 @@ module with that one method, the same from torch 2.6 to 2.15. A model whose own 
 """
 
 
+def _called(function: Function) -> Callable[..., object]:
+    module = keyed if function.family.startswith("keyed.") else torchinit
+    called: Callable[..., object] = getattr(module, function.name.removeprefix(PREFIX).removesuffix("_name"))
+    return called
+
+
 def operators(function: Function) -> list[str]:
     """List what the mobile method of a function needs."""
 
@@ -40,13 +48,13 @@ def operators(function: Function) -> list[str]:
         """A type of its own for each function."""
 
     arguments = mobile(function).arguments
-    passed = ", ".join("_seeded(tensor, seed)" if a.name == "seed" else a.name for a in arguments)
+    passed = ", ".join("_seeded(tensor, seed)" if a.type == "int?" else a.name for a in arguments)
     typed = ", ".join(f"{a.name}: {PYTHON_TYPES[a.type]}" for a in arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module = torch.jit.script(Alone())
         source = f"def method(self, {typed}):\n    return function({passed})\n"
-        named = {"function": getattr(torchinit, function.name), "_seeded": _seeded}
+        named = {"function": _called(function), "_seeded": _seeded}
         module._c._define(module._concrete_type, source, named.get)
     names: list[str] = torch.jit.export_opnames(module)  # type: ignore[no-untyped-call]
     return names
@@ -54,7 +62,7 @@ def operators(function: Function) -> list[str]:
 
 def render() -> str:
     rows = []
-    for function in deployed(FUNCTIONS):
+    for function in deployed(TABLE):
         names = " ".join(f"`{name}`" for name in operators(function))
         rows.append(f"| `{function.name}` | {names} |\n")
     return _HEAD + "".join(rows)

@@ -114,12 +114,12 @@ def _number(x: float) -> str:
     return text if abs(x) < 1e16 and float(text) == x else f"{x}"
 
 
-def _warn(message: str) -> None:
+def _warn(message: str, depth: int = 3) -> None:
     """Warn at the line that called the public function; a compiler cannot capture a warning whole and gets none."""
     if is_scripting():
         warnings.warn(message, stacklevel=2)
     elif not is_compiling():
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=depth)
 
 
 def _warn_deprecated(old: str, new: str) -> None:

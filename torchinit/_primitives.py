@@ -116,14 +116,18 @@ def _no_grad_trunc_normal_(
     return tensor
 
 
-def _randn_matrix(tensor: Tensor, rows: int, cols: int, generator: torch.Generator | None) -> Tensor:
-    """Draw a standard normal matrix for a decomposition of ``tensor``; LAPACK has no 16-bit kernels, so wider there."""
+def _wide_matrix(tensor: Tensor, rows: int, cols: int) -> Tensor:
+    """Make a matrix for a decomposition of ``tensor``; LAPACK has no 16-bit kernels, so wider there."""
     dtype = tensor.dtype
     if dtype == torch.float16 or dtype == torch.bfloat16:
         dtype = torch.float32
     elif dtype == torch.complex32:
         dtype = torch.complex64
-    return tensor.new_empty([rows, cols], dtype=dtype).normal_(0.0, 1.0, generator=generator)
+    return tensor.new_empty([rows, cols], dtype=dtype)
+
+
+def _randn_matrix(tensor: Tensor, rows: int, cols: int, generator: torch.Generator | None) -> Tensor:
+    return _wide_matrix(tensor, rows, cols).normal_(0.0, 1.0, generator=generator)
 
 
 def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

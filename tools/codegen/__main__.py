@@ -4,22 +4,30 @@ import argparse
 import sys
 from pathlib import Path
 
-from tools.codegen import emit_bundle, emit_deprecated, emit_header, emit_stub, emit_version
+from tools.codegen import (
+    emit_bundle,
+    emit_deprecated,
+    emit_header,
+    emit_keyed,
+    emit_keyed_stub,
+    emit_stub,
+    emit_version,
+)
 from tools.codegen.model import CodegenError
 from tools.codegen.writer import Checker, Writer
 
 ROOT = Path(__file__).resolve().parents[2]
 
 # An emitter is a module with a PATH and a pure ``render(functions) -> str``.
-EMITTERS = (emit_deprecated, emit_stub, emit_bundle, emit_header, emit_version)
+EMITTERS = (emit_deprecated, emit_stub, emit_keyed, emit_keyed_stub, emit_bundle, emit_header, emit_version)
 
 
 def generate(writer: Writer) -> None:
     # Imported late, so that a bad row is this command's error and not its import's.
-    from tools.codegen.functions import FUNCTIONS
+    from tools.codegen.functions import TABLE
 
     for emitter in EMITTERS:
-        writer.put(emitter.PATH, emitter.render(FUNCTIONS))
+        writer.put(emitter.PATH, emitter.render(TABLE))
 
 
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:

@@ -6,24 +6,35 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tools.codegen.docstrings import ROOT
+from tools.codegen.keyed import keyed
 from tools.codegen.model import Argument, Function
+
+# A bundle has one name for one method; that of a keyed initializer is its sibling's with this before it.
+PREFIX = "keyed_"
 
 _SEED = Argument("seed", "int?", "None")
 
 
+def _separate(function: Function) -> list[Function]:
+    """Take no Union, which neither C++ nor mobile has: an optional number is a float, a number or a name two methods."""
+    types = {argument.type for argument in function.arguments}
+    if "Union(int, str)" in types:
+        return [
+            _retyped(function, "Union(int, str)", "int"),
+            replace(_retyped(function, "Union(int, str)", "str"), name=f"{function.name}_name"),
+        ]
+    return [_retyped(function, "Union(float, int, NoneType)", "float?")]
+
+
+def _retyped(function: Function, old: str, new: str) -> Function:
+    arguments = tuple(replace(a, type=new) if a.type == old else a for a in function.arguments)
+    return replace(function, arguments=arguments)
+
+
 def deployed(functions: Sequence[Function]) -> list[Function]:
-    """Select what a bundle exports: initializers, gain and fans, and no Union, which neither C++ nor mobile has."""
-    return [
-        replace(
-            function,
-            arguments=tuple(
-                replace(argument, type="float?") if argument.type.startswith("Union") else argument
-                for argument in function.arguments
-            ),
-        )
-        for function in functions
-        if function.family != "_primitives"
-    ]
+    """Select what a bundle exports: initializers, gain and fans, keys, and the keyed initializers under a prefix."""
+    chosen = [separate for f in functions if f.family != "_primitives" for separate in _separate(f)]
+    return chosen + [replace(function, name=f"{PREFIX}{function.name}") for function in keyed(functions)]
 
 
 def mobile(function: Function) -> Function:

@@ -12,18 +12,22 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Docstring:
-    """A docstring's first line and sections, each entry a name and its text in one line."""
+    """A docstring's first line, what comes before its sections, and these, each entry a name and its text in one line."""
 
     summary: str
+    body: str
     arguments: dict[str, str]
     returns: str
     raises: dict[str, str]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Turn reStructuredText's inline markup into plain backticks."""
-    text = re.sub(r":\w+:`([^`]+)`", r"`\1`", text)
-    return re.sub(r"\s+", " ", text.replace("``", "`")).strip()
+    return re.sub(r":\w+:`([^`]+)`", r"`\1`", text).replace("``", "`")
+
+
+def _line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
 
 
 def _section(text: str, name: str) -> str:
@@ -33,19 +37,24 @@ def _section(text: str, name: str) -> str:
 
 def _entries(section: str) -> dict[str, str]:
     entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
-    return {name: _plain(text) for name, text in entries}
+    return {name: _line(text) for name, text in entries}
+
+
+def _parse(text: str) -> Docstring:
+    summary, _, rest = text.partition("\n\n")
+    return Docstring(
+        summary=_line(summary),
+        body=re.split(r"^\w+:\n", rest, maxsplit=1, flags=re.MULTILINE)[0].strip(),
+        arguments=_entries(_section(text, "Args")),
+        returns=_line(_section(text, "Returns")),
+        raises=_entries(_section(text, "Raises")),
+    )
 
 
 def docstring(function: Function) -> Docstring:
     """Read the docstring of ``torchinit.<family>.<name>``."""
-    path = ROOT / "torchinit" / f"{function.family}.py"
+    path = ROOT / "torchinit" / (function.family.replace(".", "/") + ".py")
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and node.name == function.name:
-            text = (ast.get_docstring(node) or "") + "\n"
-            return Docstring(
-                summary=_plain(text.split("\n\n")[0]),
-                arguments=_entries(_section(text, "Args")),
-                returns=_plain(_section(text, "Returns")),
-                raises=_entries(_section(text, "Raises")),
-            )
+            return _parse((ast.get_docstring(node) or "") + "\n")
     raise CodegenError(f"{path}:1: no function {function.name!r}; define what the table names")

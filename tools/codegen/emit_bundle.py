@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from textwrap import indent
 
-from tools.codegen.deployed import deployed, interface, mobile
+from tools.codegen.deployed import PREFIX, deployed, interface, mobile
+from tools.codegen.keyed import FAMILY
 from tools.codegen.model import Function
 from tools.codegen.python_source import STAMP, imports, signature
 
@@ -45,9 +46,15 @@ def _method(function: Function) -> str:
     return f"\n@torch.jit.export\n{signature(function, function.name, {}, first='self')}\n"
 
 
+def _callee(function: Function) -> str:
+    if function.family == FAMILY:
+        return f"keyed.{function.name.removeprefix(PREFIX)}"
+    return function.name.removesuffix("_name")
+
+
 def _bundled(function: Function) -> str:
     arguments = ", ".join(argument.name for argument in function.arguments)
-    return _method(function) + f"    return {function.name}({arguments})\n"
+    return _method(function) + f"    return {_callee(function)}({arguments})\n"
 
 
 def _mobile(function: Function) -> str:
@@ -66,9 +73,10 @@ def _class(name: str, docstring: str, digest: str, methods: list[str]) -> str:
 
 def render(functions: Sequence[Function]) -> str:
     chosen, digest = deployed(functions), interface(functions)
-    names: dict[str, list[str]] = {}
+    names: dict[str, set[str]] = {"keyed": {FAMILY.split(".")[1] + " as keyed"}}
     for function in chosen:
-        names.setdefault(function.family, []).append(function.name)
+        if function.family != FAMILY:
+            names.setdefault(function.family, set()).add(_callee(function))
     return "".join(
         [
             STAMP,

@@ -1,11 +1,13 @@
 """Renders ``torchinit/include/torchinit/init.h``: the typed methods of the C++ classes, in their template."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from tools.codegen.deployed import deployed, interface, mobile
-from tools.codegen.docstrings import docstring
+from tools.codegen.deployed import PREFIX, deployed, interface, mobile
+from tools.codegen.docstrings import Docstring, docstring, plain
+from tools.codegen.keyed import FAMILY, keyed_docstring
 from tools.codegen.model import Argument, Function
 
 PATH = "torchinit/include/torchinit/init.h"
@@ -20,6 +22,7 @@ _PARAMETER_TYPES = {
     "Generator?": "const std::optional<at::Generator>&",
     "float?": "std::optional<double>",
     "int?": "const std::optional<detail::Integer>&",
+    "int[]?": "const std::optional<std::vector<std::int64_t>>&",
 }
 # A result's type, and how an IValue becomes it.
 _RETURNS = {
@@ -50,8 +53,14 @@ def _comment(lines: list[str]) -> str:
     return "".join(f"  /// {line}".rstrip() + "\n" for line in wrapped)
 
 
-def _describe(function: Function) -> str:
-    text = docstring(function)
+def _said(function: Function, siblings: Mapping[str, Function]) -> Docstring:
+    if function.family == FAMILY:
+        return keyed_docstring(function, siblings[function.name.removeprefix(PREFIX)])
+    return docstring(replace(function, name=function.name.removesuffix("_name")))
+
+
+def _describe(function: Function, siblings: Mapping[str, Function]) -> str:
+    text = _said(function, siblings)
     lines = [text.summary, ""]
     for argument in function.arguments:
         about = text.arguments.get(argument.name, _SEED)
@@ -61,32 +70,39 @@ def _describe(function: Function) -> str:
         lines.append(f"@param {argument.name} {about}")
     lines.append(f"@return {text.returns}")
     lines += [f"@throws {_EXCEPTIONS[name]} {when}" for name, when in text.raises.items()]
-    return _comment(lines)
+    return _comment(list(map(plain, lines)))
 
 
-def _method(index: int, function: Function) -> str:
+def _method(index: int, function: Function, siblings: Mapping[str, Function]) -> str:
     returns, convert = _RETURNS[function.returns]
-    check = "target" if function.returns == "Tensor" else "operand"
+    written = "tensor" if function.returns == "Tensor" else ""
+    # What takes a number or a name is one method here, and two in the archive.
+    name = function.name.removesuffix("_name")
     parameters = [f"{_PARAMETER_TYPES[a.type]} {a.name}{_default(a)}" for a in function.arguments]
-    passed = [f"detail::{check}({a.name})" if a.type == "Tensor" else a.name for a in function.arguments]
-    head = f"  {returns} {function.name}({', '.join(parameters)}) const {{\n"
+    passed = [
+        f"detail::{'target' if a.name == written else 'operand'}({a.name})" if a.type == "Tensor" else a.name
+        for a in function.arguments
+    ]
+    head = f"  {returns} {name}({', '.join(parameters)}) const {{\n"
     if len(head) > 120:
-        head = f"  {returns} {function.name}(\n" + ",\n".join(f"      {p}" for p in parameters) + ") const {\n"
-    return f"\n{_describe(function)}{head}    return call({', '.join([str(index), *passed])}){convert};\n  }}\n"
+        head = f"  {returns} {name}(\n" + ",\n".join(f"      {p}" for p in parameters) + ") const {\n"
+    return (
+        f"\n{_describe(function, siblings)}{head}    return call({', '.join([str(index), *passed])}){convert};\n  }}\n"
+    )
 
 
-def _methods(functions: Sequence[Function]) -> str:
-    return "".join(_method(index, function) for index, function in enumerate(functions))
+def _methods(functions: Sequence[Function], siblings: Mapping[str, Function]) -> str:
+    return "".join(_method(index, function, siblings) for index, function in enumerate(functions))
 
 
 def render(functions: Sequence[Function]) -> str:
-    chosen = deployed(functions)
+    chosen, siblings = deployed(functions), {function.name: function for function in functions}
     parts = {
         "INTERFACE": interface(functions),
         "COUNT": str(len(chosen)),
         "NAMES": "\n".join(f'    "{function.name}",' for function in chosen),
-        "METHODS": _methods(chosen),
-        "MOBILE_METHODS": _methods([mobile(function) for function in chosen]),
+        "METHODS": _methods(chosen, siblings),
+        "MOBILE_METHODS": _methods([mobile(function) for function in chosen], siblings),
     }
     text = _TEMPLATE.read_text()
     for name, part in parts.items():

@@ -111,3 +111,12 @@ FUNCTIONS = (
     row("_no_grad_fill_(Tensor tensor, float val) -> Tensor", family="_primitives"),
     row("_no_grad_zero_(Tensor tensor) -> Tensor", family="_primitives"),
 )
+
+# Of ``torchinit.keyed``; its initializers follow from the rows above that draw.
+KEYS = (
+    row("key(int seed) -> Tensor", family="keyed._keys"),
+    row("split(Tensor key, int n=2) -> Tensor", family="keyed._keys"),
+    row("fold_in(Tensor key, Union(int, str) data) -> Tensor", family="keyed._keys"),
+)
+
+TABLE = FUNCTIONS + KEYS

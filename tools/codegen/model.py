@@ -14,6 +14,8 @@ PYTHON_TYPES = {
     "Generator?": "torch.Generator | None",
     "float?": "float | None",
     "int?": "int | None",
+    "int[]?": "list[int] | None",
+    "Union(int, str)": "int | str",
     "Union(float, int, NoneType)": "int | float | None",
     "((int, int))": "tuple[int, int]",
 }

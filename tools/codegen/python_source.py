@@ -1,6 +1,6 @@
-"""What both Python emitters need: the stamp, and a signature in the form that ``ruff format`` keeps."""
+"""What the Python emitters need: the stamp, and signatures and stubs in the form that ``ruff format`` keeps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from tools.codegen.model import PYTHON_TYPES, Function
 
@@ -25,10 +25,28 @@ def signature(function: Function, name: str, types: Mapping[str, str], first: st
     return "\n".join(lines)
 
 
-def imports(names_by_module: Mapping[str, list[str]], relative_to: str) -> str:
+def imports(names_by_module: Mapping[str, Iterable[str]], relative_to: str) -> str:
     """Render one ``from ... import`` a module, one name a line, both sorted."""
     blocks = []
     for module in sorted(names_by_module):
         names = "".join(f"    {name},\n" for name in sorted(names_by_module[module]))
         blocks.append(f"from {relative_to}.{module} import (\n{names})\n")
     return "".join(blocks)
+
+
+def stub(function: Function) -> str:
+    """Render a function of a stub file."""
+    types = {argument: choices.name for argument, choices in function.choices.items()}
+    return signature(function, function.name, types) + " ...\n"
+
+
+def all_names(names: Sequence[str]) -> str:
+    """Render ``__all__``."""
+    return "__all__ = [\n" + "".join(f'    "{name}",\n' for name in names) + "]\n"
+
+
+def literals(functions: Sequence[Function]) -> list[str]:
+    """Render a ``Literal`` for each set of choices."""
+    every = {choices.name: choices for function in functions for choices in function.choices.values()}
+    values = {name: "".join(f'    "{value}",\n' for value in choices.values) for name, choices in every.items()}
+    return [f"{name} = Literal[\n{text}]\n" for name, text in values.items()]

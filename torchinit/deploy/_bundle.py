@@ -30,6 +30,14 @@ from torchinit._structured import (
     orthogonal_,
     sparse_,
 )
+from torchinit.keyed import (
+    _functions as keyed,
+)
+from torchinit.keyed._keys import (
+    fold_in,
+    key,
+    split,
+)
 
 
 def _seeded(tensor: Tensor, seed: int | None) -> torch.Generator | None:
@@ -48,7 +56,7 @@ class Bundle(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.interface = "a38ad0a9d7fa8fc8"
+        self.interface = "bdb7d8654f104be4"
 
     @torch.jit.export
     def calculate_gain(
@@ -201,6 +209,146 @@ class Bundle(nn.Module):
     ) -> int:
         return _calculate_correct_fan(tensor, mode)
 
+    @torch.jit.export
+    def key(
+        self,
+        seed: int,
+    ) -> Tensor:
+        return key(seed)
+
+    @torch.jit.export
+    def split(
+        self,
+        key: Tensor,
+        n: int = 2,
+    ) -> Tensor:
+        return split(key, n)
+
+    @torch.jit.export
+    def fold_in(
+        self,
+        key: Tensor,
+        data: int,
+    ) -> Tensor:
+        return fold_in(key, data)
+
+    @torch.jit.export
+    def fold_in_name(
+        self,
+        key: Tensor,
+        data: str,
+    ) -> Tensor:
+        return fold_in(key, data)
+
+    @torch.jit.export
+    def keyed_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        a: float = 0.0,
+        b: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.uniform_(tensor, key, a, b, full_size, offset)
+
+    @torch.jit.export
+    def keyed_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        mean: float = 0.0,
+        std: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.normal_(tensor, key, mean, std, full_size, offset)
+
+    @torch.jit.export
+    def keyed_trunc_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        mean: float = 0.0,
+        std: float = 1.0,
+        a: float = -2.0,
+        b: float = 2.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.trunc_normal_(tensor, key, mean, std, a, b, full_size, offset)
+
+    @torch.jit.export
+    def keyed_xavier_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        gain: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.xavier_uniform_(tensor, key, gain, full_size, offset)
+
+    @torch.jit.export
+    def keyed_xavier_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        gain: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.xavier_normal_(tensor, key, gain, full_size, offset)
+
+    @torch.jit.export
+    def keyed_kaiming_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        a: float = 0.0,
+        mode: str = "fan_in",
+        nonlinearity: str = "leaky_relu",
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.kaiming_uniform_(tensor, key, a, mode, nonlinearity, full_size, offset)
+
+    @torch.jit.export
+    def keyed_kaiming_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        a: float = 0.0,
+        mode: str = "fan_in",
+        nonlinearity: str = "leaky_relu",
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.kaiming_normal_(tensor, key, a, mode, nonlinearity, full_size, offset)
+
+    @torch.jit.export
+    def keyed_orthogonal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        gain: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.orthogonal_(tensor, key, gain, full_size, offset)
+
+    @torch.jit.export
+    def keyed_sparse_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        sparsity: float,
+        std: float = 0.01,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.sparse_(tensor, key, sparsity, std, full_size, offset)
+
 
 class MobileBundle(nn.Module):
     """The methods for the mobile interpreter, with a seed in the generator's place."""
@@ -209,7 +357,7 @@ class MobileBundle(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.interface = "a38ad0a9d7fa8fc8"
+        self.interface = "bdb7d8654f104be4"
 
     @torch.jit.export
     def calculate_gain(
@@ -361,3 +509,143 @@ class MobileBundle(nn.Module):
         mode: str,
     ) -> int:
         return _calculate_correct_fan(tensor, mode)
+
+    @torch.jit.export
+    def key(
+        self,
+        seed: int,
+    ) -> Tensor:
+        return key(seed)
+
+    @torch.jit.export
+    def split(
+        self,
+        key: Tensor,
+        n: int = 2,
+    ) -> Tensor:
+        return split(key, n)
+
+    @torch.jit.export
+    def fold_in(
+        self,
+        key: Tensor,
+        data: int,
+    ) -> Tensor:
+        return fold_in(key, data)
+
+    @torch.jit.export
+    def fold_in_name(
+        self,
+        key: Tensor,
+        data: str,
+    ) -> Tensor:
+        return fold_in(key, data)
+
+    @torch.jit.export
+    def keyed_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        a: float = 0.0,
+        b: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.uniform_(tensor, key, a, b, full_size, offset)
+
+    @torch.jit.export
+    def keyed_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        mean: float = 0.0,
+        std: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.normal_(tensor, key, mean, std, full_size, offset)
+
+    @torch.jit.export
+    def keyed_trunc_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        mean: float = 0.0,
+        std: float = 1.0,
+        a: float = -2.0,
+        b: float = 2.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.trunc_normal_(tensor, key, mean, std, a, b, full_size, offset)
+
+    @torch.jit.export
+    def keyed_xavier_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        gain: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.xavier_uniform_(tensor, key, gain, full_size, offset)
+
+    @torch.jit.export
+    def keyed_xavier_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        gain: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.xavier_normal_(tensor, key, gain, full_size, offset)
+
+    @torch.jit.export
+    def keyed_kaiming_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        a: float = 0.0,
+        mode: str = "fan_in",
+        nonlinearity: str = "leaky_relu",
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.kaiming_uniform_(tensor, key, a, mode, nonlinearity, full_size, offset)
+
+    @torch.jit.export
+    def keyed_kaiming_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        a: float = 0.0,
+        mode: str = "fan_in",
+        nonlinearity: str = "leaky_relu",
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.kaiming_normal_(tensor, key, a, mode, nonlinearity, full_size, offset)
+
+    @torch.jit.export
+    def keyed_orthogonal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        gain: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.orthogonal_(tensor, key, gain, full_size, offset)
+
+    @torch.jit.export
+    def keyed_sparse_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        sparsity: float,
+        std: float = 0.01,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.sparse_(tensor, key, sparsity, std, full_size, offset)

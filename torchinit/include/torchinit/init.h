@@ -39,9 +39,9 @@ namespace torchinit {
 namespace detail {
 
 /// Of the release and the functions' schemas; an archive has the same.
-inline constexpr const char* kInterface = "a38ad0a9d7fa8fc8";
+inline constexpr const char* kInterface = "bdb7d8654f104be4";
 
-inline constexpr std::array<const char*, 17> kNames{{
+inline constexpr std::array<const char*, 30> kNames{{
     "calculate_gain",
     "uniform_",
     "normal_",
@@ -59,6 +59,19 @@ inline constexpr std::array<const char*, 17> kNames{{
     "sparse_",
     "_calculate_fan_in_and_fan_out",
     "_calculate_correct_fan",
+    "key",
+    "split",
+    "fold_in",
+    "fold_in_name",
+    "keyed_uniform_",
+    "keyed_normal_",
+    "keyed_trunc_normal_",
+    "keyed_xavier_uniform_",
+    "keyed_xavier_normal_",
+    "keyed_kaiming_uniform_",
+    "keyed_kaiming_normal_",
+    "keyed_orthogonal_",
+    "keyed_sparse_",
 }};
 
 /// Throw what Python would raise: c10's exception of that name, whose what() is the message alone.
@@ -149,6 +162,10 @@ inline c10::IValue passed(const Integer& integer) {
 
 inline c10::IValue passed(const std::optional<Integer>& integer) {
   return integer ? c10::IValue(integer->value) : c10::IValue();
+}
+
+inline c10::IValue passed(const std::optional<std::vector<std::int64_t>>& integers) {
+  return integers ? c10::IValue(*integers) : c10::IValue();
 }
 
 /// Refuse an undefined tensor, which the interpreters would take for None.
@@ -447,6 +464,259 @@ class Init {
     return call(16, detail::operand(tensor), mode).toInt();
   }
 
+  /// Make a key from a seed.
+  ///
+  /// @param seed any integer of 64 bits, with sign or without
+  /// @return the key, of shape (2,), on the CPU; a tensor on any device can be filled from it
+  /// @throws c10::ValueError if `seed` has more than 64 bits
+  at::Tensor key(const detail::Integer& seed) const {
+    return call(17, seed).toTensor();
+  }
+
+  /// Derive `n` keys from one; the i-th is `fold_in(key, i)`.
+  ///
+  /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
+  /// @param n how many keys
+  /// @return the keys, of shape (n, ..., 2)
+  /// @throws c10::ValueError if `n` is negative, or `key` is none
+  at::Tensor split(const at::Tensor& key, const detail::Integer& n = 2) const {
+    return call(18, detail::operand(key), n).toTensor();
+  }
+
+  /// Derive a key for a number or for a name.
+  ///
+  /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
+  /// @param data any integer of 64 bits, with sign or without, or a name
+  /// @return the key or keys, of the shape of `key`
+  /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
+  at::Tensor fold_in(const at::Tensor& key, const detail::Integer& data) const {
+    return call(19, detail::operand(key), data).toTensor();
+  }
+
+  /// Derive a key for a number or for a name.
+  ///
+  /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
+  /// @param data any integer of 64 bits, with sign or without, or a name
+  /// @return the key or keys, of the shape of `key`
+  /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
+  at::Tensor fold_in(const at::Tensor& key, const std::string& data) const {
+    return call(20, detail::operand(key), data).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of any shape
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param a lower bound, included
+  /// @param b upper bound, excluded
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a > b`, or a bound is not a finite value of the tensor's dtype
+  at::Tensor keyed_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double a = 0.0,
+      double b = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(21, detail::target(tensor), detail::operand(key), a, b, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of any shape
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param mean mean of the distribution
+  /// @param std standard deviation of the distribution, not negative
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `std` is negative or NaN
+  at::Tensor keyed_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double mean = 0.0,
+      double std = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(22, detail::target(tensor), detail::operand(key), mean, std, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution truncated to `[a, b]`, by key.
+  ///
+  /// @param tensor a floating-point tensor of any shape
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param mean mean of the normal distribution before it is truncated
+  /// @param std standard deviation of the normal distribution before it is truncated, not negative; at 0 every value
+  ///   is the mean, moved into `[a, b]`
+  /// @param a least value
+  /// @param b greatest value
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  /// @throws c10::Error if `a > b`, `std` is negative, or `mean` or `std` is not finite
+  at::Tensor keyed_trunc_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double mean = 0.0,
+      double std = 1.0,
+      double a = -2.0,
+      double b = 2.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(23, detail::target(tensor), detail::operand(key), mean, std, a, b, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of Xavier (Glorot) initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param gain factor on the standard deviation; see `calculate_gain`
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `gain` is negative or NaN
+  at::Tensor keyed_xavier_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double gain = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(24, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution of Xavier (Glorot) initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param gain factor on the standard deviation; see `calculate_gain`
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `gain` is negative or NaN
+  at::Tensor keyed_xavier_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double gain = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(25, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of Kaiming (He) initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
+  ///   one of "fan_in", "fan_out"
+  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
+  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity; if
+  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_kaiming_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double a = 0.0,
+      const std::string& mode = "fan_in",
+      const std::string& nonlinearity = "leaky_relu",
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(26, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution of Kaiming (He) initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
+  ///   one of "fan_in", "fan_out"
+  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
+  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity; if
+  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_kaiming_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double a = 0.0,
+      const std::string& mode = "fan_in",
+      const std::string& nonlinearity = "leaky_relu",
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(27, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` with a (semi-)orthogonal matrix, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of at least 2 dimensions
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param gain factor on the matrix
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than 2 dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_orthogonal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double gain = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(28, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+  }
+
+  /// Fill a matrix from a normal distribution, then zero the same number of random entries in each column, by key.
+  ///
+  /// @param tensor a floating-point or complex matrix
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param sparsity fraction of each column that is zero, in `[0, 1]`
+  /// @param std standard deviation of the other entries, not negative
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 2 dimensions, or `sparsity` lies outside `[0, 1]`; if `key` is
+  ///   no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `std` is negative or NaN
+  at::Tensor keyed_sparse_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double sparsity,
+      double std = 0.01,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(29, detail::target(tensor), detail::operand(key), sparsity, std, full_size, offset).toTensor();
+  }
+
  private:
   template <typename... Arguments>
   c10::IValue call(std::size_t method, const Arguments&... arguments) const {
@@ -735,6 +1005,259 @@ class MobileInit {
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode
   std::int64_t _calculate_correct_fan(const at::Tensor& tensor, const std::string& mode) const {
     return call(16, detail::operand(tensor), mode).toInt();
+  }
+
+  /// Make a key from a seed.
+  ///
+  /// @param seed any integer of 64 bits, with sign or without
+  /// @return the key, of shape (2,), on the CPU; a tensor on any device can be filled from it
+  /// @throws c10::ValueError if `seed` has more than 64 bits
+  at::Tensor key(const detail::Integer& seed) const {
+    return call(17, seed).toTensor();
+  }
+
+  /// Derive `n` keys from one; the i-th is `fold_in(key, i)`.
+  ///
+  /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
+  /// @param n how many keys
+  /// @return the keys, of shape (n, ..., 2)
+  /// @throws c10::ValueError if `n` is negative, or `key` is none
+  at::Tensor split(const at::Tensor& key, const detail::Integer& n = 2) const {
+    return call(18, detail::operand(key), n).toTensor();
+  }
+
+  /// Derive a key for a number or for a name.
+  ///
+  /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
+  /// @param data any integer of 64 bits, with sign or without, or a name
+  /// @return the key or keys, of the shape of `key`
+  /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
+  at::Tensor fold_in(const at::Tensor& key, const detail::Integer& data) const {
+    return call(19, detail::operand(key), data).toTensor();
+  }
+
+  /// Derive a key for a number or for a name.
+  ///
+  /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
+  /// @param data any integer of 64 bits, with sign or without, or a name
+  /// @return the key or keys, of the shape of `key`
+  /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
+  at::Tensor fold_in(const at::Tensor& key, const std::string& data) const {
+    return call(20, detail::operand(key), data).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of any shape
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param a lower bound, included
+  /// @param b upper bound, excluded
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a > b`, or a bound is not a finite value of the tensor's dtype
+  at::Tensor keyed_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double a = 0.0,
+      double b = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(21, detail::target(tensor), detail::operand(key), a, b, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of any shape
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param mean mean of the distribution
+  /// @param std standard deviation of the distribution, not negative
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `std` is negative or NaN
+  at::Tensor keyed_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double mean = 0.0,
+      double std = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(22, detail::target(tensor), detail::operand(key), mean, std, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution truncated to `[a, b]`, by key.
+  ///
+  /// @param tensor a floating-point tensor of any shape
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param mean mean of the normal distribution before it is truncated
+  /// @param std standard deviation of the normal distribution before it is truncated, not negative; at 0 every value
+  ///   is the mean, moved into `[a, b]`
+  /// @param a least value
+  /// @param b greatest value
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  /// @throws c10::Error if `a > b`, `std` is negative, or `mean` or `std` is not finite
+  at::Tensor keyed_trunc_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double mean = 0.0,
+      double std = 1.0,
+      double a = -2.0,
+      double b = 2.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(23, detail::target(tensor), detail::operand(key), mean, std, a, b, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of Xavier (Glorot) initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param gain factor on the standard deviation; see `calculate_gain`
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `gain` is negative or NaN
+  at::Tensor keyed_xavier_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double gain = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(24, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution of Xavier (Glorot) initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param gain factor on the standard deviation; see `calculate_gain`
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `gain` is negative or NaN
+  at::Tensor keyed_xavier_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double gain = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(25, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of Kaiming (He) initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
+  ///   one of "fan_in", "fan_out"
+  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
+  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity; if
+  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_kaiming_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double a = 0.0,
+      const std::string& mode = "fan_in",
+      const std::string& nonlinearity = "leaky_relu",
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(26, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution of Kaiming (He) initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
+  ///   one of "fan_in", "fan_out"
+  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
+  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity; if
+  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_kaiming_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double a = 0.0,
+      const std::string& mode = "fan_in",
+      const std::string& nonlinearity = "leaky_relu",
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(27, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` with a (semi-)orthogonal matrix, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of at least 2 dimensions
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param gain factor on the matrix
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than 2 dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_orthogonal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double gain = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(28, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+  }
+
+  /// Fill a matrix from a normal distribution, then zero the same number of random entries in each column, by key.
+  ///
+  /// @param tensor a floating-point or complex matrix
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param sparsity fraction of each column that is zero, in `[0, 1]`
+  /// @param std standard deviation of the other entries, not negative
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 2 dimensions, or `sparsity` lies outside `[0, 1]`; if `key` is
+  ///   no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `std` is negative or NaN
+  at::Tensor keyed_sparse_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double sparsity,
+      double std = 0.01,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(29, detail::target(tensor), detail::operand(key), sparsity, std, full_size, offset).toTensor();
   }
 
  private:

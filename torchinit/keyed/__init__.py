@@ -1,0 +1,34 @@
+"""Initialization from an explicit key: the same weights on any device, shard, thread count and order.
+
+Every random initializer, drawn as a pure function of a key and of each value's index in the logical tensor, from the
+counter-based stream Philox4x32-10 (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405). No global state is read
+or changed.
+"""
+
+from torchinit.keyed._functions import (
+    kaiming_normal_,
+    kaiming_uniform_,
+    normal_,
+    orthogonal_,
+    sparse_,
+    trunc_normal_,
+    uniform_,
+    xavier_normal_,
+    xavier_uniform_,
+)
+from torchinit.keyed._keys import fold_in, key, split
+
+__all__ = [
+    "key",
+    "split",
+    "fold_in",
+    "uniform_",
+    "normal_",
+    "trunc_normal_",
+    "xavier_uniform_",
+    "xavier_normal_",
+    "kaiming_uniform_",
+    "kaiming_normal_",
+    "orthogonal_",
+    "sparse_",
+]

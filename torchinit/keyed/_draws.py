@@ -1,0 +1,195 @@
+"""The keyed initializers: each checks, computes its numbers as its sibling does, and fills from a key.
+
+``_functions`` gives them their public names and docstrings.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from torchinit._checks import (
+    _check_inexact,
+    _check_partitioned,
+    _check_trunc_normal,
+    _check_uniform,
+    _number,
+    _warn,
+)
+from torchinit._primitives import _no_grad_copy_, _no_grad_fill_, _wide_matrix
+from torchinit._scaled import _kaiming_std, _xavier_std
+from torchinit._structured import _haar
+from torchinit.keyed._keys import split
+from torchinit.keyed._pieces import _full_size, _views
+from torchinit.keyed._stream import _drop_rows_, _fill, _one_key
+
+
+def _logical(tensor: Tensor, full_size: list[int] | None) -> Tensor:
+    """Return a tensor of the logical shape to ask for fans, of which one element is in memory."""
+    return tensor if full_size is None else tensor.new_empty([1]).expand(full_size)
+
+
+def _greatest(dtype: torch.dtype) -> float:
+    # NB: TorchScript has no finfo.
+    if dtype == torch.float16 or dtype == torch.complex32:
+        return 65504.0
+    if dtype == torch.float64 or dtype == torch.complex128:
+        return 1.7976931348623157e308
+    return 3.3895313892515355e38 if dtype == torch.bfloat16 else 3.4028234663852886e38
+
+
+def _uniform_(
+    tensor: Tensor, key: Tensor, a: float, b: float, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    _check_uniform(tensor, a, b)
+    # A kernel would say so.
+    if a > b:
+        raise RuntimeError(
+            f"uniform_ expects to return a [from, to) range, but found from={_number(a)} > to={_number(b)}"
+        )
+    limit = _greatest(tensor.dtype)
+    if a < -limit or b > limit or b - a > limit:
+        raise RuntimeError(
+            "uniform_ expects bounds, and a range between them, that the tensor's dtype holds, but found"
+            f" from={_number(a)} and to={_number(b)}"
+        )
+    return _fill(tensor, key, "uniform", [a, b], full_size, offset)
+
+
+def _normal_(
+    tensor: Tensor, key: Tensor, mean: float, std: float, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    _check_inexact(tensor, "normal_")
+    # A kernel would say so.
+    if not std >= 0.0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {_number(std)}")
+    if tensor.is_complex():
+        # As upstream: the real and the imaginary part share the variance.
+        std = std / math.sqrt(2.0)
+    return _fill(tensor, key, "normal", [mean, std], full_size, offset)
+
+
+def _trunc_normal_(
+    tensor: Tensor,
+    key: Tensor,
+    mean: float,
+    std: float,
+    a: float,
+    b: float,
+    full_size: list[int] | None,
+    offset: list[int] | None,
+) -> Tensor:
+    _check_trunc_normal(tensor, mean, std, a, b)
+    if std == 0.0:
+        _one_key(key)
+        _full_size(tensor, full_size, offset)
+        return _no_grad_fill_(tensor, min(b, max(a, mean)))
+    return _fill(tensor, key, "trunc_normal", [mean, std, a, b], full_size, offset)
+
+
+def _xavier_uniform_(
+    tensor: Tensor, key: Tensor, gain: float, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    bound = 1.7320508075688772 * _xavier_std(_logical(tensor, full_size), gain)  # math.sqrt(3.0)
+    return _uniform_(tensor, key, -bound, bound, full_size, offset)
+
+
+def _xavier_normal_(
+    tensor: Tensor, key: Tensor, gain: float, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    std = _xavier_std(_logical(tensor, full_size), gain)
+    return _normal_(tensor, key, 0.0, std, full_size, offset)
+
+
+def _is_empty(tensor: Tensor, key: Tensor, full_size: list[int] | None, offset: list[int] | None) -> bool:
+    """Warn, as ``kaiming_*`` do, of a logical tensor without elements; one such piece of another is nothing odd."""
+    empty = 0 in _full_size(tensor, full_size, offset)
+    if empty:
+        _one_key(key)
+        _check_partitioned(tensor)
+        _warn("Initializing zero-element tensors is a no-op", 5)
+    return empty
+
+
+def _kaiming_uniform_(
+    tensor: Tensor,
+    key: Tensor,
+    a: float,
+    mode: str,
+    nonlinearity: str,
+    full_size: list[int] | None,
+    offset: list[int] | None,
+) -> Tensor:
+    if _is_empty(tensor, key, full_size, offset):
+        return tensor
+    bound = 1.7320508075688772 * _kaiming_std(_logical(tensor, full_size), a, mode, nonlinearity)  # math.sqrt(3.0)
+    return _uniform_(tensor, key, -bound, bound, full_size, offset)
+
+
+def _kaiming_normal_(
+    tensor: Tensor,
+    key: Tensor,
+    a: float,
+    mode: str,
+    nonlinearity: str,
+    full_size: list[int] | None,
+    offset: list[int] | None,
+) -> Tensor:
+    if _is_empty(tensor, key, full_size, offset):
+        return tensor
+    std = _kaiming_std(_logical(tensor, full_size), a, mode, nonlinearity)
+    return _normal_(tensor, key, 0.0, std, full_size, offset)
+
+
+def _orthogonal_(
+    tensor: Tensor, key: Tensor, gain: float, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    _one_key(key)
+    whole = _full_size(tensor, full_size, offset)
+    if tensor.dim() < 2:
+        _check_partitioned(tensor)
+        raise ValueError(f"Only tensors with 2 or more dimensions are supported, got shape {whole}")
+    _check_inexact(tensor, "orthogonal_")
+    if tensor.numel() == 0 or tensor.is_meta:
+        return tensor
+    views = _views(tensor, offset)
+    if len(views) == 0:
+        return tensor
+    rows, columns = whole[0], 1
+    for size in whole[1:]:
+        columns *= size
+    matrix = _haar(_normal_(_wide_matrix(views[0][0], rows, columns), key, 0.0, 1.0, None, None))
+    if gain != 1.0:
+        matrix.mul_(gain)
+    matrix = matrix.reshape(whole)
+    for view, begin in views:
+        part = matrix
+        for d in range(view.dim()):
+            part = part.narrow(d, begin[d], view.size(d))
+        _no_grad_copy_(view, part)
+    return tensor
+
+
+def _sparse_(
+    tensor: Tensor,
+    key: Tensor,
+    sparsity: float,
+    std: float,
+    full_size: list[int] | None,
+    offset: list[int] | None,
+) -> Tensor:
+    whole = _full_size(tensor, full_size, offset)
+    if tensor.dim() != 2:
+        _check_partitioned(tensor)
+        raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {whole}")
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"sparsity must be in [0, 1], got {_number(sparsity)}")
+    # One key for the values and one for the rows that are zero.
+    keys = split(_one_key(key), 2)
+    _normal_(tensor, keys[0], 0.0, std, full_size, offset)
+    if tensor.is_meta:
+        return tensor
+    count = math.ceil(sparsity * whole[0])
+    for view, begin in _views(tensor, offset):
+        _drop_rows_(view, keys[1], count, whole, begin)
+    return tensor

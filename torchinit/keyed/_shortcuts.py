@@ -1,0 +1,86 @@
+"""What eager code alone can do sooner: few blocks in Python's integers, and torch's own kernel where it has one."""
+
+import sys
+from array import array
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether kernels run at once on just this tensor: no compiler, tracer, transform, mode or subclass."""
+    return (
+        type(tensor) is Tensor
+        and not is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        and not torch._C._are_functorch_transforms_active()
+        and torch._C._len_torch_dispatch_stack() == 0
+    )
+
+
+def _words_of_few(bits: Tensor, number: Tensor) -> Tensor:
+    """Compute what ``_philox._words`` does in integers that hold a word of every block, each in 64 bits of its own."""
+    seed, numbers = int(bits[0]), number.flatten().tolist()
+    ones = _joined([1] * len(numbers))
+    mask, counter = ones * 0xFFFFFFFF, _joined(numbers)
+    key_0, key_1 = ones * (seed & 0xFFFFFFFF), ones * (seed >> 32 & 0xFFFFFFFF)
+    step_0, step_1 = ones * 0x9E3779B9, ones * 0xBB67AE85
+    a, b, c, d = counter & mask, counter >> 32 & mask, 0, 0
+    for _ in range(10):
+        # No product reaches the next block's bits.
+        p, q = a * 0xD2511F53, c * 0xCD9E8D57
+        a, b, c, d = (q >> 32 & mask) ^ b ^ key_0, q & mask, (p >> 32 & mask) ^ d ^ key_1, p & mask
+        key_0, key_1 = key_0 + step_0 & mask, key_1 + step_1 & mask
+    lanes = b"".join([word.to_bytes(8 * len(numbers), sys.byteorder) for word in (a, b, c, d)])
+    return torch.frombuffer(bytearray(lanes), dtype=torch.int64).view(4, *number.shape).movedim(0, -1)
+
+
+def _joined(numbers: list[int]) -> int:
+    return int.from_bytes(array("q", numbers).tobytes(), sys.byteorder)
+
+
+# Where torch's kernel was seen to draw this stream; asked at the first use on a device.
+_KNOWN: dict[torch.device, bool] = {}
+
+
+def _fill_uniform(target: Tensor, bits: Tensor, bounds: list[float], full_size: list[int], begin: list[int]) -> bool:
+    """Fill a plain tensor by torch's kernel, if there is one that draws this very stream and can; say whether.
+
+    Uniform values alone: a kernel's normal ones differ in the last bits, so that a piece would not equal its whole.
+    """
+    # NB: the dtypes are those in which upstream computes; its 16-bit uniform values have but 8 or 11 bits.
+    if (
+        not hasattr(torch.ops.aten, "_philox_uniform_")
+        or target.dtype not in (torch.float32, torch.float64)
+        or not target.is_contiguous()
+        or not _is_plain(target)
+        or not _is_plain(bits)
+    ):
+        return False
+    # One run of the stream that begins with a block: all dimensions but the first are the whole's.
+    per_block = 2 if target.dtype == torch.float64 else 4
+    start = begin[0] * (target.numel() // target.size(0)) if begin else 0
+    if list(target.shape)[1:] != full_size[1:] or start % per_block != 0:
+        return False
+    if target.device not in _KNOWN:
+        _KNOWN[target.device] = _draws_the_stream(target.device)
+    if _KNOWN[target.device]:
+        key = torch.stack([bits[0], bits[1] + start // per_block]) if start > 0 else bits
+        torch.ops.aten._philox_uniform_(target, key.to(target.device).view(torch.uint64), bounds[0], bounds[1])
+    return _KNOWN[target.device]
+
+
+def _draws_the_stream(device: torch.device) -> bool:
+    """Ask torch's kernel for values that are known, of a key whose offset tells blocks from words."""
+    # As torch 2.15.0 draws them on a processor. A fused multiply and add would give others.
+    known = torch.tensor(
+        [0.3504362, 0.53650767, 0.39777085, 0.17542112, 0.38076216, 0.0022194833, 0.10534526, 0.2162601, 0.47872677],
+        device="cpu",
+    )
+    try:
+        key = torch.tensor([42, 4], device=device).view(torch.uint64)
+        values = torch.ops.aten._philox_uniform_(torch.empty(9, device=device), key, -0.1, 0.7)
+    except (NotImplementedError, RuntimeError):
+        return False
+    return torch.equal(values.cpu(), known)
