@@ -21,7 +21,7 @@ from torchinit.keyed import _shortcuts
 
 def _joined(high: Tensor, low: Tensor) -> Tensor:
     """Join two words, whose upper halves are whatever they are, to 64 bits."""
-    return (high << 32) | (low & 0xFFFFFFFF)
+    return torch.bitwise_left_shift(high, 32) | (low & 0xFFFFFFFF)
 
 
 def _round_keys(seed: Tensor, dim: int) -> list[Tensor]:
@@ -31,7 +31,7 @@ def _round_keys(seed: Tensor, dim: int) -> list[Tensor]:
     """
     batch, device = list(seed.shape), seed.device
     pair = [2] + [1] * len(batch)
-    halves = seed >> torch.arange(0, 64, 32, device=device).view(pair)
+    halves = torch.bitwise_right_shift(seed, torch.arange(0, 64, 32, device=device).view(pair))
     steps = torch.arange(0x9E3779B9, 0xBB67AE86, 0xBB67AE85 - 0x9E3779B9, device=device)
     rounds = torch.arange(10, device=device).unsqueeze(1) * steps
     keys = (rounds.view([10] + pair) + halves).bitwise_and_(0xFFFFFFFF)
@@ -133,7 +133,7 @@ def _cross_(
     """Change a word, whose upper half may be anything, by a key and the upper half of a product."""
     word.bitwise_xor_(key)
     if exact:
-        word.bitwise_xor_((product >> 32) + (factor >> 1))
+        word.bitwise_xor_(torch.bitwise_right_shift(product, 32) + torch.bitwise_right_shift(factor, 1))
     else:
         word.bitwise_left_shift_(width).bitwise_xor_(product).bitwise_right_shift_(width)
     word.bitwise_and_(mask)

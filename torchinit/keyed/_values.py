@@ -4,6 +4,8 @@ import math
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_scripting
 
 from torchinit.keyed._philox import _in_twos, _joined, _packed, _words
 
@@ -21,6 +23,10 @@ def _uniform_values(bits: Tensor, number: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _interleaved(lanes: list[Tensor], dtype: torch.dtype) -> Tensor:
     """Lay four tensors of equal shape side by side in a new last dimension."""
+    if not is_scripting():
+        if is_compiling():
+            # NB: inductor takes minutes for writes to parts of what is read whole.
+            return torch.stack(lanes, -1).to(dtype)
     # NB: what stack() does in twice the time. new_empty() is batched under vmap where its tensor is.
     values = lanes[0].new_empty(list(lanes[0].shape) + [4], dtype=dtype)
     for i in range(4):

@@ -1,4 +1,4 @@
-"""Writes a recipe's steps as a method of a TorchScript module."""
+"""Writes a recipe's steps as methods of a TorchScript module."""
 
 import io
 import math
@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from torchinit import keyed
 from torchinit._primitives import _no_grad_copy_
 from torchinit._table import first_line
 from torchinit.deploy._archive import _without_notices
 from torchinit.deploy._bundle import _seeded
+from torchinit.recipes._by_key import INITIALIZERS as KEYED, lasting, plain_name
 from torchinit.recipes._fills import DRAWING, INITIALIZERS, Fill, Number, check
 from torchinit.recipes._plan import Plan, Step
 
 METHOD = "reset_parameters"
+KEYED_METHOD = "reset_parameters_keyed"
 
 
 def _given(parameter: Tensor | None) -> Tensor:
@@ -74,9 +77,45 @@ def _source(steps: Sequence[Step], mobile: bool) -> str:
     return text + "".join(map(_lines, steps)) + "    return None\n"
 
 
-def _with_method(module: torch.jit.ScriptModule, source: str) -> torch.jit.ScriptModule:
-    """Define the method on a copy; only a module that was read from a file has a type of its own."""
+def _target(name: str, fill: Fill) -> str:
+    return _expression(name) + ("" if fill.block is None else f".detach().narrow{fill.block}")
+
+
+def _loop(drawn: list[tuple[str, Fill]]) -> str:
+    """Draw by one initializer in a loop; a line for each would be a graph that takes seconds to optimize."""
+    names = ", ".join(repr(plain_name(name)) for name, _ in drawn)
+    targets = ", ".join(_target(name, fill) for name, fill in drawn)
+    starts = ", ".join(str(-1 if fill.block is None else fill.block[1]) for _, fill in drawn)
+    numbers = ", ".join(f"[{', '.join(_number(float(arg)) for arg in fill.args)}]" for _, fill in drawn)
+    args = "".join(f", numbers[i][{index}]" for index in range(len(drawn[0][1].args)))
+    return (
+        f"    names, targets, starts, numbers = [{names}], [{targets}], [{starts}], [{numbers}]\n"
+        "    for i in range(len(names)):\n"
+        "        of_fill = fold_in(root, names[i])\n"
+        "        if starts[i] >= 0:\n"
+        "            of_fill = fold_in(of_fill, starts[i])\n"
+        f"        keyed_{drawn[0][1].initializer}(targets[i], of_fill{args})\n"
+    )
+
+
+def _keyed_source(steps: Sequence[Step]) -> str:
+    """The TorchScript of ``write_by_key`` of every parameter: all first fills, then all second ones, and so on."""
+    text = f"def {KEYED_METHOD}(self, seed: int) -> None:\n    root = key(seed)\n"
+    fills = {name: fills for name, (_, fills) in lasting(steps).items()}
+    whole = {step.target: step.tensor for step in steps}
+    for turn in range(max(map(len, fills.values()), default=0)):
+        now = [(name, kept[turn]) for name, kept in fills.items() if len(kept) > turn]
+        for initializer in KEYED:
+            drawn = [(name, fill) for name, fill in now if fill.initializer == initializer]
+            text += _loop(drawn) if drawn else ""
+        text += "".join(_lines(Step(n, whole[n], (fill,))) for n, fill in now if fill.initializer not in DRAWING)
+    return text + "    return None\n"
+
+
+def _with_methods(module: torch.jit.ScriptModule, source: str) -> torch.jit.ScriptModule:
+    """Define the methods on a copy; only a module that was read from a file has a type of its own."""
     names = {**INITIALIZERS, "copy_": _no_grad_copy_, "given": _given, "seeded": _seeded}
+    names |= {"key": keyed.key, "fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
     copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
     copy._c._define(copy._concrete_type, source, names.get)
     return copy
@@ -85,13 +124,14 @@ def _with_method(module: torch.jit.ScriptModule, source: str) -> torch.jit.Scrip
 def attach(
     module: torch.jit.ScriptModule, make_plan: Callable[[torch.nn.Module], Plan], mobile: bool
 ) -> torch.jit.ScriptModule:
-    """Copy a TorchScript module and define the method on the copy."""
+    """Copy a TorchScript module and define the methods on the copy."""
     if not isinstance(module, torch.jit.ScriptModule):
         raise TypeError(
             f"a method can be attached to a TorchScript module only, got {type(module).__name__}; script or trace it first"
         )
-    if hasattr(module, METHOD):
-        raise RuntimeError(f"the module must not have a {METHOD} yet, got {module.original_name}, which has one")
+    for method in (METHOD, KEYED_METHOD):
+        if hasattr(module, method):
+            raise RuntimeError(f"the module must not have a {method} yet, got {module.original_name}, which has one")
     steps = make_plan(module).steps
     if not steps and not list(module.named_parameters()):
         raise RuntimeError(
@@ -101,7 +141,7 @@ def attach(
     check((step.tensor, step.fills) for step in steps)
     try:
         with _without_notices():
-            return _with_method(module, _source(steps, mobile))
+            return _with_methods(module, _source(steps, mobile) + _keyed_source(steps))
     except (RuntimeError, UnicodeDecodeError) as error:
         # Torch says what is wrong below a blank line.
         said = first_line(str(error))

@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Step:
-    """Fills of one parameter or buffer, in order; or a copy of another's values."""
+    """Fills of one parameter or buffer, in order; or, but for a key, which draws each anew, a copy of another's values."""
 
     target: str
     tensor: Tensor
@@ -191,7 +191,7 @@ class _Planner:
         rule = self.rule_of[qualified]
         if layer.source is not None and rule.initializer == DEFAULT and self._is_cloned(source, parameter):
             self.fills[qualified] = self.fills.get(source, [])
-            self.steps.append(Step(qualified, parameter, source=source))
+            self.steps.append(Step(qualified, parameter, tuple(self._fills(rule, layer, name, parameter)), source))
         else:
             self._append(qualified, parameter, self._fills(rule, layer, name, parameter))
 

@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from torchinit._primitives import _no_grad_copy_
+from torchinit.keyed._stream import _one_key
 from torchinit.recipes._attach import attach
+from torchinit.recipes._by_key import lasting, write_by_key
 from torchinit.recipes._fills import DRAWING, check, write
 from torchinit.recipes._plan import Plan, Step, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule
@@ -117,18 +119,27 @@ class Recipe:
         """
         return make_plan(self.rules, module, stacklevel=3)
 
-    def apply_(self, module: _Module, generator: torch.Generator | None = None) -> _Module:
+    def apply_(
+        self, module: _Module, generator: torch.Generator | None = None, key: torch.Tensor | None = None
+    ) -> _Module:
         """Initialize the parameters of a model in place; on the meta device do nothing.
+
+        With a key, each parameter is drawn from ``fold_in(key, qualified name)``, and each block of a packed one from
+        ``fold_in`` of that and of the index where the block begins. So its values depend on nothing else in the model,
+        nor on its device or sharding, and no generator is touched; clones, such as the layers of a TransformerEncoder,
+        differ.
 
         Args:
             module: an eager, scripted, traced or loaded module
             generator: where the draws come from (default: the global generator of each parameter's device)
+            key: a key of :mod:`torchinit.keyed` that the draws come from instead
 
         Returns:
             ``module``
 
         Raises:
             RecipeError: if a parameter has no rule, which lists all such, or a rule does not fit a parameter
+            ValueError: if ``key`` is no key, or both a generator and a key are given
             RuntimeError: if a parameter cannot be written, or the generator is of another device; nothing is written
                 or drawn when this raises
 
@@ -142,10 +153,23 @@ class Recipe:
             >>> b = recipes.torch().apply_(torch.jit.script(nn.LSTM(3, 4)), torch.Generator().manual_seed(0))
             >>> torch.equal(a.weight_hh_l0, b.weight_hh_l0)
             True
+            >>> from torchinit import keyed
+            >>> small = recipes.torch().apply_(nn.Sequential(nn.Linear(3, 4)), key=keyed.key(0))
+            >>> large = recipes.torch().apply_(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4)), key=keyed.key(0))
+            >>> torch.equal(small[0].weight, large[0].weight)
+            True
         """
+        if key is not None:
+            _one_key(key)
+            if generator is not None:
+                raise ValueError("the draws come from a generator or from a key, got both")
         steps = [step for step in make_plan(self.rules, module, stacklevel=3).steps if not step.tensor.is_meta]
         _check_generator(steps, generator)
         check((step.tensor, step.fills) for step in steps)
+        if key is not None:
+            for name, (tensor, fills) in lasting(steps).items():
+                write_by_key(name, tensor, fills, key)
+            return module
         tensors = {step.target: step.tensor for step in steps}
         for step in steps:
             if step.source is None:
@@ -155,23 +179,24 @@ class Recipe:
         return module
 
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:
-        """Give a TorchScript module a method ``reset_parameters`` that does what :meth:`apply_` does.
+        """Give a TorchScript module methods that do what :meth:`apply_` does.
 
         The saved file needs neither Python nor torchinit to reset itself: ``reset_parameters(generator=None)``, or for
-        the mobile interpreter ``reset_parameters(seed=None)``, where a seed stands for a generator made with it.
+        the mobile interpreter ``reset_parameters(seed=None)``, where a seed stands for a generator made with it;
+        and, in both, ``reset_parameters_keyed(seed)``, which is ``apply_(module, key=keyed.key(seed))``.
 
         Args:
             scripted: a scripted, traced or loaded module; it is left as it is
-            mobile: whether the method takes a seed, since the mobile interpreter takes no generator
+            mobile: whether ``reset_parameters`` takes a seed, since the mobile interpreter takes no generator
 
         Returns:
-            a copy of the module with the method. It is a copy because modules scripted from one class share their
+            a copy of the module with the methods. It is a copy because modules scripted from one class share their
             methods, whose numbers follow from this module's shapes
 
         Raises:
             TypeError: if the module is not TorchScript
             RecipeError: as :meth:`apply_`
-            RuntimeError: if the module has a method of that name, or no parameters, as a frozen one
+            RuntimeError: if the module has a method of one of these names, or no parameters, as a frozen one
 
         Examples:
             >>> from torch import nn
