@@ -3,6 +3,7 @@
 import functools
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,18 @@ import torch
 from torch import Tensor
 
 import torchinit
-from jit_tests.scripting import last_line
+from jit_tests.scripting import last_line, rounded
+from tests.keyed_records import CALLS as KEYED_CALLS, REFUSALS as KEYED_REFUSALS
 from tests.layouts import LAYOUTS
 from tests.observe import GENERATOR_SEED, SEED
 from tests.records import CALLS, REFUSALS
 from tools import native
-from tools.codegen.deployed import deployed, mobile
-from tools.codegen.functions import FUNCTIONS, NONLINEARITY
+from tools.codegen.deployed import PREFIX, deployed, mobile
+from tools.codegen.functions import NONLINEARITY, TABLE
 from tools.codegen.model import Function
+from torchinit import keyed
 
-METHODS = {function.name: function for function in deployed(FUNCTIONS)}
+METHODS = {function.name: function for function in deployed(TABLE)}
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,33 @@ def _cases() -> list[Case]:
     weights = (torch.zeros(3, 5), torch.zeros(6, 4, 3, 2), torch.zeros(2, 0, 3), torch.zeros(3))
     cases.append(Case("_calculate_fan_in_and_fan_out", {}, weights))
     cases += [Case("_calculate_correct_fan", {"mode": mode}, weights) for mode in ("fan_in", "FAN_OUT", "fan")]
-    return [case for case in cases if case.name in METHODS]
+    return [case for case in cases if case.name in METHODS] + _keyed_cases()
+
+
+# What stands for a key: derived by name, in each language.
+KEY = keyed.fold_in(keyed.key(-42), "größe.0")
+_KEY = 'init.fold_in(init.key(-42), "größe.0")'
+
+
+def _keyed_cases() -> list[Case]:
+    """The calls with a key; of whole tensors, of a piece, and those that raise."""
+    cases = []
+    for call in KEYED_CALLS:
+        layouts = [LAYOUTS[name](call.shape, torch.float32) for name in ("contiguous", "transposed")]
+        dtypes = [LAYOUTS["contiguous"](call.shape, dtype) for dtype in (torch.float64, torch.bfloat16)]
+        large = (torch.zeros(150, 160),) if call.arguments == call.record.calls[0] else ()
+        given = {"key": KEY, **call.arguments}
+        cases.append(Case(f"{PREFIX}{call.name}", given, (*layouts, *dtypes, torch.zeros(0, 4), *large)))
+        piece = {"full_size": [40, 30], "offset": [3, 2]}
+        cases.append(Case(f"{PREFIX}{call.name}", {**given, **piece}, (torch.zeros(5, 7), torch.zeros(50, 7))))
+    for call, refusal in KEYED_REFUSALS:
+        if refusal.scripts:
+            cases.append(Case(f"{PREFIX}{call.name}", {"key": KEY, **refusal.arguments}, (refusal.tensor(),)))
+    nothing = (torch.zeros(()),)
+    cases += [Case("key", {"seed": seed}, nothing) for seed in (0, -5, 2**62)]
+    cases += [Case("split", {"key": KEY, "n": n}, nothing) for n in (0, 3, -1)]
+    cases += [Case("fold_in", {"key": KEY, "data": data}, nothing) for data in (0, 2**62, -7)]
+    return cases + [Case("fold_in_name", {"key": KEY, "data": name}, nothing) for name in ("", "a.weight", "größe")]
 
 
 CASES = _cases()
@@ -61,6 +90,10 @@ def _literal(value: Any) -> str:
     """Render an argument as C++; a whole float as an integer, which C++ must convert."""
     if value is None:
         return "std::nullopt"
+    if isinstance(value, Tensor):
+        return _KEY
+    if isinstance(value, list):
+        return f"std::vector<std::int64_t>{{{', '.join(map(str, value))}}}"
     if isinstance(value, str):
         return f'"{value}"'
     if math.isnan(value):
@@ -74,20 +107,20 @@ def _call(case: Case, function: Function) -> str:
     """Render the call with as few arguments as C++ lets one pass."""
     passed: list[str] = []
     for argument in reversed(function.arguments):
-        if argument.type == "Tensor":
+        if argument.name == "tensor":
             passed.append("tensor")
-        elif argument.name in ("generator", "seed"):
+        elif argument.type in ("Generator?", "int?"):
             passed += ["source"] * case.with_generator
         elif argument.name in case.arguments:
             passed.append(_literal(case.arguments[argument.name]))
         elif passed:
             default = argument.python_default or ""
             passed.append({"None": "std::nullopt"}.get(default, default))
-    return f"init.{function.name}({', '.join(reversed(passed))})"
+    return f"init.{function.name.removesuffix('_name')}({', '.join(reversed(passed))})"
 
 
 def _lambda(case: Case, source: str, function: Function) -> str:
-    tensor = "tensor" if any(argument.type == "Tensor" for argument in function.arguments) else ""
+    tensor = "tensor" if any(argument.name == "tensor" for argument in function.arguments) else ""
     unused = f"const {source}&{' source' if case.with_generator else ''}"
     return f"      [&](const at::Tensor& {tensor}, {unused}) {{ return result({_call(case, function)}); }},"
 
@@ -107,25 +140,31 @@ def program() -> Path:
     return native.program(text)
 
 
+def _in_python(function: Function) -> Callable[..., Any]:
+    module = keyed if function.family.startswith("keyed.") else torchinit
+    called: Callable[..., Any] = getattr(module, function.name.removeprefix(PREFIX).removesuffix("_name"))
+    return called
+
+
 def in_python(case: Case, tensor: Tensor) -> dict[str, Any]:
     """Make the call in eager Python and say of it what the program says."""
     torch.default_generator.manual_seed(SEED)
     arguments = dict(case.arguments)
     if case.with_generator:
         arguments["generator"] = torch.Generator().manual_seed(GENERATOR_SEED)
-    if case.name != "calculate_gain":
+    if any(argument.name == "tensor" for argument in METHODS[case.name].arguments):
         arguments["tensor"] = tensor.clone()
     kind, message, returned = "", "", None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            value = getattr(torchinit, case.name)(**arguments)
+            value = _in_python(METHODS[case.name])(**arguments)
             returned = value if isinstance(value, Tensor) else torch.tensor(value)
             if case.name == "calculate_gain":
                 # The gain of a linear layer is an int in eager alone.
                 returned = torch.tensor(value, dtype=torch.float64)
         except (ValueError, NotImplementedError, RuntimeError) as error:
-            kind, message = type(error).__name__, last_line(error)
+            kind, message = type(error).__name__, rounded(last_line(error))
     return {
         "type": kind,
         "message": message,

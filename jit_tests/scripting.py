@@ -32,6 +32,11 @@ def last_line(error: Exception) -> str:
     return re.sub(r"^(builtins\.)?\w+: ", "", str(error).strip().splitlines()[-1])
 
 
+def rounded(message: str) -> str:
+    """Spell numbers alike: what six decimals cannot, eager and TorchScript say in different numbers of digits."""
+    return re.sub(r"\d+\.\d{6,}", lambda number: f"{float(number[0]):.6g}", message)
+
+
 def run_quietly(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
     """Call without the warnings that the deprecated names show."""
     with warnings.catch_warnings():

@@ -12,7 +12,7 @@ import torch
 
 from jit_tests.scripting import run_quietly
 from tests.zoo import LAYERS, MIXED, Mixed, differing, seeded
-from torchinit import cli, recipes
+from torchinit import cli, keyed, recipes
 from torchinit.recipes import Recipe
 from torchinit.recipes._fills import INITIALIZERS
 from torchinit.recipes._shipped import SHIPPED
@@ -78,6 +78,12 @@ def test_init_writes_the_model_that_apply_makes(model: Path, tmp_path: Path) -> 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "out.pt"]
     for got, wanted in zip(out(*MIXED.inputs), _fresh(recipes.xavier(), 7)(*MIXED.inputs), strict=True):
         assert torch.equal(got, wanted)
+
+
+def test_init_by_key_gives_each_parameter_what_its_name_says(model: Path, tmp_path: Path) -> None:
+    assert _run("init", model, "--recipe", "xavier", "--seed", -7, "--keyed", "-o", tmp_path / "out.pt") == 0
+    expected = recipes.xavier().apply_(seeded(MIXED.make, 1), key=keyed.key(-7))
+    assert differing(expected, _load(tmp_path / "out.pt")) == []
 
 
 def test_init_overwrites_its_input_only_by_force(

@@ -21,16 +21,21 @@ _PROGRAM = """\
 
 int main(int, char** arguments) {
   const std::string kind = arguments[1];
+  const std::string method = arguments[5];
   const int64_t seed = std::stoll(arguments[3]);
   c10::Dict<std::string, at::Tensor> state;
   if (kind == "script") {
     auto net = torch::jit::load(arguments[2]);
-    net.run_method("reset_parameters", at::make_generator<at::CPUGeneratorImpl>(seed));
+    if (method == "reset_parameters") {
+      net.run_method(method, at::make_generator<at::CPUGeneratorImpl>(seed));
+    } else {
+      net.run_method(method, seed);
+    }
     for (const auto& parameter : net.named_parameters()) state.insert(parameter.name, parameter.value.detach());
     for (const auto& buffer : net.named_buffers()) state.insert(buffer.name, buffer.value);
   } else {
     auto net = torch::jit::_load_for_mobile(arguments[2]);
-    net.get_method("reset_parameters")({c10::IValue(seed)});
+    net.get_method(method)({c10::IValue(seed)});
     for (const auto& parameter : net.named_parameters()) state.insert(parameter.first, parameter.second.detach());
   }
   const auto bytes = torch::pickle_save(state);
@@ -39,14 +44,14 @@ int main(int, char** arguments) {
 """
 
 
-def reset_in_cpp(path: Path, kind: str, seed: int) -> dict[str, Tensor]:
+def reset_in_cpp(path: Path, kind: str, seed: int, method: str = "reset_parameters") -> dict[str, Tensor]:
     """Load a file in C++, as ``"script"`` or ``"mobile"``, reset it there, and return its parameters and buffers.
 
     The mobile interpreter does not tell a buffer from a parameter that needs no gradient, and names what does.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "state.pt"
-        native.run([str(native.program(_PROGRAM)), kind, str(path), str(seed), str(output)], path.parent)
+        native.run([str(native.program(_PROGRAM)), kind, str(path), str(seed), str(output), method], path.parent)
         # What C++ has pickled names a function of torch.jit, which weights_only refuses.
         state: dict[str, Tensor] = torch.load(output, weights_only=False)
     return state

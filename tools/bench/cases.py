@@ -9,6 +9,7 @@ from torch import Tensor
 
 import torchinit
 from tools.bench.parameters import MODELS
+from torchinit import keyed
 
 Fill = Callable[[list[Tensor]], object]
 
@@ -137,6 +138,50 @@ def _scripted(device: str) -> Iterator[Case]:
             yield _case(name, shape, device, ours=torch.jit.script(getattr(torchinit, name)), label=f"{name} scripted")
 
 
+def _keyed(device: str) -> Iterator[Case]:
+    """By key beside the generator's own draw; the compiled rows, which a GPU needs, include no compilation."""
+    key = keyed.key(0)
+    native = hasattr(torch.ops.aten, "_philox_randint_")
+    bounds = {"uniform_": 1.0 if native else 1 / 4, "normal_": 1 / 3.5}
+    for name, least in bounds.items():
+        own, drawn = getattr(keyed, name), getattr(Tensor, name)
+        for shape in (_SMALL, (31, 32), (512, 512), (4096, 4096)):
+            yield _case(
+                name,
+                shape,
+                device,
+                least if max(shape) > 512 else 0.0,
+                theirs=lambda t, drawn=drawn: drawn(t.detach()),
+                ours=lambda t, own=own: own(t, key),
+                against=f"Tensor.{name}",
+                label=f"keyed.{name}",
+            )
+        if device == "cuda":
+            fill, there = torch.compile(own, fullgraph=True), key.cuda()
+            yield _case(
+                name,
+                (4096, 4096),
+                device,
+                1 / 1.5,
+                theirs=lambda t, drawn=drawn: drawn(t.detach()),
+                ours=lambda t, fill=fill, there=there: fill(t, there),
+                against=f"Tensor.{name}",
+                label=f"keyed.{name} compiled",
+            )
+    for name, shape in (("trunc_normal_", (4096, 4096)), ("kaiming_uniform_", (4096, 4096)), ("sparse_", (1024, 8192))):
+        own, arguments = getattr(keyed, name), _ARGUMENTS.get(name, {})
+        yield _case(
+            name,
+            shape,
+            device,
+            0.0,
+            ours=lambda t, own=own, arguments=arguments: own(t, key, **arguments),
+            theirs=lambda t, name=name, arguments=arguments: getattr(torchinit, name)(t, **arguments),
+            against=f"torchinit.{name}",
+            label=f"keyed.{name}",
+        )
+
+
 def cases(device: str) -> list[Case]:
     """Make every row for a device."""
-    return [*_functions(device), *_named_rows(device), *_models(device), *_scripted(device)]
+    return [*_functions(device), *_named_rows(device), *_models(device), *_scripted(device), *_keyed(device)]

@@ -40,6 +40,9 @@ _EXCEPTIONS = {
     "NotImplementedError": "c10::NotImplementedError",
     "RuntimeError": "c10::Error",
 }
+_INTEGRAL = """\
+  template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
+"""
 _SEED = "of a generator that this call alone draws from (default: the global generator of the tensor's device)"
 
 
@@ -73,7 +76,7 @@ def _describe(function: Function, siblings: Mapping[str, Function]) -> str:
     return _comment(list(map(plain, lines)))
 
 
-def _method(index: int, function: Function, siblings: Mapping[str, Function]) -> str:
+def _method(index: int, function: Function, siblings: Mapping[str, Function], overloaded: bool) -> str:
     returns, convert = _RETURNS[function.returns]
     written = "tensor" if function.returns == "Tensor" else ""
     # What takes a number or a name is one method here, and two in the archive.
@@ -86,13 +89,18 @@ def _method(index: int, function: Function, siblings: Mapping[str, Function]) ->
     head = f"  {returns} {name}({', '.join(parameters)}) const {{\n"
     if len(head) > 120:
         head = f"  {returns} {name}(\n" + ",\n".join(f"      {p}" for p in parameters) + ") const {\n"
+    if overloaded:
+        # NB: a literal 0 would convert to a string as well as to an Integer.
+        head = _INTEGRAL + head.replace("const detail::Integer& data", "Value data")
+        passed = [f"detail::Integer({argument})" if argument == "data" else argument for argument in passed]
     return (
         f"\n{_describe(function, siblings)}{head}    return call({', '.join([str(index), *passed])}){convert};\n  }}\n"
     )
 
 
 def _methods(functions: Sequence[Function], siblings: Mapping[str, Function]) -> str:
-    return "".join(_method(index, function, siblings) for index, function in enumerate(functions))
+    names = {function.name for function in functions}
+    return "".join(_method(i, f, siblings, f"{f.name}_name" in names) for i, f in enumerate(functions))
 
 
 def render(functions: Sequence[Function]) -> str:

@@ -9,6 +9,7 @@ from torchinit._progress import Progress
 from torchinit._table import to_json
 from torchinit.commands._archive import Beside, beside, contents
 from torchinit.commands._files import save, script
+from torchinit.keyed import key
 from torchinit.recipes import Recipe, load
 from torchinit.recipes._fills import INITIALIZERS
 from torchinit.recipes._shipped import SHIPPED
@@ -49,7 +50,10 @@ def _changed(arguments: argparse.Namespace, change: str, mobile: bool | None) ->
         module, kept = script(arguments.file), beside(arguments.file)
         progress.step(change, arguments.file)
         if mobile is None:
-            recipe.apply_(module, torch.Generator().manual_seed(arguments.seed))
+            if arguments.keyed:
+                recipe.apply_(module, key=key(arguments.seed))
+            else:
+                recipe.apply_(module, torch.Generator().manual_seed(arguments.seed))
         else:
             module, kept = recipe.attach(module, mobile), Beside(kept.extras, mobile)
         progress.step("write", arguments.output)
@@ -108,9 +112,14 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser.add_argument(
         "--seed", type=_seed, required=True, metavar="N", help="of the generator that all draws come from"
     )
+    parser.add_argument(
+        "--keyed", action="store_true", help="draw each parameter from the seed and its name, whatever else there is"
+    )
     parser.set_defaults(run=_init)
 
-    parser = commands.add_parser("attach", help="give a saved model a method reset_parameters")
+    parser = commands.add_parser(
+        "attach", help="give a saved model methods reset_parameters and reset_parameters_keyed"
+    )
     _on_a_model(parser, writes=True)
     parser.add_argument("--mobile", action="store_true", help="for the mobile interpreter: the method takes a seed")
     parser.set_defaults(run=_attach)

@@ -24,9 +24,10 @@ from torchinit.keyed._pieces import _full_size, _views
 from torchinit.keyed._stream import _drop_rows_, _fill, _one_key
 
 
-def _logical(tensor: Tensor, full_size: list[int] | None) -> Tensor:
+def _logical(tensor: Tensor, full_size: list[int] | None, offset: list[int] | None) -> Tensor:
     """Return a tensor of the logical shape to ask for fans, of which one element is in memory."""
-    return tensor if full_size is None else tensor.new_empty([1]).expand(full_size)
+    whole = _full_size(tensor, full_size, offset)
+    return tensor if full_size is None else tensor.new_empty([1]).expand(whole)
 
 
 def _greatest(dtype: torch.dtype) -> float:
@@ -90,14 +91,14 @@ def _trunc_normal_(
 def _xavier_uniform_(
     tensor: Tensor, key: Tensor, gain: float, full_size: list[int] | None, offset: list[int] | None
 ) -> Tensor:
-    bound = 1.7320508075688772 * _xavier_std(_logical(tensor, full_size), gain)  # math.sqrt(3.0)
+    bound = 1.7320508075688772 * _xavier_std(_logical(tensor, full_size, offset), gain)  # math.sqrt(3.0)
     return _uniform_(tensor, key, -bound, bound, full_size, offset)
 
 
 def _xavier_normal_(
     tensor: Tensor, key: Tensor, gain: float, full_size: list[int] | None, offset: list[int] | None
 ) -> Tensor:
-    std = _xavier_std(_logical(tensor, full_size), gain)
+    std = _xavier_std(_logical(tensor, full_size, offset), gain)
     return _normal_(tensor, key, 0.0, std, full_size, offset)
 
 
@@ -122,7 +123,9 @@ def _kaiming_uniform_(
 ) -> Tensor:
     if _is_empty(tensor, key, full_size, offset):
         return tensor
-    bound = 1.7320508075688772 * _kaiming_std(_logical(tensor, full_size), a, mode, nonlinearity)  # math.sqrt(3.0)
+    bound = 1.7320508075688772 * _kaiming_std(
+        _logical(tensor, full_size, offset), a, mode, nonlinearity
+    )  # math.sqrt(3.0)
     return _uniform_(tensor, key, -bound, bound, full_size, offset)
 
 
@@ -137,7 +140,7 @@ def _kaiming_normal_(
 ) -> Tensor:
     if _is_empty(tensor, key, full_size, offset):
         return tensor
-    std = _kaiming_std(_logical(tensor, full_size), a, mode, nonlinearity)
+    std = _kaiming_std(_logical(tensor, full_size, offset), a, mode, nonlinearity)
     return _normal_(tensor, key, 0.0, std, full_size, offset)
 
 

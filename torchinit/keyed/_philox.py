@@ -53,7 +53,7 @@ def _words(bits: Tensor, number: Tensor) -> list[Tensor]:
     if not is_scripting():
         exact = is_compiling()
         if not exact:
-            if number.numel() <= 256 and bits.dim() == 1 and number.device.type == "cpu":
+            if 0 < number.numel() <= 256 and bits.dim() == 1 and number.device.type == "cpu":
                 if _shortcuts._is_plain(number) and _shortcuts._is_plain(bits):
                     return [_shortcuts._words_of_few(bits, number)]
     keys = _round_keys(bits.select(-1, 0), number.dim())

@@ -169,5 +169,5 @@ def _drop_rows_(target: Tensor, key: Tensor, count: int, full_size: list[int], b
         _fill_view(scores, key, "uniform", [0.0, 1.0], [full_size[1], rows], [begin[1] + start, 0])
         # Stable, so that equal values fall alike everywhere.
         order = torch.sort(scores, stable=True, dim=1)[1]
-        dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order.narrow(1, 0, count), 1).t()
+        dropped = torch.zeros_like(order, dtype=torch.bool).scatter(1, order.narrow(1, 0, count), 1).t()
         part.masked_fill_(dropped.narrow(0, begin[0], part.size(0)), 0.0)

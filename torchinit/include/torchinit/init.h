@@ -489,8 +489,9 @@ class Init {
   /// @param data any integer of 64 bits, with sign or without, or a name
   /// @return the key or keys, of the shape of `key`
   /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
-  at::Tensor fold_in(const at::Tensor& key, const detail::Integer& data) const {
-    return call(19, detail::operand(key), data).toTensor();
+  template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
+  at::Tensor fold_in(const at::Tensor& key, Value data) const {
+    return call(19, detail::operand(key), detail::Integer(data)).toTensor();
   }
 
   /// Derive a key for a number or for a name.
@@ -1032,8 +1033,9 @@ class MobileInit {
   /// @param data any integer of 64 bits, with sign or without, or a name
   /// @return the key or keys, of the shape of `key`
   /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
-  at::Tensor fold_in(const at::Tensor& key, const detail::Integer& data) const {
-    return call(19, detail::operand(key), data).toTensor();
+  template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
+  at::Tensor fold_in(const at::Tensor& key, Value data) const {
+    return call(19, detail::operand(key), detail::Integer(data)).toTensor();
   }
 
   /// Derive a key for a number or for a name.

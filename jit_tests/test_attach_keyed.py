@@ -1,0 +1,80 @@
+"""Does an attached reset_parameters_keyed draw what apply_ draws by key: in Python, in C++, in the mobile interpreter?"""
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.jit.mobile import _load_for_lite_interpreter
+
+from jit_tests.scripting import run_quietly
+from jit_tests.test_attach import KINDS, MODELS, VARIED, _deploy, _mobile, _reload
+from tests.zoo import MIXED, differing, seeded
+from tools import native
+from tools.attached import reset_in_cpp
+from torchinit import keyed, recipes
+from torchinit.recipes import Recipe
+
+SEED = -7
+
+
+def _expected(recipe: Recipe, make: object = MIXED.make) -> nn.Module:
+    return recipe.apply_(seeded(make, 1), key=keyed.key(SEED))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(n, kind) for n, exhibit in MODELS.items() for kind in KINDS if exhibit.scripts or kind == "traced"],
+)
+def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -> None:
+    expected = _expected(recipes.torch(), MODELS[name].make)
+    net = _reload(recipes.torch().attach(_deploy(kind, MODELS[name])))
+    state = torch.get_rng_state()
+    net.reset_parameters_keyed(SEED)
+    assert differing(expected, net) == []
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_rule_is_the_same_attached_and_on_mobile(kind: str) -> None:
+    net, expected = VARIED.attach(_deploy(kind, MIXED)), _expected(VARIED)
+    for _ in range(3):  # the later runs are optimised
+        net.reset_parameters_keyed(SEED)
+        assert differing(expected, net) == []
+    lite = run_quietly(_load_for_lite_interpreter, io.BytesIO(_mobile(VARIED, kind)))
+    lite.run_method("reset_parameters_keyed", SEED)
+    for got, wanted in zip(lite(*MIXED.inputs), net(*MIXED.inputs), strict=True):
+        assert torch.equal(got, wanted)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(native.missing() is not None, reason=f"nothing to compile with: {native.missing()}")
+def test_cpp_draws_the_same_without_python(tmp_path: Path) -> None:
+    VARIED.attach(_deploy("traced", MIXED)).save(tmp_path / "net.pt")
+    (tmp_path / "net.ptl").write_bytes(_mobile(VARIED, "traced"))
+    expected = dict(_expected(VARIED).named_parameters())
+    for how, file in (("script", "net.pt"), ("mobile", "net.ptl")):
+        state = reset_in_cpp(tmp_path / file, how, SEED, "reset_parameters_keyed")
+        shared = set(state) & set(expected)
+        assert len(shared) > 10
+        assert [name for name in shared if not torch.equal(state[name], expected[name])] == []
+
+
+def test_module_that_has_the_method_is_refused() -> None:
+    net = VARIED.attach(_deploy("scripted", MIXED))
+    with pytest.raises(RuntimeError, match="must not have a reset_parameters yet"):
+        VARIED.attach(net)
+    alone = run_quietly(torch.jit.script, nn.Linear(2, 3))
+    alone.define("def reset_parameters_keyed(self, seed: int) -> None:\n    return None\n")
+    with pytest.raises(RuntimeError, match="must not have a reset_parameters_keyed yet"):
+        recipes.torch().attach(_reload(alone))
+
+
+def test_first_call_of_a_thousand_layers_takes_no_graph_for_each() -> None:
+    model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(300)])
+    net = recipes.torch().attach(run_quietly(torch.jit.trace, model, torch.zeros(1, 2)))
+    graph = net._c._get_method("reset_parameters_keyed").graph
+    assert len(graph.findAllNodes("prim::Loop")) == 1
+    # One to find each of the 600 parameters, one for the key, and three in the loop.
+    assert len(graph.findAllNodes("prim::CallFunction")) == 604

@@ -1,0 +1,198 @@
+"""Does every keyed initializer draw eager's values scripted, saved, mobile, compiled, exported and packaged?"""
+
+import io
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.jit.mobile import _load_for_lite_interpreter
+
+from jit_tests.scripting import last_line, rounded, run_quietly
+from tests.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall, ulps
+from tests.records import Refusal, call_id
+from tools.codegen.deployed import PREFIX
+from torchinit import keyed
+from torchinit.deploy import bundle, mobile_bundle
+
+KEY = torch.tensor([42, 2**32 - 3])
+PIECE: dict[str, Any] = {"full_size": [40, 30], "offset": [3, 2]}
+# A few blocks, many, and more than a tile.
+SHAPES = ((5, 7), (150, 160), (500, 1000))
+NAMES = ("layer.0.weight", "größe", "")
+
+every_call = pytest.mark.parametrize("call", CALLS, ids=str)
+# One call of each initializer, and the tail.
+SOME = [next(call for call in CALLS if call.name == name) for name in ROWS]
+SOME += [call for call in CALLS if call.arguments.get("a") == 3.0]
+
+
+def _positional(call: KeyedCall, piece: dict[str, Any]) -> list[Any]:
+    """Every argument after tensor and key, as the mobile interpreter wants them."""
+    given = {**call.arguments, **piece}
+    defaults = {"None": None}
+    return [
+        given[a.name] if a.name in given else defaults.get(str(a.default), eval(a.python_default or "None"))
+        for a in ROWS[call.name].arguments[2:]
+    ]
+
+
+@pytest.fixture(scope="module")
+def deployed() -> dict[str, Any]:
+    loaded = run_quietly(torch.jit.load, io.BytesIO(bundle().save_to_buffer()))
+    mobile = run_quietly(mobile_bundle()._save_to_buffer_for_lite_interpreter)
+    return {"loaded": loaded, "mobile": run_quietly(_load_for_lite_interpreter, io.BytesIO(mobile))}
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_schema_equals_the_row(name: str) -> None:
+    assert str(run_quietly(torch.jit.script, getattr(keyed, name)).schema) == ROWS[name].schema
+
+
+@every_call
+def test_scripted_loaded_and_mobile_values_are_the_eager_ones(call: KeyedCall, deployed: dict[str, Any]) -> None:
+    scripted = run_quietly(torch.jit.script, call.function)
+    method = f"{PREFIX}{call.name}"
+    for shape in SHAPES if call in SOME else SHAPES[:1]:
+        for dtype in (torch.float32, torch.bfloat16, torch.float64):
+            weight = torch.empty(shape, dtype=dtype)
+            for piece in ({}, PIECE) if shape == SHAPES[0] else ({},):
+                expected, arguments = call(weight.clone(), KEY, **piece), _positional(call, piece)
+                for _ in range(3):  # the later runs are optimised
+                    assert torch.equal(scripted(weight.clone(), KEY, *arguments), expected)
+                    assert torch.equal(getattr(deployed["loaded"], method)(weight.clone(), KEY, *arguments), expected)
+                    assert torch.equal(deployed["mobile"].run_method(method, weight.clone(), KEY, *arguments), expected)
+
+
+@pytest.mark.parametrize("how", ["loaded", "mobile"])
+def test_keys_are_derived_alike(how: str, deployed: dict[str, Any]) -> None:
+    module = deployed[how]
+
+    def run(name: str, *arguments: Any) -> Tensor:
+        return module.run_method(name, *arguments) if how == "mobile" else getattr(module, name)(*arguments)
+
+    assert torch.equal(run("key", -5), keyed.key(-5))
+    assert torch.equal(run("split", KEY, 3), keyed.split(KEY, 3))
+    assert torch.equal(run("fold_in", KEY, 2**62), keyed.fold_in(KEY, 2**62))
+    for name in NAMES:
+        assert torch.equal(run("fold_in_name", KEY, name), keyed.fold_in(KEY, name))
+
+
+@pytest.mark.parametrize(("call", "refusal"), REFUSALS, ids=call_id)
+def test_scripted_message_is_the_eager_one(call: KeyedCall, refusal: Refusal) -> None:
+    if not refusal.scripts:
+        pytest.skip("TorchScript takes no such argument")
+    scripted, tensor = run_quietly(torch.jit.script, call.function), refusal.tensor()
+    with pytest.raises(refusal.error) as eager:
+        call(refusal.tensor(), KEY)
+    with pytest.raises(torch.jit.Error) as caught:
+        scripted(tensor, KEY, **refusal.arguments)
+    assert rounded(last_line(caught.value)) == rounded(str(eager.value))
+    assert torch.equal(tensor, refusal.tensor())
+
+
+def test_scripted_message_about_keys_and_pieces_is_the_eager_one() -> None:
+    scripted = run_quietly(torch.jit.script, keyed.uniform_)
+    for key, piece in (
+        (torch.zeros(2), {}),
+        (torch.zeros(2, dtype=torch.int32), {}),
+        (torch.zeros(3, dtype=torch.int64), {}),
+        (keyed.split(KEY), {}),
+        (KEY, {"full_size": [3]}),
+        (KEY, {"full_size": [3, 3], "offset": [2, 2]}),
+    ):
+        with pytest.raises(ValueError, match=r".") as eager:
+            keyed.uniform_(torch.zeros(2, 2), key, **piece)
+        with pytest.raises(torch.jit.Error) as caught:
+            scripted(torch.zeros(2, 2), key, 0.0, 1.0, **piece)
+        assert last_line(caught.value) == str(eager.value)
+
+
+class Buffers(nn.Module):
+    """Fills its own buffer from a key that it is given."""
+
+    weight: Tensor
+
+    def __init__(self, call: KeyedCall, piece: dict[str, Any]) -> None:
+        super().__init__()
+        self.call, self.piece = call, piece
+        self.register_buffer("weight", torch.zeros(5, 7))
+
+    def forward(self, key: Tensor) -> Tensor:
+        return self.call(self.weight, key, **self.piece).clone()
+
+
+def _check_exported(call: KeyedCall, piece: dict[str, Any], strict: bool) -> None:
+    expected = Buffers(call, piece)(KEY)
+    exported = torch.export.export(Buffers(call, piece), (KEY,), strict=strict)
+    for program in (exported, exported.run_decompositions()):
+        assert torch.equal(program.module()(KEY), expected)
+        called = [n.target for n in program.graph.nodes if isinstance(n.target, torch._ops.OpOverload)]
+        assert called
+        assert not [op for op in called if torch.Tag.nondeterministic_seeded in op.tags]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", SOME, ids=str)
+def test_compiled_and_exported_values_are_the_eager_ones_and_no_operator_is_random(call: KeyedCall) -> None:
+    # Half of them as a piece, and half by the strict exporter.
+    piece = PIECE if SOME.index(call) % 2 else {}
+    torch._dynamo.reset()
+    compiled = torch.compile(Buffers(call, piece), fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(KEY), Buffers(call, piece)(KEY))
+    _check_exported(call, piece, strict=SOME.index(call) % 3 == 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", [call for call in SOME if call.name == "kaiming_uniform_"], ids=str)
+def test_sizes_may_be_symbolic(call: KeyedCall) -> None:
+    torch._dynamo.reset()
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager", dynamic=True)
+    for shape in ((6, 5), (4, 9), (11, 8)):
+        assert torch.equal(compiled(torch.empty(shape), KEY), call(torch.empty(shape), KEY))
+
+
+@pytest.mark.slow
+def test_inductor_draws_the_bits_of_uniform_values_and_others_within_4_ulp() -> None:
+    chosen = [call for call in SOME if call.name in ("kaiming_uniform_", "normal_", "trunc_normal_", "sparse_")]
+
+    def draw(weight: Tensor, key: Tensor) -> list[Tensor]:
+        keys = keyed.split(key, len(chosen))
+        return [call(torch.empty_like(weight), keys[index]) for index, call in enumerate(chosen)]
+
+    torch._dynamo.reset()
+    weight = torch.empty(37, 11)
+    for call, made, expected in zip(chosen, torch.compile(draw, fullgraph=True)(weight, KEY), draw(weight, KEY)):
+        if call.name == "kaiming_uniform_":
+            assert torch.equal(made, expected)
+        else:
+            assert ulps(made, expected) <= (4 if call.arguments.get("a") != 3.0 else 70), call
+
+
+@pytest.mark.slow
+def test_packaged_by_aotinductor_it_draws_the_same_from_any_seed(tmp_path: Any) -> None:
+    class Draw(nn.Module):
+        """Draws a weight for a key."""
+
+        def forward(self, like: Tensor, key: Tensor) -> Tensor:
+            return keyed.kaiming_uniform_(torch.empty_like(like), keyed.fold_in(key, "layer.weight"))
+
+    weight = torch.zeros(9, 7)
+    exported = torch.export.export(Draw(), (weight, KEY))
+    path = torch._inductor.aoti_compile_and_package(exported, package_path=str(tmp_path / "draw.pt2"))
+    program = torch._inductor.aoti_load_package(path)
+    for seed in (0, 7):
+        assert torch.equal(program(weight, keyed.key(seed)), Draw()(weight, keyed.key(seed)))
+
+
+def test_traced_it_draws_for_the_key_at_hand() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        traced = torch.jit.trace(
+            lambda w, k: keyed.normal_(w.clone(), keyed.fold_in(k, "name")), (torch.zeros(300, 400), KEY)
+        )
+    other = keyed.key(3)
+    assert torch.equal(
+        traced(torch.zeros(300, 400), other), keyed.normal_(torch.empty(300, 400), keyed.fold_in(other, "name"))
+    )
