@@ -12,7 +12,7 @@ import torch
 
 import torchinit
 from tools.codegen.__main__ import ROOT
-from torchinit import deploy, recipes
+from torchinit import deploy, keyed, recipes
 
 # What a recipe returns or raises; the examples stand where it does.
 _RESULTS = ("Plan", "Row", "RecipeError")
@@ -21,11 +21,12 @@ _RESULTS = ("Plan", "Row", "RecipeError")
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(module, name) for module in (torchinit, deploy, recipes) for name in module.__all__] + [(recipes, "torch")],
+    [(module, name) for module in (torchinit, deploy, recipes, keyed) for name in module.__all__]
+    + [(recipes, "torch")],
 )
 def test_docstring_example_runs(module: ModuleType, name: str) -> None:
     examples = doctest.DocTestFinder(exclude_empty=False).find(
-        getattr(module, name), name, globs={"torch": torch, "torchinit": torchinit}
+        getattr(module, name), name, globs={"torch": torch, "torchinit": torchinit, "keyed": keyed}
     )
     failures = [doctest.DocTestRunner().run(example) for example in examples]
     assert not any(result.failed for result in failures)
@@ -33,7 +34,7 @@ def test_docstring_example_runs(module: ModuleType, name: str) -> None:
 
 
 def _blocks(language: str) -> list[str]:
-    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/deploy.md", "docs/recipes.md")]
+    texts = [(ROOT / name).read_text() for name in ("README.md", "docs/deploy.md", "docs/recipes.md", "docs/keyed.md")]
     return [block for text in texts for block in re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)]
 
 

@@ -220,14 +220,26 @@ def test_a_million_values_are_those_of_the_installed_torch() -> None:
 
 @pytest.mark.skipif(not hasattr(torch.ops.aten, "_philox_randint_"), reason="torch has no stateless kernels to use")
 def test_native_kernel_serves_plain_tensors_alone_and_changes_no_uniform_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights = [torch.empty(300, 7), torch.nn.Parameter(torch.empty(9, dtype=torch.float64)), torch.empty(7, 300).t()]
-    weights += [torch.empty(40, dtype=torch.bfloat16), torch.empty(3, 0)]
-    served = [_shortcuts._fill_uniform(weight.detach(), key(3), -1.0, 2.0) for weight in weights]
-    assert served == [True, True, False, False, True]
-    native = [keyed.uniform_(weight, key(3), -1.0, 2.0).detach().clone() for weight in weights]
-    monkeypatch.setattr(_shortcuts, "_KNOWN", {torch.device("cpu"): False})
-    for weight, values in zip(weights, native):
-        assert torch.equal(keyed.uniform_(weight, key(3), -1.0, 2.0), values)
+    bits = _key(3, 2**64 - 5)  # the counter wraps
+    # Target, the whole's shape, where the target begins, and whether a kernel can.
+    cases = [
+        (torch.empty(300, 7), [300, 7], [0, 0], True),
+        (torch.empty(9, dtype=torch.float64), [9], [0], True),
+        (torch.empty(()), [], [], True),
+        (torch.empty(7, 300).t(), [300, 7], [0, 0], False),
+        (torch.empty(40, dtype=torch.bfloat16), [40], [0], False),
+        # Rows that begin with a block, rows that do not, and columns.
+        (torch.empty(100, 7), [300, 7], [8, 0], True),
+        (torch.empty(100, 7, dtype=torch.float64), [300, 7], [6, 0], True),
+        (torch.empty(100, 7), [300, 7], [9, 0], False),
+        (torch.empty(300, 4), [300, 8], [0, 4], False),
+    ]
+    for target, full_size, offset, able in cases:
+        assert _shortcuts._fill_uniform(target, bits, [-1.0, 2.0], full_size, offset) == able
+        native = keyed.uniform_(target, bits, -1.0, 2.0, full_size, offset).clone()
+        with monkeypatch.context() as patch:
+            patch.setattr(_shortcuts, "_KNOWN", {torch.device("cpu"): False})
+            assert torch.equal(keyed.uniform_(target, bits, -1.0, 2.0, full_size, offset), native)
 
 
 def _fused(bits: Tensor, count: int, low: float, high: float) -> Tensor:

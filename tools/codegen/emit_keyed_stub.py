@@ -12,6 +12,8 @@ _HEAD = """
 from typing import Literal
 
 from torch import Tensor
+
+VERSION: int
 """
 
 

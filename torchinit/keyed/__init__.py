@@ -18,6 +18,9 @@ from torchinit.keyed._functions import (
 )
 from torchinit.keyed._keys import fold_in, key, split
 
+# Of the stream: what it draws from a key is the same in every release that has this number.
+VERSION = 1
+
 __all__ = [
     "key",
     "split",

@@ -4,6 +4,8 @@ from typing import Literal
 
 from torch import Tensor
 
+VERSION: int
+
 __all__ = [
     "key",
     "split",

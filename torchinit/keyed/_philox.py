@@ -17,6 +17,9 @@ from torchinit.keyed import _shortcuts
 # 0xD2511F53, 0xCD9E8D57    the two multipliers
 # 0x9E3779B9, 0xBB67AE85    what each round adds to the two halves of the key: golden ratio and sqrt(3) - 1
 # 0xFFFFFFFF                the 32 bits of a word, held in 64
+#
+# NB: >> and << of tensors are operators of their own, aten.__rshift__ and aten.__lshift__, which ExecuTorch has no
+# kernels for; it has those of torch.bitwise_right_shift and torch.bitwise_left_shift.
 
 
 def _joined(high: Tensor, low: Tensor) -> Tensor:
