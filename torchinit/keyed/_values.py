@@ -26,7 +26,7 @@ def _interleaved(lanes: list[Tensor], dtype: torch.dtype) -> Tensor:
     if not is_scripting():
         if is_compiling():
             # NB: inductor takes minutes for writes to parts of what is read whole.
-            return torch.stack(lanes, -1).to(dtype)
+            return torch.stack([lane.to(dtype) for lane in lanes], -1)
     # NB: what stack() does in twice the time. new_empty() is batched under vmap where its tensor is.
     values = lanes[0].new_empty(list(lanes[0].shape) + [4], dtype=dtype)
     for i in range(4):
