@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.jit.mobile import _load_for_lite_interpreter
 
 from jit_tests.scripting import run_quietly
@@ -59,6 +59,24 @@ def test_cpp_draws_the_same_without_python(tmp_path: Path) -> None:
         shared = set(state) & set(expected)
         assert len(shared) > 10
         assert [name for name in shared if not torch.equal(state[name], expected[name])] == []
+
+
+class Wrapped(nn.Module):
+    """Holds a model as torch's own wrappers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._checkpoint_wrapped_module = nn.Linear(3, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._checkpoint_wrapped_module(x)
+
+
+def test_name_that_a_wrapper_made_means_the_same_attached() -> None:
+    net = recipes.torch().attach(run_quietly(torch.jit.script, Wrapped()))
+    net.reset_parameters_keyed(SEED)
+    expected = recipes.torch().apply_(Wrapped(), key=keyed.key(SEED))
+    assert differing(expected, net) == []
 
 
 def test_module_that_has_the_method_is_refused() -> None:

@@ -75,6 +75,14 @@ def test_pieces_are_those_parts_of_the_whole(call: KeyedCall, dtype: torch.dtype
 
 
 @every_call
+def test_piece_far_into_a_large_tensor_is_that_part_of_it(call: KeyedCall) -> None:
+    # More columns than sparse_ sorts at once.
+    whole = _filled(call, (600, 400))
+    part = _filled(call, (20, 50), full_size=[600, 400], offset=[100, 340])
+    assert torch.equal(part, whole[100:120, 340:390])
+
+
+@every_call
 def test_layout_of_the_target_does_not_matter(call: KeyedCall) -> None:
     expected = _filled(call)
     for name, layout in LAYOUTS.items():

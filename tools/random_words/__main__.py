@@ -1,0 +1,124 @@
+"""Stream the 32-bit words of a key, or of many keys interleaved, to standard output, forever unless told how many.
+
+The words are little-endian, as dieharder and PractRand read them.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
+
+import torch
+from torch import Tensor
+
+from torchinit import keyed
+from torchinit.keyed._philox import _packed, _words
+
+# Blocks at once: four words of each, held in 64 bits, stay in a processor's cache.
+_BLOCKS = 65536
+
+
+def keys(seed: int, name: str | None, interleave: int | None) -> Tensor:
+    """Make the keys whose words are asked for, of shape ``(N, 2)``.
+
+    Args:
+        seed: the first key's seed
+        name: what to fold into the seed's key; with ``interleave``, ``{}`` in it stands for the number of the key
+        interleave: how many keys (default: one); without a name, the keys of as many consecutive seeds
+    """
+    key = keyed.key(seed)
+    if interleave is None:
+        return (key if name is None else keyed.fold_in(key, name)).unsqueeze(0)
+    if interleave < 1:
+        raise ValueError(f"--interleave must be at least 1, got {interleave}")
+    if name is None:
+        # The greatest seed of 64 bits is followed by 0.
+        return torch.stack([keyed.key((seed + i) % 2**64) for i in range(interleave)])
+    if "{}" not in name:
+        raise ValueError(f"--name must have a {{}} for the number of the key, got {name!r}")
+    return torch.stack([keyed.fold_in(key, name.replace("{}", str(i))) for i in range(interleave)])
+
+
+def batches(bits: Tensor) -> Iterator[Tensor]:
+    """Yield the words of all keys without end: the first of each, in the keys' order, the second of each, and so on."""
+    count = bits.size(0)
+    rows = max(1, _BLOCKS // count)
+    # One key is no batch, whose operators would be slower.
+    bits = bits[0] if count == 1 else bits
+    numbers = bits.select(-1, 1) + (torch.arange(rows) if count == 1 else torch.arange(rows).unsqueeze(1))
+    while True:
+        words = _words(bits, numbers)
+        lanes = [_packed(words).select(-1, i) for i in range(4)] if len(words) == 1 else words
+        # (rows, 4, keys)
+        batch = torch.empty([rows, 4, *numbers.shape[1:]], dtype=torch.int32)
+        for i, lane in enumerate(lanes):
+            # Of 64 bits this keeps the lower half.
+            batch.select(1, i).copy_(lane)
+        yield batch
+        numbers += rows
+
+
+def write(bits: Tensor, words: int | None) -> None:
+    """Write so many words to standard output, or words without end."""
+    for batch in batches(bits):
+        taken = batch.flatten()[:words].numpy().astype("<i4", copy=False)
+        sys.stdout.buffer.write(taken.data)
+        if words is not None:
+            words -= len(taken)
+            if words == 0:
+                sys.stdout.buffer.flush()
+                return
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line, without the usage."""
+        self.exit(2, f"random_words: {message}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m tools.random_words", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--seed", type=int, default=0, help="the key's seed, or that of the first key (default: 0)")
+    parser.add_argument(
+        "--name",
+        help="what to fold into the key, such as layers.0.weight; with --interleave, a {} in it stands for 0 to N - 1",
+    )
+    parser.add_argument(
+        "--interleave",
+        type=int,
+        metavar="N",
+        help="take a word of each of N keys in turn: of consecutive seeds, or of names",
+    )
+    parser.add_argument("--words", type=int, metavar="COUNT", help="how many words to write (default: without end)")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write the words; return 0, also when the reader has gone (argparse exits with 2 if the arguments are at fault)."""
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    try:
+        bits = keys(parsed.seed, parsed.name, parsed.interleave)
+    except ValueError as error:
+        parser.error(str(error))
+    if parsed.words is not None and parsed.words < 0:
+        parser.error(f"--words must not be negative, got {parsed.words}")
+    if sys.stdout.isatty():
+        parser.error("standard output must not be a terminal: the words are bytes for a program to read")
+    try:
+        write(bits, parsed.words)
+    except BrokenPipeError:
+        # Whoever read the words has seen enough; what is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        sys.stderr.write(f"random_words: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        # As a shell says of a program that the signal ended.
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
