@@ -16,6 +16,8 @@ from tools.attached import reset_in_cpp
 from torchinit import keyed, recipes
 from torchinit.recipes import Recipe
 
+pytestmark = pytest.mark.slow
+
 SEED = -7
 
 
@@ -48,7 +50,6 @@ def test_every_kind_of_rule_is_the_same_attached_and_on_mobile(kind: str) -> Non
         assert torch.equal(got, wanted)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(native.missing() is not None, reason=f"nothing to compile with: {native.missing()}")
 def test_cpp_draws_the_same_without_python(tmp_path: Path) -> None:
     VARIED.attach(_deploy("traced", MIXED)).save(tmp_path / "net.pt")

@@ -16,6 +16,8 @@ from tools.codegen.deployed import PREFIX
 from torchinit import keyed
 from torchinit.deploy import bundle, mobile_bundle
 
+pytestmark = pytest.mark.slow
+
 KEY = torch.tensor([42, 2**32 - 3])
 PIECE: dict[str, Any] = {"full_size": [40, 30], "offset": [3, 2]}
 # A few blocks, many, and more than a tile.
@@ -133,7 +135,6 @@ def _check_exported(call: KeyedCall, piece: dict[str, Any], strict: bool) -> Non
         assert not [op for op in called if torch.Tag.nondeterministic_seeded in op.tags]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("call", SOME, ids=str)
 def test_compiled_and_exported_values_are_the_eager_ones_and_no_operator_is_random(call: KeyedCall) -> None:
     # Half of them as a piece, and half by the strict exporter.
@@ -144,7 +145,6 @@ def test_compiled_and_exported_values_are_the_eager_ones_and_no_operator_is_rand
     _check_exported(call, piece, strict=SOME.index(call) % 3 == 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("call", [call for call in SOME if call.name == "kaiming_uniform_"], ids=str)
 def test_sizes_may_be_symbolic(call: KeyedCall) -> None:
     torch._dynamo.reset()
@@ -153,7 +153,6 @@ def test_sizes_may_be_symbolic(call: KeyedCall) -> None:
         assert torch.equal(compiled(torch.empty(shape), KEY), call(torch.empty(shape), KEY))
 
 
-@pytest.mark.slow
 def test_inductor_draws_the_bits_of_uniform_values_and_others_within_4_ulp() -> None:
     chosen = [call for call in SOME if call.name in ("kaiming_uniform_", "normal_", "trunc_normal_", "sparse_")]
 
@@ -170,7 +169,6 @@ def test_inductor_draws_the_bits_of_uniform_values_and_others_within_4_ulp() -> 
             assert ulps(made, expected) <= (4 if call.arguments.get("a") != 3.0 else 70), call
 
 
-@pytest.mark.slow
 def test_packaged_by_aotinductor_it_draws_the_same_from_any_seed(tmp_path: Any) -> None:
     class Draw(nn.Module):
         """Draws a weight for a key."""

@@ -83,6 +83,7 @@ def _compiled(function: Any, backend: str, dynamic: bool) -> Any:
     return torch.compile(function, fullgraph=True, backend=backend, dynamic=dynamic)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiled_stream_equals_eager(dynamic: bool) -> None:
     weight, stream = torch.empty(37, 11), Stream()
@@ -95,6 +96,7 @@ def test_compiled_stream_equals_eager(dynamic: bool) -> None:
     assert torch.equal(_compiled(stream, "eager", dynamic)(7, 2), stream(7, 2))
 
 
+@pytest.mark.slow
 def test_inductor_draws_the_same_bits_and_normal_values_within_4_ulp() -> None:
     def both(w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         return keyed.uniform_(w, k, -1.0, 2.0), keyed.normal_(torch.empty_like(w), k)

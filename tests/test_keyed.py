@@ -292,6 +292,7 @@ def test_names_are_hashed_by_fnv_1a() -> None:
         assert torch.equal(keyed.fold_in(KEY, name), keyed.fold_in(KEY, value))
 
 
+@pytest.mark.slow
 def test_scratch_stays_under_16_mib_whatever_the_tensor() -> None:
     from tools.bench.measure import peak_extra_bytes
 
