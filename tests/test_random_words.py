@@ -11,6 +11,9 @@ import torch
 from torchinit import keyed
 from torchinit.keyed._philox import _packed, _words
 
+# Each test starts torch anew.
+pytestmark = pytest.mark.slow
+
 # Random123's known answer for a counter and a key of zeros.
 KNOWN = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
 ROOT = Path(__file__).parents[1]
