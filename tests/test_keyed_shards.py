@@ -78,7 +78,12 @@ def _fill_all(rank: int) -> list[str]:
             whole = call(torch.empty(shape, dtype=dtype), KEY)
             for place, (mesh_shape, placements) in places.items():
                 mesh = _mesh(mesh_shape)
-                part = _part(whole, mesh, placements)
+                try:
+                    part = _part(whole, mesh, placements)
+                except AssertionError as error:
+                    # NB: torch 2.6 has no uneven strided shards.
+                    assert "only allows even sharding" in str(error)  # noqa: PT017
+                    continue
                 local = torch.full(part.shape, float("nan"), dtype=dtype)
                 placements = tuple(type(p)(len(shape) + p.dim) if getattr(p, "dim", 0) < 0 else p for p in placements)
                 weight = nn.Parameter(
