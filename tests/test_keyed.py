@@ -148,7 +148,7 @@ def test_an_ensemble_by_vmap_equals_the_loop(call: KeyedCall) -> None:
 def test_shortcuts_of_eager_code_change_no_bit(call: KeyedCall, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = [(3, 1), (9, 7), (40, 50)]
     quick = [_filled(call, shape) for shape in shapes]
-    monkeypatch.setattr(_shortcuts, "_is_plain", lambda tensor: False)
+    monkeypatch.setattr(_shortcuts, "_runs_at_once", lambda tensor: False)
     for shape, values in zip(shapes, quick, strict=True):
         assert torch.equal(_filled(call, shape), values)
 
@@ -231,6 +231,14 @@ def test_inference_and_expanded_tensors_are_refused_as_by_the_sibling(call: Keye
     single = torch.full((1, 7), 7.0)
     with pytest.raises(RuntimeError, match="single memory location"):
         call(single.expand(5, 7), KEY)
+
+
+@every_call
+def test_partitioned_parameter_is_refused_by_name(call: KeyedCall) -> None:
+    weight = nn.Parameter(torch.empty(0))
+    weight.ds_shape = torch.Size(call.shape)  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match=r"ZeRO stage 3 \(DeepSpeed\) has partitioned must be gathered"):
+        call(weight, KEY)
 
 
 @pytest.mark.parametrize("name", sorted(set(ROWS) - {"trunc_normal_"}))

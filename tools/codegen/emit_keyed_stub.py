@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tools.codegen.keyed import FAMILY, keyed
+from tools.codegen.keyed import keyed
 from tools.codegen.model import Function
 from tools.codegen.python_source import STAMP, all_names, literals, stub
 
@@ -18,7 +18,7 @@ VERSION: int
 
 
 def render(functions: Sequence[Function]) -> str:
-    chosen = [f for f in functions if f.family.startswith(FAMILY.split(".")[0])] + keyed(functions)
+    chosen = [f for f in functions if f.family.startswith("keyed.")] + keyed(functions)
     return "\n".join(
         [STAMP + _HEAD, all_names([f.name for f in chosen]), *literals(chosen), "".join(map(stub, chosen))]
     )

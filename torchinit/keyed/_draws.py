@@ -20,7 +20,7 @@ from torchinit._primitives import _no_grad_copy_, _no_grad_fill_, _wide_matrix
 from torchinit._scaled import _kaiming_std, _xavier_std
 from torchinit._structured import _haar
 from torchinit.keyed._keys import split
-from torchinit.keyed._pieces import _full_size, _views
+from torchinit.keyed._pieces import _full_size, _part, _views
 from torchinit.keyed._stream import _drop_rows_, _fill, _one_key
 
 
@@ -57,6 +57,13 @@ def _uniform_(
     return _fill(tensor, key, "uniform", [a, b], full_size, offset)
 
 
+def _spread_uniform_(
+    tensor: Tensor, key: Tensor, std: float, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    bound = 1.7320508075688772 * std  # math.sqrt(3.0)
+    return _uniform_(tensor, key, -bound, bound, full_size, offset)
+
+
 def _normal_(
     tensor: Tensor, key: Tensor, mean: float, std: float, full_size: list[int] | None, offset: list[int] | None
 ) -> Tensor:
@@ -91,8 +98,8 @@ def _trunc_normal_(
 def _xavier_uniform_(
     tensor: Tensor, key: Tensor, gain: float, full_size: list[int] | None, offset: list[int] | None
 ) -> Tensor:
-    bound = 1.7320508075688772 * _xavier_std(_logical(tensor, full_size, offset), gain)  # math.sqrt(3.0)
-    return _uniform_(tensor, key, -bound, bound, full_size, offset)
+    std = _xavier_std(_logical(tensor, full_size, offset), gain)
+    return _spread_uniform_(tensor, key, std, full_size, offset)
 
 
 def _xavier_normal_(
@@ -123,10 +130,8 @@ def _kaiming_uniform_(
 ) -> Tensor:
     if _is_empty(tensor, key, full_size, offset):
         return tensor
-    bound = 1.7320508075688772 * _kaiming_std(
-        _logical(tensor, full_size, offset), a, mode, nonlinearity
-    )  # math.sqrt(3.0)
-    return _uniform_(tensor, key, -bound, bound, full_size, offset)
+    std = _kaiming_std(_logical(tensor, full_size, offset), a, mode, nonlinearity)
+    return _spread_uniform_(tensor, key, std, full_size, offset)
 
 
 def _kaiming_normal_(
@@ -166,10 +171,7 @@ def _orthogonal_(
         matrix.mul_(gain)
     matrix = matrix.reshape(whole)
     for view, begin in views:
-        part = matrix
-        for d in range(view.dim()):
-            part = part.narrow(d, begin[d], view.size(d))
-        _no_grad_copy_(view, part)
+        _no_grad_copy_(view, _part(matrix, begin, list(view.shape)))
     return tensor
 
 

@@ -57,7 +57,7 @@ def _words(bits: Tensor, number: Tensor) -> list[Tensor]:
         exact = is_compiling()
         if not exact:
             if 0 < number.numel() <= 256 and bits.dim() == 1 and number.device.type == "cpu":
-                if _shortcuts._is_plain(number) and _shortcuts._is_plain(bits):
+                if _shortcuts._runs_at_once(number) and _shortcuts._runs_at_once(bits):
                     return [_shortcuts._words_of_few(bits, number)]
     keys = _round_keys(bits.select(-1, 0), number.dim())
     if not exact:

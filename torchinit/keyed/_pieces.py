@@ -39,6 +39,13 @@ def _views(tensor: Tensor, offset: list[int] | None) -> list[tuple[Tensor, list[
     return [(_unguarded(tensor), [0] * tensor.dim() if offset is None else offset)]
 
 
+def _part(whole: Tensor, begin: list[int], shape: list[int]) -> Tensor:
+    """View the part of a tensor that has this shape and begins there."""
+    for d in range(len(shape)):
+        whole = whole.narrow(d, begin[d], shape[d])
+    return whole
+
+
 def _run(shape: list[int], full_size: list[int]) -> tuple[int, int]:
     """Count the dimensions before those whose values follow one another in the stream, and these values."""
     run = 1

@@ -7,14 +7,15 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from torchinit._trunc_normal import _is_plain
 
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether kernels run at once on just this tensor: no compiler, tracer, transform, mode or subclass."""
+
+def _runs_at_once(tensor: Tensor) -> bool:
+    """Whether what is plain is not recorded or faked either."""
     return (
-        type(tensor) is Tensor
+        _is_plain(tensor)
         and not is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-        and not torch._C._are_functorch_transforms_active()
         and torch._C._len_torch_dispatch_stack() == 0
     )
 
@@ -54,8 +55,8 @@ def _fill_uniform(target: Tensor, bits: Tensor, bounds: list[float], full_size: 
         not hasattr(torch.ops.aten, "_philox_uniform_")
         or target.dtype not in (torch.float32, torch.float64)
         or not target.is_contiguous()
-        or not _is_plain(target)
-        or not _is_plain(bits)
+        or not _runs_at_once(target)
+        or not _runs_at_once(bits)
     ):
         return False
     # One run of the stream that begins with a block: all dimensions but the first are the whole's.

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from torchinit import keyed
 from torchinit._primitives import _no_grad_copy_
-from torchinit.keyed._pieces import _views
+from torchinit.keyed._pieces import _part, _views
 from torchinit.recipes._fills import DRAWING, STRUCTURED, Fill, block_shape, call
 from torchinit.recipes._plan import Step
 
@@ -51,10 +51,7 @@ def _place(view: Tensor, fill: Fill, shape: list[int], begin: list[int]) -> None
     if fill.initializer not in STRUCTURED:
         call(view, fill, None)
         return
-    part = call(view.new_empty(shape), fill, None)
-    for dim, index in enumerate(begin):
-        part = part.narrow(dim, index, view.size(dim))
-    _no_grad_copy_(view, part)
+    _no_grad_copy_(view, _part(call(view.new_empty(shape), fill, None), begin, list(view.shape)))
 
 
 def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) -> None:
