@@ -10,7 +10,7 @@ import torch._inductor.config
 from torch import Tensor, nn
 
 import torchinit
-from jit_tests.test_compile_and_export import _ulps
+from tests.observe import ulps
 from tools import native
 
 pytestmark = [
@@ -56,7 +56,7 @@ def _packaged(module: nn.Module, arguments: tuple[Any, ...], path: Path) -> Any:
 
 def _assert_eagers_bits(drawn: Tensor, eager: Tensor) -> None:
     for name, one, other in zip(NAMES, drawn, eager):
-        assert _ulps(one, other) <= (4 if name == "truncated" else 0), name
+        assert ulps(one, other) <= (4 if name == "truncated" else 0), name
 
 
 def test_packaged_model_reinitializes_its_buffers_with_eagers_bits(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import torchinit
 from tests.layouts import LAYOUTS
+from tests.observe import ulps
 from tests.records import CALLS, RECORDS, Record, call_id
 
 EVERY_CALL = pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
@@ -69,12 +70,6 @@ def test_large_trunc_normal_is_compiled_with_eagers_bits(
     assert torch.equal(*tensors)
 
 
-def _ulps(one: Tensor, other: Tensor) -> int:
-    """Count the floats between two tensors' values, at most."""
-    kind = {torch.float32: torch.int32, torch.float64: torch.int64, torch.bfloat16: torch.int16}[one.dtype]
-    return int((one.detach().view(kind).long() - other.detach().view(kind).long()).abs().max())
-
-
 CURRENT = [record for record in RECORDS if record.name == record.current_name]
 
 
@@ -96,7 +91,7 @@ def test_compiled_whole_by_inductor_with_eagers_bits(record: Record) -> None:
     compiled = torch.compile(fill, fullgraph=True)(weights())
     # Inductor computes erfinv and its kind itself.
     limit = 4 if record.name == "trunc_normal_" else 0
-    assert max(_ulps(one, other) for one, other in zip(compiled, eager)) <= limit
+    assert max(ulps(one, other) for one, other in zip(compiled, eager)) <= limit
 
 
 @pytest.mark.slow
@@ -111,7 +106,7 @@ def test_large_trunc_normal_is_compiled_by_inductor_to_4_ulp(arguments: dict[str
     drawn = compiled(torch.empty(300, 1000), **arguments)
     # Beyond 3 std the erfinv of inductor itself is off by up to 70 ulp, 3e-5 of the std.
     far = eager.abs() > (3.0 * arguments["std"] if "std" in arguments else float("inf"))
-    assert _ulps(drawn[~far], eager[~far]) <= 4
+    assert ulps(drawn[~far], eager[~far]) <= 4
     assert torch.allclose(drawn[far], eager[far], rtol=0.0, atol=6e-7)
 
 

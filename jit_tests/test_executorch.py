@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jit_tests.test_compile_and_export import _ulps
+from tests.observe import ulps
 from torchinit import keyed
 
 REASON = "no executorch that works with this torch, to export to and to run"
@@ -132,7 +132,7 @@ def test_normal_weights_of_one_program_are_within_4_ulp_of_eager_ones_for_every_
     program, _ = _program(name)
     for words in KEYS:
         (weight,) = program.load_method("forward").execute([torch.tensor(words)])
-        assert _ulps(weight, DRAWS[name](torch.tensor(words))) <= 4, words
+        assert ulps(weight, DRAWS[name](torch.tensor(words))) <= 4, words
 
 
 @pytest.mark.parametrize("name", ["uniform", "normal", "kaiming_uniform", "derived"])

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.jit.mobile import _load_for_lite_interpreter
 
 from jit_tests.scripting import last_line, rounded, run_quietly
-from tests.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall, ulps
+from tests.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall
+from tests.observe import ulps
 from tests.records import Refusal, call_id
 from tools.codegen.deployed import PREFIX
 from torchinit import keyed

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tests.records import RECORDS, Record, Refusal, call_id
@@ -58,15 +57,3 @@ REFUSALS: list[tuple[KeyedCall, Refusal]] = [
     if record.name in ROWS
     for refusal in record.refusals
 ]
-
-
-def ulps(values: Tensor, expected: Tensor) -> int:
-    """The greatest distance of two tensors, in steps of their dtype."""
-    integer = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[values.element_size()]
-    least = torch.iinfo(integer).min
-
-    def ordered(x: Tensor) -> Tensor:
-        bits = x.contiguous().view(integer).to(torch.float64 if integer == torch.int64 else torch.int64)
-        return torch.where(bits < 0, least - bits, bits)
-
-    return int((ordered(values) - ordered(expected)).abs().max()) if values.numel() else 0

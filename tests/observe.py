@@ -96,3 +96,9 @@ def observe(
             for w in caught
         ),
     )
+
+
+def ulps(one: Tensor, other: Tensor) -> int:
+    """Count the floats between two tensors' values, at most; what differs in sign is far apart."""
+    kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[one.element_size()]
+    return int((one.detach().view(kind).long() - other.detach().view(kind).long()).abs().max())

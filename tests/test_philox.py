@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from tests.observe import ulps
 from torchinit import keyed
 from torchinit.keyed import _philox, _shortcuts, _stream, fold_in, key, split
 
@@ -127,11 +128,6 @@ def _words(bits: Tensor, blocks: int) -> list[int]:
     return [word & 0xFFFFFFFF for word in words.flatten().tolist()]
 
 
-def _ulps(values: Tensor, expected: Tensor) -> int:
-    integer = torch.int64 if values.dtype == torch.float64 else torch.int32
-    return int((values.view(integer).long() - expected.view(integer).long()).abs().max())
-
-
 def _reference(counter: list[int], halves: list[int]) -> list[int]:
     """Philox4x32-10 in the integers of Python, for a counter of 128 bits."""
     a, b, c, d = counter
@@ -164,7 +160,7 @@ class TestGolden:
     def test_normal_values_are_those_of_torch_within_4_ulp(self, golden: Golden) -> None:
         for dtype, values in ((torch.float32, golden.normal_32), (torch.float64, golden.normal_64)):
             drawn = keyed.normal_(torch.empty(9, dtype=dtype), _key(golden.seed, golden.offset))
-            assert _ulps(drawn, _floats(values, dtype)) <= 4
+            assert ulps(drawn, _floats(values, dtype)) <= 4
 
 
 @pytest.mark.parametrize(("seed", "block", "values"), FRAGILE_32 + FRAGILE_64)
@@ -173,7 +169,7 @@ def test_the_uniform_values_behind_normal_ones_lie_in_the_middle_of_their_step(
 ) -> None:
     dtype = torch.float64 if (seed, block, values) in FRAGILE_64 else torch.float32
     expected = _floats(values, dtype)
-    assert _ulps(keyed.normal_(torch.empty_like(expected), _key(seed, block)), expected) <= 4
+    assert ulps(keyed.normal_(torch.empty_like(expected), _key(seed, block)), expected) <= 4
 
 
 # Random123's kat_vectors: counter, key, words.
@@ -214,7 +210,7 @@ def test_a_million_values_are_those_of_the_installed_torch() -> None:
             values = torch.empty(1_000_001, dtype=dtype)
             expected = torch.ops.aten._philox_uniform_(values.clone(), native, -0.1, 0.7)
             assert torch.equal(keyed.uniform_(values, bits, -0.1, 0.7), expected)
-            assert _ulps(keyed.normal_(values, bits), torch.ops.aten._philox_normal_(values.clone(), native)) <= 4
+            assert ulps(keyed.normal_(values, bits), torch.ops.aten._philox_normal_(values.clone(), native)) <= 4
         assert torch.equal(split(native, 5), torch.ops.aten._philox_key_split(native, 5))
 
 
