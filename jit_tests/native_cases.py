@@ -49,8 +49,13 @@ def _cases() -> list[Case]:
             cases.append(Case(record.name, arguments, (*layouts, *dtypes, torch.zeros(0, 4)), with_generator))
     cases += [Case(r.name, refusal.arguments, (refusal.tensor(),)) for r, refusal in REFUSALS if refusal.scripts]
     nothing = (torch.zeros(()),)
-    cases += [Case("calculate_gain", {"nonlinearity": name}, nothing) for name in (*NONLINEARITY.values, "gelu")]
+    cases += [Case("calculate_gain", {"nonlinearity": name}, nothing) for name in (*NONLINEARITY.values, "maxout")]
     cases += [Case("calculate_gain", {"nonlinearity": "leaky_relu", "param": slope}, nothing) for slope in (2.0, 0.2)]
+    for name, given in (("elu", 0.5), ("celu", 3.0), ("hardtanh", 2.0), ("sine", 30.0), ("elu", -1.0), ("gelu", 1.0)):
+        cases.append(Case("calculate_gain", {"nonlinearity": name, "param": given}, nothing))
+    for size, groups, transposed in (([6, 4, 3], 2, False), ([6, 4, 3], 3, True), ([5, 2], 1, True), ([5], 1, False)):
+        cases.append(Case("fans", {"size": size, "groups": groups, "transposed": transposed}, nothing))
+    cases += [Case("depth_scaled_std", {"std": 0.02, "layers": layers}, nothing) for layers in (12, 0)]
     weights = (torch.zeros(3, 5), torch.zeros(6, 4, 3, 2), torch.zeros(2, 0, 3), torch.zeros(3))
     cases.append(Case("_calculate_fan_in_and_fan_out", {}, weights))
     cases += [Case("_calculate_correct_fan", {"mode": mode}, weights) for mode in ("fan_in", "FAN_OUT", "fan")]
@@ -100,7 +105,9 @@ def _literal(value: Any) -> str:
         return "kNan"
     if math.isinf(value):
         return "kInf" if value > 0 else "-kInf"
-    return repr(int(value)) if value == int(value) else repr(value)
+    if isinstance(value, bool):
+        return repr(value).lower()
+    return repr(int(value)) if value == int(value) and abs(value) < 1e9 else repr(value)
 
 
 def _call(case: Case, function: Function) -> str:
@@ -109,13 +116,13 @@ def _call(case: Case, function: Function) -> str:
     for argument in reversed(function.arguments):
         if argument.name == "tensor":
             passed.append("tensor")
-        elif argument.type in ("Generator?", "int?"):
-            passed += ["source"] * case.with_generator
+        elif argument.name in ("generator", "seed") and case.with_generator:
+            passed.append("source")
         elif argument.name in case.arguments:
             passed.append(_literal(case.arguments[argument.name]))
         elif passed:
             default = argument.python_default or ""
-            passed.append({"None": "std::nullopt"}.get(default, default))
+            passed.append({"None": "std::nullopt", "False": "false"}.get(default, default))
     return f"init.{function.name.removesuffix('_name')}({', '.join(reversed(passed))})"
 
 
@@ -160,7 +167,7 @@ def in_python(case: Case, tensor: Tensor) -> dict[str, Any]:
         try:
             value = _in_python(METHODS[case.name])(**arguments)
             returned = value if isinstance(value, Tensor) else torch.tensor(value)
-            if case.name == "calculate_gain":
+            if isinstance(value, float) or case.name == "calculate_gain":
                 # The gain of a linear layer is an int in eager alone.
                 returned = torch.tensor(value, dtype=torch.float64)
         except (ValueError, NotImplementedError, RuntimeError) as error:

@@ -157,19 +157,26 @@ AFTER_2_6 = pytest.mark.skipif(
 )
 
 
+def _parts(record: Record, arguments: dict[str, Any]) -> int:
+    """How many equal parts the rows of a weight must have."""
+    if record.name == "icnr_":
+        return arguments.get("upscale_factor", 2) ** (len(record.shape) - 2)
+    return 4 if record.name == "lstm_bias_" else arguments.get("groups", arguments.get("blocks", 1))
+
+
 @AFTER_2_6
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
 @pytest.mark.parametrize(
     ("record", "arguments"), [(r, arguments) for r, arguments in CALLS if r.name == r.current_name], ids=call_id
 )
 def test_exported_program_fills_any_number_of_rows(record: Record, arguments: dict[str, Any], strict: bool) -> None:
-    groups = arguments.get("groups", 1)
-    # A QR needs to know which side is longer, and a split into groups that they are even.
-    rows = groups * torch.export.Dim("rows", min=8 if record.name == "orthogonal_" else 2, max=200)
+    # A QR needs to know which side is longer, and a split into parts that they are even.
+    parts = _parts(record, arguments)
+    rows = parts * torch.export.Dim("rows", min=8 if "orthogonal" in record.name else 2, max=200)
     module = FillAlike(record, arguments)
-    example = torch.ones(12, *record.shape[1:])
+    example = torch.ones(12 * parts, *record.shape[1:])
     program = torch.export.export(module, (example,), strict=strict, dynamic_shapes={"x": {0: rows}}).module()
-    for size in (12, 24, 96):
+    for size in (12 * parts, 24 * parts, 96 * parts):
         x = torch.ones(size, *record.shape[1:])
         torch.manual_seed(4)
         expected = module(x)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from tests.records import RECORDS, Record, Refusal, call_id
@@ -32,6 +33,18 @@ class KeyedCall:
     @property
     def shape(self) -> tuple[int, ...]:
         return self.record.shape
+
+    def fit(self, *size: int) -> tuple[int, ...]:
+        """The shape of a weight of this size, with the kernel that the record has."""
+        return size[: len(self.shape)] + self.shape[2:]
+
+    def suits(self, shape: tuple[int, ...]) -> bool:
+        """Whether the initializer fills such a shape at all."""
+        try:
+            self.record.function(torch.empty(shape, device="meta"), **self.arguments)
+        except ValueError:
+            return False
+        return True
 
     @property
     def continuous(self) -> bool:

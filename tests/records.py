@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import torchinit
-from tools.codegen.functions import FUNCTIONS
+from tools.codegen.functions import FUNCTIONS, UPSTREAM
 
 ROWS = {function.name: function for function in FUNCTIONS}
 DEPRECATED = {function.deprecated: function for function in FUNCTIONS if function.deprecated}
@@ -67,6 +67,11 @@ class Record:
         return str(self.row.name)
 
     @property
+    def upstream(self) -> bool:
+        """Whether ``torch.nn.init`` has it too."""
+        return self.row in UPSTREAM
+
+    @property
     def function(self) -> Callable[..., Tensor]:
         return getattr(torchinit, self.name)
 
@@ -110,7 +115,8 @@ _KAIMING = (
     _NO_FANS,
     _refuse(_zeros(), ValueError),
     _refuse(_zeros(4, 3), ValueError, mode="fan_avg"),
-    _refuse(_zeros(4, 3), ValueError, nonlinearity="gelu"),
+    _refuse(_zeros(4, 3), ValueError, nonlinearity="maxout"),
+    _refuse(_zeros(4, 3), ValueError, nonlinearity="gelu", a=0.5, differs="upstream has no gelu"),
     _refuse(_zeros(4, 3), ValueError, scripts=False, a=True),
     _refuse(_zeros(4, 3), ValueError, scripts=False, a="0.1"),
 )
@@ -233,10 +239,158 @@ _CURRENT = (
     ),
 )
 
+_LACKS = "upstream has no such function"
+_UNDRAWN = (
+    _refuse(_INTEGER, NotImplementedError, differs=_LACKS),
+    _refuse(_BOOL, NotImplementedError, differs=_LACKS),
+)
+
+
+def _refused(*shape: int, error: type[Exception] = ValueError, scripts: bool = True, **arguments: Any) -> Refusal:
+    """Make a refusal of what upstream lacks, for a tensor of this shape."""
+    return _refuse(_zeros(*shape), error, scripts, _LACKS, **arguments)
+
+
+_SCALING = (
+    _refused(3),
+    _refused(4, 3, mode="fan"),
+    _refused(4, 3, distribution="cauchy"),
+    _refused(4, 3, scale=-1.0),
+    _refused(4, 3, scale=_NAN),
+    _refused(4, 3, scale=float("inf")),
+)
+_KERNELS = (_refused(4, 3), _refused(4, 3, 3, 3, 3, 3))
+
+_OWN = (
+    Record(
+        "trunc_normal_tf_",
+        (
+            {},
+            {"std": 0.02},
+            {"mean": 0.5, "std": 0.1, "a": -1.0, "b": 3.0, "correct_std": True},
+            {"a": 3.0, "b": 5.0},
+            {"mean": 2.0, "std": 0.0, "a": -float("inf"), "b": float("inf")},
+        ),
+        (5, 7),
+        (
+            *_UNDRAWN,
+            _refused(4, 3, error=RuntimeError, std=-0.5),
+            _refused(4, 3, error=RuntimeError, std=_NAN),
+            _refused(4, 3, error=RuntimeError, mean=_NAN),
+            _refused(4, 3, error=RuntimeError, a=2.0, b=-2.5),
+            _refused(4, 3, error=RuntimeError, a=1.0, b=1.0, correct_std=True),
+            _refused(4, 3, error=RuntimeError, std=1e30, a=1e30, b=2e30),
+        ),
+    ),
+    Record(
+        "variance_scaling_",
+        (
+            {},
+            {"scale": 2.0, "mode": "FAN_AVG", "distribution": "normal"},
+            {"mode": "fan_geo_avg", "distribution": "uniform", "fan_in": 30},
+            {"mode": "fan_out", "fan_out": 9},
+        ),
+        (5, 7),
+        (*_UNDRAWN, *_SCALING, _refused(4, 3, fan_in=0), _refused(4, 3, mode="fan_avg", fan_out=-2)),
+    ),
+    Record("lecun_uniform_", ({},), (5, 7), (*_UNDRAWN, _refused(3))),
+    Record("lecun_normal_", ({},), (5, 7), (*_UNDRAWN, _refused(3))),
+    Record(
+        "sine_uniform_",
+        ({}, {"omega": 2.5}, {"is_first": True}),
+        (5, 7),
+        (*_UNDRAWN, _refused(3), _refused(4, 3, omega=0.0), _refused(4, 3, omega=_NAN)),
+    ),
+    Record(
+        "identity_",
+        ({}, {"gain": 0.3}, {"gain": -2.0, "groups": 2}),
+        (6, 4, 3),
+        (
+            _refused(3),
+            _refused(4, 3, 3, 3, 3, 3),
+            _refused(4, 3, groups=3),
+            _refused(4, 3, groups=0),
+            _refuse(_zeros(4, 3, dtype=torch.int8), RuntimeError, differs=_LACKS, gain=300.0),
+        ),
+    ),
+    Record(
+        "block_orthogonal_",
+        ({"blocks": 2}, {"blocks": 3, "gain": 0.3}, {"blocks": 1}),
+        (6, 7),
+        (
+            _refuse(_INTEGER, NotImplementedError, differs=_LACKS, blocks=2),
+            _refused(3, blocks=3),
+            _refused(4, 3, blocks=3),
+            _refused(4, 3, blocks=0),
+        ),
+    ),
+    Record(
+        "delta_orthogonal_",
+        ({}, {"gain": 0.3}, {"groups": 2}),
+        (8, 3, 3),
+        (
+            _refuse(_zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            *_KERNELS,
+            _refused(4, 5, 3),
+            _refused(4, 3, 3, groups=2),
+            _refused(4, 3, 3, groups=3),
+            _refused(4, 3, 3, groups=-1),
+        ),
+    ),
+    Record(
+        "bilinear_",
+        ({}, {"groups": 2}, {"groups": 3}),
+        (6, 4, 4, 3),
+        (
+            _refuse(_zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            *_KERNELS,
+            _refused(4, 3, 3, groups=3),
+            _refused(4, 3, 3, groups=0),
+        ),
+    ),
+    Record(
+        "icnr_",
+        (
+            {},
+            {"upscale_factor": 3, "distribution": "truncated_normal"},
+            {"scale": 0.5, "mode": "fan_avg", "distribution": "uniform"},
+        ),
+        (12, 7, 3),
+        (
+            _refuse(_zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            *_KERNELS,
+            _refused(5, 3, 3),
+            _refused(4, 3, 3, 3, upscale_factor=3),
+            _refused(4, 3, 3, upscale_factor=0),
+            _refused(4, 3, 3, mode="fan"),
+            _refused(4, 3, 3, distribution="cauchy"),
+            _refused(4, 3, 3, scale=-1.0),
+        ),
+    ),
+    Record(
+        "lstm_bias_",
+        ({}, {"forget": 0.3}),
+        (12,),
+        (
+            _refused(4, 3),
+            _refused(6),
+            _refuse(_zeros(4, dtype=torch.int8), RuntimeError, differs=_LACKS, forget=300.0),
+        ),
+    ),
+    Record(
+        "prior_bias_",
+        ({}, {"prior": 0.3}),
+        (5, 7),
+        (*_UNDRAWN, _refused(4, prior=0.0), _refused(4, prior=1.0), _refused(4, prior=_NAN)),
+    ),
+)
+
 RECORDS = (
     *_CURRENT,
     *(replace(record, name=record.row.deprecated) for record in _CURRENT if record.row.deprecated),
+    *_OWN,
 )
+UPSTREAMS = tuple(record for record in RECORDS if record.upstream)
 
 CALLS = [(record, call) for record in RECORDS for call in record.calls + record.unmatched]
 REFUSALS = [(record, refusal) for record in RECORDS for refusal in record.refusals]

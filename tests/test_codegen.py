@@ -77,7 +77,7 @@ def test_rendered_stub() -> None:
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import deprecated
 
 __version__: str
@@ -85,6 +85,7 @@ __version__: str
 __all__ = [
     "kaiming_normal_",
     "kaiming_normal",
+    "fans_of",
 ]
 
 _FanMode = Literal[
@@ -105,6 +106,7 @@ def kaiming_normal(
     mode: _FanMode = "fan_in",
     generator: torch.Generator | None = None,
 ) -> Tensor: ...
+def fans_of(module: nn.Module) -> tuple[int, int]: ...
 """,
     )
 

@@ -122,10 +122,10 @@ def test_conv1d_of_another_kind_than_transformers_has_the_fans_of_a_convolution(
     assert (row.fan_in, row.fan_out) == (12, 18)
 
 
-def test_uneven_groups_are_rounded_up() -> None:
+def test_groups_that_do_not_divide_a_weight_are_none() -> None:
     model = nn.Module()
     model.weight, model.groups, model.transposed = nn.Parameter(torch.zeros(5, 3, 1)), 2, True
-    assert next(iter(walk(model))).fans([5, 3, 1]) == (3, 3)
+    assert next(iter(walk(model))).fans([5, 3, 1]) == (5, 3)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid", 0])

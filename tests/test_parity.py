@@ -7,11 +7,11 @@ import torch
 
 from tests.layouts import COMPLEX, FLOATING, INTEGER, LAYOUTS, SHAPES
 from tests.parity import KNOWN_DIFFERENCES, Case, compare
-from tests.records import RECORDS, Record, call_id
+from tests.records import UPSTREAMS, Record, call_id
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+@pytest.mark.parametrize("record", UPSTREAMS, ids=call_id)
 def test_outcome_equals_the_oracles(record: Record, layout: str) -> None:
     generators = (False, True) if record.takes_generator else (False,)
     for dtype, shape, arguments, with_generator in itertools.product(
@@ -22,7 +22,7 @@ def test_outcome_equals_the_oracles(record: Record, layout: str) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("layout", [layout for layout in LAYOUTS if layout != "meta"])
-@pytest.mark.parametrize("record", RECORDS, ids=call_id)
+@pytest.mark.parametrize("record", UPSTREAMS, ids=call_id)
 def test_outcome_on_a_cuda_device_equals_the_oracles(
     record: Record, layout: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -33,7 +33,7 @@ def test_outcome_on_a_cuda_device_equals_the_oracles(
 def test_every_known_difference_is_seen() -> None:
     seen = set()
     shapes = ((4, 3), (0, 0), (2, 3, 0), (6, 4, 3, 3))
-    for record, layout in itertools.product(RECORDS, ("contiguous", "channels_last")):
+    for record, layout in itertools.product(UPSTREAMS, ("contiguous", "channels_last")):
         for dtype, shape, arguments in itertools.product(FLOATING + COMPLEX + INTEGER, shapes, record.calls):
             difference = compare(Case(record, layout, dtype, shape, arguments, record.takes_generator))
             seen.add(difference and difference.reason)

@@ -9,7 +9,7 @@ import torch
 
 from tests.layouts import COMPLEX, FLOATING, LAYOUTS
 from tests.parity import Case, compare
-from tests.records import RECORDS, Record, call_id
+from tests.records import UPSTREAMS, Record, call_id
 
 _VALUES = st.floats(-1e4, 1e4, width=32)
 _SCALES = st.floats(0.0, 1e4, width=32)
@@ -51,7 +51,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("record", [r for r in RECORDS if r.name == r.current_name], ids=call_id)
+@pytest.mark.parametrize("record", [r for r in UPSTREAMS if r.name == r.current_name], ids=call_id)
 @hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
 @hypothesis.given(data=st.data())
 def test_random_call_equals_the_oracles(record: Record, data: st.DataObject) -> None:

@@ -48,7 +48,7 @@ def operators(function: Function) -> list[str]:
         """A type of its own for each function."""
 
     arguments = mobile(function).arguments
-    passed = ", ".join("_seeded(tensor, seed)" if a.type == "int?" else a.name for a in arguments)
+    passed = ", ".join("_seeded(tensor, seed)" if a.type == "int?" and a.name == "seed" else a.name for a in arguments)
     typed = ", ".join(f"{a.name}: {PYTHON_TYPES[a.type]}" for a in arguments)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

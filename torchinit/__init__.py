@@ -1,10 +1,11 @@
 """Weight initialization that means the same everywhere PyTorch runs.
 
-Every name of ``torch.nn.init``, as plain functions that eager Python, TorchScript, the compilers and the exporters take
+Every name of ``torch.nn.init`` and what it lacks, as plain functions that eager Python, TorchScript, the compilers and the exporters take
 alike, with the same bits for the same seed where upstream is right.
 """
 
-from torchinit._basic import constant_, normal_, ones_, trunc_normal_, uniform_, zeros_
+from torchinit._basic import constant_, normal_, ones_, trunc_normal_, trunc_normal_tf_, uniform_, zeros_
+from torchinit._bias import lstm_bias_, prior_bias_
 from torchinit._deprecated import (
     constant,
     dirac,
@@ -21,8 +22,10 @@ from torchinit._deprecated import (
 from torchinit._fan import (
     _calculate_correct_fan as _calculate_correct_fan,
     _calculate_fan_in_and_fan_out as _calculate_fan_in_and_fan_out,
-    calculate_gain,
+    fans,
+    fans_of,
 )
+from torchinit._gain import calculate_gain, depth_scaled_std
 from torchinit._primitives import (
     _no_grad_fill_ as _no_grad_fill_,
     _no_grad_normal_ as _no_grad_normal_,
@@ -31,7 +34,17 @@ from torchinit._primitives import (
     _no_grad_zero_ as _no_grad_zero_,
 )
 from torchinit._scaled import kaiming_normal_, kaiming_uniform_, xavier_normal_, xavier_uniform_
-from torchinit._structured import dirac_, eye_, orthogonal_, sparse_
+from torchinit._structured import (
+    block_orthogonal_,
+    delta_orthogonal_,
+    dirac_,
+    eye_,
+    identity_,
+    orthogonal_,
+    sparse_,
+)
+from torchinit._upsampling import bilinear_, icnr_
+from torchinit._variance import lecun_normal_, lecun_uniform_, sine_uniform_, variance_scaling_
 
 __version__ = "0.1.0"
 
@@ -62,4 +75,20 @@ __all__ = [
     "kaiming_normal",
     "orthogonal",
     "sparse",
+    # What torch.nn.init lacks.
+    "fans",
+    "fans_of",
+    "depth_scaled_std",
+    "trunc_normal_tf_",
+    "variance_scaling_",
+    "lecun_uniform_",
+    "lecun_normal_",
+    "sine_uniform_",
+    "identity_",
+    "block_orthogonal_",
+    "delta_orthogonal_",
+    "bilinear_",
+    "icnr_",
+    "lstm_bias_",
+    "prior_bias_",
 ]

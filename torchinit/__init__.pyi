@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import deprecated
 
 __version__: str
@@ -24,6 +24,20 @@ __all__ = [
     "kaiming_normal_",
     "orthogonal_",
     "sparse_",
+    "fans",
+    "depth_scaled_std",
+    "trunc_normal_tf_",
+    "variance_scaling_",
+    "lecun_uniform_",
+    "lecun_normal_",
+    "sine_uniform_",
+    "identity_",
+    "block_orthogonal_",
+    "delta_orthogonal_",
+    "bilinear_",
+    "icnr_",
+    "lstm_bias_",
+    "prior_bias_",
     "uniform",
     "normal",
     "constant",
@@ -35,6 +49,7 @@ __all__ = [
     "kaiming_normal",
     "orthogonal",
     "sparse",
+    "fans_of",
 ]
 
 _NonlinearityType = Literal[
@@ -50,11 +65,39 @@ _NonlinearityType = Literal[
     "relu",
     "leaky_relu",
     "selu",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "swish",
+    "mish",
+    "elu",
+    "celu",
+    "softplus",
+    "hardswish",
+    "hardsigmoid",
+    "hardtanh",
+    "relu6",
+    "softsign",
+    "squared_relu",
+    "sine",
 ]
 
 _FanMode = Literal[
     "fan_in",
     "fan_out",
+]
+
+_MeanMode = Literal[
+    "fan_in",
+    "fan_out",
+    "fan_avg",
+    "fan_geo_avg",
+]
+
+_Distribution = Literal[
+    "truncated_normal",
+    "normal",
+    "uniform",
 ]
 
 def calculate_gain(
@@ -167,6 +210,85 @@ def _no_grad_fill_(
 def _no_grad_zero_(
     tensor: Tensor,
 ) -> Tensor: ...
+def fans(
+    size: list[int],
+    groups: int = 1,
+    transposed: bool = False,
+) -> tuple[int, int]: ...
+def depth_scaled_std(
+    std: float,
+    layers: int,
+    branches: int = 2,
+) -> float: ...
+def trunc_normal_tf_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: torch.Generator | None = None,
+    correct_std: bool = False,
+) -> Tensor: ...
+def variance_scaling_(
+    tensor: Tensor,
+    scale: float = 1.0,
+    mode: _MeanMode = "fan_in",
+    distribution: _Distribution = "truncated_normal",
+    fan_in: int | None = None,
+    fan_out: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor: ...
+def lecun_uniform_(
+    tensor: Tensor,
+    generator: torch.Generator | None = None,
+) -> Tensor: ...
+def lecun_normal_(
+    tensor: Tensor,
+    generator: torch.Generator | None = None,
+) -> Tensor: ...
+def sine_uniform_(
+    tensor: Tensor,
+    omega: float = 30.0,
+    is_first: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor: ...
+def identity_(
+    tensor: Tensor,
+    gain: float = 1.0,
+    groups: int = 1,
+) -> Tensor: ...
+def block_orthogonal_(
+    tensor: Tensor,
+    blocks: int,
+    gain: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor: ...
+def delta_orthogonal_(
+    tensor: Tensor,
+    gain: float = 1.0,
+    groups: int = 1,
+    generator: torch.Generator | None = None,
+) -> Tensor: ...
+def bilinear_(
+    tensor: Tensor,
+    groups: int = 1,
+) -> Tensor: ...
+def icnr_(
+    tensor: Tensor,
+    upscale_factor: int = 2,
+    scale: float = 2.0,
+    mode: _MeanMode = "fan_in",
+    distribution: _Distribution = "normal",
+    generator: torch.Generator | None = None,
+) -> Tensor: ...
+def lstm_bias_(
+    tensor: Tensor,
+    forget: float = 1.0,
+) -> Tensor: ...
+def prior_bias_(
+    tensor: Tensor,
+    prior: float = 0.01,
+) -> Tensor: ...
 @deprecated("`torchinit.uniform` is now deprecated in favor of `torchinit.uniform_`.")
 def uniform(
     tensor: Tensor,
@@ -236,3 +358,4 @@ def sparse(
     std: float = 0.01,
     generator: torch.Generator | None = None,
 ) -> Tensor: ...
+def fans_of(module: nn.Module) -> tuple[int, int]: ...

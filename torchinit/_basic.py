@@ -2,10 +2,14 @@
 
 import torch
 from torch import Tensor
-from torch.nn import init as _upstream
+from torch.nn.init import (
+    constant_ as _upstream_constant_,
+    normal_ as _upstream_normal_,
+    uniform_ as _upstream_uniform_,
+)
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchinit._checks import _check_inexact, _check_trunc_normal, _check_uniform, _is_exporting
+from torchinit._checks import _check_inexact, _check_trunc_normal, _check_uniform, _is_exporting, _number
 from torchinit._primitives import (
     _no_grad_fill_,
     _no_grad_normal_,
@@ -13,6 +17,7 @@ from torchinit._primitives import (
     _no_grad_uniform_,
     _no_grad_zero_,
 )
+from torchinit._special import _truncated_moments
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -42,7 +47,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Ge
     """
     if has_torch_function_variadic(tensor):
         if not _is_exporting():
-            return handle_torch_function(_upstream.uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
+            return handle_torch_function(_upstream_uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
     _check_uniform(tensor, a, b)
     return _no_grad_uniform_(tensor, a, b, generator)
 
@@ -73,7 +78,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torc
     if has_torch_function_variadic(tensor):
         if not _is_exporting():
             return handle_torch_function(
-                _upstream.normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
+                _upstream_normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
             )
     if not tensor.is_floating_point():
         _check_inexact(tensor, "normal_")
@@ -130,6 +135,75 @@ def trunc_normal_(
     return _no_grad_trunc_normal_(tensor, mean, std, a, b, generator)
 
 
+def trunc_normal_tf_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: torch.Generator | None = None,
+    correct_std: bool = False,
+) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution truncated so many standard deviations from its mean.
+
+    The bounds are standard deviations, as in TensorFlow, JAX and timm, and not values as those of
+    :func:`trunc_normal_`:
+
+    .. math::
+        x \sim \mathcal{N}(\text{mean}, \text{std}^2) \text{ within }
+        [\text{mean} + a \, \text{std}, \; \text{mean} + b \, \text{std}]
+
+    Truncation narrows: at the default bounds the values' own standard deviation is 0.8796 ``std``. With
+    ``correct_std`` it is ``std``, and the distribution that is truncated is the wider.
+
+    Args:
+        tensor: a floating-point tensor of any shape
+        mean: mean of the normal distribution before it is truncated
+        std: standard deviation of the normal distribution before it is truncated, not negative; at 0 every value is
+            the mean
+        a: least value, in standard deviations from the mean
+        b: greatest value, in standard deviations from the mean
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+        correct_std: whether ``std`` is the standard deviation of the truncated distribution instead
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        NotImplementedError: if ``tensor`` is not floating-point
+        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite, or ``a == b`` with
+            ``correct_std``
+
+    Examples:
+        >>> w = torchinit.trunc_normal_tf_(torch.empty(1000, 100), std=0.02)
+        >>> bool((w.abs() <= 0.04).all())
+        True
+        >>> w = torchinit.trunc_normal_tf_(torch.empty(1000, 100), std=0.02, correct_std=True)
+        >>> round(w.std().item(), 4)
+        0.02
+    """
+    std, low, high = _spread_bounds(tensor, mean, std, a, b, correct_std)
+    return _no_grad_trunc_normal_(tensor, mean, std, low, high, generator)
+
+
+def _spread_bounds(
+    tensor: Tensor, mean: float, std: float, a: float, b: float, correct_std: bool
+) -> tuple[float, float, float]:
+    """Return the standard deviation to truncate, and the bounds as values."""
+    _check_trunc_normal(tensor, mean, std, a, b)
+    if std == 0.0:
+        return std, mean, mean
+    if correct_std:
+        if a == b:
+            raise RuntimeError(
+                f"trunc_normal_tf_ with correct_std expects a < b, but found a={_number(a)} and b={_number(b)}"
+            )
+        std = std / _truncated_moments(a, b)[1]
+    low, high = mean + a * std, mean + b * std
+    _check_trunc_normal(tensor, mean, std, low, high)
+    return std, low, high
+
+
 def constant_(tensor: Tensor, val: float) -> Tensor:
     r"""Fill ``tensor`` with one value.
 
@@ -152,7 +226,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
     """
     if has_torch_function_variadic(tensor):
         if not _is_exporting():
-            return handle_torch_function(_upstream.constant_, (tensor,), tensor=tensor, val=val)
+            return handle_torch_function(_upstream_constant_, (tensor,), tensor=tensor, val=val)
     return _no_grad_fill_(tensor, val)
 
 

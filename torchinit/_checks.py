@@ -77,6 +77,12 @@ def _check_overlap(tensor: Tensor) -> None:
             )
 
 
+def _check_holds(tensor: Tensor, value: float) -> None:
+    """Raise what a fill would raise of a value that the dtype cannot hold, before anything is written."""
+    if value != 0.0 and value != 1.0:
+        torch.full([], value, dtype=tensor.dtype)
+
+
 def _dtype_name(tensor: Tensor) -> str:
     """Name a dtype that is not floating-point; in TorchScript a dtype is an integer and would print as one."""
     names = {

@@ -1,10 +1,9 @@
-"""Fans and gains: arithmetic on shapes and numbers that never looks at a tensor's data."""
+"""Fans: arithmetic on shapes that never looks at a tensor's data."""
 
-import math
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from torch import Tensor
-from torch.jit import is_scripting
-
+from torchinit import _modules
 from torchinit._checks import _check_partitioned
 
 
@@ -57,72 +56,80 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     return fan_in if mode == "fan_in" else fan_out
 
 
-def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float:
-    r"""Return the gain recommended for a nonlinearity.
+def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[int, int]:
+    r"""Count the inputs and the outputs of each unit of a layer, by what the layer does with a weight of this shape.
 
-    The gain multiplies the standard deviation of a layer's weights so that the scale of the activations is kept from
-    layer to layer.
+    ``torch.nn.init`` knows the shape alone: of a grouped convolution it takes the outputs of all groups for fan_out,
+    and of a transposed one the outputs for the inputs. Here
 
-    ================= ====================================================
-    nonlinearity      gain
-    ================= ====================================================
-    linear            :math:`1`
-    conv{1,2,3}d      :math:`1`, transposed ones too
-    sigmoid           :math:`1`
-    tanh              :math:`\frac{5}{3}`
-    relu              :math:`\sqrt{2}`
-    leaky_relu        :math:`\sqrt{\frac{2}{1 + \text{negative\_slope}^2}}`
-    selu              :math:`\frac{3}{4}`
-    ================= ====================================================
+    .. math::
+        \text{fan\_in} = \text{size}_1 k, \quad \text{fan\_out} = \frac{\text{size}_0 k}{\text{groups}}
 
-    For a self-normalizing network (Klambauer et al., 2017, https://arxiv.org/abs/1706.02515) use ``"linear"``, whose
-    weights have variance :math:`1 / N`, rather than ``"selu"``.
+    with :math:`k` the product of the further dimensions, and the other way round if transposed. Either goes to
+    :func:`variance_scaling_`.
 
     Args:
-        nonlinearity: name of the function in ``torch.nn.functional``
-        param: negative slope of ``"leaky_relu"`` (default: 0.01); the others ignore it
+        size: shape of the weight: (out, in / groups, ...), or (in, out / groups, ...) if transposed
+        groups: number of groups of the convolution, a divisor of dimension 0
+        transposed: whether the layer is a transposed convolution, or computes ``x @ weight``
 
     Returns:
-        the gain, a factor without unit; in eager the int 1 where it is 1, as upstream
+        fan_in and fan_out
 
     Raises:
-        ValueError: for an unknown nonlinearity, or a negative slope that is not a number
+        ValueError: if ``size`` has fewer than two dimensions, or ``groups`` is below 1 or does not divide dimension 0
 
     Examples:
-        >>> torchinit.calculate_gain("relu")
-        1.4142135623730951
-        >>> torchinit.calculate_gain("leaky_relu", 0.2)
-        1.3867504905630728
+        >>> torchinit.fans([64, 1, 3, 3], groups=64)
+        (9, 9)
+        >>> torchinit.fans([64, 32, 4, 4], transposed=True)
+        (1024, 512)
     """
-    if nonlinearity == "leaky_relu":
-        if not is_scripting():
-            number = type(param) is float or (isinstance(param, (int, float)) and not isinstance(param, bool))
-            if not number and param is not None:
-                raise ValueError(f"negative_slope {param} not a valid number")
-        negative_slope = 0.01 if param is None else float(param)
-        return math.sqrt(2.0 / (1 + negative_slope**2))
-    if nonlinearity == "relu":
-        return math.sqrt(2.0)
-    if nonlinearity == "tanh":
-        return 5.0 / 3
-    if nonlinearity == "selu":
-        # Found empirically: https://github.com/pytorch/pytorch/pull/50664
-        return 3.0 / 4
-    if nonlinearity in [
-        "linear",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "conv_transpose3d",
-        "sigmoid",
-    ]:
-        if is_scripting():
-            return 1.0
-        else:
-            return 1
-    raise ValueError(
-        f"Unsupported nonlinearity {nonlinearity}, please use one of ['linear', 'conv1d', 'conv2d', 'conv3d', "
-        "'conv_transpose1d', 'conv_transpose2d', 'conv_transpose3d', 'sigmoid', 'tanh', 'relu', 'leaky_relu', 'selu']"
-    )
+    if len(size) < 2:
+        raise ValueError(
+            f"Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape {size}"
+        )
+    _check_divisible(size, groups, "groups")
+    field = 1
+    for length in size[2:]:
+        field *= length
+    inner, outer = size[1] * field, size[0] // groups * field
+    return (outer, inner) if transposed else (inner, outer)
+
+
+def _check_divisible(size: list[int], parts: int, name: str) -> None:
+    if parts < 1:
+        raise ValueError(f"{name} must be at least 1, got {parts}")
+    if size[0] % parts != 0:
+        raise ValueError(f"dim 0 must be divisible by {name}, got shape {size} and {name}={parts}")
+
+
+def fans_of(module: nn.Module) -> tuple[int, int]:
+    """Count the inputs and the outputs of each unit of a module, by its ``weight`` and what it says of itself.
+
+    That is :func:`fans` with the groups of a convolution, eager, scripted or traced, and with the orientation of a
+    transposed one or of the ``Conv1D`` of transformers' GPT-2. Eager code alone can ask.
+
+    Args:
+        module: a layer with a ``weight`` of at least two dimensions
+
+    Returns:
+        fan_in and fan_out
+
+    Raises:
+        ValueError: if the module has no such weight, or a lazy one that has seen no input
+
+    Examples:
+        >>> torchinit.fans_of(torch.nn.Conv2d(32, 64, 3, groups=32))
+        (9, 18)
+        >>> torchinit.fans_of(torch.nn.ConvTranspose2d(32, 64, 4))
+        (512, 1024)
+    """
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or is_lazy(weight) or weight.dim() < 2:
+        raise ValueError(
+            f"fans_of needs a module whose weight has at least 2 dimensions, got {_modules.kind_of(module)}"
+        )
+    shape = list(weight.shape)
+    groups, transposed = _modules.orientation(module, shape)
+    return fans(shape, groups, transposed)

@@ -75,23 +75,56 @@ def _no_grad_eye_(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _no_grad_dirac_(tensor: Tensor, groups: int) -> Tensor:
-    """Zero ``tensor`` and write ones on the diagonal of each group's centre tap, through one strided view."""
+def _no_grad_dirac_(tensor: Tensor, groups: int, gain: float = 1.0) -> Tensor:
+    """Zero ``tensor`` and write ``gain`` on the diagonal of each group's centre tap, through one strided view."""
     if not is_scripting():
         if _unusual._is_distributed(tensor):
-            return _unusual._spread_(tensor, partial(_no_grad_dirac_, groups=groups))
+            return _unusual._spread_(tensor, partial(_no_grad_dirac_, groups=groups, gain=gain))
     weight = _unguarded(tensor)
     if tensor.numel() == 0:
         return _no_grad_zero_(tensor)
-    taps = weight
-    for size in weight.shape[2:]:
-        taps = taps.select(2, size // 2)
-    taps = taps.view([groups, weight.size(0) // groups, weight.size(1)])
+    taps = _by_group(_centre(weight), groups)
     weight.zero_()
     if _is_plain(weight):
-        taps.diagonal(0, 1, 2).fill_(1.0)
+        taps.diagonal(0, 1, 2).fill_(gain)
     else:
-        taps.copy_(torch.eye(taps.size(1), taps.size(2), device=taps.device).expand(taps.shape))
+        eye = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
+        taps.copy_((eye if gain == 1.0 else eye * gain).expand(taps.shape))
+    return tensor
+
+
+def _centre(weight: Tensor) -> Tensor:
+    """View the tap of a kernel that is as far from its beginning as from its end, or one past the middle."""
+    for size in weight.shape[2:]:
+        weight = weight.select(2, size // 2)
+    return weight
+
+
+def _by_group(weight: Tensor, groups: int) -> Tensor:
+    return weight.view([groups, weight.size(0) // groups] + list(weight.shape[1:]))
+
+
+def _no_grad_kernel_(tensor: Tensor, groups: int, kernel: Tensor) -> Tensor:
+    """Zero ``tensor`` and write ``kernel`` where each group's i-th output meets its i-th input."""
+    if not is_scripting():
+        if _unusual._is_distributed(tensor):
+            return _unusual._spread_(tensor, partial(_no_grad_kernel_, groups=groups, kernel=kernel))
+    weight = _unguarded(tensor)
+    taps = _by_group(weight, groups)
+    weight.zero_()
+    if _is_plain(weight):
+        taps.diagonal(0, 1, 2).copy_(kernel.unsqueeze(-1))
+    else:
+        eye = torch.eye(taps.size(1), taps.size(2), dtype=kernel.dtype, device=taps.device)
+        taps.copy_((eye.view(list(eye.shape) + [1] * kernel.dim()) * kernel).expand(taps.shape))
+    return tensor
+
+
+def _no_grad_centre_(tensor: Tensor, matrix: Tensor) -> Tensor:
+    """Zero ``tensor`` and write ``matrix`` to its kernel's centre tap."""
+    weight = _unguarded(tensor)
+    weight.zero_()
+    _centre(weight).copy_(matrix)
     return tensor
 
 
@@ -126,8 +159,15 @@ def _wide_matrix(tensor: Tensor, rows: int, cols: int) -> Tensor:
     return tensor.new_empty([rows, cols], dtype=dtype)
 
 
-def _randn_matrix(tensor: Tensor, rows: int, cols: int, generator: torch.Generator | None) -> Tensor:
-    return _wide_matrix(tensor, rows, cols).normal_(0.0, 1.0, generator=generator)
+def _randn_blocks(tensor: Tensor, blocks: int, cols: int, generator: torch.Generator | None) -> list[Tensor]:
+    """Draw normal matrices in turn, that have as many rows together as ``tensor``."""
+    # NB: parts of one matrix, since torch.compile takes two draws into new ones of a shape for one and the same.
+    whole, rows = _wide_matrix(tensor, tensor.size(0), cols), tensor.size(0) // blocks
+    drawn: list[Tensor] = []
+    for i in range(blocks):
+        part = whole if blocks == 1 else whole.narrow(0, i * rows, rows)
+        drawn.append(part.normal_(0.0, 1.0, generator=generator))
+    return drawn
 
 
 def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | None) -> Tensor:

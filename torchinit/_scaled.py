@@ -6,13 +6,22 @@ import torch
 from torch import SymFloat, SymInt, Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
-from torch.nn import init as _upstream
+from torch.nn.init import kaiming_uniform_ as _upstream_kaiming_uniform_
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from torchinit import _unusual
-from torchinit._checks import _check_inexact, _check_partitioned, _check_uniform, _is_exporting, _number, _warn
-from torchinit._fan import _calculate_correct_fan, _calculate_fan_in_and_fan_out, calculate_gain
-from torchinit._primitives import _no_grad_mul_, _no_grad_normal_, _no_grad_uniform_
+from torchinit._checks import (
+    _check_inexact,
+    _check_partitioned,
+    _check_trunc_normal,
+    _check_uniform,
+    _is_exporting,
+    _number,
+    _warn,
+)
+from torchinit._fan import _calculate_correct_fan, _calculate_fan_in_and_fan_out
+from torchinit._gain import calculate_gain
+from torchinit._primitives import _no_grad_mul_, _no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_
 
 
 def _xavier_std(tensor: Tensor, gain: float) -> float:
@@ -31,7 +40,8 @@ def _xavier_std(tensor: Tensor, gain: float) -> float:
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     fan = _calculate_correct_fan(tensor, mode)
-    gain = calculate_gain(nonlinearity, a)
+    # The default of a is a slope of leaky_relu's, and no parameter that another function could have.
+    gain = calculate_gain(nonlinearity, a if a != 0.0 or nonlinearity == "leaky_relu" else None)
     if not is_scripting():
         if (type(fan) is SymInt or is_dynamo_compiling()) and _unusual._is_symbolic(fan):  # type: ignore[comparison-overlap]
             return gain / _unusual._sqrt(fan)
@@ -39,9 +49,12 @@ def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> floa
 
 
 def _fill_uniform(tensor: Tensor, std: float, generator: torch.Generator | None) -> Tensor:
-    bound = 1.7320508075688772 * std  # math.sqrt(3.0)
+    return _fill_within(tensor, 1.7320508075688772 * std, generator)  # math.sqrt(3.0)
+
+
+def _fill_within(tensor: Tensor, bound: float, generator: torch.Generator | None) -> Tensor:
     if not is_scripting():
-        if (type(std) is SymFloat or is_dynamo_compiling()) and _unusual._follows_a_size(std, tensor):  # type: ignore[comparison-overlap]
+        if (type(bound) is SymFloat or is_dynamo_compiling()) and _unusual._follows_a_size(bound, tensor):  # type: ignore[comparison-overlap]
             # The same bits in 32 and 64 bits where the kernel fuses its multiply-add: 2x - 1 is exact for a draw x.
             return _no_grad_mul_(_no_grad_uniform_(tensor, -1.0, 1.0, generator), bound)
     _check_uniform(tensor, -bound, bound)
@@ -56,6 +69,20 @@ def _fill_normal(tensor: Tensor, std: float, generator: torch.Generator | None) 
             # The same bits for a contiguous tensor of 16 elements and more; other kernels round once less.
             return _no_grad_mul_(_no_grad_normal_(tensor, 0.0, 1.0, generator), std)
     return _no_grad_normal_(tensor, 0.0, std, generator)
+
+
+def _untruncated(std: float) -> float:
+    """Return the standard deviation of a normal distribution that has this one when truncated at two of its own."""
+    return std / 0.87962566103423978
+
+
+def _fill_truncated(tensor: Tensor, std: float, generator: torch.Generator | None) -> Tensor:
+    scale = _untruncated(std)
+    if not is_scripting():
+        if (type(std) is SymFloat or is_dynamo_compiling()) and _unusual._follows_a_size(std, tensor):  # type: ignore[comparison-overlap]
+            return _no_grad_mul_(_no_grad_trunc_normal_(tensor, 0.0, 1.0, -2.0, 2.0, generator), scale)
+    _check_trunc_normal(tensor, 0.0, scale, -2.0 * scale, 2.0 * scale)
+    return _no_grad_trunc_normal_(tensor, 0.0, scale, -2.0 * scale, 2.0 * scale, generator)
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -142,10 +169,10 @@ def kaiming_uniform_(
     Args:
         tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
             into both fans
-        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``
+        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
+            nonlinearity that has one, whose default 0 stands for
         mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
-        nonlinearity: name of the function in ``torch.nn.functional``, meant for ``"relu"`` and ``"leaky_relu"``; see
-            :func:`calculate_gain`
+        nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
         generator: where the draw comes from (default: the global generator of the tensor's device)
 
     Returns:
@@ -166,7 +193,7 @@ def kaiming_uniform_(
     if has_torch_function_variadic(tensor):
         if not _is_exporting():
             return handle_torch_function(
-                _upstream.kaiming_uniform_,
+                _upstream_kaiming_uniform_,
                 (tensor,),
                 tensor=tensor,
                 a=a,
@@ -201,10 +228,10 @@ def kaiming_normal_(
     Args:
         tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
             into both fans
-        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``
+        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
+            nonlinearity that has one, whose default 0 stands for
         mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
-        nonlinearity: name of the function in ``torch.nn.functional``, meant for ``"relu"`` and ``"leaky_relu"``; see
-            :func:`calculate_gain`
+        nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
         generator: where the draw comes from (default: the global generator of the tensor's device)
 
     Returns:

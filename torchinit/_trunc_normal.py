@@ -10,22 +10,8 @@ from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.jit import is_scripting
 
+from torchinit._special import _erfcx, _norm_cdf
 from torchinit._unusual import _is_distributed, _recorded_bounds
-
-
-def _norm_cdf(x: float) -> float:
-    return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
-
-
-def _erfcx(x: float) -> float:
-    """Compute exp(x^2) erfc(x) for positive x."""
-    if x < 20.0:
-        return math.exp(x * x) * math.erfc(x)
-    # The asymptotic series, https://dlmf.nist.gov/7.12.E1; at 20 the first term left out is 6e-16 of the sum.
-    y = 0.5 / (x * x)
-    return (1.0 - y * (1.0 - 3.0 * y * (1.0 - 5.0 * y * (1.0 - 7.0 * y * (1.0 - 9.0 * y * (1.0 - 11.0 * y)))))) / (
-        x * math.sqrt(math.pi)
-    )
 
 
 def _is_plain(values: Tensor) -> bool:

@@ -19,11 +19,14 @@ _PARAMETER_TYPES = {
     "float": "double",
     "int": "const detail::Integer&",
     "str": "const std::string&",
+    "bool": "bool",
     "Generator?": "const std::optional<at::Generator>&",
     "float?": "std::optional<double>",
     "int?": "const std::optional<detail::Integer>&",
+    "int[]": "const std::vector<std::int64_t>&",
     "int[]?": "const std::optional<std::vector<std::int64_t>>&",
 }
+_DEFAULTS = {"None": "std::nullopt", "True": "true", "False": "false"}
 # A result's type, and how an IValue becomes it.
 _RETURNS = {
     "Tensor": ("at::Tensor", ".toTensor()"),
@@ -47,7 +50,7 @@ _SEED = "of a generator that this call alone draws from (default: the global gen
 
 
 def _default(argument: Argument) -> str:
-    text = "std::nullopt" if argument.default == "None" else argument.python_default
+    text = _DEFAULTS.get(argument.default or "", argument.python_default)
     return "" if text is None else f" = {text}"
 
 

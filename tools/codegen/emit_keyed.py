@@ -17,7 +17,9 @@ from torch import Tensor
 '''
 _WIDTH = 120
 # Arguments that have no default, for an example.
-_NEEDED = {"sparsity": "0.5"}
+_NEEDED = {"sparsity": "0.5", "blocks": "2"}
+# The initializers of convolutions alone.
+_SPATIAL = ("delta_orthogonal_", "icnr_")
 
 
 def _wrapped(text: str, indent: str, hanging: str) -> str:
@@ -32,11 +34,13 @@ def _section(name: str, entries: Mapping[str, str]) -> str:
 def _example(function: Function) -> str:
     needed = [f", {_NEEDED[a.name]}" for a in function.arguments[2:] if a.default is None]
     call = f"keyed.{function.name}(torch.empty({{}}), key{''.join(needed)}{{}})"
+    size, start = (", 3", ", 0") if function.name in _SPATIAL else ("", "")
+    piece = f", full_size=[6, 4{size}], offset=[3, 0{start}]"
     return f"""
     Examples:
         >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
-        >>> whole = {call.format("6, 4", "")}
-        >>> piece = {call.format("3, 4", ", full_size=[6, 4], offset=[3, 0]")}
+        >>> whole = {call.format(f"6, 4{size}", "")}
+        >>> piece = {call.format(f"3, 4{size}", piece)}
         >>> torch.equal(piece, whole[3:])
         True
 """

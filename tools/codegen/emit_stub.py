@@ -12,20 +12,30 @@ _HEAD = """
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import deprecated
 
 __version__: str
 """
 
+# What takes a module and thus has no schema.
+_PYTHON = {"fans_of": "def fans_of(module: nn.Module) -> tuple[int, int]: ...\n"}
+
 
 def render(functions: Sequence[Function]) -> str:
     chosen = [f for f in functions if not f.family.startswith("keyed.")]
-    names = [f.name for f in chosen if f.public] + [f.deprecated for f in chosen if f.deprecated]
+    names = [f.name for f in chosen if f.public] + [f.deprecated for f in chosen if f.deprecated] + list(_PYTHON)
     old = "".join(
         f'@deprecated("`torchinit.{f.deprecated}` is now deprecated in favor of `torchinit.{f.name}`.")\n'
         + stub(replace(f, name=f.deprecated))
         for f in chosen
         if f.deprecated
     )
-    return "\n".join([STAMP + _HEAD, all_names(names), *literals(chosen), "".join(map(stub, chosen)) + old])
+    return "\n".join(
+        [
+            STAMP + _HEAD,
+            all_names(names),
+            *literals(chosen),
+            "".join(map(stub, chosen)) + old + "".join(_PYTHON.values()),
+        ]
+    )

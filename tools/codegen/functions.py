@@ -6,7 +6,7 @@ A row is the function's JIT schema, which Python, TorchScript and C++ share, and
 
 from tools.codegen.model import Choices, row
 
-# The stub's types, under upstream's names.
+# The stub's types, under upstream's names where it has them.
 NONLINEARITY = Choices(
     "_NonlinearityType",
     (
@@ -22,16 +22,36 @@ NONLINEARITY = Choices(
         "relu",
         "leaky_relu",
         "selu",
+        "gelu",
+        "gelu_tanh",
+        "silu",
+        "swish",
+        "mish",
+        "elu",
+        "celu",
+        "softplus",
+        "hardswish",
+        "hardsigmoid",
+        "hardtanh",
+        "relu6",
+        "softsign",
+        "squared_relu",
+        "sine",
     ),
 )
 FAN_MODE = Choices("_FanMode", ("fan_in", "fan_out"))
 
+MEAN_MODE = Choices("_MeanMode", ("fan_in", "fan_out", "fan_avg", "fan_geo_avg"))
+DISTRIBUTION = Choices("_Distribution", ("truncated_normal", "normal", "uniform"))
+
+_SCALING = {"mode": MEAN_MODE, "distribution": DISTRIBUTION}
 _KAIMING = {"mode": FAN_MODE, "nonlinearity": NONLINEARITY}
 
-FUNCTIONS = (
+# What torch.nn.init has.
+UPSTREAM = (
     row(
         "calculate_gain(str nonlinearity, Union(float, int, NoneType) param=None) -> float",
-        family="_fan",
+        family="_gain",
         choices={"nonlinearity": NONLINEARITY},
     ),
     row(
@@ -111,6 +131,49 @@ FUNCTIONS = (
     row("_no_grad_fill_(Tensor tensor, float val) -> Tensor", family="_primitives"),
     row("_no_grad_zero_(Tensor tensor) -> Tensor", family="_primitives"),
 )
+
+# What it lacks.
+EXTRAS = (
+    row("fans(int[] size, int groups=1, bool transposed=False) -> ((int, int))", family="_fan"),
+    row("depth_scaled_std(float std, int layers, int branches=2) -> float", family="_gain"),
+    row(
+        "trunc_normal_tf_(Tensor tensor, float mean=0., float std=1., float a=-2., float b=2., "
+        "Generator? generator=None, bool correct_std=False) -> Tensor",
+        family="_basic",
+    ),
+    row(
+        'variance_scaling_(Tensor tensor, float scale=1., str mode="fan_in", str distribution="truncated_normal", '
+        "int? fan_in=None, int? fan_out=None, Generator? generator=None) -> Tensor",
+        family="_variance",
+        choices=_SCALING,
+    ),
+    row("lecun_uniform_(Tensor tensor, Generator? generator=None) -> Tensor", family="_variance"),
+    row("lecun_normal_(Tensor tensor, Generator? generator=None) -> Tensor", family="_variance"),
+    row(
+        "sine_uniform_(Tensor tensor, float omega=30., bool is_first=False, Generator? generator=None) -> Tensor",
+        family="_variance",
+    ),
+    row("identity_(Tensor tensor, float gain=1., int groups=1) -> Tensor", family="_structured"),
+    row(
+        "block_orthogonal_(Tensor tensor, int blocks, float gain=1., Generator? generator=None) -> Tensor",
+        family="_structured",
+    ),
+    row(
+        "delta_orthogonal_(Tensor tensor, float gain=1., int groups=1, Generator? generator=None) -> Tensor",
+        family="_structured",
+    ),
+    row("bilinear_(Tensor tensor, int groups=1) -> Tensor", family="_upsampling"),
+    row(
+        'icnr_(Tensor tensor, int upscale_factor=2, float scale=2., str mode="fan_in", str distribution="normal", '
+        "Generator? generator=None) -> Tensor",
+        family="_upsampling",
+        choices=_SCALING,
+    ),
+    row("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", family="_bias"),
+    row("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", family="_bias"),
+)
+
+FUNCTIONS = UPSTREAM + EXTRAS
 
 # Of ``torchinit.keyed``; its initializers follow from the rows above that draw.
 KEYS = (

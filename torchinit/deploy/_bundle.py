@@ -10,13 +10,22 @@ from torchinit._basic import (
     normal_,
     ones_,
     trunc_normal_,
+    trunc_normal_tf_,
     uniform_,
     zeros_,
+)
+from torchinit._bias import (
+    lstm_bias_,
+    prior_bias_,
 )
 from torchinit._fan import (
     _calculate_correct_fan,
     _calculate_fan_in_and_fan_out,
+    fans,
+)
+from torchinit._gain import (
     calculate_gain,
+    depth_scaled_std,
 )
 from torchinit._scaled import (
     kaiming_normal_,
@@ -25,10 +34,23 @@ from torchinit._scaled import (
     xavier_uniform_,
 )
 from torchinit._structured import (
+    block_orthogonal_,
+    delta_orthogonal_,
     dirac_,
     eye_,
+    identity_,
     orthogonal_,
     sparse_,
+)
+from torchinit._upsampling import (
+    bilinear_,
+    icnr_,
+)
+from torchinit._variance import (
+    lecun_normal_,
+    lecun_uniform_,
+    sine_uniform_,
+    variance_scaling_,
 )
 from torchinit.keyed import (
     _functions as keyed,
@@ -56,7 +78,7 @@ class Bundle(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.interface = "bdb7d8654f104be4"
+        self.interface = "036851040c610be7"
 
     @torch.jit.export
     def calculate_gain(
@@ -210,6 +232,141 @@ class Bundle(nn.Module):
         return _calculate_correct_fan(tensor, mode)
 
     @torch.jit.export
+    def fans(
+        self,
+        size: list[int],
+        groups: int = 1,
+        transposed: bool = False,
+    ) -> tuple[int, int]:
+        return fans(size, groups, transposed)
+
+    @torch.jit.export
+    def depth_scaled_std(
+        self,
+        std: float,
+        layers: int,
+        branches: int = 2,
+    ) -> float:
+        return depth_scaled_std(std, layers, branches)
+
+    @torch.jit.export
+    def trunc_normal_tf_(
+        self,
+        tensor: Tensor,
+        mean: float = 0.0,
+        std: float = 1.0,
+        a: float = -2.0,
+        b: float = 2.0,
+        generator: torch.Generator | None = None,
+        correct_std: bool = False,
+    ) -> Tensor:
+        return trunc_normal_tf_(tensor, mean, std, a, b, generator, correct_std)
+
+    @torch.jit.export
+    def variance_scaling_(
+        self,
+        tensor: Tensor,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        fan_in: int | None = None,
+        fan_out: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return variance_scaling_(tensor, scale, mode, distribution, fan_in, fan_out, generator)
+
+    @torch.jit.export
+    def lecun_uniform_(
+        self,
+        tensor: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return lecun_uniform_(tensor, generator)
+
+    @torch.jit.export
+    def lecun_normal_(
+        self,
+        tensor: Tensor,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return lecun_normal_(tensor, generator)
+
+    @torch.jit.export
+    def sine_uniform_(
+        self,
+        tensor: Tensor,
+        omega: float = 30.0,
+        is_first: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return sine_uniform_(tensor, omega, is_first, generator)
+
+    @torch.jit.export
+    def identity_(
+        self,
+        tensor: Tensor,
+        gain: float = 1.0,
+        groups: int = 1,
+    ) -> Tensor:
+        return identity_(tensor, gain, groups)
+
+    @torch.jit.export
+    def block_orthogonal_(
+        self,
+        tensor: Tensor,
+        blocks: int,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return block_orthogonal_(tensor, blocks, gain, generator)
+
+    @torch.jit.export
+    def delta_orthogonal_(
+        self,
+        tensor: Tensor,
+        gain: float = 1.0,
+        groups: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return delta_orthogonal_(tensor, gain, groups, generator)
+
+    @torch.jit.export
+    def bilinear_(
+        self,
+        tensor: Tensor,
+        groups: int = 1,
+    ) -> Tensor:
+        return bilinear_(tensor, groups)
+
+    @torch.jit.export
+    def icnr_(
+        self,
+        tensor: Tensor,
+        upscale_factor: int = 2,
+        scale: float = 2.0,
+        mode: str = "fan_in",
+        distribution: str = "normal",
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        return icnr_(tensor, upscale_factor, scale, mode, distribution, generator)
+
+    @torch.jit.export
+    def lstm_bias_(
+        self,
+        tensor: Tensor,
+        forget: float = 1.0,
+    ) -> Tensor:
+        return lstm_bias_(tensor, forget)
+
+    @torch.jit.export
+    def prior_bias_(
+        self,
+        tensor: Tensor,
+        prior: float = 0.01,
+    ) -> Tensor:
+        return prior_bias_(tensor, prior)
+
+    @torch.jit.export
     def key(
         self,
         seed: int,
@@ -349,6 +506,106 @@ class Bundle(nn.Module):
     ) -> Tensor:
         return keyed.sparse_(tensor, key, sparsity, std, full_size, offset)
 
+    @torch.jit.export
+    def keyed_trunc_normal_tf_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        mean: float = 0.0,
+        std: float = 1.0,
+        a: float = -2.0,
+        b: float = 2.0,
+        correct_std: bool = False,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.trunc_normal_tf_(tensor, key, mean, std, a, b, correct_std, full_size, offset)
+
+    @torch.jit.export
+    def keyed_variance_scaling_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        fan_in: int | None = None,
+        fan_out: int | None = None,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.variance_scaling_(tensor, key, scale, mode, distribution, fan_in, fan_out, full_size, offset)
+
+    @torch.jit.export
+    def keyed_lecun_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.lecun_uniform_(tensor, key, full_size, offset)
+
+    @torch.jit.export
+    def keyed_lecun_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.lecun_normal_(tensor, key, full_size, offset)
+
+    @torch.jit.export
+    def keyed_sine_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        omega: float = 30.0,
+        is_first: bool = False,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.sine_uniform_(tensor, key, omega, is_first, full_size, offset)
+
+    @torch.jit.export
+    def keyed_block_orthogonal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        blocks: int,
+        gain: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.block_orthogonal_(tensor, key, blocks, gain, full_size, offset)
+
+    @torch.jit.export
+    def keyed_delta_orthogonal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        gain: float = 1.0,
+        groups: int = 1,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.delta_orthogonal_(tensor, key, gain, groups, full_size, offset)
+
+    @torch.jit.export
+    def keyed_icnr_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        upscale_factor: int = 2,
+        scale: float = 2.0,
+        mode: str = "fan_in",
+        distribution: str = "normal",
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.icnr_(tensor, key, upscale_factor, scale, mode, distribution, full_size, offset)
+
 
 class MobileBundle(nn.Module):
     """The methods for the mobile interpreter, with a seed in the generator's place."""
@@ -357,7 +614,7 @@ class MobileBundle(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.interface = "bdb7d8654f104be4"
+        self.interface = "036851040c610be7"
 
     @torch.jit.export
     def calculate_gain(
@@ -511,6 +768,141 @@ class MobileBundle(nn.Module):
         return _calculate_correct_fan(tensor, mode)
 
     @torch.jit.export
+    def fans(
+        self,
+        size: list[int],
+        groups: int = 1,
+        transposed: bool = False,
+    ) -> tuple[int, int]:
+        return fans(size, groups, transposed)
+
+    @torch.jit.export
+    def depth_scaled_std(
+        self,
+        std: float,
+        layers: int,
+        branches: int = 2,
+    ) -> float:
+        return depth_scaled_std(std, layers, branches)
+
+    @torch.jit.export
+    def trunc_normal_tf_(
+        self,
+        tensor: Tensor,
+        mean: float = 0.0,
+        std: float = 1.0,
+        a: float = -2.0,
+        b: float = 2.0,
+        seed: int | None = None,
+        correct_std: bool = False,
+    ) -> Tensor:
+        return trunc_normal_tf_(tensor, mean, std, a, b, _seeded(tensor, seed), correct_std)
+
+    @torch.jit.export
+    def variance_scaling_(
+        self,
+        tensor: Tensor,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        fan_in: int | None = None,
+        fan_out: int | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
+        return variance_scaling_(tensor, scale, mode, distribution, fan_in, fan_out, _seeded(tensor, seed))
+
+    @torch.jit.export
+    def lecun_uniform_(
+        self,
+        tensor: Tensor,
+        seed: int | None = None,
+    ) -> Tensor:
+        return lecun_uniform_(tensor, _seeded(tensor, seed))
+
+    @torch.jit.export
+    def lecun_normal_(
+        self,
+        tensor: Tensor,
+        seed: int | None = None,
+    ) -> Tensor:
+        return lecun_normal_(tensor, _seeded(tensor, seed))
+
+    @torch.jit.export
+    def sine_uniform_(
+        self,
+        tensor: Tensor,
+        omega: float = 30.0,
+        is_first: bool = False,
+        seed: int | None = None,
+    ) -> Tensor:
+        return sine_uniform_(tensor, omega, is_first, _seeded(tensor, seed))
+
+    @torch.jit.export
+    def identity_(
+        self,
+        tensor: Tensor,
+        gain: float = 1.0,
+        groups: int = 1,
+    ) -> Tensor:
+        return identity_(tensor, gain, groups)
+
+    @torch.jit.export
+    def block_orthogonal_(
+        self,
+        tensor: Tensor,
+        blocks: int,
+        gain: float = 1.0,
+        seed: int | None = None,
+    ) -> Tensor:
+        return block_orthogonal_(tensor, blocks, gain, _seeded(tensor, seed))
+
+    @torch.jit.export
+    def delta_orthogonal_(
+        self,
+        tensor: Tensor,
+        gain: float = 1.0,
+        groups: int = 1,
+        seed: int | None = None,
+    ) -> Tensor:
+        return delta_orthogonal_(tensor, gain, groups, _seeded(tensor, seed))
+
+    @torch.jit.export
+    def bilinear_(
+        self,
+        tensor: Tensor,
+        groups: int = 1,
+    ) -> Tensor:
+        return bilinear_(tensor, groups)
+
+    @torch.jit.export
+    def icnr_(
+        self,
+        tensor: Tensor,
+        upscale_factor: int = 2,
+        scale: float = 2.0,
+        mode: str = "fan_in",
+        distribution: str = "normal",
+        seed: int | None = None,
+    ) -> Tensor:
+        return icnr_(tensor, upscale_factor, scale, mode, distribution, _seeded(tensor, seed))
+
+    @torch.jit.export
+    def lstm_bias_(
+        self,
+        tensor: Tensor,
+        forget: float = 1.0,
+    ) -> Tensor:
+        return lstm_bias_(tensor, forget)
+
+    @torch.jit.export
+    def prior_bias_(
+        self,
+        tensor: Tensor,
+        prior: float = 0.01,
+    ) -> Tensor:
+        return prior_bias_(tensor, prior)
+
+    @torch.jit.export
     def key(
         self,
         seed: int,
@@ -649,3 +1041,103 @@ class MobileBundle(nn.Module):
         offset: list[int] | None = None,
     ) -> Tensor:
         return keyed.sparse_(tensor, key, sparsity, std, full_size, offset)
+
+    @torch.jit.export
+    def keyed_trunc_normal_tf_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        mean: float = 0.0,
+        std: float = 1.0,
+        a: float = -2.0,
+        b: float = 2.0,
+        correct_std: bool = False,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.trunc_normal_tf_(tensor, key, mean, std, a, b, correct_std, full_size, offset)
+
+    @torch.jit.export
+    def keyed_variance_scaling_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        fan_in: int | None = None,
+        fan_out: int | None = None,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.variance_scaling_(tensor, key, scale, mode, distribution, fan_in, fan_out, full_size, offset)
+
+    @torch.jit.export
+    def keyed_lecun_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.lecun_uniform_(tensor, key, full_size, offset)
+
+    @torch.jit.export
+    def keyed_lecun_normal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.lecun_normal_(tensor, key, full_size, offset)
+
+    @torch.jit.export
+    def keyed_sine_uniform_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        omega: float = 30.0,
+        is_first: bool = False,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.sine_uniform_(tensor, key, omega, is_first, full_size, offset)
+
+    @torch.jit.export
+    def keyed_block_orthogonal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        blocks: int,
+        gain: float = 1.0,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.block_orthogonal_(tensor, key, blocks, gain, full_size, offset)
+
+    @torch.jit.export
+    def keyed_delta_orthogonal_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        gain: float = 1.0,
+        groups: int = 1,
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.delta_orthogonal_(tensor, key, gain, groups, full_size, offset)
+
+    @torch.jit.export
+    def keyed_icnr_(
+        self,
+        tensor: Tensor,
+        key: Tensor,
+        upscale_factor: int = 2,
+        scale: float = 2.0,
+        mode: str = "fan_in",
+        distribution: str = "normal",
+        full_size: list[int] | None = None,
+        offset: list[int] | None = None,
+    ) -> Tensor:
+        return keyed.icnr_(tensor, key, upscale_factor, scale, mode, distribution, full_size, offset)

@@ -6,13 +6,21 @@ or changed.
 """
 
 from torchinit.keyed._functions import (
+    block_orthogonal_,
+    delta_orthogonal_,
+    icnr_,
     kaiming_normal_,
     kaiming_uniform_,
+    lecun_normal_,
+    lecun_uniform_,
     normal_,
     orthogonal_,
+    sine_uniform_,
     sparse_,
     trunc_normal_,
+    trunc_normal_tf_,
     uniform_,
+    variance_scaling_,
     xavier_normal_,
     xavier_uniform_,
 )
@@ -34,4 +42,12 @@ __all__ = [
     "kaiming_normal_",
     "orthogonal_",
     "sparse_",
+    "trunc_normal_tf_",
+    "variance_scaling_",
+    "lecun_uniform_",
+    "lecun_normal_",
+    "sine_uniform_",
+    "block_orthogonal_",
+    "delta_orthogonal_",
+    "icnr_",
 ]

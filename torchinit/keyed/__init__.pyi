@@ -19,6 +19,14 @@ __all__ = [
     "kaiming_normal_",
     "orthogonal_",
     "sparse_",
+    "trunc_normal_tf_",
+    "variance_scaling_",
+    "lecun_uniform_",
+    "lecun_normal_",
+    "sine_uniform_",
+    "block_orthogonal_",
+    "delta_orthogonal_",
+    "icnr_",
 ]
 
 _FanMode = Literal[
@@ -39,6 +47,34 @@ _NonlinearityType = Literal[
     "relu",
     "leaky_relu",
     "selu",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "swish",
+    "mish",
+    "elu",
+    "celu",
+    "softplus",
+    "hardswish",
+    "hardsigmoid",
+    "hardtanh",
+    "relu6",
+    "softsign",
+    "squared_relu",
+    "sine",
+]
+
+_MeanMode = Literal[
+    "fan_in",
+    "fan_out",
+    "fan_avg",
+    "fan_geo_avg",
+]
+
+_Distribution = Literal[
+    "truncated_normal",
+    "normal",
+    "uniform",
 ]
 
 def key(
@@ -122,6 +158,74 @@ def sparse_(
     key: Tensor,
     sparsity: float,
     std: float = 0.01,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def trunc_normal_tf_(
+    tensor: Tensor,
+    key: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    correct_std: bool = False,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def variance_scaling_(
+    tensor: Tensor,
+    key: Tensor,
+    scale: float = 1.0,
+    mode: _MeanMode = "fan_in",
+    distribution: _Distribution = "truncated_normal",
+    fan_in: int | None = None,
+    fan_out: int | None = None,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def lecun_uniform_(
+    tensor: Tensor,
+    key: Tensor,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def lecun_normal_(
+    tensor: Tensor,
+    key: Tensor,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def sine_uniform_(
+    tensor: Tensor,
+    key: Tensor,
+    omega: float = 30.0,
+    is_first: bool = False,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def block_orthogonal_(
+    tensor: Tensor,
+    key: Tensor,
+    blocks: int,
+    gain: float = 1.0,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def delta_orthogonal_(
+    tensor: Tensor,
+    key: Tensor,
+    gain: float = 1.0,
+    groups: int = 1,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def icnr_(
+    tensor: Tensor,
+    key: Tensor,
+    upscale_factor: int = 2,
+    scale: float = 2.0,
+    mode: _MeanMode = "fan_in",
+    distribution: _Distribution = "normal",
     full_size: list[int] | None = None,
     offset: list[int] | None = None,
 ) -> Tensor: ...

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from torchinit._basic import _spread_bounds
 from torchinit._checks import (
     _check_inexact,
     _check_partitioned,
@@ -16,9 +17,12 @@ from torchinit._checks import (
     _number,
     _warn,
 )
-from torchinit._primitives import _no_grad_copy_, _no_grad_fill_, _wide_matrix
-from torchinit._scaled import _kaiming_std, _xavier_std
-from torchinit._structured import _haar
+from torchinit._fan import _check_divisible
+from torchinit._primitives import _no_grad_centre_, _no_grad_copy_, _no_grad_fill_, _wide_matrix
+from torchinit._scaled import _kaiming_std, _untruncated, _xavier_std
+from torchinit._structured import _check_delta, _check_matrix_like, _haar
+from torchinit._upsampling import _check_kernel, _repeated, _shuffled
+from torchinit._variance import _sine_bound, _variance_std
 from torchinit.keyed._keys import split
 from torchinit.keyed._pieces import _full_size, _part, _views
 from torchinit.keyed._stream import _drop_rows_, _fill, _one_key
@@ -95,6 +99,62 @@ def _trunc_normal_(
     return _fill(tensor, key, "trunc_normal", [mean, std, a, b], full_size, offset)
 
 
+def _trunc_normal_tf_(
+    tensor: Tensor,
+    key: Tensor,
+    mean: float,
+    std: float,
+    a: float,
+    b: float,
+    correct_std: bool,
+    full_size: list[int] | None,
+    offset: list[int] | None,
+) -> Tensor:
+    std, low, high = _spread_bounds(tensor, mean, std, a, b, correct_std)
+    return _trunc_normal_(tensor, key, mean, std, low, high, full_size, offset)
+
+
+def _spread_scaled_(
+    tensor: Tensor, key: Tensor, std: float, distribution: str, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    if distribution == "uniform":
+        return _spread_uniform_(tensor, key, std, full_size, offset)
+    if distribution == "normal":
+        return _normal_(tensor, key, 0.0, std, full_size, offset)
+    scale = _untruncated(std)
+    return _trunc_normal_(tensor, key, 0.0, scale, -2.0 * scale, 2.0 * scale, full_size, offset)
+
+
+def _variance_scaling_(
+    tensor: Tensor,
+    key: Tensor,
+    scale: float,
+    mode: str,
+    distribution: str,
+    fan_in: int | None,
+    fan_out: int | None,
+    full_size: list[int] | None,
+    offset: list[int] | None,
+) -> Tensor:
+    std = _variance_std(_logical(tensor, full_size, offset), scale, mode, distribution, fan_in, fan_out)
+    return _spread_scaled_(tensor, key, std, distribution, full_size, offset)
+
+
+def _lecun_uniform_(tensor: Tensor, key: Tensor, full_size: list[int] | None, offset: list[int] | None) -> Tensor:
+    return _variance_scaling_(tensor, key, 1.0, "fan_in", "uniform", None, None, full_size, offset)
+
+
+def _lecun_normal_(tensor: Tensor, key: Tensor, full_size: list[int] | None, offset: list[int] | None) -> Tensor:
+    return _variance_scaling_(tensor, key, 1.0, "fan_in", "truncated_normal", None, None, full_size, offset)
+
+
+def _sine_uniform_(
+    tensor: Tensor, key: Tensor, omega: float, is_first: bool, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    bound = _sine_bound(_logical(tensor, full_size, offset), omega, is_first)
+    return _uniform_(tensor, key, -bound, bound, full_size, offset)
+
+
 def _xavier_uniform_(
     tensor: Tensor, key: Tensor, gain: float, full_size: list[int] | None, offset: list[int] | None
 ) -> Tensor:
@@ -149,29 +209,86 @@ def _kaiming_normal_(
     return _normal_(tensor, key, 0.0, std, full_size, offset)
 
 
+def _random_blocks(like: Tensor, key: Tensor, blocks: int, rows: int, columns: int, gain: float) -> Tensor:
+    """Draw a normal matrix, and make each of its blocks of rows an orthogonal one."""
+    matrix = _normal_(_wide_matrix(like, rows, columns), key, 0.0, 1.0, None, None)
+    made = [_haar(block) for block in torch.split(matrix, rows // blocks)]
+    matrix = made[0] if blocks == 1 else torch.cat(made)
+    return matrix if gain == 1.0 else matrix.mul_(gain)
+
+
+def _place_(views: list[tuple[Tensor, list[int]]], whole: Tensor) -> None:
+    for view, begin in views:
+        _no_grad_copy_(view, _part(whole, begin, list(view.shape)))
+
+
 def _orthogonal_(
     tensor: Tensor, key: Tensor, gain: float, full_size: list[int] | None, offset: list[int] | None
 ) -> Tensor:
+    _check_matrix_like(tensor, _full_size(tensor, full_size, offset))
+    _check_inexact(tensor, "orthogonal_")
+    return _block_orthogonal_(tensor, key, 1, gain, full_size, offset)
+
+
+def _block_orthogonal_(
+    tensor: Tensor, key: Tensor, blocks: int, gain: float, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
     _one_key(key)
     whole = _full_size(tensor, full_size, offset)
-    if tensor.dim() < 2:
-        _check_partitioned(tensor)
-        raise ValueError(f"Only tensors with 2 or more dimensions are supported, got shape {whole}")
-    _check_inexact(tensor, "orthogonal_")
+    _check_matrix_like(tensor, whole)
+    _check_divisible(whole, blocks, "blocks")
+    _check_inexact(tensor, "block_orthogonal_")
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
     views = _views(tensor, offset)
     if len(views) == 0:
         return tensor
-    rows, columns = whole[0], 1
+    columns = 1
     for size in whole[1:]:
         columns *= size
-    matrix = _haar(_normal_(_wide_matrix(views[0][0], rows, columns), key, 0.0, 1.0, None, None))
-    if gain != 1.0:
-        matrix.mul_(gain)
-    matrix = matrix.reshape(whole)
-    for view, begin in views:
-        _no_grad_copy_(view, _part(matrix, begin, list(view.shape)))
+    _place_(views, _random_blocks(views[0][0], key, blocks, whole[0], columns, gain).reshape(whole))
+    return tensor
+
+
+def _delta_orthogonal_(
+    tensor: Tensor, key: Tensor, gain: float, groups: int, full_size: list[int] | None, offset: list[int] | None
+) -> Tensor:
+    _one_key(key)
+    whole = _full_size(tensor, full_size, offset)
+    _check_delta(tensor, whole, groups)
+    if tensor.numel() == 0 or tensor.is_meta:
+        return tensor
+    views = _views(tensor, offset)
+    if len(views) == 0:
+        return tensor
+    matrix = _random_blocks(views[0][0], key, groups, whole[0], whole[1], gain)
+    # Only the centre of the kernel is not zero, and a piece need not have it.
+    _place_(views, _no_grad_centre_(matrix.new_empty(whole), matrix))
+    return tensor
+
+
+def _icnr_(
+    tensor: Tensor,
+    key: Tensor,
+    upscale_factor: int,
+    scale: float,
+    mode: str,
+    distribution: str,
+    full_size: list[int] | None,
+    offset: list[int] | None,
+) -> Tensor:
+    _one_key(key)
+    whole = _full_size(tensor, full_size, offset)
+    _check_kernel(tensor, whole)
+    small = _shuffled(whole, upscale_factor)
+    std = _variance_std(tensor.new_empty([1]).expand(small), scale, mode, distribution, None, None)
+    if tensor.numel() == 0 or tensor.is_meta:
+        return tensor
+    views = _views(tensor, offset)
+    if len(views) == 0:
+        return tensor
+    drawn = _spread_scaled_(views[0][0].new_empty(small), key, std, distribution, None, None)
+    _place_(views, _repeated(drawn, whole))
     return tensor
 
 

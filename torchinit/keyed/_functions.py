@@ -5,13 +5,21 @@
 from torch import Tensor
 
 from torchinit.keyed._draws import (
+    _block_orthogonal_,
+    _delta_orthogonal_,
+    _icnr_,
     _kaiming_normal_,
     _kaiming_uniform_,
+    _lecun_normal_,
+    _lecun_uniform_,
     _normal_,
     _orthogonal_,
+    _sine_uniform_,
     _sparse_,
     _trunc_normal_,
+    _trunc_normal_tf_,
     _uniform_,
+    _variance_scaling_,
     _xavier_normal_,
     _xavier_uniform_,
 )
@@ -260,10 +268,10 @@ def kaiming_uniform_(
         tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting into
             both fans
         key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
-        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``
+        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
+            nonlinearity that has one, whose default 0 stands for
         mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
-        nonlinearity: name of the function in ``torch.nn.functional``, meant for ``"relu"`` and ``"leaky_relu"``; see
-            :func:`calculate_gain`
+        nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
         full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
         offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
 
@@ -308,10 +316,10 @@ def kaiming_normal_(
         tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting into
             both fans
         key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
-        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``
+        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
+            nonlinearity that has one, whose default 0 stands for
         mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
-        nonlinearity: name of the function in ``torch.nn.functional``, meant for ``"relu"`` and ``"leaky_relu"``; see
-            :func:`calculate_gain`
+        nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
         full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
         offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
 
@@ -419,3 +427,385 @@ def sparse_(
         True
     """
     return _sparse_(tensor, key, sparsity, std, full_size, offset)
+
+
+def trunc_normal_tf_(
+    tensor: Tensor,
+    key: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    correct_std: bool = False,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution truncated so many standard deviations from its mean, by key.
+
+    See :func:`torchinit.trunc_normal_tf_`, whose distribution and arguments it has.
+
+    The bounds are standard deviations, as in TensorFlow, JAX and timm, and not values as those of
+    :func:`trunc_normal_`:
+
+    .. math::
+        x \sim \mathcal{N}(\text{mean}, \text{std}^2) \text{ within }
+        [\text{mean} + a \, \text{std}, \; \text{mean} + b \, \text{std}]
+
+    Args:
+        tensor: a floating-point tensor of any shape
+        key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
+        mean: mean of the normal distribution before it is truncated
+        std: standard deviation of the normal distribution before it is truncated, not negative; at 0 every value is the
+            mean
+        a: least value, in standard deviations from the mean
+        b: greatest value, in standard deviations from the mean
+        correct_std: whether ``std`` is the standard deviation of the truncated distribution instead
+        full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
+        offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        NotImplementedError: if ``tensor`` is not floating-point
+        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite, or ``a == b`` with
+            ``correct_std``
+
+    Examples:
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
+        >>> whole = keyed.trunc_normal_tf_(torch.empty(6, 4), key)
+        >>> piece = keyed.trunc_normal_tf_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return _trunc_normal_tf_(tensor, key, mean, std, a, b, correct_std, full_size, offset)
+
+
+def variance_scaling_(
+    tensor: Tensor,
+    key: Tensor,
+    scale: float = 1.0,
+    mode: str = "fan_in",
+    distribution: str = "truncated_normal",
+    fan_in: int | None = None,
+    fan_out: int | None = None,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from a distribution whose variance is a scale over a fan, by key.
+
+    See :func:`torchinit.variance_scaling_`, whose distribution and arguments it has.
+
+    What JAX and Keras build their initializers of: ``variance_scaling_(w, 1.0, "fan_avg")`` is their
+    ``glorot_normal``, ``variance_scaling_(w, 2.0)`` their ``he_normal``, and :func:`lecun_normal_` their
+    ``lecun_normal``, all truncated, unlike :func:`xavier_normal_` and :func:`kaiming_normal_`.
+
+    .. math::
+        \operatorname{Var}(x) = \frac{\text{scale}}{n}, \quad
+        n \in \left\{\text{fan\_in}, \; \text{fan\_out}, \; \tfrac{1}{2} (\text{fan\_in} + \text{fan\_out}), \;
+        \sqrt{\text{fan\_in} \; \text{fan\_out}}\right\}
+
+    Args:
+        tensor: a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both fans,
+            or of any shape if the fans that ``mode`` needs are given; complex too, but not truncated
+        key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
+        scale: the variance times the fan, not negative; the square of a gain
+        mode: which fan to divide by, in either case; ``"fan_avg"`` the mean of both, ``"fan_geo_avg"`` their geometric
+            mean
+        distribution: ``"truncated_normal"`` (two standard deviations), ``"normal"`` or ``"uniform"``
+        fan_in: inputs of each unit (default: those of the shape)
+        fan_out: outputs of each unit (default: those of the shape)
+        full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
+        offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: for an unknown mode or distribution, a fan below 1, a scale that is negative or not finite, or if a
+            fan is needed of a ``tensor`` that has fewer than two dimensions; if ``key`` is no key, or the piece does
+            not lie within ``full_size``
+        NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
+
+    Examples:
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
+        >>> whole = keyed.variance_scaling_(torch.empty(6, 4), key)
+        >>> piece = keyed.variance_scaling_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return _variance_scaling_(tensor, key, scale, mode, distribution, fan_in, fan_out, full_size, offset)
+
+
+def lecun_uniform_(
+    tensor: Tensor,
+    key: Tensor,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the uniform distribution of LeCun initialization, by key.
+
+    See :func:`torchinit.lecun_uniform_`, whose distribution and arguments it has.
+
+    LeCun et al., "Efficient backprop" (1998).
+
+    .. math::
+        x \sim \mathcal{U}(-\text{bound}, \text{bound}), \quad
+        \text{bound} = \sqrt{3} \sqrt{\frac{1}{\text{fan\_in}}}
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting into
+            both fans
+        key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
+        full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
+        offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions; if ``key`` is no key, or the piece does not lie within
+            ``full_size``
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
+        >>> whole = keyed.lecun_uniform_(torch.empty(6, 4), key)
+        >>> piece = keyed.lecun_uniform_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return _lecun_uniform_(tensor, key, full_size, offset)
+
+
+def lecun_normal_(
+    tensor: Tensor,
+    key: Tensor,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the truncated normal distribution of LeCun initialization, by key.
+
+    See :func:`torchinit.lecun_normal_`, whose distribution and arguments it has.
+
+    LeCun et al., "Efficient backprop" (1998); for SELU, Klambauer et al., "Self-normalizing neural networks" (2017),
+    https://arxiv.org/abs/1706.02515. Truncated at two standard deviations, as in JAX, Keras and timm.
+
+    .. math::
+        x \sim \mathcal{N}(0, \sigma^2) \text{ within } [-2 \sigma, 2 \sigma], \quad
+        \sigma = \frac{1}{0.87962566103423978} \sqrt{\frac{1}{\text{fan\_in}}}
+
+    Args:
+        tensor: a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both fans
+        key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
+        full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
+        offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions; if ``key`` is no key, or the piece does not lie within
+            ``full_size``
+        NotImplementedError: if ``tensor`` is not floating-point
+
+    Examples:
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
+        >>> whole = keyed.lecun_normal_(torch.empty(6, 4), key)
+        >>> piece = keyed.lecun_normal_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return _lecun_normal_(tensor, key, full_size, offset)
+
+
+def sine_uniform_(
+    tensor: Tensor,
+    key: Tensor,
+    omega: float = 30.0,
+    is_first: bool = False,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the uniform distribution of a network of sines (SIREN), by key.
+
+    See :func:`torchinit.sine_uniform_`, whose distribution and arguments it has.
+
+    Sitzmann et al., "Implicit neural representations with periodic activation functions" (2020),
+    https://arxiv.org/abs/2006.09661, for layers that compute :math:`\sin(\omega (Wx + b))`.
+
+    .. math::
+        x \sim \mathcal{U}(-\text{bound}, \text{bound}), \quad
+        \text{bound} = \frac{\sqrt{6 / \text{fan\_in}}}{\omega}, \text{ and }
+        \frac{1}{\text{fan\_in}} \text{ in the first layer}
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting into
+            both fans
+        key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
+        omega: the frequency of the sines, positive; the first layer's bound does not depend on it
+        is_first: whether the layer's inputs are the coordinates
+        full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
+        offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions, or ``omega`` is not positive and finite; if ``key`` is
+            no key, or the piece does not lie within ``full_size``
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
+        >>> whole = keyed.sine_uniform_(torch.empty(6, 4), key)
+        >>> piece = keyed.sine_uniform_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return _sine_uniform_(tensor, key, omega, is_first, full_size, offset)
+
+
+def block_orthogonal_(
+    tensor: Tensor,
+    key: Tensor,
+    blocks: int,
+    gain: float = 1.0,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` with equal blocks of rows, each of them a (semi-)orthogonal matrix, by key.
+
+    See :func:`torchinit.block_orthogonal_`, whose distribution and arguments it has.
+
+    For layers that are packed into one weight: the four gates of an LSTM, the three of a GRU, query, key and value. The
+    values are those of :func:`orthogonal_` on each block in turn. A zero-element tensor is left alone.
+
+    .. math::
+        x = \begin{pmatrix} x_1 \\ \vdots \\ x_\text{blocks} \end{pmatrix}, \quad
+        x_i = \text{gain} \; Q_i
+
+    Args:
+        tensor: a floating-point or complex tensor of at least 2 dimensions
+        key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
+        blocks: number of blocks along dimension 0, a divisor of its size
+        gain: factor on the matrices
+        full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
+        offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than 2 dimensions, or ``blocks`` is below 1 or does not divide dimension 0;
+            if ``key`` is no key, or the piece does not lie within ``full_size``
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
+        >>> whole = keyed.block_orthogonal_(torch.empty(6, 4), key, 2)
+        >>> piece = keyed.block_orthogonal_(torch.empty(3, 4), key, 2, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return _block_orthogonal_(tensor, key, blocks, gain, full_size, offset)
+
+
+def delta_orthogonal_(
+    tensor: Tensor,
+    key: Tensor,
+    gain: float = 1.0,
+    groups: int = 1,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    r"""Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it, by key.
+
+    See :func:`torchinit.delta_orthogonal_`, whose distribution and arguments it has.
+
+    Xiao et al., "Dynamical isometry and a mean field theory of CNNs" (2018), https://arxiv.org/abs/1806.05393. The
+    convolution, padded to keep its input's size, keeps its norm, times the gain. A zero-element tensor is left alone.
+
+    .. math::
+        x_{oi\mathbf{k}} = \text{gain} \; Q_{oi} \, [\mathbf{k} = \lfloor \text{size} / 2 \rfloor], \quad
+        Q^\top Q = 1
+
+    Args:
+        tensor: a floating-point or complex weight of shape (out, in / groups, size, ...), with one to three spatial
+            dimensions and at least as many outputs as inputs in each group
+        key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
+        gain: factor on the matrix
+        groups: number of groups of the convolution, a divisor of its output channels, each with a matrix of its own
+        full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
+        offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` does not have 3, 4 or 5 dimensions, ``groups`` is below 1 or does not divide dimension
+            0, or a group has more inputs than outputs; if ``key`` is no key, or the piece does not lie within
+            ``full_size``
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
+        >>> whole = keyed.delta_orthogonal_(torch.empty(6, 4, 3), key)
+        >>> piece = keyed.delta_orthogonal_(torch.empty(3, 4, 3), key, full_size=[6, 4, 3], offset=[3, 0, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return _delta_orthogonal_(tensor, key, gain, groups, full_size, offset)
+
+
+def icnr_(
+    tensor: Tensor,
+    key: Tensor,
+    upscale_factor: int = 2,
+    scale: float = 2.0,
+    mode: str = "fan_in",
+    distribution: str = "normal",
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    r"""Fill the weight of a sub-pixel convolution so that it begins as a convolution and nearest neighbours, by key.
+
+    See :func:`torchinit.icnr_`, whose distribution and arguments it has.
+
+    Aitken et al., "Checkerboard artifact free sub-pixel convolution" (2017), https://arxiv.org/abs/1707.02937. A weight
+    of a cell's part of the outputs is drawn and each of its kernels repeated, so that after ``PixelShuffle`` the output
+    is constant over each cell. By default it is drawn as by ``kaiming_normal_``.
+
+    .. math::
+        x_{o \mathbf{k}} = w_{\lfloor o / r^d \rfloor \mathbf{k}}, \quad
+        \operatorname{Var}(w) = \frac{\text{scale}}{\text{fan}}, \quad r = \text{upscale\_factor}
+
+    Args:
+        tensor: a floating-point or complex weight of shape (out, in, size, ...), with one to three spatial dimensions
+            :math:`d`, whose outputs a cell's :math:`r^d` values divide
+        key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
+        upscale_factor: factor of the pixel shuffle that follows
+        scale: the variance times the fan of the smaller weight, not negative; see :func:`variance_scaling_`
+        mode: which fan of the smaller weight to divide by
+        distribution: ``"truncated_normal"`` (two standard deviations), ``"normal"`` or ``"uniform"``
+        full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
+        offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` does not have 3, 4 or 5 dimensions, ``upscale_factor`` is below 1 or a cell does not
+            divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite; if
+            ``key`` is no key, or the piece does not lie within ``full_size``
+        NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
+
+    Examples:
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
+        >>> whole = keyed.icnr_(torch.empty(6, 4, 3), key)
+        >>> piece = keyed.icnr_(torch.empty(3, 4, 3), key, full_size=[6, 4, 3], offset=[3, 0, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return _icnr_(tensor, key, upscale_factor, scale, mode, distribution, full_size, offset)

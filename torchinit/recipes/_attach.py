@@ -13,7 +13,7 @@ from torchinit._table import first_line
 from torchinit.deploy._archive import _without_notices
 from torchinit.deploy._bundle import _seeded
 from torchinit.recipes._by_key import INITIALIZERS as KEYED, lasting, plain_name
-from torchinit.recipes._fills import DRAWING, INITIALIZERS, Fill, Number, check
+from torchinit.recipes._fills import DRAWING, INITIALIZERS, Fill, Value, check
 from torchinit.recipes._plan import Plan, Step
 
 METHOD = "reset_parameters"
@@ -37,13 +37,13 @@ def _expression(name: str) -> str:
     return f"given({text})"
 
 
-def _number(value: Number) -> str:
+def _literal(value: Value) -> str:
     # TorchScript has no inf and no nan.
-    return repr(value) if math.isfinite(value) else f'float("{value}")'
+    return repr(value) if isinstance(value, str) or math.isfinite(value) else f'float("{value}")'
 
 
 def _line(fill: Fill, target: str, whole: bool) -> str:
-    args = "".join(f", {_number(arg)}" for arg in fill.args)
+    args = "".join(f", {_literal(arg)}" for arg in fill.args)
     generator = ", generator=generator" if fill.initializer in DRAWING else ""
     call = f"{fill.initializer}({{}}{args}{generator})"
     return (
@@ -81,13 +81,27 @@ def _target(name: str, fill: Fill) -> str:
     return _expression(name) + ("" if fill.block is None else f".detach().narrow{fill.block}")
 
 
+def _argument(arg: Value, index: int) -> str:
+    """Spell an argument of a fill of a loop, all of whose words come last and are the same."""
+    if isinstance(arg, str):
+        return f", {arg!r}"
+    return f", int(numbers[i][{index}])" if isinstance(arg, int) else f", numbers[i][{index}]"
+
+
+def _alike(fill: Fill) -> tuple[Value, ...]:
+    """What fills of one loop share: the initializer and the words among its arguments."""
+    return (fill.initializer, *(arg for arg in fill.args if isinstance(arg, str)))
+
+
 def _loop(drawn: list[tuple[str, Fill]]) -> str:
     """Draw by one initializer in a loop; a line for each would be a graph that takes seconds to optimize."""
     names = ", ".join(repr(plain_name(name)) for name, _ in drawn)
     targets = ", ".join(_target(name, fill) for name, fill in drawn)
     starts = ", ".join(str(-1 if fill.block is None else fill.block[1]) for _, fill in drawn)
-    numbers = ", ".join(f"[{', '.join(_number(float(arg)) for arg in fill.args)}]" for _, fill in drawn)
-    args = "".join(f", numbers[i][{index}]" for index in range(len(drawn[0][1].args)))
+    numbers = ", ".join(
+        f"[{', '.join(_literal(float(arg)) for arg in fill.args if not isinstance(arg, str))}]" for _, fill in drawn
+    )
+    args = "".join(_argument(arg, index) for index, arg in enumerate(drawn[0][1].args))
     return (
         f"    names, targets, starts, numbers = [{names}], [{targets}], [{starts}], [{numbers}]\n"
         "    for i in range(len(names)):\n"
@@ -105,9 +119,8 @@ def _keyed_source(steps: Sequence[Step]) -> str:
     whole = {step.target: step.tensor for step in steps}
     for turn in range(max(map(len, fills.values()), default=0)):
         now = [(name, kept[turn]) for name, kept in fills.items() if len(kept) > turn]
-        for initializer in KEYED:
-            drawn = [(name, fill) for name, fill in now if fill.initializer == initializer]
-            text += _loop(drawn) if drawn else ""
+        for kind in dict.fromkeys(_alike(fill) for _, fill in now if fill.initializer in DRAWING):
+            text += _loop([(name, fill) for name, fill in now if _alike(fill) == kind])
         text += "".join(_lines(Step(n, whole[n], (fill,))) for n, fill in now if fill.initializer not in DRAWING)
     return text + "    return None\n"
 

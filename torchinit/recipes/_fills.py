@@ -1,27 +1,49 @@
 """A fill: an initializer with the numbers it is called with, on a parameter or on one block of it."""
 
+import inspect
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from torchinit import _unusual
-from torchinit._basic import constant_, normal_, ones_, trunc_normal_, uniform_, zeros_
+from torchinit._basic import (
+    _spread_bounds,
+    constant_,
+    normal_,
+    ones_,
+    trunc_normal_,
+    trunc_normal_tf_,
+    uniform_,
+    zeros_,
+)
+from torchinit._bias import lstm_bias_, prior_bias_
 from torchinit._checks import _check_overlap
 from torchinit._primitives import _no_grad_copy_, _unguarded
 from torchinit._scaled import (
     _kaiming_std,
+    _untruncated,
     _xavier_std,
     kaiming_normal_,
     kaiming_uniform_,
     xavier_normal_,
     xavier_uniform_,
 )
-from torchinit._structured import dirac_, eye_, orthogonal_, sparse_
+from torchinit._special import _truncated_moments
+from torchinit._structured import block_orthogonal_, delta_orthogonal_, dirac_, eye_, identity_, orthogonal_, sparse_
+from torchinit._upsampling import _shuffled, bilinear_, icnr_
+from torchinit._variance import (
+    _sine_bound,
+    _variance_std,
+    lecun_normal_,
+    lecun_uniform_,
+    sine_uniform_,
+    variance_scaling_,
+)
 
 Number = int | float
 Value = int | float | str | bool
@@ -43,22 +65,42 @@ INITIALIZERS: dict[str, Callable[..., Tensor]] = {
         kaiming_normal_,
         orthogonal_,
         sparse_,
+        trunc_normal_tf_,
+        variance_scaling_,
+        lecun_uniform_,
+        lecun_normal_,
+        sine_uniform_,
+        identity_,
+        block_orthogonal_,
+        delta_orthogonal_,
+        bilinear_,
+        icnr_,
+        lstm_bias_,
+        prior_bias_,
     )
 }
 
 # Those whose numbers follow from the fans; a recipe counts the fans, then draws with one of the others.
-SCALED = ("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_")
-# Those that not every shape will do for.
-STRUCTURED = ("eye_", "dirac_", "orthogonal_", "sparse_")
-DRAWING = ("uniform_", "normal_", "trunc_normal_", "orthogonal_", "sparse_")
+SCALED = (
+    *("xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_"),
+    *("variance_scaling_", "lecun_uniform_", "lecun_normal_", "sine_uniform_"),
+)
+# Those that are one of the others with other numbers.
+REWRITTEN = ("trunc_normal_tf_", "prior_bias_")
+# Those that not every shape will do for, and of these the ones whose parts must fit each other.
+FITTING = ("orthogonal_", "sparse_", "block_orthogonal_", "delta_orthogonal_")
+STRUCTURED = (*FITTING, "eye_", "dirac_", "identity_", "bilinear_", "icnr_", "lstm_bias_")
+DRAWING = ("uniform_", "normal_", "trunc_normal_", *FITTING, "icnr_")
+# How many dimensions those take that do not take a matrix.
+NATURAL = {**dict.fromkeys(("dirac_", "delta_orthogonal_", "bilinear_", "icnr_"), 3), "lstm_bias_": 1}
 
 
 @dataclass(frozen=True)
 class Fill:
-    """An initializer other than those of ``SCALED``, its arguments in order, and the block (dim, start, length)."""
+    """An initializer not of ``SCALED`` or ``REWRITTEN``, its arguments in order, and the block (dim, start, length)."""
 
     initializer: str
-    args: tuple[Number, ...] = ()
+    args: tuple[Value, ...] = ()
     block: tuple[int, int, int] | None = None
 
 
@@ -71,26 +113,56 @@ def _fanned(fans: tuple[int, int]) -> Tensor:
     return torch.empty(fans[1], fans[0], device="meta")
 
 
+def _defaults(initializer: str) -> dict[str, Any]:
+    parameters = inspect.signature(INITIALIZERS[initializer]).parameters
+    return {name: p.default for name, p in parameters.items() if name not in ("tensor", "generator")}
+
+
 def scaled(initializer: str, fans: tuple[int, int], args: dict[str, Any]) -> Fill:
     """Turn one of ``SCALED`` into the fill that draws its bits, for fans that need not be those of the shape."""
+    like, args = _fanned(fans), {**_defaults(initializer), **args}
+    if initializer == "sine_uniform_":
+        bound = _sine_bound(like, **args)
+        return Fill("uniform_", (-bound, bound))
+    distribution = "uniform" if initializer.endswith("uniform_") else "normal"
     if initializer.startswith("xavier"):
-        std = _xavier_std(_fanned(fans), **{"gain": 1.0, **args})
+        std = _xavier_std(like, **args)
+    elif initializer.startswith("kaiming"):
+        std = _kaiming_std(like, **args)
     else:
-        std = _kaiming_std(_fanned(fans), **{"a": 0.0, "mode": "fan_in", "nonlinearity": "leaky_relu", **args})
-    if initializer.endswith("normal_"):
+        if initializer.startswith("lecun"):
+            args = {
+                **_defaults("variance_scaling_"),
+                "distribution": distribution.replace("normal", "truncated_normal"),
+            }
+        std, distribution = _variance_std(like, **args), args["distribution"]
+    if distribution == "normal":
         return Fill("normal_", (0.0, std))
+    if distribution == "truncated_normal":
+        std = _untruncated(std)
+        return Fill("trunc_normal_", (0.0, std, -2.0 * std, 2.0 * std))
     bound = math.sqrt(3.0) * std
     return Fill("uniform_", (-bound, bound))
 
 
-def damped(fill: Fill, divisor: float) -> Fill:
-    """Divide the standard deviation of a fill around zero."""
-    first, second = (*fill.args, 0.0, 0.0)[:2]
-    if fill.initializer == "uniform_":
-        return Fill(fill.initializer, (first / divisor, second / divisor))
-    if fill.initializer == "orthogonal_":
-        return Fill(fill.initializer, (first / divisor,))
-    return Fill(fill.initializer, (first, second / divisor, *fill.args[2:]))
+def rewritten(initializer: str, args: dict[str, Any]) -> Fill:
+    """Turn one of ``REWRITTEN`` into the fill that it is."""
+    args = {**_defaults(initializer), **args}
+    if initializer == "prior_bias_":
+        return Fill("constant_", (prior_bias_(torch.empty(1, dtype=torch.float64), **args).item(),))
+    return Fill("trunc_normal_", (args["mean"], *_spread_bounds(torch.empty(0, dtype=torch.float64), **args)))
+
+
+def damped(fill: Fill, divisor: float, narrowed: bool) -> Fill:
+    """Divide the standard deviation of a fill around zero, and the distance of the bounds if these follow it."""
+    args = cast(tuple[float, ...], fill.args)
+    if fill.initializer in ("uniform_", "orthogonal_", "delta_orthogonal_", "block_orthogonal_"):
+        # Bounds, or a gain after or before an integer.
+        return Fill(fill.initializer, tuple(x if isinstance(x, int) else x / divisor for x in args))
+    if fill.initializer == "trunc_normal_" and narrowed:
+        mean, std, a, b = args
+        return Fill(fill.initializer, (mean, std / divisor, mean + (a - mean) / divisor, mean + (b - mean) / divisor))
+    return Fill(fill.initializer, (args[0], args[1] / divisor, *args[2:]))
 
 
 def call(tensor: Tensor, fill: Fill, generator: torch.Generator | None) -> Tensor:
@@ -108,7 +180,7 @@ def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | No
     """
     direct = tensor.is_contiguous() and all(fill.block is None for fill in fills)
     if _unusual._is_distributed(tensor) and not direct:
-        fitting = any(fill.initializer in ("orthogonal_", "sparse_") for fill in fills)
+        fitting = any(fill.initializer in FITTING for fill in fills)
         return _unusual._spread_(tensor, partial(write, fills=fills, generator=generator), broadcast=fitting)
     for fill in fills:
         target = tensor if fill.block is None else _unguarded(tensor).narrow(*fill.block)
@@ -119,18 +191,23 @@ def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | No
     return tensor
 
 
-def small(ndim: int, dtype: torch.dtype, device: torch.device, groups: int = 1) -> Tensor:
+def small(initializer: str, args: Mapping[str, Value], ndim: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Make the least tensor that an initializer refuses whenever it would refuse a larger one."""
-    shape = [2 * max(1, groups), 2, *[1] * (ndim - 2)][:ndim]
-    # Groups may be many, and are checked without looking at the values.
-    return torch.empty(shape, dtype=dtype, device="meta" if groups > 1 else device)
+    parts = max(1, int(args.get("groups", args.get("blocks", 1))))
+    if initializer == "icnr_":
+        parts = max(1, int(args.get("upscale_factor", 2))) ** max(0, ndim - 2)
+    elif initializer == "lstm_bias_":
+        parts = 2
+    shape = [2 * parts, 2, *[1] * (ndim - 2)][:ndim]
+    # Parts may be many, and are checked without looking at the values.
+    return torch.empty(shape, dtype=dtype, device="meta" if parts > 1 else device)
 
 
 def _rehearse(tensor: Tensor, fill: Fill) -> None:
     """Raise what the fill would of a tensor of this dtype and device, on a small one."""
-    groups = int(fill.args[0]) if fill.initializer == "dirac_" else 1
+    args = dict(zip(_defaults(fill.initializer), fill.args))
     generator = torch.Generator(tensor.device) if fill.initializer in DRAWING else None
-    call(small(tensor.dim(), tensor.dtype, tensor.device, groups), fill, generator)
+    call(small(fill.initializer, args, tensor.dim(), tensor.dtype, tensor.device), fill, generator)
 
 
 def check(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
@@ -149,48 +226,56 @@ def check(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
                 _rehearse(tensor, fill)
 
 
-def _normal_density(x: float) -> float:
-    return math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
+def _ones_share(fill: Fill, shape: Sequence[int]) -> tuple[float, float]:
+    """Say what share of a weight an identity makes other than 0, and its value there."""
+    groups, gain = 1, 1.0
+    if fill.initializer == "dirac_" and fill.args:
+        groups = int(fill.args[0])
+    elif fill.initializer == "identity_":
+        gain, groups = float(fill.args[0]), int(fill.args[1])
+    return groups * min(shape[0] // groups, shape[1]) / math.prod(shape), gain
 
 
-def _trunc_normal_moments(mean: float, std: float, a: float, b: float) -> tuple[float, float]:
-    """Johnson, Kotz and Balakrishnan, "Continuous Univariate Distributions", volume 1 (1994), section 13.10."""
-    if std == 0.0:
-        return min(b, max(a, mean)), 0.0
-    low, high = (a - mean) / std, (b - mean) / std
-    if low > -high:
-        # The mirror image keeps the digits of a tail's mass.
-        mirrored, deviation = _trunc_normal_moments(-mean, std, -b, -a)
-        return -mirrored, deviation
-    mass = 0.5 * (math.erfc(-high / math.sqrt(2)) - math.erfc(-low / math.sqrt(2)))
-    if mass == 0.0:
-        return min(b, max(a, mean)), 0.0
-    p, q = _normal_density(low), _normal_density(high)
-    shift = (p - q) / mass
-    edges = (low * p if p else 0.0) - (high * q if q else 0.0)
-    return mean + std * shift, std * math.sqrt(max(0.0, 1 + edges / mass - shift**2))
+def _placed_moments(fill: Fill, shape: Sequence[int]) -> tuple[float, float]:
+    """Expect them of what is not drawn: a number, or few that stand between zeros."""
+    name, args = fill.initializer, cast(tuple[float, ...], fill.args)
+    if name == "bilinear_":
+        values = bilinear_(torch.empty(1, 1, *shape[2:], dtype=torch.float64))
+        share = _ones_share(Fill("dirac_", args), shape)[0] * math.prod(shape[2:])
+        mean, square = share * values.mean().item(), share * values.square().mean().item()
+        return mean, math.sqrt(max(0.0, square - mean * mean))
+    if name in ("eye_", "dirac_", "identity_", "lstm_bias_"):
+        share, value = (0.25, args[0]) if name == "lstm_bias_" else _ones_share(fill, shape)
+        return share * value, abs(value) * math.sqrt(share * (1 - share))
+    return {"ones_": 1.0, "zeros_": 0.0}.get(name, args[0] if args else 0.0), 0.0
 
 
 def moments(fill: Fill, shape: Sequence[int]) -> tuple[float, float]:
     """Expect a mean and a standard deviation of the values that a fill gives to a tensor of this shape."""
-    name, args = fill.initializer, fill.args
+    name, args = fill.initializer, cast(tuple[float, ...], fill.args)
     rows, columns = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
     if name == "uniform_":
         return (args[0] + args[1]) / 2, (args[1] - args[0]) / math.sqrt(12)
     if name == "normal_":
         return args[0], args[1]
     if name == "trunc_normal_":
-        return _trunc_normal_moments(*args)
+        mean, std, a, b = args
+        if std == 0.0:
+            return min(b, max(a, mean)), 0.0
+        middle, deviation = _truncated_moments((a - mean) / std, (b - mean) / std)
+        return mean + std * middle, std * deviation
     if name == "orthogonal_":
         return 0.0, abs(args[0]) / math.sqrt(max(rows, columns))
+    if name == "block_orthogonal_":
+        return 0.0, abs(args[1]) / math.sqrt(max(rows // args[0], columns))
+    if name == "delta_orthogonal_":
+        return 0.0, abs(args[0]) * math.sqrt(shape[1] / columns * args[1] / rows)
+    if name == "icnr_":
+        weight = torch.empty(_shuffled(list(shape), int(args[0])), device="meta")
+        return 0.0, _variance_std(weight, *fill.args[1:], None, None)  # type: ignore[arg-type, call-arg]
     if name == "sparse_":
         return 0.0, args[1] * math.sqrt(1 - math.ceil(args[0] * rows) / rows)
-    if name == "eye_" or name == "dirac_":
-        groups = int(args[0]) if args else 1
-        ones = groups * min(rows // groups, shape[1])
-        share = ones / (rows * columns)
-        return share, math.sqrt(share * (1 - share))
-    return {"ones_": 1.0, "zeros_": 0.0}.get(name, args[0] if args else 0.0), 0.0
+    return _placed_moments(fill, shape)
 
 
 def mixed_moments(fills: Sequence[Fill], shape: Sequence[int]) -> tuple[float, float] | None:

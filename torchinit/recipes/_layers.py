@@ -1,6 +1,5 @@
 """The layers of a model and what they say of themselves, alike for eager, scripted, traced and loaded modules."""
 
-import math
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,15 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-# Attention's output projection has a class of its own for the sake of quantization alone.
-_ALIASES = {"NonDynamicallyQuantizableLinear": "Linear"}
+from torchinit import _modules
+from torchinit._fan import fans
 
 # Stacks that torch fills with deep copies of one layer.
 _CLONING = ("TransformerEncoder", "TransformerDecoder")
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 @dataclass(frozen=True)
@@ -30,26 +25,15 @@ class Layer:
     source: str | None = None
     like: str = ""
 
-    def _type(self) -> tuple[str, str]:
-        """The name of the module's type, which a scripted one keeps as ``original_name``, and that of its package."""
-        if isinstance(self.module, torch.jit.ScriptModule):
-            package = str(self.module._c._type().qualified_name()).removeprefix("__torch__.")
-            return str(self.module.original_name), package
-        # NB: fully_shard gives a module a type of its own, of FSDPModule and the type that it had.
-        types = type(self.module).__mro__
-        kind = types[2 if types[1].__name__ == "FSDPModule" else 0]
-        return kind.__name__, f"{kind.__module__}."
-
     @property
     def kind(self) -> str:
         """The name of the module's type."""
-        name, _ = self._type()
-        return _ALIASES.get(name, name)
+        return _modules.kind_of(self.module)
 
     @property
     def standard(self) -> str:
         """The type of ``torch.nn`` whose default the layer has; empty if it has none."""
-        return self.like or (self.kind if self._type()[1].startswith("torch.nn.") else "")
+        return self.like or (self.kind if _modules.package_of(self.module)[1].startswith("torch.nn.") else "")
 
     def qualified(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
@@ -66,32 +50,12 @@ class Layer:
         return own
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """What the module says of itself; a traced one has forgotten, but its graph has not."""
-        if hasattr(self.module, name):
-            return getattr(self.module, name)
-        if isinstance(self.module, torch.jit.ScriptModule):
-            for node in _nodes(self.module):
-                names = [argument.name for argument in torch._C.parse_schema(node.schema()).arguments]
-                if name in names:
-                    return node.inputsAt(names.index(name)).toIValue()
-        return default
+        """What the module says of itself."""
+        return _modules.attribute(self.module, name, default)
 
     def fans(self, shape: list[int]) -> tuple[int, int] | None:
-        """Count the inputs and outputs of each unit: a transposed layer swaps them, a grouped one divides the outer.
-
-        None for a shape of fewer than two dimensions.
-        """
-        fans = upstream_fans(shape)
-        if fans is None:
-            return None
-        if len(shape) == 2:
-            # The linear layer of transformers' GPT-2 computes x @ weight.
-            return (fans[1], fans[0]) if self.kind == "Conv1D" else fans
-        groups = self.attribute("groups")
-        groups = groups if _is_count(groups) else 1
-        if self.attribute("transposed") is True:
-            return math.ceil(fans[1] / groups), fans[0]
-        return fans[0], math.ceil(fans[1] / groups)
+        """Count the inputs and outputs of each unit by what the layer does; None for fewer than two dimensions."""
+        return fans(shape, *_modules.orientation(self.module, shape)) if len(shape) >= 2 else None
 
 
 def memory(tensor: Tensor) -> Hashable:
@@ -105,20 +69,7 @@ def memory(tensor: Tensor) -> Hashable:
 
 def upstream_fans(shape: list[int]) -> tuple[int, int] | None:
     """Count as ``torch.nn.init`` does, which knows nothing of the layer."""
-    if len(shape) < 2:
-        return None
-    field = 1
-    for size in shape[2:]:
-        field *= size
-    return shape[1] * field, shape[0] * field
-
-
-def _nodes(module: torch.jit.ScriptModule) -> Iterator[Any]:
-    """The operators of a traced module's own graph that tell how the layer was made."""
-    if not module._c._has_method("forward"):
-        return
-    for kind in ("aten::_convolution", "aten::_convolution_mode", "aten::embedding", "aten::embedding_bag"):
-        yield from module._c._get_method("forward").graph.findAllNodes(kind)
+    return fans(shape) if len(shape) >= 2 else None
 
 
 def walk(module: nn.Module, path: str = "", source: str | None = None) -> Iterator[Layer]:

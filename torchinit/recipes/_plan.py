@@ -12,7 +12,19 @@ from torch import Tensor, nn
 from torchinit._checks import _check_partitioned
 from torchinit._table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS, default_fills, late_fills, padding_fills, statistics
-from torchinit.recipes._fills import SCALED, STRUCTURED, Fill, Number, block_shape, call, damped, mixed_moments, scaled
+from torchinit.recipes._fills import (
+    REWRITTEN,
+    SCALED,
+    STRUCTURED,
+    Fill,
+    Value,
+    block_shape,
+    call,
+    damped,
+    mixed_moments,
+    rewritten,
+    scaled,
+)
 from torchinit.recipes._layers import Layer, memory, upstream_fans, walk
 from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule, arguments_of
 
@@ -90,9 +102,11 @@ def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
         if fans is None:
             raise rule.error(f"{rule.initializer} needs fans, thus 2 dimensions or more, got {name} of shape {shape}")
         return scaled(rule.initializer, fans, dict(rule.args))
+    if rule.initializer in REWRITTEN:
+        return rewritten(rule.initializer, dict(rule.args))
     takes = arguments_of(rule.initializer)
-    numbers: list[Number] = [rule.args.get(name, p.default) for name, p in takes.items()]  # type: ignore[misc]
-    fill = Fill(rule.initializer, tuple(numbers))
+    values: list[Value] = [rule.args.get(name, p.default) for name, p in takes.items()]
+    fill = Fill(rule.initializer, tuple(values))
     if rule.initializer in STRUCTURED:
         try:
             # On meta it looks at the shape and no more.
@@ -173,9 +187,10 @@ class _Planner:
         fills = []
         for block in _blocks(rule, qualified, shape):
             fill = _fill(rule, layer, qualified, block_shape(shape, block))
-            fills.append(
-                replace(damped(fill, math.sqrt(self.counts[id(rule)])) if rule.residual else fill, block=block)
-            )
+            if rule.residual:
+                narrowed = rule.initializer != fill.initializer
+                fill = damped(fill, math.sqrt(self.counts[id(rule)]), narrowed)
+            fills.append(replace(fill, block=block))
         return [*fills, *padding]
 
     def _is_cloned(self, source: str, parameter: Tensor) -> bool:

@@ -12,10 +12,13 @@ from typing import Any
 import torch
 
 from torchinit.recipes._defaults import KINDS
-from torchinit.recipes._fills import DRAWING, INITIALIZERS, SCALED, Value, small
+from torchinit.recipes._fills import DRAWING, INITIALIZERS, NATURAL, SCALED, Value, small
 
 KEEP, DEFAULT = "keep", "default"
-_DAMPED = (*SCALED, "uniform_", "normal_", "trunc_normal_", "orthogonal_")
+_DAMPED = (
+    *(*SCALED, "uniform_", "normal_", "trunc_normal_", "trunc_normal_tf_"),
+    *("orthogonal_", "block_orthogonal_", "delta_orthogonal_"),
+)
 
 
 class RecipeError(ValueError):
@@ -183,16 +186,16 @@ class Rule:
 
     def _try_out(self) -> None:
         """Call the initializer on a small tensor of each allowed number of dimensions, for what it itself refuses."""
-        groups = int(self.args.get("groups", 1))
-        natural = (3,) if self.initializer == "dirac_" else (2,)
-        own = {"generator": torch.Generator("cpu")} if self.initializer in (*DRAWING, *SCALED) else {}
+        natural = (NATURAL.get(self.initializer, 2),)
+        drawing = self.initializer in (*DRAWING, *SCALED, "trunc_normal_tf_")
+        own = {"generator": torch.Generator("cpu")} if drawing else {}
         for ndim in self.ndim or natural:  # type: ignore[union-attr]
             try:
-                tensor = small(ndim, torch.float32, torch.device("cpu"), groups)
+                tensor = small(self.initializer, self.args, ndim, torch.float32, torch.device("cpu"))
                 INITIALIZERS[self.initializer](tensor, **self.args, **own)
             except (RuntimeError, ValueError, TypeError, OverflowError) as error:
                 reason = str(error).splitlines()[0]
-                if "dimensions" in reason:
+                if "dimension" in reason:
                     raise self.error(f"the rule can never match with ndim {ndim}: {reason}", "ndim") from None
                 raise self.error(f"{self.initializer}: {reason}", "args") from None
 

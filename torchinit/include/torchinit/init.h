@@ -39,9 +39,9 @@ namespace torchinit {
 namespace detail {
 
 /// Of the release and the functions' schemas; an archive has the same.
-inline constexpr const char* kInterface = "bdb7d8654f104be4";
+inline constexpr const char* kInterface = "036851040c610be7";
 
-inline constexpr std::array<const char*, 30> kNames{{
+inline constexpr std::array<const char*, 52> kNames{{
     "calculate_gain",
     "uniform_",
     "normal_",
@@ -59,6 +59,20 @@ inline constexpr std::array<const char*, 30> kNames{{
     "sparse_",
     "_calculate_fan_in_and_fan_out",
     "_calculate_correct_fan",
+    "fans",
+    "depth_scaled_std",
+    "trunc_normal_tf_",
+    "variance_scaling_",
+    "lecun_uniform_",
+    "lecun_normal_",
+    "sine_uniform_",
+    "identity_",
+    "block_orthogonal_",
+    "delta_orthogonal_",
+    "bilinear_",
+    "icnr_",
+    "lstm_bias_",
+    "prior_bias_",
     "key",
     "split",
     "fold_in",
@@ -72,6 +86,14 @@ inline constexpr std::array<const char*, 30> kNames{{
     "keyed_kaiming_normal_",
     "keyed_orthogonal_",
     "keyed_sparse_",
+    "keyed_trunc_normal_tf_",
+    "keyed_variance_scaling_",
+    "keyed_lecun_uniform_",
+    "keyed_lecun_normal_",
+    "keyed_sine_uniform_",
+    "keyed_block_orthogonal_",
+    "keyed_delta_orthogonal_",
+    "keyed_icnr_",
 }};
 
 /// Throw what Python would raise: c10's exception of that name, whose what() is the message alone.
@@ -164,6 +186,10 @@ inline c10::IValue passed(const std::optional<Integer>& integer) {
   return integer ? c10::IValue(integer->value) : c10::IValue();
 }
 
+inline c10::IValue passed(const std::vector<std::int64_t>& integers) {
+  return integers;
+}
+
 inline c10::IValue passed(const std::optional<std::vector<std::int64_t>>& integers) {
   return integers ? c10::IValue(*integers) : c10::IValue();
 }
@@ -220,11 +246,15 @@ class Init {
 
   /// Return the gain recommended for a nonlinearity.
   ///
-  /// @param nonlinearity name of the function in `torch.nn.functional`; one of "linear", "conv1d", "conv2d", "conv3d",
-  ///   "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
-  /// @param param negative slope of `"leaky_relu"` (default: 0.01); the others ignore it
-  /// @return the gain, a factor without unit; in eager the int 1 where it is 1, as upstream
-  /// @throws c10::ValueError for an unknown nonlinearity, or a negative slope that is not a number
+  /// @param nonlinearity name of the function, in `torch.nn.functional` where that has it; one of "linear", "conv1d",
+  ///   "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh", "relu",
+  ///   "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus", "hardswish",
+  ///   "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
+  /// @param param negative slope of `"leaky_relu"` (default: 0.01); alpha of `"elu"` and `"celu"`, bound of
+  ///   `"hardtanh"` or frequency of `"sine"`, positive (default: 1). Upstream's other names ignore it
+  /// @return the gain, a factor without unit; in eager the int 1 where it is 1 upstream
+  /// @throws c10::ValueError for an unknown nonlinearity, a negative slope that is not a number, or a parameter that
+  ///   is not positive or that the function does not take
   double calculate_gain(const std::string& nonlinearity, std::optional<double> param = std::nullopt) const {
     return call(0, nonlinearity, param).toDouble();
   }
@@ -369,12 +399,14 @@ class Init {
   ///
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
+  ///   another nonlinearity that has one, whose default 0 stands for
   /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
   ///   one of "fan_in", "fan_out"
-  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
-  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
+  ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
+  ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
+  ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param generator where the draw comes from (default: the global generator of the tensor's device)
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity
@@ -392,12 +424,14 @@ class Init {
   ///
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
+  ///   another nonlinearity that has one, whose default 0 stands for
   /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
   ///   one of "fan_in", "fan_out"
-  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
-  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
+  ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
+  ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
+  ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param generator where the draw comes from (default: the global generator of the tensor's device)
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity
@@ -464,13 +498,249 @@ class Init {
     return call(16, detail::operand(tensor), mode).toInt();
   }
 
+  /// Count the inputs and the outputs of each unit of a layer, by what the layer does with a weight of this shape.
+  ///
+  /// @param size shape of the weight: (out, in / groups, ...), or (in, out / groups, ...) if transposed
+  /// @param groups number of groups of the convolution, a divisor of dimension 0
+  /// @param transposed whether the layer is a transposed convolution, or computes `x @ weight`
+  /// @return fan_in and fan_out
+  /// @throws c10::ValueError if `size` has fewer than two dimensions, or `groups` is below 1 or does not divide
+  ///   dimension 0
+  std::tuple<std::int64_t, std::int64_t> fans(
+      const std::vector<std::int64_t>& size,
+      const detail::Integer& groups = 1,
+      bool transposed = false) const {
+    return call(17, size, groups, transposed).to<std::tuple<std::int64_t, std::int64_t>>();
+  }
+
+  /// Divide a standard deviation for the layers that write to a residual stream, by the root of how many there are.
+  ///
+  /// @param std standard deviation of the other layers
+  /// @param layers number of the model's layers (blocks)
+  /// @param branches number of residual branches of each, 2 for a transformer's attention and MLP
+  /// @return the standard deviation for the last linear layer of each branch
+  /// @throws c10::ValueError if `layers` or `branches` is below 1
+  double depth_scaled_std(double std, const detail::Integer& layers, const detail::Integer& branches = 2) const {
+    return call(18, std, layers, branches).toDouble();
+  }
+
+  /// Fill `tensor` from the normal distribution truncated so many standard deviations from its mean.
+  ///
+  /// @param tensor a floating-point tensor of any shape
+  /// @param mean mean of the normal distribution before it is truncated
+  /// @param std standard deviation of the normal distribution before it is truncated, not negative; at 0 every value
+  ///   is the mean
+  /// @param a least value, in standard deviations from the mean
+  /// @param b greatest value, in standard deviations from the mean
+  /// @param generator where the draw comes from (default: the global generator of the tensor's device)
+  /// @param correct_std whether `std` is the standard deviation of the truncated distribution instead
+  /// @return `tensor`
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  /// @throws c10::Error if `a > b`, `std` is negative, or `mean` or `std` is not finite, or `a == b` with
+  ///   `correct_std`
+  at::Tensor trunc_normal_tf_(
+      const at::Tensor& tensor,
+      double mean = 0.0,
+      double std = 1.0,
+      double a = -2.0,
+      double b = 2.0,
+      const std::optional<at::Generator>& generator = std::nullopt,
+      bool correct_std = false) const {
+    return call(19, detail::target(tensor), mean, std, a, b, generator, correct_std).toTensor();
+  }
+
+  /// Fill `tensor` from a distribution whose variance is a scale over a fan.
+  ///
+  /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
+  ///   fans, or of any shape if the fans that `mode` needs are given; complex too, but not truncated
+  /// @param scale the variance times the fan, not negative; the square of a gain
+  /// @param mode which fan to divide by, in either case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their geometric
+  ///   mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
+  ///   "truncated_normal", "normal", "uniform"
+  /// @param fan_in inputs of each unit (default: those of the shape)
+  /// @param fan_out outputs of each unit (default: those of the shape)
+  /// @param generator where the draw comes from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError for an unknown mode or distribution, a fan below 1, a scale that is negative or not
+  ///   finite, or if a fan is needed of a `tensor` that has fewer than two dimensions
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
+  ///   normal
+  at::Tensor variance_scaling_(
+      const at::Tensor& tensor,
+      double scale = 1.0,
+      const std::string& mode = "fan_in",
+      const std::string& distribution = "truncated_normal",
+      const std::optional<detail::Integer>& fan_in = std::nullopt,
+      const std::optional<detail::Integer>& fan_out = std::nullopt,
+      const std::optional<at::Generator>& generator = std::nullopt) const {
+    return call(20, detail::target(tensor), scale, mode, distribution, fan_in, fan_out, generator).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of LeCun initialization.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param generator where the draw comes from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor lecun_uniform_(
+      const at::Tensor& tensor,
+      const std::optional<at::Generator>& generator = std::nullopt) const {
+    return call(21, detail::target(tensor), generator).toTensor();
+  }
+
+  /// Fill `tensor` from the truncated normal distribution of LeCun initialization.
+  ///
+  /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
+  ///   fans
+  /// @param generator where the draw comes from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  at::Tensor lecun_normal_(
+      const at::Tensor& tensor,
+      const std::optional<at::Generator>& generator = std::nullopt) const {
+    return call(22, detail::target(tensor), generator).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of a network of sines (SIREN).
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param omega the frequency of the sines, positive; the first layer's bound does not depend on it
+  /// @param is_first whether the layer's inputs are the coordinates
+  /// @param generator where the draw comes from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or `omega` is not positive and finite
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor sine_uniform_(
+      const at::Tensor& tensor,
+      double omega = 30.0,
+      bool is_first = false,
+      const std::optional<at::Generator>& generator = std::nullopt) const {
+    return call(23, detail::target(tensor), omega, is_first, generator).toTensor();
+  }
+
+  /// Fill the weight of a linear layer or a convolution with a multiple of the identity.
+  ///
+  /// @param tensor a weight of shape (out, in / groups, ...), with none to three spatial dimensions, of any dtype
+  /// @param gain what the inputs are multiplied by, which the tensor's dtype must be able to hold
+  /// @param groups number of groups of the layer, a divisor of its outputs
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 2 to 5 dimensions, or `groups` is below 1 or does not divide
+  ///   dimension 0
+  /// @throws c10::Error if the dtype cannot hold `gain`
+  at::Tensor identity_(const at::Tensor& tensor, double gain = 1.0, const detail::Integer& groups = 1) const {
+    return call(24, detail::target(tensor), gain, groups).toTensor();
+  }
+
+  /// Fill `tensor` with equal blocks of rows, each of them a (semi-)orthogonal matrix.
+  ///
+  /// @param tensor a floating-point or complex tensor of at least 2 dimensions
+  /// @param blocks number of blocks along dimension 0, a divisor of its size
+  /// @param gain factor on the matrices
+  /// @param generator where the draw comes from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than 2 dimensions, or `blocks` is below 1 or does not divide
+  ///   dimension 0
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor block_orthogonal_(
+      const at::Tensor& tensor,
+      const detail::Integer& blocks,
+      double gain = 1.0,
+      const std::optional<at::Generator>& generator = std::nullopt) const {
+    return call(25, detail::target(tensor), blocks, gain, generator).toTensor();
+  }
+
+  /// Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (out, in / groups, size, ...), with one to three
+  ///   spatial dimensions and at least as many outputs as inputs in each group
+  /// @param gain factor on the matrix
+  /// @param groups number of groups of the convolution, a divisor of its output channels, each with a matrix of its
+  ///   own
+  /// @param generator where the draw comes from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, `groups` is below 1 or does not divide
+  ///   dimension 0, or a group has more inputs than outputs
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor delta_orthogonal_(
+      const at::Tensor& tensor,
+      double gain = 1.0,
+      const detail::Integer& groups = 1,
+      const std::optional<at::Generator>& generator = std::nullopt) const {
+    return call(26, detail::target(tensor), gain, groups, generator).toTensor();
+  }
+
+  /// Fill a transposed convolution's weight with kernels that interpolate linearly along each dimension.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (in, out / groups, size, ...), with one to three
+  ///   spatial dimensions
+  /// @param groups number of groups of the convolution, a divisor of its input channels
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, or `groups` is below 1 or does not divide
+  ///   dimension 0
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor bilinear_(const at::Tensor& tensor, const detail::Integer& groups = 1) const {
+    return call(27, detail::target(tensor), groups).toTensor();
+  }
+
+  /// Fill the weight of a sub-pixel convolution so that it begins as a convolution and nearest neighbours.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (out, in, size, ...), with one to three spatial
+  ///   dimensions `d`, whose outputs a cell's `r^d` values divide
+  /// @param upscale_factor factor of the pixel shuffle that follows
+  /// @param scale the variance times the fan of the smaller weight, not negative; see `variance_scaling_`
+  /// @param mode which fan of the smaller weight to divide by; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
+  ///   "truncated_normal", "normal", "uniform"
+  /// @param generator where the draw comes from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, `upscale_factor` is below 1 or a cell
+  ///   does not divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
+  ///   normal
+  at::Tensor icnr_(
+      const at::Tensor& tensor,
+      const detail::Integer& upscale_factor = 2,
+      double scale = 2.0,
+      const std::string& mode = "fan_in",
+      const std::string& distribution = "normal",
+      const std::optional<at::Generator>& generator = std::nullopt) const {
+    return call(28, detail::target(tensor), upscale_factor, scale, mode, distribution, generator).toTensor();
+  }
+
+  /// Fill the bias of an LSTM with zeros, but for the forget gate.
+  ///
+  /// @param tensor a vector of 4 x hidden units, of any dtype
+  /// @param forget bias of the forget gate, which the tensor's dtype must be able to hold
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` is not a vector whose size 4 divides
+  /// @throws c10::Error if the dtype cannot hold `forget`
+  at::Tensor lstm_bias_(const at::Tensor& tensor, double forget = 1.0) const {
+    return call(29, detail::target(tensor), forget).toTensor();
+  }
+
+  /// Fill the bias of a classifier so that its sigmoid begins at a prior probability.
+  ///
+  /// @param tensor a floating-point or complex tensor of any shape
+  /// @param prior the probability, in `(0, 1)`
+  /// @return `tensor`
+  /// @throws c10::ValueError if `prior` does not lie in `(0, 1)`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor prior_bias_(const at::Tensor& tensor, double prior = 0.01) const {
+    return call(30, detail::target(tensor), prior).toTensor();
+  }
+
   /// Make a key from a seed.
   ///
   /// @param seed any integer of 64 bits, with sign or without
   /// @return the key, of shape (2,), on the CPU; a tensor on any device can be filled from it
   /// @throws c10::ValueError if `seed` has more than 64 bits
   at::Tensor key(const detail::Integer& seed) const {
-    return call(17, seed).toTensor();
+    return call(31, seed).toTensor();
   }
 
   /// Derive `n` keys from one; the i-th is `fold_in(key, i)`.
@@ -480,7 +750,7 @@ class Init {
   /// @return the keys, of shape (n, ..., 2)
   /// @throws c10::ValueError if `n` is negative, or `key` is none
   at::Tensor split(const at::Tensor& key, const detail::Integer& n = 2) const {
-    return call(18, detail::operand(key), n).toTensor();
+    return call(32, detail::operand(key), n).toTensor();
   }
 
   /// Derive a key for a number or for a name.
@@ -491,7 +761,7 @@ class Init {
   /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
   template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
   at::Tensor fold_in(const at::Tensor& key, Value data) const {
-    return call(19, detail::operand(key), detail::Integer(data)).toTensor();
+    return call(33, detail::operand(key), detail::Integer(data)).toTensor();
   }
 
   /// Derive a key for a number or for a name.
@@ -501,7 +771,7 @@ class Init {
   /// @return the key or keys, of the shape of `key`
   /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
   at::Tensor fold_in(const at::Tensor& key, const std::string& data) const {
-    return call(20, detail::operand(key), data).toTensor();
+    return call(34, detail::operand(key), data).toTensor();
   }
 
   /// Fill `tensor` from the uniform distribution, by key.
@@ -523,7 +793,7 @@ class Init {
       double b = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(21, detail::target(tensor), detail::operand(key), a, b, full_size, offset).toTensor();
+    return call(35, detail::target(tensor), detail::operand(key), a, b, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the normal distribution, by key.
@@ -545,7 +815,7 @@ class Init {
       double std = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(22, detail::target(tensor), detail::operand(key), mean, std, full_size, offset).toTensor();
+    return call(36, detail::target(tensor), detail::operand(key), mean, std, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the normal distribution truncated to `[a, b]`, by key.
@@ -572,7 +842,7 @@ class Init {
       double b = 2.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(23, detail::target(tensor), detail::operand(key), mean, std, a, b, full_size, offset).toTensor();
+    return call(37, detail::target(tensor), detail::operand(key), mean, std, a, b, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the uniform distribution of Xavier (Glorot) initialization, by key.
@@ -594,7 +864,7 @@ class Init {
       double gain = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(24, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(38, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the normal distribution of Xavier (Glorot) initialization, by key.
@@ -616,7 +886,7 @@ class Init {
       double gain = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(25, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(39, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the uniform distribution of Kaiming (He) initialization, by key.
@@ -624,12 +894,14 @@ class Init {
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
+  ///   another nonlinearity that has one, whose default 0 stands for
   /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
   ///   one of "fan_in", "fan_out"
-  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
-  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
+  ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
+  ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
+  ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
   /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
   /// @return `tensor`
@@ -644,7 +916,7 @@ class Init {
       const std::string& nonlinearity = "leaky_relu",
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(26, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+    return call(40, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the normal distribution of Kaiming (He) initialization, by key.
@@ -652,12 +924,14 @@ class Init {
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
+  ///   another nonlinearity that has one, whose default 0 stands for
   /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
   ///   one of "fan_in", "fan_out"
-  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
-  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
+  ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
+  ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
+  ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
   /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
   /// @return `tensor`
@@ -672,7 +946,7 @@ class Init {
       const std::string& nonlinearity = "leaky_relu",
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(27, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+    return call(41, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` with a (semi-)orthogonal matrix, by key.
@@ -692,7 +966,7 @@ class Init {
       double gain = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(28, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(42, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// Fill a matrix from a normal distribution, then zero the same number of random entries in each column, by key.
@@ -715,7 +989,208 @@ class Init {
       double std = 0.01,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(29, detail::target(tensor), detail::operand(key), sparsity, std, full_size, offset).toTensor();
+    return call(43, detail::target(tensor), detail::operand(key), sparsity, std, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution truncated so many standard deviations from its mean, by key.
+  ///
+  /// @param tensor a floating-point tensor of any shape
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param mean mean of the normal distribution before it is truncated
+  /// @param std standard deviation of the normal distribution before it is truncated, not negative; at 0 every value
+  ///   is the mean
+  /// @param a least value, in standard deviations from the mean
+  /// @param b greatest value, in standard deviations from the mean
+  /// @param correct_std whether `std` is the standard deviation of the truncated distribution instead
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  /// @throws c10::Error if `a > b`, `std` is negative, or `mean` or `std` is not finite, or `a == b` with
+  ///   `correct_std`
+  at::Tensor keyed_trunc_normal_tf_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double mean = 0.0,
+      double std = 1.0,
+      double a = -2.0,
+      double b = 2.0,
+      bool correct_std = false,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(44, detail::target(tensor), detail::operand(key), mean, std, a, b, correct_std, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from a distribution whose variance is a scale over a fan, by key.
+  ///
+  /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
+  ///   fans, or of any shape if the fans that `mode` needs are given; complex too, but not truncated
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param scale the variance times the fan, not negative; the square of a gain
+  /// @param mode which fan to divide by, in either case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their geometric
+  ///   mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
+  ///   "truncated_normal", "normal", "uniform"
+  /// @param fan_in inputs of each unit (default: those of the shape)
+  /// @param fan_out outputs of each unit (default: those of the shape)
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError for an unknown mode or distribution, a fan below 1, a scale that is negative or not
+  ///   finite, or if a fan is needed of a `tensor` that has fewer than two dimensions; if `key` is no key, or the
+  ///   piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
+  ///   normal
+  at::Tensor keyed_variance_scaling_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double scale = 1.0,
+      const std::string& mode = "fan_in",
+      const std::string& distribution = "truncated_normal",
+      const std::optional<detail::Integer>& fan_in = std::nullopt,
+      const std::optional<detail::Integer>& fan_out = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(45, detail::target(tensor), detail::operand(key), scale, mode, distribution, fan_in, fan_out, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of LeCun initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_lecun_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(46, detail::target(tensor), detail::operand(key), full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the truncated normal distribution of LeCun initialization, by key.
+  ///
+  /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
+  ///   fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  at::Tensor keyed_lecun_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(47, detail::target(tensor), detail::operand(key), full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of a network of sines (SIREN), by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param omega the frequency of the sines, positive; the first layer's bound does not depend on it
+  /// @param is_first whether the layer's inputs are the coordinates
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or `omega` is not positive and finite; if
+  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_sine_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double omega = 30.0,
+      bool is_first = false,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(48, detail::target(tensor), detail::operand(key), omega, is_first, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` with equal blocks of rows, each of them a (semi-)orthogonal matrix, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of at least 2 dimensions
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param blocks number of blocks along dimension 0, a divisor of its size
+  /// @param gain factor on the matrices
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than 2 dimensions, or `blocks` is below 1 or does not divide
+  ///   dimension 0; if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_block_orthogonal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      const detail::Integer& blocks,
+      double gain = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(49, detail::target(tensor), detail::operand(key), blocks, gain, full_size, offset).toTensor();
+  }
+
+  /// Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it, by key.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (out, in / groups, size, ...), with one to three
+  ///   spatial dimensions and at least as many outputs as inputs in each group
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param gain factor on the matrix
+  /// @param groups number of groups of the convolution, a divisor of its output channels, each with a matrix of its
+  ///   own
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, `groups` is below 1 or does not divide
+  ///   dimension 0, or a group has more inputs than outputs; if `key` is no key, or the piece does not lie within
+  ///   `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_delta_orthogonal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double gain = 1.0,
+      const detail::Integer& groups = 1,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(50, detail::target(tensor), detail::operand(key), gain, groups, full_size, offset).toTensor();
+  }
+
+  /// Fill the weight of a sub-pixel convolution so that it begins as a convolution and nearest neighbours, by key.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (out, in, size, ...), with one to three spatial
+  ///   dimensions `d`, whose outputs a cell's `r^d` values divide
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param upscale_factor factor of the pixel shuffle that follows
+  /// @param scale the variance times the fan of the smaller weight, not negative; see `variance_scaling_`
+  /// @param mode which fan of the smaller weight to divide by; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
+  ///   "truncated_normal", "normal", "uniform"
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, `upscale_factor` is below 1 or a cell
+  ///   does not divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite; if
+  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
+  ///   normal
+  at::Tensor keyed_icnr_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      const detail::Integer& upscale_factor = 2,
+      double scale = 2.0,
+      const std::string& mode = "fan_in",
+      const std::string& distribution = "normal",
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(51, detail::target(tensor), detail::operand(key), upscale_factor, scale, mode, distribution, full_size, offset).toTensor();
   }
 
  private:
@@ -765,11 +1240,15 @@ class MobileInit {
 
   /// Return the gain recommended for a nonlinearity.
   ///
-  /// @param nonlinearity name of the function in `torch.nn.functional`; one of "linear", "conv1d", "conv2d", "conv3d",
-  ///   "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
-  /// @param param negative slope of `"leaky_relu"` (default: 0.01); the others ignore it
-  /// @return the gain, a factor without unit; in eager the int 1 where it is 1, as upstream
-  /// @throws c10::ValueError for an unknown nonlinearity, or a negative slope that is not a number
+  /// @param nonlinearity name of the function, in `torch.nn.functional` where that has it; one of "linear", "conv1d",
+  ///   "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh", "relu",
+  ///   "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus", "hardswish",
+  ///   "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
+  /// @param param negative slope of `"leaky_relu"` (default: 0.01); alpha of `"elu"` and `"celu"`, bound of
+  ///   `"hardtanh"` or frequency of `"sine"`, positive (default: 1). Upstream's other names ignore it
+  /// @return the gain, a factor without unit; in eager the int 1 where it is 1 upstream
+  /// @throws c10::ValueError for an unknown nonlinearity, a negative slope that is not a number, or a parameter that
+  ///   is not positive or that the function does not take
   double calculate_gain(const std::string& nonlinearity, std::optional<double> param = std::nullopt) const {
     return call(0, nonlinearity, param).toDouble();
   }
@@ -914,12 +1393,14 @@ class MobileInit {
   ///
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
+  ///   another nonlinearity that has one, whose default 0 stands for
   /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
   ///   one of "fan_in", "fan_out"
-  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
-  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
+  ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
+  ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
+  ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity
@@ -937,12 +1418,14 @@ class MobileInit {
   ///
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
+  ///   another nonlinearity that has one, whose default 0 stands for
   /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
   ///   one of "fan_in", "fan_out"
-  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
-  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
+  ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
+  ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
+  ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity
@@ -1008,13 +1491,247 @@ class MobileInit {
     return call(16, detail::operand(tensor), mode).toInt();
   }
 
+  /// Count the inputs and the outputs of each unit of a layer, by what the layer does with a weight of this shape.
+  ///
+  /// @param size shape of the weight: (out, in / groups, ...), or (in, out / groups, ...) if transposed
+  /// @param groups number of groups of the convolution, a divisor of dimension 0
+  /// @param transposed whether the layer is a transposed convolution, or computes `x @ weight`
+  /// @return fan_in and fan_out
+  /// @throws c10::ValueError if `size` has fewer than two dimensions, or `groups` is below 1 or does not divide
+  ///   dimension 0
+  std::tuple<std::int64_t, std::int64_t> fans(
+      const std::vector<std::int64_t>& size,
+      const detail::Integer& groups = 1,
+      bool transposed = false) const {
+    return call(17, size, groups, transposed).to<std::tuple<std::int64_t, std::int64_t>>();
+  }
+
+  /// Divide a standard deviation for the layers that write to a residual stream, by the root of how many there are.
+  ///
+  /// @param std standard deviation of the other layers
+  /// @param layers number of the model's layers (blocks)
+  /// @param branches number of residual branches of each, 2 for a transformer's attention and MLP
+  /// @return the standard deviation for the last linear layer of each branch
+  /// @throws c10::ValueError if `layers` or `branches` is below 1
+  double depth_scaled_std(double std, const detail::Integer& layers, const detail::Integer& branches = 2) const {
+    return call(18, std, layers, branches).toDouble();
+  }
+
+  /// Fill `tensor` from the normal distribution truncated so many standard deviations from its mean.
+  ///
+  /// @param tensor a floating-point tensor of any shape
+  /// @param mean mean of the normal distribution before it is truncated
+  /// @param std standard deviation of the normal distribution before it is truncated, not negative; at 0 every value
+  ///   is the mean
+  /// @param a least value, in standard deviations from the mean
+  /// @param b greatest value, in standard deviations from the mean
+  /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
+  /// @param correct_std whether `std` is the standard deviation of the truncated distribution instead
+  /// @return `tensor`
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  /// @throws c10::Error if `a > b`, `std` is negative, or `mean` or `std` is not finite, or `a == b` with
+  ///   `correct_std`
+  at::Tensor trunc_normal_tf_(
+      const at::Tensor& tensor,
+      double mean = 0.0,
+      double std = 1.0,
+      double a = -2.0,
+      double b = 2.0,
+      const std::optional<detail::Integer>& seed = std::nullopt,
+      bool correct_std = false) const {
+    return call(19, detail::target(tensor), mean, std, a, b, seed, correct_std).toTensor();
+  }
+
+  /// Fill `tensor` from a distribution whose variance is a scale over a fan.
+  ///
+  /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
+  ///   fans, or of any shape if the fans that `mode` needs are given; complex too, but not truncated
+  /// @param scale the variance times the fan, not negative; the square of a gain
+  /// @param mode which fan to divide by, in either case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their geometric
+  ///   mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
+  ///   "truncated_normal", "normal", "uniform"
+  /// @param fan_in inputs of each unit (default: those of the shape)
+  /// @param fan_out outputs of each unit (default: those of the shape)
+  /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError for an unknown mode or distribution, a fan below 1, a scale that is negative or not
+  ///   finite, or if a fan is needed of a `tensor` that has fewer than two dimensions
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
+  ///   normal
+  at::Tensor variance_scaling_(
+      const at::Tensor& tensor,
+      double scale = 1.0,
+      const std::string& mode = "fan_in",
+      const std::string& distribution = "truncated_normal",
+      const std::optional<detail::Integer>& fan_in = std::nullopt,
+      const std::optional<detail::Integer>& fan_out = std::nullopt,
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
+    return call(20, detail::target(tensor), scale, mode, distribution, fan_in, fan_out, seed).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of LeCun initialization.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor lecun_uniform_(
+      const at::Tensor& tensor,
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
+    return call(21, detail::target(tensor), seed).toTensor();
+  }
+
+  /// Fill `tensor` from the truncated normal distribution of LeCun initialization.
+  ///
+  /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
+  ///   fans
+  /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  at::Tensor lecun_normal_(const at::Tensor& tensor, const std::optional<detail::Integer>& seed = std::nullopt) const {
+    return call(22, detail::target(tensor), seed).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of a network of sines (SIREN).
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param omega the frequency of the sines, positive; the first layer's bound does not depend on it
+  /// @param is_first whether the layer's inputs are the coordinates
+  /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or `omega` is not positive and finite
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor sine_uniform_(
+      const at::Tensor& tensor,
+      double omega = 30.0,
+      bool is_first = false,
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
+    return call(23, detail::target(tensor), omega, is_first, seed).toTensor();
+  }
+
+  /// Fill the weight of a linear layer or a convolution with a multiple of the identity.
+  ///
+  /// @param tensor a weight of shape (out, in / groups, ...), with none to three spatial dimensions, of any dtype
+  /// @param gain what the inputs are multiplied by, which the tensor's dtype must be able to hold
+  /// @param groups number of groups of the layer, a divisor of its outputs
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 2 to 5 dimensions, or `groups` is below 1 or does not divide
+  ///   dimension 0
+  /// @throws c10::Error if the dtype cannot hold `gain`
+  at::Tensor identity_(const at::Tensor& tensor, double gain = 1.0, const detail::Integer& groups = 1) const {
+    return call(24, detail::target(tensor), gain, groups).toTensor();
+  }
+
+  /// Fill `tensor` with equal blocks of rows, each of them a (semi-)orthogonal matrix.
+  ///
+  /// @param tensor a floating-point or complex tensor of at least 2 dimensions
+  /// @param blocks number of blocks along dimension 0, a divisor of its size
+  /// @param gain factor on the matrices
+  /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than 2 dimensions, or `blocks` is below 1 or does not divide
+  ///   dimension 0
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor block_orthogonal_(
+      const at::Tensor& tensor,
+      const detail::Integer& blocks,
+      double gain = 1.0,
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
+    return call(25, detail::target(tensor), blocks, gain, seed).toTensor();
+  }
+
+  /// Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (out, in / groups, size, ...), with one to three
+  ///   spatial dimensions and at least as many outputs as inputs in each group
+  /// @param gain factor on the matrix
+  /// @param groups number of groups of the convolution, a divisor of its output channels, each with a matrix of its
+  ///   own
+  /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, `groups` is below 1 or does not divide
+  ///   dimension 0, or a group has more inputs than outputs
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor delta_orthogonal_(
+      const at::Tensor& tensor,
+      double gain = 1.0,
+      const detail::Integer& groups = 1,
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
+    return call(26, detail::target(tensor), gain, groups, seed).toTensor();
+  }
+
+  /// Fill a transposed convolution's weight with kernels that interpolate linearly along each dimension.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (in, out / groups, size, ...), with one to three
+  ///   spatial dimensions
+  /// @param groups number of groups of the convolution, a divisor of its input channels
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, or `groups` is below 1 or does not divide
+  ///   dimension 0
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor bilinear_(const at::Tensor& tensor, const detail::Integer& groups = 1) const {
+    return call(27, detail::target(tensor), groups).toTensor();
+  }
+
+  /// Fill the weight of a sub-pixel convolution so that it begins as a convolution and nearest neighbours.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (out, in, size, ...), with one to three spatial
+  ///   dimensions `d`, whose outputs a cell's `r^d` values divide
+  /// @param upscale_factor factor of the pixel shuffle that follows
+  /// @param scale the variance times the fan of the smaller weight, not negative; see `variance_scaling_`
+  /// @param mode which fan of the smaller weight to divide by; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
+  ///   "truncated_normal", "normal", "uniform"
+  /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, `upscale_factor` is below 1 or a cell
+  ///   does not divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
+  ///   normal
+  at::Tensor icnr_(
+      const at::Tensor& tensor,
+      const detail::Integer& upscale_factor = 2,
+      double scale = 2.0,
+      const std::string& mode = "fan_in",
+      const std::string& distribution = "normal",
+      const std::optional<detail::Integer>& seed = std::nullopt) const {
+    return call(28, detail::target(tensor), upscale_factor, scale, mode, distribution, seed).toTensor();
+  }
+
+  /// Fill the bias of an LSTM with zeros, but for the forget gate.
+  ///
+  /// @param tensor a vector of 4 x hidden units, of any dtype
+  /// @param forget bias of the forget gate, which the tensor's dtype must be able to hold
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` is not a vector whose size 4 divides
+  /// @throws c10::Error if the dtype cannot hold `forget`
+  at::Tensor lstm_bias_(const at::Tensor& tensor, double forget = 1.0) const {
+    return call(29, detail::target(tensor), forget).toTensor();
+  }
+
+  /// Fill the bias of a classifier so that its sigmoid begins at a prior probability.
+  ///
+  /// @param tensor a floating-point or complex tensor of any shape
+  /// @param prior the probability, in `(0, 1)`
+  /// @return `tensor`
+  /// @throws c10::ValueError if `prior` does not lie in `(0, 1)`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor prior_bias_(const at::Tensor& tensor, double prior = 0.01) const {
+    return call(30, detail::target(tensor), prior).toTensor();
+  }
+
   /// Make a key from a seed.
   ///
   /// @param seed any integer of 64 bits, with sign or without
   /// @return the key, of shape (2,), on the CPU; a tensor on any device can be filled from it
   /// @throws c10::ValueError if `seed` has more than 64 bits
   at::Tensor key(const detail::Integer& seed) const {
-    return call(17, seed).toTensor();
+    return call(31, seed).toTensor();
   }
 
   /// Derive `n` keys from one; the i-th is `fold_in(key, i)`.
@@ -1024,7 +1741,7 @@ class MobileInit {
   /// @return the keys, of shape (n, ..., 2)
   /// @throws c10::ValueError if `n` is negative, or `key` is none
   at::Tensor split(const at::Tensor& key, const detail::Integer& n = 2) const {
-    return call(18, detail::operand(key), n).toTensor();
+    return call(32, detail::operand(key), n).toTensor();
   }
 
   /// Derive a key for a number or for a name.
@@ -1035,7 +1752,7 @@ class MobileInit {
   /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
   template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
   at::Tensor fold_in(const at::Tensor& key, Value data) const {
-    return call(19, detail::operand(key), detail::Integer(data)).toTensor();
+    return call(33, detail::operand(key), detail::Integer(data)).toTensor();
   }
 
   /// Derive a key for a number or for a name.
@@ -1045,7 +1762,7 @@ class MobileInit {
   /// @return the key or keys, of the shape of `key`
   /// @throws c10::ValueError if `data` has more than 64 bits, or `key` is none
   at::Tensor fold_in(const at::Tensor& key, const std::string& data) const {
-    return call(20, detail::operand(key), data).toTensor();
+    return call(34, detail::operand(key), data).toTensor();
   }
 
   /// Fill `tensor` from the uniform distribution, by key.
@@ -1067,7 +1784,7 @@ class MobileInit {
       double b = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(21, detail::target(tensor), detail::operand(key), a, b, full_size, offset).toTensor();
+    return call(35, detail::target(tensor), detail::operand(key), a, b, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the normal distribution, by key.
@@ -1089,7 +1806,7 @@ class MobileInit {
       double std = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(22, detail::target(tensor), detail::operand(key), mean, std, full_size, offset).toTensor();
+    return call(36, detail::target(tensor), detail::operand(key), mean, std, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the normal distribution truncated to `[a, b]`, by key.
@@ -1116,7 +1833,7 @@ class MobileInit {
       double b = 2.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(23, detail::target(tensor), detail::operand(key), mean, std, a, b, full_size, offset).toTensor();
+    return call(37, detail::target(tensor), detail::operand(key), mean, std, a, b, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the uniform distribution of Xavier (Glorot) initialization, by key.
@@ -1138,7 +1855,7 @@ class MobileInit {
       double gain = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(24, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(38, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the normal distribution of Xavier (Glorot) initialization, by key.
@@ -1160,7 +1877,7 @@ class MobileInit {
       double gain = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(25, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(39, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the uniform distribution of Kaiming (He) initialization, by key.
@@ -1168,12 +1885,14 @@ class MobileInit {
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
+  ///   another nonlinearity that has one, whose default 0 stands for
   /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
   ///   one of "fan_in", "fan_out"
-  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
-  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
+  ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
+  ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
+  ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
   /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
   /// @return `tensor`
@@ -1188,7 +1907,7 @@ class MobileInit {
       const std::string& nonlinearity = "leaky_relu",
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(26, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+    return call(40, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` from the normal distribution of Kaiming (He) initialization, by key.
@@ -1196,12 +1915,14 @@ class MobileInit {
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`
+  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
+  ///   another nonlinearity that has one, whose default 0 stands for
   /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
   ///   one of "fan_in", "fan_out"
-  /// @param nonlinearity name of the function in `torch.nn.functional`, meant for `"relu"` and `"leaky_relu"`; see
-  ///   `calculate_gain`; one of "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
-  ///   "conv_transpose3d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"
+  /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
+  ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
+  ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
+  ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
   /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
   /// @return `tensor`
@@ -1216,7 +1937,7 @@ class MobileInit {
       const std::string& nonlinearity = "leaky_relu",
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(27, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+    return call(41, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
   }
 
   /// Fill `tensor` with a (semi-)orthogonal matrix, by key.
@@ -1236,7 +1957,7 @@ class MobileInit {
       double gain = 1.0,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(28, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(42, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// Fill a matrix from a normal distribution, then zero the same number of random entries in each column, by key.
@@ -1259,7 +1980,208 @@ class MobileInit {
       double std = 0.01,
       const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
       const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
-    return call(29, detail::target(tensor), detail::operand(key), sparsity, std, full_size, offset).toTensor();
+    return call(43, detail::target(tensor), detail::operand(key), sparsity, std, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the normal distribution truncated so many standard deviations from its mean, by key.
+  ///
+  /// @param tensor a floating-point tensor of any shape
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param mean mean of the normal distribution before it is truncated
+  /// @param std standard deviation of the normal distribution before it is truncated, not negative; at 0 every value
+  ///   is the mean
+  /// @param a least value, in standard deviations from the mean
+  /// @param b greatest value, in standard deviations from the mean
+  /// @param correct_std whether `std` is the standard deviation of the truncated distribution instead
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  /// @throws c10::Error if `a > b`, `std` is negative, or `mean` or `std` is not finite, or `a == b` with
+  ///   `correct_std`
+  at::Tensor keyed_trunc_normal_tf_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double mean = 0.0,
+      double std = 1.0,
+      double a = -2.0,
+      double b = 2.0,
+      bool correct_std = false,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(44, detail::target(tensor), detail::operand(key), mean, std, a, b, correct_std, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from a distribution whose variance is a scale over a fan, by key.
+  ///
+  /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
+  ///   fans, or of any shape if the fans that `mode` needs are given; complex too, but not truncated
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param scale the variance times the fan, not negative; the square of a gain
+  /// @param mode which fan to divide by, in either case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their geometric
+  ///   mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
+  ///   "truncated_normal", "normal", "uniform"
+  /// @param fan_in inputs of each unit (default: those of the shape)
+  /// @param fan_out outputs of each unit (default: those of the shape)
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError for an unknown mode or distribution, a fan below 1, a scale that is negative or not
+  ///   finite, or if a fan is needed of a `tensor` that has fewer than two dimensions; if `key` is no key, or the
+  ///   piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
+  ///   normal
+  at::Tensor keyed_variance_scaling_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double scale = 1.0,
+      const std::string& mode = "fan_in",
+      const std::string& distribution = "truncated_normal",
+      const std::optional<detail::Integer>& fan_in = std::nullopt,
+      const std::optional<detail::Integer>& fan_out = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(45, detail::target(tensor), detail::operand(key), scale, mode, distribution, fan_in, fan_out, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of LeCun initialization, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_lecun_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(46, detail::target(tensor), detail::operand(key), full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the truncated normal distribution of LeCun initialization, by key.
+  ///
+  /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
+  ///   fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions; if `key` is no key, or the piece does not lie
+  ///   within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` is not floating-point
+  at::Tensor keyed_lecun_normal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(47, detail::target(tensor), detail::operand(key), full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` from the uniform distribution of a network of sines (SIREN), by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+  ///   into both fans
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param omega the frequency of the sines, positive; the first layer's bound does not depend on it
+  /// @param is_first whether the layer's inputs are the coordinates
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or `omega` is not positive and finite; if
+  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_sine_uniform_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double omega = 30.0,
+      bool is_first = false,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(48, detail::target(tensor), detail::operand(key), omega, is_first, full_size, offset).toTensor();
+  }
+
+  /// Fill `tensor` with equal blocks of rows, each of them a (semi-)orthogonal matrix, by key.
+  ///
+  /// @param tensor a floating-point or complex tensor of at least 2 dimensions
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param blocks number of blocks along dimension 0, a divisor of its size
+  /// @param gain factor on the matrices
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` has fewer than 2 dimensions, or `blocks` is below 1 or does not divide
+  ///   dimension 0; if `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_block_orthogonal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      const detail::Integer& blocks,
+      double gain = 1.0,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(49, detail::target(tensor), detail::operand(key), blocks, gain, full_size, offset).toTensor();
+  }
+
+  /// Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it, by key.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (out, in / groups, size, ...), with one to three
+  ///   spatial dimensions and at least as many outputs as inputs in each group
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param gain factor on the matrix
+  /// @param groups number of groups of the convolution, a divisor of its output channels, each with a matrix of its
+  ///   own
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, `groups` is below 1 or does not divide
+  ///   dimension 0, or a group has more inputs than outputs; if `key` is no key, or the piece does not lie within
+  ///   `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  at::Tensor keyed_delta_orthogonal_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      double gain = 1.0,
+      const detail::Integer& groups = 1,
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(50, detail::target(tensor), detail::operand(key), gain, groups, full_size, offset).toTensor();
+  }
+
+  /// Fill the weight of a sub-pixel convolution so that it begins as a convolution and nearest neighbours, by key.
+  ///
+  /// @param tensor a floating-point or complex weight of shape (out, in, size, ...), with one to three spatial
+  ///   dimensions `d`, whose outputs a cell's `r^d` values divide
+  /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
+  /// @param upscale_factor factor of the pixel shuffle that follows
+  /// @param scale the variance times the fan of the smaller weight, not negative; see `variance_scaling_`
+  /// @param mode which fan of the smaller weight to divide by; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
+  ///   "truncated_normal", "normal", "uniform"
+  /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
+  /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
+  /// @return `tensor`
+  /// @throws c10::ValueError if `tensor` does not have 3, 4 or 5 dimensions, `upscale_factor` is below 1 or a cell
+  ///   does not divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite; if
+  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
+  ///   normal
+  at::Tensor keyed_icnr_(
+      const at::Tensor& tensor,
+      const at::Tensor& key,
+      const detail::Integer& upscale_factor = 2,
+      double scale = 2.0,
+      const std::string& mode = "fan_in",
+      const std::string& distribution = "normal",
+      const std::optional<std::vector<std::int64_t>>& full_size = std::nullopt,
+      const std::optional<std::vector<std::int64_t>>& offset = std::nullopt) const {
+    return call(51, detail::target(tensor), detail::operand(key), upscale_factor, scale, mode, distribution, full_size, offset).toTensor();
   }
 
  private:

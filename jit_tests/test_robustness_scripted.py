@@ -1,0 +1,138 @@
+"""Does a scripted function answer any call as the eager one does, and refuse what its schema does not allow?"""
+
+import functools
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from jit_tests.scripting import last_line, run_quietly
+from tests.test_robustness import (
+    ELSEWHERE,
+    Answer,
+    Call,
+    Elsewhere,
+    answer,
+    any_of,
+    calls,
+    complaints,
+    every_found,
+    every_row,
+    function_of,
+    wrong_calls,
+)
+from tools.codegen.model import Function
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning"),
+]
+
+SCRIPTED = (
+    *ELSEWHERE,
+    Elsewhere(
+        "TorchScript checks types itself, before anything runs",
+        ("RuntimeError",),
+        lambda call, text: bool(call.wrong),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Where TorchScript is meant to answer otherwise than eager code."""
+
+    reason: str
+    applies: Callable[[Call, Answer], bool]
+
+
+KNOWN_DIFFERENCES = (
+    Difference(
+        "TorchScript cannot ask whether a tensor is one of inference mode, and writes to it where its kernels do",
+        lambda call, eager: call.target is not None and call.target.layout == "inference",
+    ),
+    Difference(
+        "TorchScript's integers have 64 bits, and wrap",
+        lambda call, eager: (
+            isinstance(eager.returned, tuple) and not all(-(2**63) <= n < 2**63 for n in eager.returned)
+        ),
+    ),
+    Difference("where memory ends does not matter", lambda call, eager: max(call.sizes) > 2**53),
+)
+
+
+@functools.cache
+def _scripted(function: Any) -> Any:
+    return run_quietly(torch.jit.script, function)
+
+
+def _error(given: Answer) -> str | None:
+    """Name the type of an error, also of one that Python code raised in TorchScript."""
+    if given.outcome.error is None:
+        return None
+    kind, text = given.outcome.error
+    raised = re.match(r"(?:builtins\.)?(\w+): ", text.strip().splitlines()[-1])
+    return raised[1] if raised and kind is torch.jit.Error else kind.__name__
+
+
+def _message(given: Answer) -> str:
+    """Return the last line of a message, its numbers to six digits, in whatever way they were spelled."""
+    line = last_line(Exception(given.outcome.error[1])) if given.outcome.error else ""
+    return re.sub(r"-?\d+\.?\d*(?:e[-+]?\d+)?", lambda number: f"{float(number[0]):.6g}", line)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    # NaN does not equal itself.
+    return bool(one == other) or (one != one and other != other)
+
+
+def _differences(call: Call, eager: Answer, compiled: Answer) -> list[str]:
+    names = ("memory", "global_state", "generator_state", "version_moved", "autograd_kept", "returned_itself")
+    pairs = {name: (getattr(eager.outcome, name), getattr(compiled.outcome, name)) for name in names}
+    pairs["error"] = (_error(eager), _error(compiled))
+    pairs["message"] = (_message(eager), _message(compiled))
+    # The categories and places of warnings differ: TorchScript's warn takes no category.
+    pairs["warned"] = ([w[1] for w in eager.outcome.warned], [w[1] for w in compiled.outcome.warned])
+    differ = [f"{name}: {one!r:.200} is {other!r:.200}" for name, (one, other) in pairs.items() if one != other]
+    if call.target is None and not _same(eager.returned, compiled.returned):
+        differ.append(f"returned: {eager.returned} is {compiled.returned}")
+    return differ
+
+
+def _check(row: Function, call: Call) -> None:
+    eager, compiled = (answer(call, f) for f in (function_of(row), _scripted(function_of(row))))
+    known = [difference for difference in KNOWN_DIFFERENCES if difference.applies(call, eager)]
+    if not known:
+        assert not complaints(row, call, compiled, _error(compiled), SCRIPTED)
+        assert not _differences(call, eager, compiled)
+
+
+@every_row
+def test_any_call_is_answered_as_the_eager_one(row: Function) -> None:
+    @any_of(calls(row), 120)
+    def check(call: Call) -> None:
+        _check(row, call)
+
+    check()
+
+
+@every_row
+def test_call_that_the_schema_does_not_allow_is_refused_before_a_write_or_converted(row: Function) -> None:
+    @any_of(wrong_calls(row), 60)
+    def check(call: Call) -> None:
+        compiled = answer(call, _scripted(function_of(row)))
+        if call.target is None or call.target.layout != "inference":
+            assert not complaints(row, call, compiled, _error(compiled), SCRIPTED)
+
+    check()
+
+
+@every_found
+def test_call_that_was_once_answered_wrongly_is_answered_as_the_eager_one(row: Function, call: Call) -> None:
+    _check(row, call)
