@@ -9,7 +9,7 @@ from torch.jit import is_scripting
 from torchinit import _unusual
 from torchinit._checks import _check_inexact, _check_overlap, _check_partitioned
 from torchinit._fan import _check_divisible
-from torchinit._primitives import _no_grad_copy_, _no_grad_kernel_, _unguarded, _wide_matrix
+from torchinit._primitives import _no_grad_copy_, _no_grad_kernel_, _unguarded
 from torchinit._variance import _fill_scaled, _variance_std
 
 
@@ -19,9 +19,10 @@ def _check_kernel(tensor: Tensor, shape: list[int]) -> None:
         raise ValueError(f"Only tensors with 3, 4, or 5 dimensions are supported, got shape {shape}")
 
 
-def _tent(size: int, like: Tensor) -> Tensor:
+def _tent(size: int, tensor: Tensor) -> Tensor:
     """Make the weights that interpolate linearly between samples (size + 1) // 2 apart."""
-    along = torch.arange(size, dtype=like.dtype, device=like.device)
+    wide = tensor.dtype == torch.float64 or tensor.dtype == torch.complex128
+    along = torch.arange(size, dtype=torch.float64 if wide else torch.float32, device=tensor.device)
     return 1.0 - (along - (size - 1) / 2).abs() / ((size + 1) // 2)
 
 
@@ -58,10 +59,9 @@ def bilinear_(tensor: Tensor, groups: int = 1) -> Tensor:
     _check_inexact(tensor, "bilinear_")
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
-    like = _wide_matrix(tensor, 0, 0)
-    kernel = _tent(tensor.size(2), like)
+    kernel = _tent(tensor.size(2), tensor)
     for size in tensor.shape[3:]:
-        kernel = kernel.unsqueeze(-1) * _tent(size, like)
+        kernel = kernel.unsqueeze(-1) * _tent(size, tensor)
     return _no_grad_kernel_(tensor, groups, kernel)
 
 
