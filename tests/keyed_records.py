@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from tests.records import RECORDS, Record, Refusal, call_id
@@ -40,11 +39,7 @@ class KeyedCall:
 
     def suits(self, shape: tuple[int, ...]) -> bool:
         """Whether the initializer fills such a shape at all."""
-        try:
-            self.record.function(torch.empty(shape, device="meta"), **self.arguments)
-        except ValueError:
-            return False
-        return True
+        return self.record.suits(shape, self.arguments)
 
     @property
     def continuous(self) -> bool:

@@ -79,6 +79,14 @@ class Record:
     def takes_generator(self) -> bool:
         return any(argument.name == "generator" for argument in self.row.arguments)
 
+    def suits(self, shape: tuple[int, ...], arguments: dict[str, Any]) -> bool:
+        """Whether it fills such a shape at all."""
+        try:
+            self.function(torch.empty(shape, device="meta"), **arguments)
+        except ValueError:
+            return False
+        return True
+
     def __str__(self) -> str:
         return self.name
 

@@ -20,15 +20,22 @@ from torchinit import recipes
 pytestmark = pytest.mark.slow
 
 # Beside a record's own shape: one row for two ranks, and sizes that two ranks do not share evenly.
-SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {"dirac_": ((6, 3, 3, 3), (9, 5, 3))}
-MATRICES = ((5, 7), (8, 6), (1, 4), (3, 3, 2))
+SHAPES = ((5, 7), (8, 6), (1, 4), (3, 3, 2), (6, 3, 3, 3), (9, 5, 3), (12,))
 CASES = [
     (record, arguments, shape)
     for record, arguments in CALLS
-    for shape in SHAPES.get(record.name, MATRICES if record.name not in ("eye_", "sparse_") else MATRICES[:3])
-    if record.name == record.current_name and shape[0] % arguments.get("groups", 1) == 0
+    for shape in SHAPES
+    if record.name == record.current_name and record.suits(shape, arguments)
 ]
 SEED = 6
+
+
+# Those whose parts must fit each other.
+FITTING: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("orthogonal_", {}),
+    ("sparse_", {"sparsity": 0.5}),
+    ("block_orthogonal_", {"blocks": 2}),
+)
 
 
 def _single(case: int, dtype: torch.dtype, generator: bool) -> Tensor:
@@ -41,7 +48,7 @@ def _single(case: int, dtype: torch.dtype, generator: bool) -> Tensor:
 def _placements() -> dict[str, Any]:
     from torch.distributed.tensor import Replicate, Shard
 
-    return {"rows": Shard(0), "columns": Shard(1), "replicas": Replicate()}
+    return {"rows": Shard(0), "columns": Shard(-1), "replicas": Replicate()}
 
 
 def _fill_all(rank: int) -> dict[Any, Any]:
@@ -96,7 +103,7 @@ def _disagree(rank: int) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     found: dict[str, Any] = {}
-    for name, arguments in (("orthogonal_", {}), ("sparse_", {"sparsity": 0.5})):
+    for name, arguments in FITTING:
         weight = distribute_tensor(torch.zeros(8, 6), mesh, [Shard(0)])
         torch.manual_seed(SEED + rank)
         getattr(torchinit, name)(weight, **arguments)
@@ -144,7 +151,7 @@ def disagreed() -> list[dict[str, Any]]:
 
 
 def test_parts_of_an_orthogonal_or_sparse_matrix_fit_whatever_the_seeds(disagreed: list[dict[str, Any]]) -> None:
-    for name, arguments in (("orthogonal_", {}), ("sparse_", {"sparsity": 0.5})):
+    for name, arguments in FITTING:
         torch.manual_seed(SEED)
         expected = getattr(torchinit, name)(torch.zeros(8, 6), **arguments)
         assert all(torch.equal(torch.from_numpy(found[name]), expected) for found in disagreed)
@@ -306,11 +313,8 @@ def test_flattened_parameter_that_lies_on_another_rank_is_refused_by_name(record
 
 @pytest.mark.parametrize("record", RECORDS, ids=call_id)
 def test_gathered_parameter_without_elements_is_no_partitioned_one(record: Record) -> None:
-    if "dirac" in record.name:
-        weight = nn.Parameter(torch.empty(0, 5, 3))
-        arguments: dict[str, Any] = {}
-    else:
-        weight, arguments = nn.Parameter(torch.empty(0, 5)), record.calls[0]
+    arguments = record.calls[0]
+    weight = nn.Parameter(torch.empty(next(s for s in ((0, 5), (0, 0, 3), (0,)) if record.suits(s, arguments))))
     weight._fsdp_flattened = True  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.slow
 
 KEY = torch.tensor([42, 2**32 - 3])
 # Even and uneven, fewer rows than ranks, and rows that end within a block.
-SHAPES = ((8, 12), (7, 5), (3, 9), (1, 16), (5, 3, 2))
+SHAPES = ((8, 12), (7, 5), (3, 9), (1, 16), (5, 3, 2), (12, 3, 2))
 
 
 def _cases() -> list[tuple[KeyedCall, tuple[int, ...]]]:
-    return [(call, shape) for call in CALLS for shape in SHAPES if len(shape) == 2 or call.name != "sparse_"]
+    return [(call, shape) for call in CALLS for shape in SHAPES if call.suits(shape)]
 
 
 def _placements(size: int) -> dict[str, tuple[tuple[int, ...], tuple[Any, ...]]]:

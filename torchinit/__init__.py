@@ -26,6 +26,7 @@ from torchinit._fan import (
     fans_of,
 )
 from torchinit._gain import calculate_gain, depth_scaled_std
+from torchinit._patch import patch_torch
 from torchinit._primitives import (
     _no_grad_fill_ as _no_grad_fill_,
     _no_grad_normal_ as _no_grad_normal_,
@@ -91,4 +92,5 @@ __all__ = [
     "icnr_",
     "lstm_bias_",
     "prior_bias_",
+    "patch_torch",
 ]

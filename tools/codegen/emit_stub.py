@@ -9,17 +9,23 @@ from tools.codegen.python_source import STAMP, all_names, literals, stub
 PATH = "torchinit/__init__.pyi"
 
 _HEAD = """
-from typing import Literal
+from types import ModuleType
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import deprecated
 
+from torchinit._patch import Patch
+
 __version__: str
 """
 
-# What takes a module and thus has no schema.
-_PYTHON = {"fans_of": "def fans_of(module: nn.Module) -> tuple[int, int]: ...\n"}
+# What takes modules and thus has no schema.
+_PYTHON = {
+    "fans_of": "def fans_of(module: nn.Module) -> tuple[int, int]: ...\n",
+    "patch_torch": "def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch: ...\n",
+}
 
 
 def render(functions: Sequence[Function]) -> str:
