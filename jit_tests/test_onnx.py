@@ -22,7 +22,14 @@ pytestmark = [
 ]
 CURRENT = [record for record in RECORDS if record.name == record.current_name]
 # Large enough that a mean and a deviation say something.
-SHAPES = {"dirac_": (6, 4, 3, 3), "orthogonal_": (9, 6), "sparse_": (9, 6)}
+SHAPES: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys(("dirac_", "bilinear_", "identity_"), (6, 4, 3, 3)),
+    **dict.fromkeys(("orthogonal_", "sparse_"), (9, 6)),
+    "block_orthogonal_": (8, 6),
+    "delta_orthogonal_": (9, 6, 3),
+    "icnr_": (120, 50, 2),
+    "lstm_bias_": (12,),
+}
 
 
 def _documented() -> dict[str, str]:

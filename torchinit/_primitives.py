@@ -88,8 +88,10 @@ def _no_grad_dirac_(tensor: Tensor, groups: int, gain: float = 1.0) -> Tensor:
     if _is_plain(weight):
         taps.diagonal(0, 1, 2).fill_(gain)
     else:
-        eye = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
-        taps.copy_((eye if gain == 1.0 else eye * gain).expand(taps.shape))
+        ones = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
+        # Not a product, which for a negative gain has zeros of its sign.
+        values = ones if gain == 1.0 else ones.masked_fill(ones != 0, gain)
+        taps.copy_(values.expand(taps.shape))
     return tensor
 
 
