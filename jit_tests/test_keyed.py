@@ -20,9 +20,8 @@ from torchinit.deploy import bundle, mobile_bundle
 pytestmark = pytest.mark.slow
 
 KEY = torch.tensor([42, 2**32 - 3])
-PIECE: dict[str, Any] = {"full_size": [40, 30], "offset": [3, 2]}
-# A few blocks, many, and more than a tile.
-SHAPES = ((5, 7), (150, 160), (500, 1000))
+# Beside a few blocks, many, and more than a tile.
+SIZES = ((180, 160), (1000, 500))
 NAMES = ("layer.0.weight", "größe", "")
 
 every_call = pytest.mark.parametrize("call", CALLS, ids=str)
@@ -57,10 +56,10 @@ def test_schema_equals_the_row(name: str) -> None:
 def test_scripted_loaded_and_mobile_values_are_the_eager_ones(call: KeyedCall, deployed: dict[str, Any]) -> None:
     scripted = run_quietly(torch.jit.script, call.function)
     method = f"{PREFIX}{call.name}"
-    for shape in SHAPES if call in SOME else SHAPES[:1]:
+    for shape in (call.shape, *(call.fit(*size) for size in SIZES if call in SOME)):
         for dtype in (torch.float32, torch.bfloat16, torch.float64):
             weight = torch.empty(shape, dtype=dtype)
-            for piece in ({}, PIECE) if shape == SHAPES[0] else ({},):
+            for piece in ({}, call.piece()) if shape == call.shape else ({},):
                 expected, arguments = call(weight.clone(), KEY, **piece), _positional(call, piece)
                 for _ in range(3):  # the later runs are optimised
                     assert torch.equal(scripted(weight.clone(), KEY, *arguments), expected)
@@ -120,7 +119,7 @@ class Buffers(nn.Module):
     def __init__(self, call: KeyedCall, piece: dict[str, Any]) -> None:
         super().__init__()
         self.call, self.piece = call, piece
-        self.register_buffer("weight", torch.zeros(5, 7))
+        self.register_buffer("weight", torch.zeros(call.shape))
 
     def forward(self, key: Tensor) -> Tensor:
         return self.call(self.weight, key, **self.piece).clone()
@@ -139,7 +138,7 @@ def _check_exported(call: KeyedCall, piece: dict[str, Any], strict: bool) -> Non
 @pytest.mark.parametrize("call", SOME, ids=str)
 def test_compiled_and_exported_values_are_the_eager_ones_and_no_operator_is_random(call: KeyedCall) -> None:
     # Half of them as a piece, and half by the strict exporter.
-    piece = PIECE if SOME.index(call) % 2 else {}
+    piece = call.piece() if SOME.index(call) % 2 else {}
     torch._dynamo.reset()
     compiled = torch.compile(Buffers(call, piece), fullgraph=True, backend="aot_eager")
     assert torch.equal(compiled(KEY), Buffers(call, piece)(KEY))

@@ -37,6 +37,11 @@ class KeyedCall:
         """The shape of a weight of this size, with the kernel that the record has."""
         return size[: len(self.shape)] + self.shape[2:]
 
+    def piece(self) -> dict[str, Any]:
+        """Say that a tensor of up to 45 rows and 18 columns is a piece of a larger one, which every call suits."""
+        kernel = list(self.shape[2:])
+        return {"full_size": [48, 20, *kernel], "offset": [3, 2, *[0] * len(kernel)]}
+
     def suits(self, shape: tuple[int, ...]) -> bool:
         """Whether the initializer fills such a shape at all."""
         return self.record.suits(shape, self.arguments)
