@@ -10,7 +10,7 @@ PIP := $(PY) -m pip install --quiet --constraint $(VENV)/constraints.txt
 PINNED := $(shell sed -n 's/^torch==//p' tools/constraints.txt)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help test quick lint types fresh pytest demo bench calls codegen clean
+.PHONY: help test quick lint types fresh pytest demo bench calls codegen docs clean
 
 help:
 	@echo "make test      lint, types, generated files, and every test"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench     torchinit against torch.nn.init, side by side; a few minutes"
 	@echo "make calls     what a call costs from C++"
 	@echo "make codegen   write the generated files"
+	@echo "make docs      build the documentation into site/"
 	@echo "make clean     remove the virtual environments and caches"
 
 # torch goes first and pinned: a range would pull the newest build, with several GB of CUDA packages.
@@ -72,5 +73,9 @@ codegen: $(STAMP)
 	$(PY) -m tools.codegen
 	$(PY) -m tools.operators
 
+# NO_MKDOCS_2_WARNING: what the theme says of its successor is not of these pages.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
 clean:
-	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site *.egg-info

@@ -31,8 +31,8 @@ FUNCTIONS: dict[str, tuple[Function, tuple[float, ...], tuple[float, ...]]] = {
     "softsign": (lambda z: z / (1 + abs(z)), (), ()),
     "squared_relu": (lambda z: max(z, 0) ** 2, (), ()),
     "elu": (lambda z, a: z if z > 0 else a * mpmath.expm1(z), (), (1.0, 0.1, 0.5, 2.0, 40.0)),
-    "celu": (lambda z, a: z if z > 0 else a * mpmath.expm1(z / a), (), (1.0, 0.02, 0.5, 7.071, 7.0711, 3e3)),
-    "hardtanh": (lambda z, c: min(max(z, -c), c), (), (1.0, 1e-3, 0.4999, 0.5, 3.0, 30.0)),
+    "celu": (lambda z, a: z if z > 0 else a * mpmath.expm1(z / a), (), (1.0, 0.02, 0.5, 7.071, 7.0711, 200.0, 3e3)),
+    "hardtanh": (lambda z, c: min(max(z, -c), c), (), (1.0, 1e-6, 1e-3, 0.4999, 0.5, 3.0, 30.0)),
     "sine": (lambda z, w: mpmath.sin(w * z), (), (1.0, 1e-3, 0.5, 3.0)),
     "relu": (lambda z: max(z, 0), (), ()),
     "leaky_relu": (lambda z, s: z if z > 0 else s * z, (), (0.01, 0.2, -1.5)),
@@ -55,6 +55,11 @@ def test_gain_is_one_over_the_root_of_the_second_moment(name: str, parameter: fl
     function, kinks, _ = FUNCTIONS[name]
     expected = _by_quadrature(function, kinks, *([] if parameter is None else [parameter]))
     assert torchinit.calculate_gain(name, parameter) == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("name", ["hardtanh", "sine"])
+def test_gain_of_a_tiny_parameter_is_its_inverse(name: str) -> None:
+    assert torchinit.calculate_gain(name, 1e-200) == pytest.approx(1e200, rel=1e-12)
 
 
 def test_default_parameters_are_those_of_torch() -> None:

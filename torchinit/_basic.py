@@ -150,7 +150,7 @@ def trunc_normal_tf_(
     :func:`trunc_normal_`:
 
     .. math::
-        x \sim \mathcal{N}(\text{mean}, \text{std}^2) \text{ within }
+        x \sim \mathcal{N}(\text{mean}, \text{std}^2) \quad \text{ within }
         [\text{mean} + a \, \text{std}, \; \text{mean} + b \, \text{std}]
 
     Truncation narrows: at the default bounds the values' own standard deviation is 0.8796 ``std``. With
@@ -179,7 +179,7 @@ def trunc_normal_tf_(
         >>> bool((w.abs() <= 0.04).all())
         True
         >>> w = torchinit.trunc_normal_tf_(torch.empty(1000, 100), std=0.02, correct_std=True)
-        >>> round(w.std().item(), 4)
+        >>> round(w.std().item(), 3)
         0.02
     """
     std, low, high = _spread_bounds(tensor, mean, std, a, b, correct_std)

@@ -170,8 +170,8 @@ def kaiming_uniform_(
         tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
             into both fans
         a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
-            nonlinearity that has one, whose default 0 stands for
-        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
+            nonlinearity that has one, where 0 means that one's default
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in upper or lower case
         nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
         generator: where the draw comes from (default: the global generator of the tensor's device)
 
@@ -229,8 +229,8 @@ def kaiming_normal_(
         tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
             into both fans
         a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
-            nonlinearity that has one, whose default 0 stands for
-        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
+            nonlinearity that has one, where 0 means that one's default
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in upper or lower case
         nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
         generator: where the draw comes from (default: the global generator of the tensor's device)
 

@@ -304,7 +304,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch
     Martens, "Deep learning via Hessian-free optimization" (2010).
 
     .. math::
-        x_{ij} \sim \mathcal{N}(0, \text{std}^2), \text{ or } 0 \text{ for }
+        x_{ij} \sim \mathcal{N}(0, \text{std}^2), \quad \text{ or } 0 \text{ for }
         \lceil \text{sparsity} \times \text{rows} \rceil \text{ entries of each column}
 
     Args:

@@ -34,7 +34,7 @@ def bilinear_(tensor: Tensor, groups: int = 1) -> Tensor:
     each channel :math:`s` times, away from the border as ``interpolate(mode="bilinear", align_corners=False)`` does.
 
     .. math::
-        x_{io\mathbf{k}} = [i \bmod (\text{in} / \text{groups}) = o] \prod_d \left(1 - \frac{|k_d - (n_d - 1) / 2|}
+        x_{io\mathbf{k}} = [i \bmod (\text{in} / \text{groups}) = o] \quad \prod_d \left(1 - \frac{|k_d - (n_d - 1) / 2|}
         {\lfloor (n_d + 1) / 2 \rfloor}\right), \quad n = \text{size}
 
     Args:

@@ -94,9 +94,9 @@ def variance_scaling_(
     ``lecun_normal``, all truncated, unlike :func:`xavier_normal_` and :func:`kaiming_normal_`.
 
     .. math::
-        \operatorname{Var}(x) = \frac{\text{scale}}{n}, \quad
-        n \in \left\{\text{fan\_in}, \; \text{fan\_out}, \; \tfrac{1}{2} (\text{fan\_in} + \text{fan\_out}), \;
-        \sqrt{\text{fan\_in} \; \text{fan\_out}}\right\}
+        \operatorname{Var}(x) = \frac{\text{scale}}{n}, \quad n = \text{fan\_in}, \quad \text{fan\_out}, \quad
+        \tfrac{1}{2} (\text{fan\_in} + \text{fan\_out}) \quad \text{ or } \quad
+        \sqrt{\text{fan\_in} \; \text{fan\_out}}
 
     A truncated normal lies within two standard deviations of the distribution that is truncated, which is wider for
     it, by 1 / 0.87962566103423978. Fans that are given take the place of those of the shape: for a weight that several
@@ -107,7 +107,7 @@ def variance_scaling_(
         tensor: a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both fans,
             or of any shape if the fans that ``mode`` needs are given; complex too, but not truncated
         scale: the variance times the fan, not negative; the square of a gain
-        mode: which fan to divide by, in either case; ``"fan_avg"`` the mean of both, ``"fan_geo_avg"`` their geometric mean
+        mode: which fan to divide by, in upper or lower case; ``"fan_avg"`` the mean of both, ``"fan_geo_avg"`` their geometric mean
         distribution: ``"truncated_normal"`` (two standard deviations), ``"normal"`` or ``"uniform"``
         fan_in: inputs of each unit (default: those of the shape)
         fan_out: outputs of each unit (default: those of the shape)

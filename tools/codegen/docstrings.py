@@ -2,6 +2,7 @@
 
 import ast
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,12 +33,13 @@ def _line(text: str) -> str:
 
 def _section(text: str, name: str) -> str:
     match = re.search(rf"^{name}:\n((?:    .*\n|\n)*)", text, re.MULTILINE)
-    return match[1] if match else ""
+    return textwrap.dedent(match[1]) if match else ""
 
 
-def _entries(section: str) -> dict[str, str]:
-    entries = re.findall(r"^    (\w+): (.*(?:\n        .*)*)", section, re.MULTILINE)
-    return {name: _line(text) for name, text in entries}
+def entries(section: str) -> dict[str, str]:
+    """Split a section of ``name: text`` into its entries, each text in one line."""
+    found = re.findall(r"^(\w+): (.*(?:\n    .*)*)", section, re.MULTILINE)
+    return {name: _line(text) for name, text in found}
 
 
 def _parse(text: str) -> Docstring:
@@ -45,9 +47,9 @@ def _parse(text: str) -> Docstring:
     return Docstring(
         summary=_line(summary),
         body=re.split(r"^\w+:\n", rest, maxsplit=1, flags=re.MULTILINE)[0].strip(),
-        arguments=_entries(_section(text, "Args")),
+        arguments=entries(_section(text, "Args")),
         returns=_line(_section(text, "Returns")),
-        raises=_entries(_section(text, "Raises")),
+        raises=entries(_section(text, "Raises")),
     )
 
 

@@ -269,8 +269,9 @@ def kaiming_uniform_(
             both fans
         key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
         a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
-            nonlinearity that has one, whose default 0 stands for
-        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
+            nonlinearity that has one, where 0 means that one's default
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in upper or lower
+            case
         nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
         full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
         offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
@@ -317,8 +318,9 @@ def kaiming_normal_(
             both fans
         key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
         a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
-            nonlinearity that has one, whose default 0 stands for
-        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in either case
+            nonlinearity that has one, where 0 means that one's default
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in upper or lower
+            case
         nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
         full_size: shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)
         offset: where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
@@ -399,7 +401,7 @@ def sparse_(
     Martens, "Deep learning via Hessian-free optimization" (2010).
 
     .. math::
-        x_{ij} \sim \mathcal{N}(0, \text{std}^2), \text{ or } 0 \text{ for }
+        x_{ij} \sim \mathcal{N}(0, \text{std}^2), \quad \text{ or } 0 \text{ for }
         \lceil \text{sparsity} \times \text{rows} \rceil \text{ entries of each column}
 
     Args:
@@ -448,7 +450,7 @@ def trunc_normal_tf_(
     :func:`trunc_normal_`:
 
     .. math::
-        x \sim \mathcal{N}(\text{mean}, \text{std}^2) \text{ within }
+        x \sim \mathcal{N}(\text{mean}, \text{std}^2) \quad \text{ within }
         [\text{mean} + a \, \text{std}, \; \text{mean} + b \, \text{std}]
 
     Args:
@@ -502,17 +504,17 @@ def variance_scaling_(
     ``lecun_normal``, all truncated, unlike :func:`xavier_normal_` and :func:`kaiming_normal_`.
 
     .. math::
-        \operatorname{Var}(x) = \frac{\text{scale}}{n}, \quad
-        n \in \left\{\text{fan\_in}, \; \text{fan\_out}, \; \tfrac{1}{2} (\text{fan\_in} + \text{fan\_out}), \;
-        \sqrt{\text{fan\_in} \; \text{fan\_out}}\right\}
+        \operatorname{Var}(x) = \frac{\text{scale}}{n}, \quad n = \text{fan\_in}, \quad \text{fan\_out}, \quad
+        \tfrac{1}{2} (\text{fan\_in} + \text{fan\_out}) \quad \text{ or } \quad
+        \sqrt{\text{fan\_in} \; \text{fan\_out}}
 
     Args:
         tensor: a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both fans,
             or of any shape if the fans that ``mode`` needs are given; complex too, but not truncated
         key: a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own
         scale: the variance times the fan, not negative; the square of a gain
-        mode: which fan to divide by, in either case; ``"fan_avg"`` the mean of both, ``"fan_geo_avg"`` their geometric
-            mean
+        mode: which fan to divide by, in upper or lower case; ``"fan_avg"`` the mean of both, ``"fan_geo_avg"`` their
+            geometric mean
         distribution: ``"truncated_normal"`` (two standard deviations), ``"normal"`` or ``"uniform"``
         fan_in: inputs of each unit (default: those of the shape)
         fan_out: outputs of each unit (default: those of the shape)

@@ -400,9 +400,9 @@ class Init {
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
   /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, whose default 0 stands for
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
-  ///   one of "fan_in", "fan_out"
+  ///   another nonlinearity that has one, where 0 means that one's default
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
+  ///   lower case; one of "fan_in", "fan_out"
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
   ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
   ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
@@ -425,9 +425,9 @@ class Init {
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
   /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, whose default 0 stands for
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
-  ///   one of "fan_in", "fan_out"
+  ///   another nonlinearity that has one, where 0 means that one's default
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
+  ///   lower case; one of "fan_in", "fan_out"
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
   ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
   ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
@@ -554,8 +554,8 @@ class Init {
   /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
   ///   fans, or of any shape if the fans that `mode` needs are given; complex too, but not truncated
   /// @param scale the variance times the fan, not negative; the square of a gain
-  /// @param mode which fan to divide by, in either case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their geometric
-  ///   mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param mode which fan to divide by, in upper or lower case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their
+  ///   geometric mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
   /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
   ///   "truncated_normal", "normal", "uniform"
   /// @param fan_in inputs of each unit (default: those of the shape)
@@ -895,9 +895,9 @@ class Init {
   ///   into both fans
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
   /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, whose default 0 stands for
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
-  ///   one of "fan_in", "fan_out"
+  ///   another nonlinearity that has one, where 0 means that one's default
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
+  ///   lower case; one of "fan_in", "fan_out"
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
   ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
   ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
@@ -925,9 +925,9 @@ class Init {
   ///   into both fans
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
   /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, whose default 0 stands for
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
-  ///   one of "fan_in", "fan_out"
+  ///   another nonlinearity that has one, where 0 means that one's default
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
+  ///   lower case; one of "fan_in", "fan_out"
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
   ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
   ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
@@ -1028,8 +1028,8 @@ class Init {
   ///   fans, or of any shape if the fans that `mode` needs are given; complex too, but not truncated
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
   /// @param scale the variance times the fan, not negative; the square of a gain
-  /// @param mode which fan to divide by, in either case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their geometric
-  ///   mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param mode which fan to divide by, in upper or lower case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their
+  ///   geometric mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
   /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
   ///   "truncated_normal", "normal", "uniform"
   /// @param fan_in inputs of each unit (default: those of the shape)
@@ -1394,9 +1394,9 @@ class MobileInit {
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
   /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, whose default 0 stands for
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
-  ///   one of "fan_in", "fan_out"
+  ///   another nonlinearity that has one, where 0 means that one's default
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
+  ///   lower case; one of "fan_in", "fan_out"
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
   ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
   ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
@@ -1419,9 +1419,9 @@ class MobileInit {
   /// @param tensor a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
   ///   into both fans
   /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, whose default 0 stands for
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
-  ///   one of "fan_in", "fan_out"
+  ///   another nonlinearity that has one, where 0 means that one's default
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
+  ///   lower case; one of "fan_in", "fan_out"
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
   ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
   ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
@@ -1547,8 +1547,8 @@ class MobileInit {
   /// @param tensor a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both
   ///   fans, or of any shape if the fans that `mode` needs are given; complex too, but not truncated
   /// @param scale the variance times the fan, not negative; the square of a gain
-  /// @param mode which fan to divide by, in either case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their geometric
-  ///   mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param mode which fan to divide by, in upper or lower case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their
+  ///   geometric mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
   /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
   ///   "truncated_normal", "normal", "uniform"
   /// @param fan_in inputs of each unit (default: those of the shape)
@@ -1886,9 +1886,9 @@ class MobileInit {
   ///   into both fans
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
   /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, whose default 0 stands for
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
-  ///   one of "fan_in", "fan_out"
+  ///   another nonlinearity that has one, where 0 means that one's default
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
+  ///   lower case; one of "fan_in", "fan_out"
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
   ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
   ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
@@ -1916,9 +1916,9 @@ class MobileInit {
   ///   into both fans
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
   /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, whose default 0 stands for
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in either case;
-  ///   one of "fan_in", "fan_out"
+  ///   another nonlinearity that has one, where 0 means that one's default
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
+  ///   lower case; one of "fan_in", "fan_out"
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it; one of "linear",
   ///   "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "sigmoid", "tanh",
   ///   "relu", "leaky_relu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus",
@@ -2019,8 +2019,8 @@ class MobileInit {
   ///   fans, or of any shape if the fans that `mode` needs are given; complex too, but not truncated
   /// @param key a key, of shape (2,); see `torchinit.keyed.key`. Each tensor needs one of its own
   /// @param scale the variance times the fan, not negative; the square of a gain
-  /// @param mode which fan to divide by, in either case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their geometric
-  ///   mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
+  /// @param mode which fan to divide by, in upper or lower case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their
+  ///   geometric mean; one of "fan_in", "fan_out", "fan_avg", "fan_geo_avg"
   /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`; one of
   ///   "truncated_normal", "normal", "uniform"
   /// @param fan_in inputs of each unit (default: those of the shape)
