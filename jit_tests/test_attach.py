@@ -281,3 +281,9 @@ def test_traced_model_of_transformers_resets_itself_as_the_eager_one_does(name: 
         assert set(expected) >= set(got)
         assert len(got) >= 25
         torch.testing.assert_close(again(x), model(x))
+
+
+def test_mobile_method_of_a_recipe_that_draws_nothing_takes_a_seed_all_the_same() -> None:
+    net = Recipe([Rule("ones_")]).attach(run_quietly(torch.jit.script, nn.Linear(2, 3)), mobile=True)
+    net.reset_parameters(7)
+    assert all(bool((parameter == 1).all()) for parameter in net.parameters())

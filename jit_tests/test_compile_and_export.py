@@ -183,7 +183,9 @@ def test_exported_program_fills_any_number_of_rows(record: Record, arguments: di
         torch.manual_seed(4)
         expected = module(x)
         torch.manual_seed(4)
-        if FUSED:
+        # A truncated normal is scaled once more where its deviation is symbolic.
+        scaled_later = record.name == "variance_scaling_" and arguments == {"mode": "fan_out"}
+        if FUSED and not scaled_later:
             assert torch.equal(program(x), expected), size
         else:
             assert torch.allclose(program(x), expected, rtol=1e-6, atol=0.0), size
@@ -295,3 +297,17 @@ def test_compiled_zero_element_tensor_is_left_alone() -> None:
     for fill, name in itertools.product([torchinit.kaiming_uniform_, torchinit.xavier_normal_], ["eager", "aot_eager"]):
         compiled = torch.compile(lambda weight, fill=fill: fill(weight), fullgraph=True, backend=name)
         assert compiled(torch.empty(0, 3)).shape == (0, 3)
+
+
+def test_exported_sparse_draws_from_the_generator_that_it_was_traced_with() -> None:
+    generator = torch.Generator()
+
+    class Draw(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torchinit.sparse_(torch.empty_like(x), 0.5, generator=generator)
+
+    program = torch.export.export(Draw(), (torch.zeros(9, 6),), strict=False).module()
+    generator.manual_seed(1)
+    drawn = program(torch.zeros(9, 6))
+    expected = torchinit.sparse_(torch.empty(9, 6), 0.5, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(drawn, expected)

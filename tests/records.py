@@ -297,6 +297,7 @@ _OWN = (
             {"scale": 2.0, "mode": "FAN_AVG", "distribution": "normal"},
             {"mode": "fan_geo_avg", "distribution": "uniform", "fan_in": 30},
             {"mode": "fan_out", "fan_out": 9},
+            {"mode": "fan_out"},
         ),
         (5, 7),
         (*_UNDRAWN, *_SCALING, _refused(4, 3, fan_in=0), _refused(4, 3, mode="fan_avg", fan_out=-2)),

@@ -329,9 +329,9 @@ icnr_ float32-4x3
 icnr_ float32-4x3x3x3x3x3
   ValueError: Only tensors with 3, 4, or 5 dimensions are supported, got shape [4, 3, 3, 3, 3, 3]
 icnr_ float32-5x3x3
-  ValueError: dim 0 must be divisible by the 2 values of a cell, got shape [5, 3, 3]
+  ValueError: dim 0 must be divisible by upscale_factor once for each spatial dimension, got shape [5, 3, 3] and upscale_factor=2
 icnr_ float32-4x3x3x3-upscale_factor=3
-  ValueError: dim 0 must be divisible by the 9 values of a cell, got shape [4, 3, 3, 3]
+  ValueError: dim 0 must be divisible by upscale_factor once for each spatial dimension, got shape [4, 3, 3, 3] and upscale_factor=3
 icnr_ float32-4x3x3-upscale_factor=0
   ValueError: upscale_factor must be at least 1, got 0
 icnr_ float32-4x3x3-mode=fan

@@ -214,3 +214,19 @@ def test_fans_of_a_module_without_a_matrix_are_refused(module: nn.Module) -> Non
         ValueError, match=f"^fans_of needs a module whose weight has at least 2 dimensions, got {kind}$"
     ):
         torchinit.fans_of(module)
+
+
+class Alone(nn.Module):
+    """Has a weight and no forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(6, 4, 3))
+
+    @torch.jit.export
+    def shape(self) -> list[int]:
+        return self.weight.shape
+
+
+def test_fans_of_a_scripted_module_without_a_graph_to_ask_are_those_of_the_shape() -> None:
+    assert torchinit.fans_of(torch.jit.script(Alone())) == (12, 18)

@@ -249,3 +249,12 @@ def test_name_tells_an_embedding_where_no_module_does(path: str, known: bool) ->
         module.weight = nn.Parameter(torch.ones(1000, 64))
         named = Parameter(f"{path}.weight", Layer(path, module), "weight", module.weight)
         assert ("N(0, 1)" in scales(named)) is may
+
+
+def test_error_that_is_not_of_a_missing_kernel_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object, chunk: Tensor) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(_inspect.Statistics, "add", fail)
+    with pytest.raises(RuntimeError, match=r"^out of memory$"):
+        measure(torch.zeros(3))

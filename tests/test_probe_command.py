@@ -323,3 +323,8 @@ def test_registering_the_command_imports_neither_matplotlib_nor_transformers() -
         "assert not {'matplotlib', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_input_that_cannot_be_opened_is_the_systems_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="directory"):
+        command._tensor(str(tmp_path))

@@ -358,3 +358,10 @@ def test_parameter_that_was_added_to_a_layer_of_torch_has_no_default(make: objec
     model.scale = nn.Parameter(torch.zeros(3, 3))
     with pytest.raises(recipes.RecipeError, match=r"got none for scale \("):
         recipes.torch().apply_(model)
+
+
+def test_parameter_of_attention_that_torch_does_not_know_has_no_default() -> None:
+    layer = nn.MultiheadAttention(4, 2)
+    layer.in_proj_weight = nn.Parameter(torch.zeros(5))
+    with pytest.raises(recipes.RecipeError, match="in_proj_weight"):
+        recipes.torch().plan(layer)

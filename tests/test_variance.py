@@ -193,6 +193,13 @@ def test_moments_of_a_truncated_normal_have_nearly_all_digits(a: float, b: float
     assert _truncated_moments(-b, -a) == pytest.approx((-expected[0], expected[1]), rel=1e-13, abs=1e-15)
 
 
+def test_moments_of_an_empty_interval_are_its_place() -> None:
+    from torchinit._special import _truncated_moments
+
+    for place in (0.0, 1.5, -1e30):
+        assert _truncated_moments(place, place) == (place, 0.0)
+
+
 def test_sines_pre_activations_have_the_variance_that_the_formula_gives_in_every_layer() -> None:
     torch.manual_seed(0)
     # E[sin(z)^2] is 1/2 for the uniform phases of the first layer, and (1 - exp(-2 v)) / 2 for z ~ N(0, v).

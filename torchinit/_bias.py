@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.jit import is_scripting
 
 from torchinit import _unusual
-from torchinit._checks import _check_holds, _check_inexact, _check_partitioned, _number
-from torchinit._primitives import _no_grad_fill_, _no_grad_zero_, _unguarded
+from torchinit._checks import _check_inexact, _check_overlap, _check_partitioned, _number
+from torchinit._primitives import _filled, _no_grad_copy_, _no_grad_fill_, _no_grad_zero_, _unguarded
 
 
 def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
@@ -41,13 +41,13 @@ def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
     if tensor.dim() != 1 or tensor.size(0) % 4 != 0:
         _check_partitioned(tensor)
         raise ValueError(f"lstm_bias_ needs 1 dimension of 4 x hidden units, got shape {list(tensor.shape)}")
-    _check_holds(tensor, forget)
     if not is_scripting():
         if _unusual._is_distributed(tensor):
             return _unusual._spread_(tensor, partial(lstm_bias_, forget=forget))
+    _check_overlap(tensor)
+    value, hidden = _filled(_unguarded(tensor), forget), tensor.size(0) // 4
     _no_grad_zero_(tensor)
-    hidden = tensor.size(0) // 4
-    _no_grad_fill_(_unguarded(tensor).narrow(0, hidden, hidden), forget)
+    _no_grad_copy_(_unguarded(tensor).narrow(0, hidden, hidden), value)
     return tensor
 
 

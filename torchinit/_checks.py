@@ -67,20 +67,17 @@ def _check_partitioned(tensor: Tensor) -> None:
 def _check_overlap(tensor: Tensor) -> None:
     """Refuse an expanded tensor before anything is drawn for it.
 
-    A kernel that draws into the tensor itself refuses by itself; a copy into it would refuse only after the draw.
+    A kernel that draws into the tensor itself refuses by itself; a copy into it would refuse only after the draw, and a
+    fill would not refuse at all.
     """
+    if 0 not in tensor.stride():
+        return
     for size, stride in zip(tensor.shape, tensor.stride()):
         if size > 1 and stride == 0 and tensor.numel() > 0:
             raise RuntimeError(
                 "unsupported operation: more than one element of the written-to tensor refers to a single memory"
                 f" location, got shape {list(tensor.shape)} with strides {list(tensor.stride())}"
             )
-
-
-def _check_holds(tensor: Tensor, value: float) -> None:
-    """Raise what a fill would raise of a value that the dtype cannot hold, before anything is written."""
-    if value != 0.0 and value != 1.0:
-        torch.full([], value, dtype=tensor.dtype)
 
 
 def _dtype_name(tensor: Tensor) -> str:
@@ -113,6 +110,13 @@ def _number(x: float) -> str:
     if not abs(x) >= 0.0:
         # NB: TorchScript prints the sign of a NaN; its x != x folds to false, and its isnan fails on torch 2.6.
         return "nan"
+    if 0.0 < abs(x) < 1e-37:
+        # NB: of which TorchScript's %e makes 0.
+        exponent = 0
+        while abs(x) < 1.0:
+            x = x * 10.0
+            exponent += 1
+        return "%fe-%d" % (x, exponent)  # noqa: UP031
     if 0.0 < abs(x) < 1e-4:
         return "%e" % x  # noqa: UP031
     text = ("%f" % x).rstrip("0").rstrip(".")  # noqa: UP031

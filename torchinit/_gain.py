@@ -22,16 +22,19 @@ def _negative_half(x: float) -> float:
 
 
 def _clipped(bound: float) -> float:
-    """Compute E[clip(z, -c, c)^2] / c^2 for positive c."""
+    """Compute E[clip(z, -c, c)^2] / min(c, 1)^2 for positive c."""
+    if bound >= 40.0:
+        return 1.0
+    outside = math.erfc(bound / math.sqrt(2.0))
     if bound >= 0.5:
         inside = math.erf(bound / math.sqrt(2.0)) - bound * math.sqrt(2.0 / math.pi) * math.exp(-0.5 * bound * bound)
-        return inside / bound / bound + math.erfc(bound / math.sqrt(2.0))
+        return (inside + bound * bound * outside) / min(bound, 1.0) ** 2
     # The integral of z^2 exp(-z^2 / 2), term by term; at 0.5 the first term left out is 1e-17 of the sum.
     total, term = 0.0, math.sqrt(2.0 / math.pi) * bound
     for n in range(11):
         total += term / (2 * n + 3)
         term *= -0.5 * bound * bound / (n + 1)
-    return total + math.erfc(bound / math.sqrt(2.0))
+    return total + outside
 
 
 def _exact_gain(nonlinearity: str, param: float | None) -> float:
@@ -70,7 +73,7 @@ def _exact_gain(nonlinearity: str, param: float | None) -> float:
     if nonlinearity == "celu":
         return 1.0 / math.sqrt(0.5 + 0.25 * _negative_half(math.sqrt(0.5) / x))
     if nonlinearity == "hardtanh":
-        return 1.0 / math.sqrt(_clipped(x)) / x
+        return 1.0 / math.sqrt(_clipped(x)) / min(x, 1.0)
     # E[sin(wz)^2] = (1 - exp(-2w^2)) / 2, which for a tiny w is w^2.
     return 1.0 / math.sqrt(-0.5 * math.expm1(-2.0 * x * x)) if x > 1e-9 else 1.0 / x
 
@@ -101,7 +104,8 @@ def depth_scaled_std(std: float, layers: int, branches: int = 2) -> float:
     """
     if layers < 1 or branches < 1:
         raise ValueError(f"layers and branches must be at least 1, got {layers} and {branches}")
-    return std / math.sqrt(branches * layers)
+    # NB: TorchScript's integers have 64 bits.
+    return std / math.sqrt(float(branches) * float(layers))
 
 
 def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float:
@@ -179,7 +183,9 @@ def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float
             if not number and param is not None:
                 raise ValueError(f"negative_slope {param} not a valid number")
         negative_slope = 0.01 if param is None else float(param)
-        return math.sqrt(2.0 / (1 + negative_slope**2))
+        # Of a slope whose square no float holds, the 1 is nothing.
+        large = not abs(negative_slope) < 1e150
+        return math.sqrt(2.0) / abs(negative_slope) if large else math.sqrt(2.0 / (1 + negative_slope**2))
     if nonlinearity == "relu":
         return math.sqrt(2.0)
     if nonlinearity == "tanh":

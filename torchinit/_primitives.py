@@ -71,8 +71,19 @@ def _no_grad_eye_(tensor: Tensor) -> Tensor:
         # NB: a transform has no rule for an out= argument.
         if not _is_usual(tensor) or torch._C._are_functorch_transforms_active():
             return _unusual._eye_(tensor)
-    torch.eye(rows, columns, out=tensor.detach())
+    _check_overlap(tensor)
+    if tensor.dtype in [torch.float32, torch.float64, torch.float16, torch.bfloat16]:
+        torch.eye(rows, columns, out=tensor.detach())
+    else:
+        # A dtype that has no kernel is found out before it is written to.
+        tensor.detach().copy_(torch.eye(rows, columns, dtype=tensor.dtype, device=tensor.device))
     return tensor
+
+
+def _filled(tensor: Tensor, value: float) -> Tensor:
+    """Make a scalar of the tensor's dtype, or raise what a fill does of a value that this cannot hold."""
+    # NB: of two elements, since a fill of one makes it infinite instead.
+    return tensor.new_empty([2]).fill_(value)[0]
 
 
 def _no_grad_dirac_(tensor: Tensor, groups: int, gain: float = 1.0) -> Tensor:
@@ -83,10 +94,14 @@ def _no_grad_dirac_(tensor: Tensor, groups: int, gain: float = 1.0) -> Tensor:
     weight = _unguarded(tensor)
     if tensor.numel() == 0:
         return _no_grad_zero_(tensor)
-    taps = _by_group(_centre(weight), groups)
+    _check_overlap(tensor)
+    taps, value = _by_group(_centre(weight), groups), torch.empty(0) if gain == 1.0 else _filled(weight, gain)
     weight.zero_()
     if _is_plain(weight):
-        taps.diagonal(0, 1, 2).fill_(gain)
+        if gain == 1.0:
+            taps.diagonal(0, 1, 2).fill_(1.0)
+        else:
+            taps.diagonal(0, 1, 2).copy_(value)
     else:
         ones = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
         # Not a product, which for a negative gain has zeros of its sign.
@@ -112,6 +127,7 @@ def _no_grad_kernel_(tensor: Tensor, groups: int, kernel: Tensor) -> Tensor:
         if _unusual._is_distributed(tensor):
             return _unusual._spread_(tensor, partial(_no_grad_kernel_, groups=groups, kernel=kernel))
     weight = _unguarded(tensor)
+    _check_overlap(tensor)
     taps = _by_group(weight, groups)
     weight.zero_()
     if _is_plain(weight):
@@ -134,7 +150,8 @@ def _no_grad_trunc_normal_(
     tensor: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None = None
 ) -> Tensor:
     if std == 0.0:
-        return _no_grad_fill_(tensor, min(b, max(a, mean)))
+        # NB: of 0 and -0 TorchScript takes the other one for the greater.
+        return _no_grad_fill_(tensor, min(b, max(a, mean)) + 0.0)
     if not is_scripting():
         if type(tensor) is not Tensor and _unusual._is_drawn_whole(tensor):
             fill = partial(_no_grad_trunc_normal_, mean=mean, std=std, a=a, b=b, generator=generator)

@@ -179,8 +179,10 @@ def kaiming_uniform_(
         ``tensor``
 
     Raises:
-        ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode or nonlinearity
+        ValueError: if ``tensor`` has fewer than two dimensions, for an unknown mode or nonlinearity, or an ``a`` that
+            :func:`calculate_gain` refuses
         NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a`` is NaN
 
     Warns:
         UserWarning: if ``tensor`` has no elements
@@ -238,8 +240,10 @@ def kaiming_normal_(
         ``tensor``
 
     Raises:
-        ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode or nonlinearity
+        ValueError: if ``tensor`` has fewer than two dimensions, for an unknown mode or nonlinearity, or an ``a`` that
+            :func:`calculate_gain` refuses
         NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a`` is NaN
 
     Warns:
         UserWarning: if ``tensor`` has no elements

@@ -69,12 +69,15 @@ def _shuffled(shape: list[int], upscale_factor: int) -> list[int]:
     """Return the shape of the weight whose outputs a pixel shuffle by this factor makes the cells of."""
     if upscale_factor < 1:
         raise ValueError(f"upscale_factor must be at least 1, got {upscale_factor}")
-    cell = 1
+    outputs = shape[0]
     for _ in shape[2:]:
-        cell *= upscale_factor
-    if shape[0] % cell != 0:
-        raise ValueError(f"dim 0 must be divisible by the {cell} values of a cell, got shape {shape}")
-    return [shape[0] // cell] + shape[1:]
+        if outputs % upscale_factor != 0:
+            raise ValueError(
+                "dim 0 must be divisible by upscale_factor once for each spatial dimension, got shape"
+                f" {shape} and upscale_factor={upscale_factor}"
+            )
+        outputs = outputs // upscale_factor
+    return [outputs] + shape[1:]
 
 
 def _repeated(small: Tensor, shape: list[int]) -> Tensor:
@@ -116,6 +119,7 @@ def icnr_(
         ValueError: if ``tensor`` does not have 3, 4 or 5 dimensions, ``upscale_factor`` is below 1 or a cell does not
             divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite
         NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
+        RuntimeError: if the dtype cannot hold the values that ``scale`` makes
 
     Examples:
         >>> layer = torch.nn.Conv2d(8, 3 * 2 * 2, 3, bias=False)

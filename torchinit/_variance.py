@@ -120,6 +120,7 @@ def variance_scaling_(
         ValueError: for an unknown mode or distribution, a fan below 1, a scale that is negative or not finite, or if a
             fan is needed of a ``tensor`` that has fewer than two dimensions
         NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
+        RuntimeError: if the dtype cannot hold the values that ``scale`` makes
 
     Examples:
         >>> w = torchinit.variance_scaling_(torch.empty(400, 500), 2.0)  # he_normal of JAX and Keras
@@ -228,6 +229,7 @@ def sine_uniform_(
     Raises:
         ValueError: if ``tensor`` has fewer than two dimensions, or ``omega`` is not positive and finite
         NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if the dtype cannot hold the bound
 
     Examples:
         >>> first = torchinit.sine_uniform_(torch.empty(256, 2), is_first=True)

@@ -31,7 +31,7 @@ from torchinit.keyed._stream import _drop_rows_, _fill, _one_key
 def _logical(tensor: Tensor, full_size: list[int] | None, offset: list[int] | None) -> Tensor:
     """Return a tensor of the logical shape to ask for fans, of which one element is in memory."""
     whole = _full_size(tensor, full_size, offset)
-    return tensor if full_size is None else tensor.new_empty([1]).expand(whole)
+    return tensor if full_size is None else tensor.new_empty([]).expand(whole)
 
 
 def _greatest(dtype: torch.dtype) -> float:
@@ -211,6 +211,8 @@ def _kaiming_normal_(
 
 def _random_blocks(like: Tensor, key: Tensor, blocks: int, rows: int, columns: int, gain: float) -> Tensor:
     """Draw a normal matrix, and make each of its blocks of rows an orthogonal one."""
+    # Raises here, before anything is drawn, what is no number.
+    gain = 1.0 * gain
     matrix = _normal_(_wide_matrix(like, rows, columns), key, 0.0, 1.0, None, None)
     made = [_haar(block) for block in torch.split(matrix, rows // blocks)]
     matrix = made[0] if blocks == 1 else torch.cat(made)
@@ -281,7 +283,7 @@ def _icnr_(
     whole = _full_size(tensor, full_size, offset)
     _check_kernel(tensor, whole)
     small = _shuffled(whole, upscale_factor)
-    std = _variance_std(tensor.new_empty([1]).expand(small), scale, mode, distribution, None, None)
+    std = _variance_std(tensor.new_empty([]).expand(small), scale, mode, distribution, None, None)
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
     views = _views(tensor, offset)

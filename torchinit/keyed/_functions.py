@@ -280,9 +280,10 @@ def kaiming_uniform_(
         ``tensor``
 
     Raises:
-        ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode or nonlinearity; if ``key`` is
-            no key, or the piece does not lie within ``full_size``
+        ValueError: if ``tensor`` has fewer than two dimensions, for an unknown mode or nonlinearity, or an ``a`` that
+            :func:`calculate_gain` refuses; if ``key`` is no key, or the piece does not lie within ``full_size``
         NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a`` is NaN
 
     Examples:
         >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
@@ -329,9 +330,10 @@ def kaiming_normal_(
         ``tensor``
 
     Raises:
-        ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode or nonlinearity; if ``key`` is
-            no key, or the piece does not lie within ``full_size``
+        ValueError: if ``tensor`` has fewer than two dimensions, for an unknown mode or nonlinearity, or an ``a`` that
+            :func:`calculate_gain` refuses; if ``key`` is no key, or the piece does not lie within ``full_size``
         NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a`` is NaN
 
     Examples:
         >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
@@ -529,6 +531,7 @@ def variance_scaling_(
             fan is needed of a ``tensor`` that has fewer than two dimensions; if ``key`` is no key, or the piece does
             not lie within ``full_size``
         NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
+        RuntimeError: if the dtype cannot hold the values that ``scale`` makes
 
     Examples:
         >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
@@ -658,6 +661,7 @@ def sine_uniform_(
         ValueError: if ``tensor`` has fewer than two dimensions, or ``omega`` is not positive and finite; if ``key`` is
             no key, or the piece does not lie within ``full_size``
         NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if the dtype cannot hold the bound
 
     Examples:
         >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
@@ -802,6 +806,7 @@ def icnr_(
             divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite; if
             ``key`` is no key, or the piece does not lie within ``full_size``
         NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
+        RuntimeError: if the dtype cannot hold the values that ``scale`` makes
 
     Examples:
         >>> key = keyed.fold_in(keyed.key(0), "layer.weight")

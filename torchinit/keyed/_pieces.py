@@ -20,7 +20,7 @@ def _full_size(tensor: Tensor, full_size: list[int] | None, offset: list[int] | 
             f"full_size and offset must have an entry for each dimension of shape {shape}, got {whole} and {begin}"
         )
     for d in range(len(shape)):
-        if begin[d] < 0 or begin[d] + shape[d] > whole[d]:
+        if begin[d] < 0 or whole[d] < shape[d] or begin[d] > whole[d] - shape[d]:
             raise ValueError(f"a piece of shape {shape} at {begin} must lie within full_size, got {whole}")
     if not is_scripting():
         if (full_size is not None or offset is not None) and _unusual._is_distributed(tensor):

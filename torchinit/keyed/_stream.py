@@ -170,4 +170,9 @@ def _drop_rows_(target: Tensor, key: Tensor, count: int, full_size: list[int], b
         # Stable, so that equal values fall alike everywhere.
         order = torch.sort(scores, stable=True, dim=1)[1]
         dropped = torch.zeros_like(order, dtype=torch.bool).scatter(1, order.narrow(1, 0, count), 1).t()
-        part.masked_fill_(dropped.narrow(0, begin[0], part.size(0)), 0.0)
+        dropped = dropped.narrow(0, begin[0], part.size(0))
+        if part.element_size() == 1:
+            # There is no such kernel of 8 bits.
+            part.copy_(part.to(torch.float32).masked_fill_(dropped, 0.0))
+        else:
+            part.masked_fill_(dropped, 0.0)

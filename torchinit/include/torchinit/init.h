@@ -346,6 +346,7 @@ class Init {
   /// @param tensor a matrix of any dtype
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` does not have 2 dimensions
+  /// @throws c10::NotImplementedError if torch makes no identity of the dtype
   at::Tensor eye_(const at::Tensor& tensor) const {
     return call(7, detail::target(tensor)).toTensor();
   }
@@ -409,8 +410,10 @@ class Init {
   ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param generator where the draw comes from (default: the global generator of the tensor's device)
   /// @return `tensor`
-  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, for an unknown mode or nonlinearity, or an `a`
+  ///   that `calculate_gain` refuses
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a` is NaN
   at::Tensor kaiming_uniform_(
       const at::Tensor& tensor,
       double a = 0.0,
@@ -434,8 +437,10 @@ class Init {
   ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param generator where the draw comes from (default: the global generator of the tensor's device)
   /// @return `tensor`
-  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, for an unknown mode or nonlinearity, or an `a`
+  ///   that `calculate_gain` refuses
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a` is NaN
   at::Tensor kaiming_normal_(
       const at::Tensor& tensor,
       double a = 0.0,
@@ -566,6 +571,7 @@ class Init {
   ///   finite, or if a fan is needed of a `tensor` that has fewer than two dimensions
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
   ///   normal
+  /// @throws c10::Error if the dtype cannot hold the values that `scale` makes
   at::Tensor variance_scaling_(
       const at::Tensor& tensor,
       double scale = 1.0,
@@ -615,6 +621,7 @@ class Init {
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or `omega` is not positive and finite
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if the dtype cannot hold the bound
   at::Tensor sine_uniform_(
       const at::Tensor& tensor,
       double omega = 30.0,
@@ -702,6 +709,7 @@ class Init {
   ///   does not divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
   ///   normal
+  /// @throws c10::Error if the dtype cannot hold the values that `scale` makes
   at::Tensor icnr_(
       const at::Tensor& tensor,
       const detail::Integer& upscale_factor = 2,
@@ -905,9 +913,10 @@ class Init {
   /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
   /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
   /// @return `tensor`
-  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity; if
-  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, for an unknown mode or nonlinearity, or an `a`
+  ///   that `calculate_gain` refuses; if `key` is no key, or the piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a` is NaN
   at::Tensor keyed_kaiming_uniform_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -935,9 +944,10 @@ class Init {
   /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
   /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
   /// @return `tensor`
-  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity; if
-  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, for an unknown mode or nonlinearity, or an `a`
+  ///   that `calculate_gain` refuses; if `key` is no key, or the piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a` is NaN
   at::Tensor keyed_kaiming_normal_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -1042,6 +1052,7 @@ class Init {
   ///   piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
   ///   normal
+  /// @throws c10::Error if the dtype cannot hold the values that `scale` makes
   at::Tensor keyed_variance_scaling_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -1106,6 +1117,7 @@ class Init {
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or `omega` is not positive and finite; if
   ///   `key` is no key, or the piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if the dtype cannot hold the bound
   at::Tensor keyed_sine_uniform_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -1181,6 +1193,7 @@ class Init {
   ///   `key` is no key, or the piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
   ///   normal
+  /// @throws c10::Error if the dtype cannot hold the values that `scale` makes
   at::Tensor keyed_icnr_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -1340,6 +1353,7 @@ class MobileInit {
   /// @param tensor a matrix of any dtype
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` does not have 2 dimensions
+  /// @throws c10::NotImplementedError if torch makes no identity of the dtype
   at::Tensor eye_(const at::Tensor& tensor) const {
     return call(7, detail::target(tensor)).toTensor();
   }
@@ -1403,8 +1417,10 @@ class MobileInit {
   ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
   /// @return `tensor`
-  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, for an unknown mode or nonlinearity, or an `a`
+  ///   that `calculate_gain` refuses
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a` is NaN
   at::Tensor kaiming_uniform_(
       const at::Tensor& tensor,
       double a = 0.0,
@@ -1428,8 +1444,10 @@ class MobileInit {
   ///   "hardswish", "hardsigmoid", "hardtanh", "relu6", "softsign", "squared_relu", "sine"
   /// @param seed of a generator that this call alone draws from (default: the global generator of the tensor's device)
   /// @return `tensor`
-  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, for an unknown mode or nonlinearity, or an `a`
+  ///   that `calculate_gain` refuses
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a` is NaN
   at::Tensor kaiming_normal_(
       const at::Tensor& tensor,
       double a = 0.0,
@@ -1559,6 +1577,7 @@ class MobileInit {
   ///   finite, or if a fan is needed of a `tensor` that has fewer than two dimensions
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
   ///   normal
+  /// @throws c10::Error if the dtype cannot hold the values that `scale` makes
   at::Tensor variance_scaling_(
       const at::Tensor& tensor,
       double scale = 1.0,
@@ -1606,6 +1625,7 @@ class MobileInit {
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or `omega` is not positive and finite
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if the dtype cannot hold the bound
   at::Tensor sine_uniform_(
       const at::Tensor& tensor,
       double omega = 30.0,
@@ -1693,6 +1713,7 @@ class MobileInit {
   ///   does not divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
   ///   normal
+  /// @throws c10::Error if the dtype cannot hold the values that `scale` makes
   at::Tensor icnr_(
       const at::Tensor& tensor,
       const detail::Integer& upscale_factor = 2,
@@ -1896,9 +1917,10 @@ class MobileInit {
   /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
   /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
   /// @return `tensor`
-  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity; if
-  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, for an unknown mode or nonlinearity, or an `a`
+  ///   that `calculate_gain` refuses; if `key` is no key, or the piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a` is NaN
   at::Tensor keyed_kaiming_uniform_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -1926,9 +1948,10 @@ class MobileInit {
   /// @param full_size shape of the logical tensor that `tensor` is a piece of, fans included (default: its own shape)
   /// @param offset where in the logical tensor the piece begins, an index a dimension (default: at its beginning)
   /// @return `tensor`
-  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or for an unknown mode or nonlinearity; if
-  ///   `key` is no key, or the piece does not lie within `full_size`
+  /// @throws c10::ValueError if `tensor` has fewer than two dimensions, for an unknown mode or nonlinearity, or an `a`
+  ///   that `calculate_gain` refuses; if `key` is no key, or the piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if `a` is NaN
   at::Tensor keyed_kaiming_normal_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -2033,6 +2056,7 @@ class MobileInit {
   ///   piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
   ///   normal
+  /// @throws c10::Error if the dtype cannot hold the values that `scale` makes
   at::Tensor keyed_variance_scaling_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -2097,6 +2121,7 @@ class MobileInit {
   /// @throws c10::ValueError if `tensor` has fewer than two dimensions, or `omega` is not positive and finite; if
   ///   `key` is no key, or the piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans
+  /// @throws c10::Error if the dtype cannot hold the bound
   at::Tensor keyed_sine_uniform_(
       const at::Tensor& tensor,
       const at::Tensor& key,
@@ -2172,6 +2197,7 @@ class MobileInit {
   ///   `key` is no key, or the piece does not lie within `full_size`
   /// @throws c10::NotImplementedError if `tensor` holds integers or booleans, or complex numbers for a truncated
   ///   normal
+  /// @throws c10::Error if the dtype cannot hold the values that `scale` makes
   at::Tensor keyed_icnr_(
       const at::Tensor& tensor,
       const at::Tensor& key,
