@@ -166,9 +166,12 @@ def test_shortcuts_of_eager_code_change_no_bit(call: KeyedCall, monkeypatch: pyt
 def test_tensors_without_elements_or_data_are_left_alone(call: KeyedCall) -> None:
     meta = torch.empty(call.shape, device="meta")
     assert call(meta, KEY) is meta
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shape = next(shape for shape in (call.fit(0, 7), call.fit(0, 0)) if call.suits(shape))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        empty = torch.empty(next(shape for shape in (call.fit(0, 7), call.fit(0, 0)) if call.suits(shape)))
+        empty = torch.empty(shape)
         assert call(empty, KEY) is empty
         assert [str(w.message) for w in caught if w.filename != __file__.replace("test_keyed", "keyed_records")] == []
         assert bool(caught) == call.name.startswith("kaiming")

@@ -202,3 +202,19 @@ def test_what_is_no_shard_is_refused_before_a_write() -> None:
             "a DTensor's local part must have the shape that its placements say, [2, 6], got [3, 6]",
             "inference True",
         ]
+
+
+def _outside(rank: int) -> float:
+    """Fill a tensor that lies on the first rank alone."""
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor import DTensor, Shard
+
+    mesh = DeviceMesh("cpu", [0])
+    weight = DTensor.from_local(torch.zeros(4, 3) if rank == 0 else torch.zeros(0), mesh, [Shard(0)], run_check=False)
+    return float(keyed.uniform_(weight, KEY).to_local().sum())
+
+
+def test_rank_outside_the_mesh_has_nothing_to_fill() -> None:
+    first, second = on_ranks(2, _outside)
+    assert first == pytest.approx(float(keyed.uniform_(torch.zeros(4, 3), KEY).sum()))
+    assert second == 0.0

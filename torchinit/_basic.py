@@ -198,7 +198,13 @@ def _spread_bounds(
             raise RuntimeError(
                 f"trunc_normal_tf_ with correct_std expects a < b, but found a={_number(a)} and b={_number(b)}"
             )
-        std = std / _truncated_moments(a, b)[1]
+        deviation = _truncated_moments(a, b)[1]
+        if deviation == 0.0:
+            raise RuntimeError(
+                "trunc_normal_tf_ with correct_std expects bounds whose distance a float can tell, but found"
+                f" a={_number(a)} and b={_number(b)}"
+            )
+        std = std / deviation
     low, high = mean + a * std, mean + b * std
     _check_trunc_normal(tensor, mean, std, low, high)
     return std, low, high

@@ -9,6 +9,7 @@ from torch.jit import is_scripting
 from torchinit import _unusual
 from torchinit._checks import _check_inexact, _check_overlap, _check_partitioned, _number
 from torchinit._primitives import _filled, _no_grad_copy_, _no_grad_fill_, _no_grad_zero_, _unguarded
+from torchinit._trunc_normal import _is_plain
 
 
 def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
@@ -45,9 +46,15 @@ def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
         if _unusual._is_distributed(tensor):
             return _unusual._spread_(tensor, partial(lstm_bias_, forget=forget))
     _check_overlap(tensor)
-    value, hidden = _filled(_unguarded(tensor), forget), tensor.size(0) // 4
+    values, hidden = _unguarded(tensor), tensor.size(0) // 4
+    # What a dtype may not hold is found out before it is written to.
+    value = _filled(values, forget) if forget != 1.0 and _is_plain(values) else values
     _no_grad_zero_(tensor)
-    _no_grad_copy_(_unguarded(tensor).narrow(0, hidden, hidden), value)
+    gate = values.narrow(0, hidden, hidden)
+    if value is values:
+        _no_grad_fill_(gate, forget)
+    else:
+        _no_grad_copy_(gate, value)
     return tensor
 
 

@@ -100,7 +100,8 @@ def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[in
 def _check_divisible(size: list[int], parts: int, name: str) -> None:
     if parts < 1:
         raise ValueError(f"{name} must be at least 1, got {parts}")
-    if size[0] % parts != 0:
+    # NB: near 2**63 TorchScript's remainder overflows.
+    if 0 < size[0] < parts or size[0] % parts != 0:
         raise ValueError(f"dim 0 must be divisible by {name}, got shape {size} and {name}={parts}")
 
 

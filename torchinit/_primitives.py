@@ -75,8 +75,8 @@ def _no_grad_eye_(tensor: Tensor) -> Tensor:
     if tensor.dtype in [torch.float32, torch.float64, torch.float16, torch.bfloat16]:
         torch.eye(rows, columns, out=tensor.detach())
     else:
-        # A dtype that has no kernel is found out before it is written to.
-        tensor.detach().copy_(torch.eye(rows, columns, dtype=tensor.dtype, device=tensor.device))
+        # NB: not out=, which writes zeros before it finds that there is no kernel; float32 holds 0 and 1 of any dtype.
+        tensor.detach().copy_(torch.eye(rows, columns, device=tensor.device))
     return tensor
 
 

@@ -37,7 +37,6 @@ def eye_(tensor: Tensor) -> Tensor:
 
     Raises:
         ValueError: if ``tensor`` does not have 2 dimensions
-        NotImplementedError: if torch makes no identity of the dtype
 
     Examples:
         >>> torchinit.eye_(torch.empty(2, 3))
@@ -134,11 +133,11 @@ def _haar(matrix: Tensor) -> Tensor:
 def _random_blocks(tensor: Tensor, blocks: int, cols: int, gain: float, generator: torch.Generator | None) -> Tensor:
     """Draw (semi-)orthogonal blocks in turn, and stack them to as many rows as ``tensor`` has."""
     # Raises here, before anything is drawn, what is no number.
-    gain = 1.0 * gain
+    plain = 1.0 <= gain <= 1.0
     made: list[Tensor] = []
     for matrix in _randn_blocks(tensor, blocks, cols, generator):
         block = _haar(matrix)
-        made.append(block if gain == 1.0 else block.mul_(gain))
+        made.append(block if plain else block.mul_(gain))
     return made[0] if blocks == 1 else torch.cat(made)
 
 

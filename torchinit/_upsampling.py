@@ -71,7 +71,7 @@ def _shuffled(shape: list[int], upscale_factor: int) -> list[int]:
         raise ValueError(f"upscale_factor must be at least 1, got {upscale_factor}")
     outputs = shape[0]
     for _ in shape[2:]:
-        if outputs % upscale_factor != 0:
+        if 0 < outputs < upscale_factor or outputs % upscale_factor != 0:
             raise ValueError(
                 "dim 0 must be divisible by upscale_factor once for each spatial dimension, got shape"
                 f" {shape} and upscale_factor={upscale_factor}"

@@ -346,7 +346,6 @@ class Init {
   /// @param tensor a matrix of any dtype
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` does not have 2 dimensions
-  /// @throws c10::NotImplementedError if torch makes no identity of the dtype
   at::Tensor eye_(const at::Tensor& tensor) const {
     return call(7, detail::target(tensor)).toTensor();
   }
@@ -1353,7 +1352,6 @@ class MobileInit {
   /// @param tensor a matrix of any dtype
   /// @return `tensor`
   /// @throws c10::ValueError if `tensor` does not have 2 dimensions
-  /// @throws c10::NotImplementedError if torch makes no identity of the dtype
   at::Tensor eye_(const at::Tensor& tensor) const {
     return call(7, detail::target(tensor)).toTensor();
   }
