@@ -71,8 +71,10 @@ def _no_grad_eye_(tensor: Tensor) -> Tensor:
         # NB: a transform has no rule for an out= argument.
         if not _is_usual(tensor) or torch._C._are_functorch_transforms_active():
             return _unusual._eye_(tensor)
-    _check_overlap(tensor)
-    if tensor.dtype in [torch.float32, torch.float64, torch.float16, torch.bfloat16]:
+    # Asked here too, which saves a call.
+    if 0 in tensor.stride():
+        _check_overlap(tensor)
+    if tensor.is_floating_point() and tensor.element_size() > 1:
         torch.eye(rows, columns, out=tensor.detach())
     else:
         # NB: not out=, which writes zeros before it finds that there is no kernel; float32 holds 0 and 1 of any dtype.
