@@ -81,11 +81,13 @@ def test_attached_methods_draw_the_same_in_torchscript_and_in_the_mobile_interpr
         assert _differing(_drawn(net), _directly()) == []
         net.reset_parameters_keyed(5)
         assert _differing(_drawn(net), _by_key()) == []
-    net = RECIPE.attach(run_quietly(torch.jit.script, Weights()), mobile=True)
-    file = io.BytesIO(run_quietly(net._save_to_buffer_for_lite_interpreter))
+    script = run_quietly(torch.jit.script, Weights())
+    script.define(f"def values(self): return torch.cat([{', '.join(f'self.{name}.flatten()' for name in NAMES)}])\n")
+    file = io.BytesIO(run_quietly(RECIPE.attach(script, mobile=True)._save_to_buffer_for_lite_interpreter))
     lite = run_quietly(_load_for_lite_interpreter, file)
-    lite.run_method("reset_parameters", 3)
-    lite.run_method("reset_parameters_keyed", 5)
+    for method, seed, expected in (("reset_parameters", 3, _directly()), ("reset_parameters_keyed", 5, _by_key())):
+        lite.run_method(method, seed)
+        assert torch.equal(lite.run_method("values"), torch.cat([values.flatten() for values in expected.values()]))
 
 
 def test_residual_narrows_a_truncated_draw_with_its_bounds() -> None:
