@@ -1,7 +1,7 @@
 """Weight initialization that means the same everywhere PyTorch runs.
 
-Every name of ``torch.nn.init`` and what it lacks, as plain functions that eager Python, TorchScript, the compilers and the exporters take
-alike, with the same bits for the same seed where upstream is right.
+Every name of ``torch.nn.init`` and what it lacks, as plain functions that eager Python, TorchScript, the compilers and
+the exporters take alike, with the same bits for the same seed where upstream is right.
 """
 
 from torchinit._basic import constant_, normal_, ones_, trunc_normal_, trunc_normal_tf_, uniform_, zeros_
