@@ -64,6 +64,14 @@ def _check_partitioned(tensor: Tensor) -> None:
                 )
 
 
+def _check_kernel(tensor: Tensor, full_size: list[int] | None = None) -> None:
+    # Asked first, for what a lazy parameter says.
+    if tensor.dim() not in [3, 4, 5]:
+        _check_partitioned(tensor)
+        shape = list(tensor.shape) if full_size is None else full_size
+        raise ValueError(f"Only tensors with 3, 4, or 5 dimensions are supported, got shape {shape}")
+
+
 def _check_overlap(tensor: Tensor) -> None:
     """Refuse an expanded tensor before anything is drawn for it.
 

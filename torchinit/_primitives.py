@@ -97,7 +97,7 @@ def _no_grad_dirac_(tensor: Tensor, groups: int, gain: float = 1.0) -> Tensor:
     if tensor.numel() == 0:
         return _no_grad_zero_(tensor)
     _check_overlap(tensor)
-    taps, value = _by_group(_centre(weight), groups), torch.empty(0) if gain == 1.0 else _filled(weight, gain)
+    taps, value = _by_group(_centre(weight), groups), weight if gain == 1.0 else _filled(weight, gain)
     weight.zero_()
     if _is_plain(weight):
         if gain == 1.0:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.jit import is_scripting
 
 from torchinit import _unusual
-from torchinit._checks import _check_inexact, _check_overlap, _check_partitioned, _number
+from torchinit._checks import _check_inexact, _check_kernel, _check_overlap, _check_partitioned, _number
 from torchinit._fan import _check_divisible
 from torchinit._primitives import (
     _no_grad_centre_,
@@ -73,9 +73,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         >>> torch.equal(torch.nn.functional.conv2d(x, w, padding=1), x)
         True
     """
-    if tensor.dim() not in [3, 4, 5]:
-        _check_partitioned(tensor)
-        raise ValueError(f"Only tensors with 3, 4, or 5 dimensions are supported, got shape {list(tensor.shape)}")
+    _check_kernel(tensor)
     _check_divisible(list(tensor.shape), groups, "groups")
     if tensor.is_meta:
         return tensor
@@ -130,15 +128,20 @@ def _haar(matrix: Tensor) -> Tensor:
     return orthonormal
 
 
-def _random_blocks(tensor: Tensor, blocks: int, cols: int, gain: float, generator: torch.Generator | None) -> Tensor:
-    """Draw (semi-)orthogonal blocks in turn, and stack them to as many rows as ``tensor`` has."""
-    # Raises here, before anything is drawn, what is no number.
-    plain = 1.0 <= gain <= 1.0
+def _stacked(normal: list[Tensor], gain: float) -> Tensor:
+    """Make each of normal matrices an orthogonal one, times the gain, and stack them."""
     made: list[Tensor] = []
-    for matrix in _randn_blocks(tensor, blocks, cols, generator):
+    for matrix in normal:
         block = _haar(matrix)
-        made.append(block if plain else block.mul_(gain))
-    return made[0] if blocks == 1 else torch.cat(made)
+        made.append(block if gain == 1.0 else block.mul_(gain))
+    return made[0] if len(made) == 1 else torch.cat(made)
+
+
+def _random_blocks(tensor: Tensor, blocks: int, cols: int, gain: float, generator: torch.Generator | None) -> Tensor:
+    """Draw (semi-)orthogonal blocks in turn, to as many rows as ``tensor`` has."""
+    # Raises before anything is drawn what is no number.
+    gain = 1.0 if 1.0 <= gain <= 1.0 else gain
+    return _stacked(_randn_blocks(tensor, blocks, cols, generator), gain)
 
 
 def _check_matrix_like(tensor: Tensor, full_size: list[int] | None = None) -> None:
@@ -240,9 +243,7 @@ def block_orthogonal_(
 
 
 def _check_delta(tensor: Tensor, shape: list[int], groups: int) -> None:
-    if len(shape) not in [3, 4, 5]:
-        _check_partitioned(tensor)
-        raise ValueError(f"Only tensors with 3, 4, or 5 dimensions are supported, got shape {shape}")
+    _check_kernel(tensor, shape)
     _check_divisible(shape, groups, "groups")
     if shape[1] > shape[0] // groups:
         raise ValueError(

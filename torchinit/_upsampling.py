@@ -7,16 +7,10 @@ from torch import Tensor
 from torch.jit import is_scripting
 
 from torchinit import _unusual
-from torchinit._checks import _check_inexact, _check_overlap, _check_partitioned
+from torchinit._checks import _check_inexact, _check_kernel, _check_overlap
 from torchinit._fan import _check_divisible
 from torchinit._primitives import _no_grad_copy_, _no_grad_kernel_, _unguarded
 from torchinit._variance import _fill_scaled, _variance_std
-
-
-def _check_kernel(tensor: Tensor, shape: list[int]) -> None:
-    if len(shape) not in [3, 4, 5]:
-        _check_partitioned(tensor)
-        raise ValueError(f"Only tensors with 3, 4, or 5 dimensions are supported, got shape {shape}")
 
 
 def _tent(size: int, tensor: Tensor) -> Tensor:
@@ -54,7 +48,7 @@ def bilinear_(tensor: Tensor, groups: int = 1) -> Tensor:
         >>> torchinit.bilinear_(torch.empty(1, 1, 4))
         tensor([[[0.2500, 0.7500, 0.7500, 0.2500]]])
     """
-    _check_kernel(tensor, list(tensor.shape))
+    _check_kernel(tensor)
     _check_divisible(list(tensor.shape), groups, "groups")
     _check_inexact(tensor, "bilinear_")
     if tensor.numel() == 0 or tensor.is_meta:
@@ -128,7 +122,7 @@ def icnr_(
         >>> torch.equal(y[..., ::2, ::2], y[..., 1::2, 1::2])
         True
     """
-    _check_kernel(tensor, list(tensor.shape))
+    _check_kernel(tensor)
     small = _shuffled(list(tensor.shape), upscale_factor)
     if not is_scripting():
         if _unusual._is_distributed(tensor):

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchinit._basic import _spread_bounds
 from torchinit._checks import (
     _check_inexact,
+    _check_kernel,
     _check_partitioned,
     _check_trunc_normal,
     _check_uniform,
@@ -20,8 +21,8 @@ from torchinit._checks import (
 from torchinit._fan import _check_divisible
 from torchinit._primitives import _no_grad_centre_, _no_grad_copy_, _no_grad_fill_, _wide_matrix
 from torchinit._scaled import _kaiming_std, _untruncated, _xavier_std
-from torchinit._structured import _check_delta, _check_matrix_like, _haar
-from torchinit._upsampling import _check_kernel, _repeated, _shuffled
+from torchinit._structured import _check_delta, _check_matrix_like, _stacked
+from torchinit._upsampling import _repeated, _shuffled
 from torchinit._variance import _sine_bound, _variance_std
 from torchinit.keyed._keys import split
 from torchinit.keyed._pieces import _full_size, _part, _views
@@ -211,12 +212,10 @@ def _kaiming_normal_(
 
 def _random_blocks(like: Tensor, key: Tensor, blocks: int, rows: int, columns: int, gain: float) -> Tensor:
     """Draw a normal matrix, and make each of its blocks of rows an orthogonal one."""
-    # Raises here, before anything is drawn, what is no number.
-    gain = 1.0 * gain
+    # Raises before anything is drawn what is no number.
+    gain = 1.0 if 1.0 <= gain <= 1.0 else gain
     matrix = _normal_(_wide_matrix(like, rows, columns), key, 0.0, 1.0, None, None)
-    made = [_haar(block) for block in torch.split(matrix, rows // blocks)]
-    matrix = made[0] if blocks == 1 else torch.cat(made)
-    return matrix if gain == 1.0 else matrix.mul_(gain)
+    return _stacked(list(torch.split(matrix, rows // blocks)), gain)
 
 
 def _place_(views: list[tuple[Tensor, list[int]]], whole: Tensor) -> None:
