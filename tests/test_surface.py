@@ -137,8 +137,8 @@ def test_no_file_of_the_package_opens_a_grad_mode_context_or_writes_through_data
 
 
 def test_import_costs_at_most_20_ms_over_torch() -> None:
-    # The import itself is a few milliseconds; the least of several leaves out what else the machine does.
-    code = "import time, torch; t = time.perf_counter(); import torchinit; print(time.perf_counter() - t)"
+    # Of the process's own time, and the least of several, to leave out what else the machine does.
+    code = "import time, torch; t = time.process_time(); import torchinit; print(time.process_time() - t)"
     assert min(float(_run(code).stdout) for _ in range(3)) <= 0.020
 
 
