@@ -13,10 +13,10 @@ from torch import Tensor
 
 import torchinit
 from jit_tests.scripting import last_line, rounded
-from tests.keyed_records import CALLS as KEYED_CALLS, REFUSALS as KEYED_REFUSALS
-from tests.layouts import LAYOUTS
-from tests.observe import GENERATOR_SEED, SEED
-from tests.records import CALLS, REFUSALS
+from tests.support.keyed_records import CALLS as KEYED_CALLS, REFUSALS as KEYED_REFUSALS
+from tests.support.layouts import LAYOUTS
+from tests.support.outcome import GENERATOR_SEED, SEED
+from tests.support.records import CALLS, REFUSALS
 from tools import native
 from tools.codegen.deployed import PREFIX, deployed, mobile
 from tools.codegen.functions import NONLINEARITY, TABLE

@@ -10,7 +10,7 @@ import torch._inductor.config
 from torch import Tensor, nn
 
 import torchinit
-from tests.observe import ulps
+from tests.support.outcome import ulps
 from tools import native
 
 pytestmark = [

@@ -12,8 +12,8 @@ from torch.jit.mobile import _load_for_lite_interpreter
 
 import torchinit
 from jit_tests.scripting import run_quietly
-from tests import theirs
-from tests.zoo import LAYERS, MIXED, Exhibit, Mixed, differing, seeded
+from tests.support import transformers_models
+from tests.support.layers import LAYERS, MIXED, Exhibit, Mixed, differing, seeded
 from tools import native
 from tools.attached import reset_in_cpp
 from torchinit import recipes
@@ -265,10 +265,10 @@ def test_method_takes_a_generator_or_on_mobile_a_seed() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", theirs.MODELS)
+@pytest.mark.parametrize("name", transformers_models.MODELS)
 def test_traced_model_of_transformers_resets_itself_as_the_eager_one_does(name: str) -> None:
-    make, x, recipe = theirs.MODELS[name]
-    model = seeded(lambda: theirs.First(make()), 1)
+    make, x, recipe = transformers_models.MODELS[name]
+    model = seeded(lambda: transformers_models.First(make()), 1)
     traced = torch.jit.trace(model, x, strict=False, check_trace=False)
     net = _reload(recipes.load(recipe).attach(traced))
     recipes.load(recipe).apply_(model, _generator())

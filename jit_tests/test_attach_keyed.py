@@ -10,7 +10,7 @@ from torch.jit.mobile import _load_for_lite_interpreter
 
 from jit_tests.scripting import run_quietly
 from jit_tests.test_attach import KINDS, MODELS, VARIED, _deploy, _mobile, _reload
-from tests.zoo import MIXED, differing, seeded
+from tests.support.layers import MIXED, differing, seeded
 from tools import native
 from tools.attached import reset_in_cpp
 from torchinit import keyed, recipes

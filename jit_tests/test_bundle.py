@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import torchinit
-from tests.keyed_records import CALLS as KEYED_CALLS
-from tests.records import CALLS, call_id
+from tests.support.keyed_records import CALLS as KEYED_CALLS
+from tests.support.records import CALLS, call_id
 from tools.codegen.deployed import PREFIX, deployed
 from tools.codegen.functions import TABLE
 from torchinit import keyed

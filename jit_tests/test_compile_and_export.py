@@ -10,9 +10,9 @@ import torch._inductor.config
 from torch import Tensor, nn
 
 import torchinit
-from tests.layouts import LAYOUTS
-from tests.observe import ulps
-from tests.records import CALLS, RECORDS, Record, call_id
+from tests.support.layouts import LAYOUTS
+from tests.support.outcome import ulps
+from tests.support.records import CALLS, RECORDS, Record, call_id
 
 EVERY_CALL = pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
 

@@ -15,7 +15,7 @@ from torch.jit.mobile import _load_for_lite_interpreter
 
 import torchinit
 from jit_tests.scripting import run_quietly
-from tests.records import CALLS, RECORDS, Record, call_id
+from tests.support.records import CALLS, RECORDS, Record, call_id
 from tools import operators
 from torchinit import deploy
 from torchinit.deploy import _package

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.observe import ulps
+from tests.support.outcome import ulps
 from torchinit import keyed
 
 REASON = "no executorch that works with this torch, to export to and to run"

@@ -7,7 +7,7 @@ import torch
 from expecttest import assert_expected_inline
 
 from jit_tests.scripting import graph_text, scripted
-from tests.records import DEPRECATED, ROWS
+from tests.support.records import DEPRECATED, ROWS
 
 
 @pytest.mark.parametrize("name", [*ROWS, *DEPRECATED])

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.jit.mobile import _load_for_lite_interpreter
 
 from jit_tests.scripting import last_line, rounded, run_quietly
-from tests.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall
-from tests.observe import ulps
-from tests.records import Refusal, call_id
+from tests.support.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall
+from tests.support.outcome import ulps
+from tests.support.records import Refusal, call_id
 from tools.codegen.deployed import PREFIX
 from torchinit import keyed
 from torchinit.deploy import bundle, mobile_bundle

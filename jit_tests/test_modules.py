@@ -14,8 +14,8 @@ from torch.jit.mobile import _load_for_lite_interpreter
 
 import torchinit
 from jit_tests.scripting import run_quietly
-from tests.models import INPUTS
-from tests.records import CALLS, RECORDS, Record, call_id
+from tests.support.records import CALLS, RECORDS, Record, call_id
+from tests.support.tutorial_models import INPUTS
 
 MODELS = pytest.mark.parametrize("model", INPUTS, ids=lambda model: model.__name__)
 

@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
 import torchinit
-from tests.records import RECORDS, Record, call_id
+from tests.support.records import RECORDS, Record, call_id
 from tools.codegen.__main__ import ROOT
 
 pytestmark = [

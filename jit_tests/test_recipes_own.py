@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.jit.mobile import _load_for_lite_interpreter
 
 from jit_tests.scripting import run_quietly
-from tests.records import CALLS
+from tests.support.records import CALLS
 from torchinit import keyed, recipes
 from torchinit.recipes import Recipe, Rule
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from jit_tests.scripting import run_quietly
-from tests.test_robustness import (
+from tests.core.test_robustness import (
     ELSEWHERE,
     Answer,
     Call,

@@ -8,7 +8,7 @@ import torch
 
 import torchinit
 from jit_tests.scripting import run_quietly, scripted
-from tests.records import DEPRECATED, ROWS
+from tests.support.records import DEPRECATED, ROWS
 from tools.codegen.deployed import deployed
 from tools.codegen.functions import TABLE
 from torchinit.deploy import bundle

@@ -8,9 +8,9 @@ import torch
 
 import torchinit
 from jit_tests.scripting import last_line, scripted
-from tests.layouts import LAYOUTS
-from tests.observe import observe
-from tests.records import CALLS, REFUSALS, Record, Refusal, call_id
+from tests.support.layouts import LAYOUTS
+from tests.support.outcome import observe
+from tests.support.records import CALLS, REFUSALS, Record, Refusal, call_id
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.int64)
 # Beside the record's own shape; past 16 elements the kernels take another path.

@@ -4,9 +4,8 @@ Every name of ``torch.nn.init`` and what it lacks, as plain functions that eager
 the exporters take alike, with the same bits for the same seed where upstream is right.
 """
 
-from torchinit._basic import constant_, normal_, ones_, trunc_normal_, trunc_normal_tf_, uniform_, zeros_
-from torchinit._bias import lstm_bias_, prior_bias_
-from torchinit._deprecated import (
+from torchinit._core.biases import lstm_bias_, prior_bias_
+from torchinit._core.deprecated import (
     constant,
     dirac,
     eye,
@@ -19,23 +18,17 @@ from torchinit._deprecated import (
     xavier_normal,
     xavier_uniform,
 )
-from torchinit._fan import (
+from torchinit._core.distributions import constant_, normal_, ones_, trunc_normal_, trunc_normal_tf_, uniform_, zeros_
+from torchinit._core.fans import (
     _calculate_correct_fan as _calculate_correct_fan,
     _calculate_fan_in_and_fan_out as _calculate_fan_in_and_fan_out,
     fans,
     fans_of,
 )
-from torchinit._gain import calculate_gain, depth_scaled_std
-from torchinit._patch import patch_torch
-from torchinit._primitives import (
-    _no_grad_fill_ as _no_grad_fill_,
-    _no_grad_normal_ as _no_grad_normal_,
-    _no_grad_trunc_normal_ as _no_grad_trunc_normal_,
-    _no_grad_uniform_ as _no_grad_uniform_,
-    _no_grad_zero_ as _no_grad_zero_,
-)
-from torchinit._scaled import kaiming_normal_, kaiming_uniform_, xavier_normal_, xavier_uniform_
-from torchinit._structured import (
+from torchinit._core.gains import calculate_gain, depth_scaled_std
+from torchinit._core.patch import patch_torch
+from torchinit._core.scaled import kaiming_normal_, kaiming_uniform_, xavier_normal_, xavier_uniform_
+from torchinit._core.structured import (
     block_orthogonal_,
     delta_orthogonal_,
     dirac_,
@@ -44,8 +37,15 @@ from torchinit._structured import (
     orthogonal_,
     sparse_,
 )
-from torchinit._upsampling import bilinear_, icnr_
-from torchinit._variance import lecun_normal_, lecun_uniform_, sine_uniform_, variance_scaling_
+from torchinit._core.upsampling import bilinear_, icnr_
+from torchinit._core.variance_scaling import lecun_normal_, lecun_uniform_, sine_uniform_, variance_scaling_
+from torchinit._core.writes import (
+    _no_grad_fill_ as _no_grad_fill_,
+    _no_grad_normal_ as _no_grad_normal_,
+    _no_grad_trunc_normal_ as _no_grad_trunc_normal_,
+    _no_grad_uniform_ as _no_grad_uniform_,
+    _no_grad_zero_ as _no_grad_zero_,
+)
 
 __version__ = "0.1.0"
 

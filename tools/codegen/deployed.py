@@ -33,7 +33,7 @@ def _retyped(function: Function, old: str, new: str) -> Function:
 
 def deployed(functions: Sequence[Function]) -> list[Function]:
     """Select what a bundle exports: initializers, gain and fans, keys, and the keyed initializers under a prefix."""
-    chosen = [separate for f in functions if f.family != "_primitives" for separate in _separate(f)]
+    chosen = [separate for f in functions if f.family != "_core.writes" for separate in _separate(f)]
     return chosen + [replace(function, name=f"{PREFIX}{function.name}") for function in keyed(functions)]
 
 

@@ -1,11 +1,11 @@
-"""Renders ``torchinit/_deprecated.py``: the old names as real functions that script and warn at the caller's line."""
+"""Renders ``torchinit/_core/deprecated.py``: the old names as real functions that script and warn at the caller's line."""
 
 from collections.abc import Sequence
 
 from tools.codegen.model import Function
 from tools.codegen.python_source import STAMP, imports, signature
 
-PATH = "torchinit/_deprecated.py"
+PATH = "torchinit/_core/deprecated.py"
 
 _HEAD = '''
 """The names that torch deprecated, as functions with signatures of their own."""
@@ -28,7 +28,7 @@ def _shim(function: Function, old: str) -> str:
 
 
 def render(functions: Sequence[Function]) -> str:
-    names = {"_checks": ["_warn_deprecated"]}
+    names = {"_core.checks": ["_warn_deprecated"]}
     shims = []
     for function in functions:
         if function.deprecated is not None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import deprecated
 
-from torchinit._patch import Patch
+from torchinit._core.patch import Patch
 
 __version__: str
 """

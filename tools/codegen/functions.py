@@ -51,126 +51,126 @@ _KAIMING = {"mode": FAN_MODE, "nonlinearity": NONLINEARITY}
 UPSTREAM = (
     row(
         "calculate_gain(str nonlinearity, Union(float, int, NoneType) param=None) -> float",
-        family="_gain",
+        family="_core.gains",
         choices={"nonlinearity": NONLINEARITY},
     ),
     row(
         "uniform_(Tensor tensor, float a=0., float b=1., Generator? generator=None) -> Tensor",
-        family="_basic",
+        family="_core.distributions",
         deprecated="uniform",
     ),
     row(
         "normal_(Tensor tensor, float mean=0., float std=1., Generator? generator=None) -> Tensor",
-        family="_basic",
+        family="_core.distributions",
         deprecated="normal",
     ),
     row(
         "trunc_normal_(Tensor tensor, float mean=0., float std=1., float a=-2., float b=2., "
         "Generator? generator=None) -> Tensor",
-        family="_basic",
+        family="_core.distributions",
     ),
-    row("constant_(Tensor tensor, float val) -> Tensor", family="_basic", deprecated="constant"),
-    row("ones_(Tensor tensor) -> Tensor", family="_basic"),
-    row("zeros_(Tensor tensor) -> Tensor", family="_basic"),
-    row("eye_(Tensor tensor) -> Tensor", family="_structured", deprecated="eye"),
-    row("dirac_(Tensor tensor, int groups=1) -> Tensor", family="_structured", deprecated="dirac"),
+    row("constant_(Tensor tensor, float val) -> Tensor", family="_core.distributions", deprecated="constant"),
+    row("ones_(Tensor tensor) -> Tensor", family="_core.distributions"),
+    row("zeros_(Tensor tensor) -> Tensor", family="_core.distributions"),
+    row("eye_(Tensor tensor) -> Tensor", family="_core.structured", deprecated="eye"),
+    row("dirac_(Tensor tensor, int groups=1) -> Tensor", family="_core.structured", deprecated="dirac"),
     row(
         "xavier_uniform_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
-        family="_scaled",
+        family="_core.scaled",
         deprecated="xavier_uniform",
     ),
     row(
         "xavier_normal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
-        family="_scaled",
+        family="_core.scaled",
         deprecated="xavier_normal",
     ),
     row(
         'kaiming_uniform_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
         "Generator? generator=None) -> Tensor",
-        family="_scaled",
+        family="_core.scaled",
         choices=_KAIMING,
         deprecated="kaiming_uniform",
     ),
     row(
         'kaiming_normal_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
         "Generator? generator=None) -> Tensor",
-        family="_scaled",
+        family="_core.scaled",
         choices=_KAIMING,
         deprecated="kaiming_normal",
     ),
     row(
         "orthogonal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
-        family="_structured",
+        family="_core.structured",
         deprecated="orthogonal",
     ),
     row(
         "sparse_(Tensor tensor, float sparsity, float std=0.01, Generator? generator=None) -> Tensor",
-        family="_structured",
+        family="_core.structured",
         deprecated="sparse",
     ),
     # Private upstream, but imported by other packages.
-    row("_calculate_fan_in_and_fan_out(Tensor tensor) -> ((int, int))", family="_fan"),
+    row("_calculate_fan_in_and_fan_out(Tensor tensor) -> ((int, int))", family="_core.fans"),
     row(
         "_calculate_correct_fan(Tensor tensor, str mode) -> int",
-        family="_fan",
+        family="_core.fans",
         choices={"mode": FAN_MODE},
     ),
     row(
         "_no_grad_uniform_(Tensor tensor, float a, float b, Generator? generator=None) -> Tensor",
-        family="_primitives",
+        family="_core.writes",
     ),
     row(
         "_no_grad_normal_(Tensor tensor, float mean, float std, Generator? generator=None) -> Tensor",
-        family="_primitives",
+        family="_core.writes",
     ),
     row(
         "_no_grad_trunc_normal_(Tensor tensor, float mean, float std, float a, float b, "
         "Generator? generator=None) -> Tensor",
-        family="_primitives",
+        family="_core.writes",
     ),
-    row("_no_grad_fill_(Tensor tensor, float val) -> Tensor", family="_primitives"),
-    row("_no_grad_zero_(Tensor tensor) -> Tensor", family="_primitives"),
+    row("_no_grad_fill_(Tensor tensor, float val) -> Tensor", family="_core.writes"),
+    row("_no_grad_zero_(Tensor tensor) -> Tensor", family="_core.writes"),
 )
 
 # What it lacks.
 EXTRAS = (
-    row("fans(int[] size, int groups=1, bool transposed=False) -> ((int, int))", family="_fan"),
-    row("depth_scaled_std(float std, int layers, int branches=2) -> float", family="_gain"),
+    row("fans(int[] size, int groups=1, bool transposed=False) -> ((int, int))", family="_core.fans"),
+    row("depth_scaled_std(float std, int layers, int branches=2) -> float", family="_core.gains"),
     row(
         "trunc_normal_tf_(Tensor tensor, float mean=0., float std=1., float a=-2., float b=2., "
         "Generator? generator=None, bool correct_std=False) -> Tensor",
-        family="_basic",
+        family="_core.distributions",
     ),
     row(
         'variance_scaling_(Tensor tensor, float scale=1., str mode="fan_in", str distribution="truncated_normal", '
         "int? fan_in=None, int? fan_out=None, Generator? generator=None) -> Tensor",
-        family="_variance",
+        family="_core.variance_scaling",
         choices=_SCALING,
     ),
-    row("lecun_uniform_(Tensor tensor, Generator? generator=None) -> Tensor", family="_variance"),
-    row("lecun_normal_(Tensor tensor, Generator? generator=None) -> Tensor", family="_variance"),
+    row("lecun_uniform_(Tensor tensor, Generator? generator=None) -> Tensor", family="_core.variance_scaling"),
+    row("lecun_normal_(Tensor tensor, Generator? generator=None) -> Tensor", family="_core.variance_scaling"),
     row(
         "sine_uniform_(Tensor tensor, float omega=30., bool is_first=False, Generator? generator=None) -> Tensor",
-        family="_variance",
+        family="_core.variance_scaling",
     ),
-    row("identity_(Tensor tensor, float gain=1., int groups=1) -> Tensor", family="_structured"),
+    row("identity_(Tensor tensor, float gain=1., int groups=1) -> Tensor", family="_core.structured"),
     row(
         "block_orthogonal_(Tensor tensor, int blocks, float gain=1., Generator? generator=None) -> Tensor",
-        family="_structured",
+        family="_core.structured",
     ),
     row(
         "delta_orthogonal_(Tensor tensor, float gain=1., int groups=1, Generator? generator=None) -> Tensor",
-        family="_structured",
+        family="_core.structured",
     ),
-    row("bilinear_(Tensor tensor, int groups=1) -> Tensor", family="_upsampling"),
+    row("bilinear_(Tensor tensor, int groups=1) -> Tensor", family="_core.upsampling"),
     row(
         'icnr_(Tensor tensor, int upscale_factor=2, float scale=2., str mode="fan_in", str distribution="normal", '
         "Generator? generator=None) -> Tensor",
-        family="_upsampling",
+        family="_core.upsampling",
         choices=_SCALING,
     ),
-    row("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", family="_bias"),
-    row("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", family="_bias"),
+    row("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", family="_core.biases"),
+    row("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", family="_core.biases"),
 )
 
 FUNCTIONS = UPSTREAM + EXTRAS

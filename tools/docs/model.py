@@ -33,15 +33,15 @@ _SPELLINGS = {
 
 # The headings of the reference; a family that is not named here comes under its own name.
 FAMILIES: Mapping[str, str] = {
-    "_basic": "Distributions and constants",
-    "_scaled": "Xavier and Kaiming",
-    "_variance": "Variance scaling",
-    "_structured": "Structured",
-    "_upsampling": "Upsampling",
-    "_bias": "Biases",
-    "_gain": "Gains",
-    "_fan": "Fans",
-    "_patch": "The whole of torch.nn.init",
+    "_core.distributions": "Distributions and constants",
+    "_core.scaled": "Xavier and Kaiming",
+    "_core.variance_scaling": "Variance scaling",
+    "_core.structured": "Structured",
+    "_core.upsampling": "Upsampling",
+    "_core.biases": "Biases",
+    "_core.gains": "Gains",
+    "_core.fans": "Fans",
+    "_core.patch": "The whole of torch.nn.init",
 }
 
 

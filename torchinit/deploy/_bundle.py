@@ -5,7 +5,11 @@
 import torch
 from torch import Tensor, nn
 
-from torchinit._basic import (
+from torchinit._core.biases import (
+    lstm_bias_,
+    prior_bias_,
+)
+from torchinit._core.distributions import (
     constant_,
     normal_,
     ones_,
@@ -14,26 +18,22 @@ from torchinit._basic import (
     uniform_,
     zeros_,
 )
-from torchinit._bias import (
-    lstm_bias_,
-    prior_bias_,
-)
-from torchinit._fan import (
+from torchinit._core.fans import (
     _calculate_correct_fan,
     _calculate_fan_in_and_fan_out,
     fans,
 )
-from torchinit._gain import (
+from torchinit._core.gains import (
     calculate_gain,
     depth_scaled_std,
 )
-from torchinit._scaled import (
+from torchinit._core.scaled import (
     kaiming_normal_,
     kaiming_uniform_,
     xavier_normal_,
     xavier_uniform_,
 )
-from torchinit._structured import (
+from torchinit._core.structured import (
     block_orthogonal_,
     delta_orthogonal_,
     dirac_,
@@ -42,11 +42,11 @@ from torchinit._structured import (
     orthogonal_,
     sparse_,
 )
-from torchinit._upsampling import (
+from torchinit._core.upsampling import (
     bilinear_,
     icnr_,
 )
-from torchinit._variance import (
+from torchinit._core.variance_scaling import (
     lecun_normal_,
     lecun_uniform_,
     sine_uniform_,

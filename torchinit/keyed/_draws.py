@@ -8,8 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from torchinit._basic import _spread_bounds
-from torchinit._checks import (
+from torchinit._core.checks import (
     _check_inexact,
     _check_kernel,
     _check_partitioned,
@@ -18,12 +17,13 @@ from torchinit._checks import (
     _number,
     _warn,
 )
-from torchinit._fan import _check_divisible
-from torchinit._primitives import _no_grad_centre_, _no_grad_copy_, _no_grad_fill_, _wide_matrix
-from torchinit._scaled import _kaiming_std, _untruncated, _xavier_std
-from torchinit._structured import _check_delta, _check_matrix_like, _stacked
-from torchinit._upsampling import _repeated, _shuffled
-from torchinit._variance import _sine_bound, _variance_std
+from torchinit._core.distributions import _spread_bounds
+from torchinit._core.fans import _check_divisible
+from torchinit._core.scaled import _kaiming_std, _untruncated, _xavier_std
+from torchinit._core.structured import _check_delta, _check_matrix_like, _stacked
+from torchinit._core.upsampling import _repeated, _shuffled
+from torchinit._core.variance_scaling import _sine_bound, _variance_std
+from torchinit._core.writes import _no_grad_centre_, _no_grad_copy_, _no_grad_fill_, _wide_matrix
 from torchinit.keyed._keys import split
 from torchinit.keyed._pieces import _full_size, _part, _views
 from torchinit.keyed._stream import _drop_rows_, _fill, _one_key

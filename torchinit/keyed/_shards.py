@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchinit._primitives import _unguarded
+from torchinit._core.writes import _unguarded
 
 
 def _local_indices(tensor: Any, dim: int) -> Tensor:

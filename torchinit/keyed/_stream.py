@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
-from torchinit._trunc_normal import _held, _invert_, _range
+from torchinit._core.trunc_normal import _held, _invert_, _range
 from torchinit.keyed import _shortcuts
 from torchinit.keyed._keys import _key_bits
 from torchinit.keyed._pieces import _advance, _blocks, _full_size, _run, _tile, _tile_size, _views

@@ -10,8 +10,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from torchinit import _unusual
-from torchinit._basic import (
+from torchinit._core import unusual
+from torchinit._core.biases import lstm_bias_, prior_bias_
+from torchinit._core.checks import _check_overlap
+from torchinit._core.distributions import (
     _spread_bounds,
     constant_,
     normal_,
@@ -21,10 +23,7 @@ from torchinit._basic import (
     uniform_,
     zeros_,
 )
-from torchinit._bias import lstm_bias_, prior_bias_
-from torchinit._checks import _check_overlap
-from torchinit._primitives import _no_grad_copy_, _unguarded
-from torchinit._scaled import (
+from torchinit._core.scaled import (
     _kaiming_std,
     _untruncated,
     _xavier_std,
@@ -33,10 +32,18 @@ from torchinit._scaled import (
     xavier_normal_,
     xavier_uniform_,
 )
-from torchinit._special import _truncated_moments
-from torchinit._structured import block_orthogonal_, delta_orthogonal_, dirac_, eye_, identity_, orthogonal_, sparse_
-from torchinit._upsampling import _shuffled, bilinear_, icnr_
-from torchinit._variance import (
+from torchinit._core.special import _truncated_moments
+from torchinit._core.structured import (
+    block_orthogonal_,
+    delta_orthogonal_,
+    dirac_,
+    eye_,
+    identity_,
+    orthogonal_,
+    sparse_,
+)
+from torchinit._core.upsampling import _shuffled, bilinear_, icnr_
+from torchinit._core.variance_scaling import (
     _sine_bound,
     _variance_std,
     lecun_normal_,
@@ -44,6 +51,7 @@ from torchinit._variance import (
     sine_uniform_,
     variance_scaling_,
 )
+from torchinit._core.writes import _no_grad_copy_, _unguarded
 
 Number = int | float
 Value = int | float | str | bool
@@ -179,9 +187,9 @@ def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | No
     What is not contiguous is drawn in the order of its indices, so that no memory format changes the weights.
     """
     direct = tensor.is_contiguous() and all(fill.block is None for fill in fills)
-    if _unusual._is_distributed(tensor) and not direct:
+    if unusual._is_distributed(tensor) and not direct:
         fitting = any(fill.initializer in FITTING for fill in fills)
-        return _unusual._spread_(tensor, partial(write, fills=fills, generator=generator), broadcast=fitting)
+        return unusual._spread_(tensor, partial(write, fills=fills, generator=generator), broadcast=fitting)
     for fill in fills:
         target = tensor if fill.block is None else _unguarded(tensor).narrow(*fill.block)
         if target.is_contiguous():

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from torchinit import _modules
-from torchinit._fan import fans
+from torchinit._core import modules
+from torchinit._core.fans import fans
 
 # Stacks that torch fills with deep copies of one layer.
 _CLONING = ("TransformerEncoder", "TransformerDecoder")
@@ -28,12 +28,12 @@ class Layer:
     @property
     def kind(self) -> str:
         """The name of the module's type."""
-        return _modules.kind_of(self.module)
+        return modules.kind_of(self.module)
 
     @property
     def standard(self) -> str:
         """The type of ``torch.nn`` whose default the layer has; empty if it has none."""
-        return self.like or (self.kind if _modules.package_of(self.module)[1].startswith("torch.nn.") else "")
+        return self.like or (self.kind if modules.package_of(self.module)[1].startswith("torch.nn.") else "")
 
     def qualified(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
@@ -51,11 +51,11 @@ class Layer:
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """What the module says of itself."""
-        return _modules.attribute(self.module, name, default)
+        return modules.attribute(self.module, name, default)
 
     def fans(self, shape: list[int]) -> tuple[int, int] | None:
         """Count the inputs and outputs of each unit by what the layer does; None for fewer than two dimensions."""
-        return fans(shape, *_modules.orientation(self.module, shape)) if len(shape) >= 2 else None
+        return fans(shape, *modules.orientation(self.module, shape)) if len(shape) >= 2 else None
 
 
 def memory(tensor: Tensor) -> Hashable:

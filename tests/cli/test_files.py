@@ -1,0 +1,137 @@
+"""Is a model read from whatever wrote it, and a file written whole?"""
+
+import random
+import warnings
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from tests.support.model_files import WRITERS, Net, rewrite, written as written
+from torchinit.commands._files import load
+from torchinit.recipes._layers import walk
+
+
+def test_whatever_wrote_it_gives_the_parameters_that_were_written(written: tuple[nn.Module, Path]) -> None:
+    model, path = written
+    expected, read = dict(model.named_parameters()), dict(load(path).named_parameters())
+    assert read.keys() == expected.keys()
+    assert all(torch.equal(read[name], expected[name]) for name in read)
+
+
+def test_parameters_keep_their_order(tmp_path: Path) -> None:
+    names = [f"layer{index}" for index in random.Random(0).sample(range(40), 40)]
+    torch.save({name: torch.ones(2) for name in names}, tmp_path / "order")
+    assert [name for name, _ in load(tmp_path / "order").named_parameters()] == names
+
+
+def test_walk_goes_through_what_was_read(written: tuple[nn.Module, Path]) -> None:
+    model, path = written
+    named = {layer.qualified(name) for layer in walk(load(path)) for name, _ in layer.parameters()}
+    assert named >= {name for name, _ in model.named_parameters()}
+
+
+def test_reading_warns_of_nothing(written: tuple[nn.Module, Path]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(written[1])
+
+
+def test_what_was_read_is_no_window_into_the_file(written: tuple[nn.Module, Path]) -> None:
+    _, path = written
+    before = path.read_bytes()
+    model = load(path)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(7.0)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("how", ["zip", "legacy", "script"])
+def test_tied_parameters_stay_tied(how: str, tmp_path: Path) -> None:
+    WRITERS[how](Net(), tmp_path / "net")
+    read = load(tmp_path / "net")
+    assert read.head.weight is read.tail.weight
+
+
+def test_views_of_one_storage_are_parameters_of_their_own(tmp_path: Path) -> None:
+    both = torch.arange(6.0)
+    torch.save({"a": both[:3], "b": both[3:], "c": both[:3].view(3, 1)}, tmp_path / "views")
+    read = load(tmp_path / "views")
+    assert len(list(read.parameters())) == 3
+    assert read.a.untyped_storage()._cdata == read.b.untyped_storage()._cdata
+
+
+def test_integers_and_running_statistics_become_buffers(tmp_path: Path) -> None:
+    WRITERS["zip"](Net(), tmp_path / "net")
+    read = load(tmp_path / "net")
+    assert sorted(name for name, _ in read.named_buffers()) == [
+        "body.1.num_batches_tracked",
+        "body.1.running_mean",
+        "body.1.running_var",
+    ]
+    assert not any(parameter.requires_grad for parameter in read.parameters())
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict"])
+def test_checkpoint_gives_the_state_dict_in_it(key: str, tmp_path: Path) -> None:
+    torch.save({"epoch": 3, key: {"layer.w": torch.ones(2)}, "optimizer": {"lr": 0.1}}, tmp_path / "checkpoint")
+    assert [name for name, _ in load(tmp_path / "checkpoint").named_parameters()] == ["layer.w"]
+
+
+def test_layer_named_model_is_no_checkpoint(tmp_path: Path) -> None:
+    torch.save({"model": torch.ones(2), "other": torch.ones(3)}, tmp_path / "flat")
+    assert [name for name, _ in load(tmp_path / "flat").named_parameters()] == ["model", "other"]
+
+
+def test_names_that_every_module_has_are_names_like_others(tmp_path: Path) -> None:
+    names = ["type.half.training", "forward.weight", "_parameters", "training"]
+    torch.save({name: torch.ones(2) for name in names}, tmp_path / "names")
+    assert {name for name, _ in load(tmp_path / "names").named_parameters()} == set(names)
+
+
+def test_tensor_may_have_the_name_of_a_layer(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2), "a.b": torch.ones(3)}, tmp_path / "names")
+    assert [name for name, _ in load(tmp_path / "names").named_parameters()] == ["a", "a.b"]
+
+
+def test_safetensors_keep_the_order_of_their_file(tmp_path: Path) -> None:
+    names = [f"layer{index:02}" for index in range(40)]
+    # Larger dtypes go first, so the order is not the alphabet's.
+    tensors = {name: torch.ones(2, dtype=torch.float64 if i % 3 else torch.float32) for i, name in enumerate(names)}
+    safetensors.torch.save_file(tensors, tmp_path / "order")
+    read = [name for name, _ in load(tmp_path / "order").named_parameters()]
+    assert read == [n for n in names if tensors[n].dtype == torch.float64] + [
+        n for n in names if tensors[n].dtype == torch.float32
+    ]
+
+
+@pytest.mark.parametrize("how", ["zip", "script"])
+def test_tensors_of_a_device_that_is_not_here_are_read(how: str, tmp_path: Path) -> None:
+    model = nn.Linear(2, 3)
+    WRITERS[how](model, tmp_path / "net")
+    rewrite(tmp_path / "net", b"X\3\0\0\0cpu", b"X\6\0\0\0cuda:0")
+    assert torch.equal(load(tmp_path / "net").weight, model.weight)
+
+
+def test_extra_state_is_left_out(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.ones(2), "a._extra_state": {"scale": 3}}, tmp_path / "extra")
+    assert [name for name, _ in load(tmp_path / "extra").named_parameters()] == ["a.weight"]
+
+
+def test_dtypes_and_layouts_survive(tmp_path: Path) -> None:
+    tensors = {
+        "half": torch.ones(3, dtype=torch.bfloat16),
+        "complex": torch.ones(2, dtype=torch.complex64),
+        "float8": torch.ones(2).to(torch.float8_e4m3fn),
+        "scalar": torch.tensor(3.0),
+        "empty": torch.ones(0, 4),
+        "sparse": torch.eye(3).to_sparse(),
+    }
+    torch.save(tensors, tmp_path / "dtypes")
+    read = dict(load(tmp_path / "dtypes").named_parameters())
+    assert {name: (t.dtype, t.shape, t.layout) for name, t in read.items()} == {
+        name: (t.dtype, t.shape, t.layout) for name, t in tensors.items()
+    }

@@ -1,0 +1,304 @@
+"""Is what holds no model, holds code or is damaged refused in one line?"""
+
+import io
+import os
+import pickle
+import random
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from expecttest import assert_expected_inline
+from torch import nn
+
+from tests.support.model_files import WRITERS, Net, refusal, rewrite, written as written
+from torchinit.commands._files import load, script
+
+
+class Malice:
+    """An object whose pickle makes a file when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+MALICE = {
+    "zip": lambda malice, path: torch.save({"w": malice}, path),
+    "legacy": lambda malice, path: torch.save({"w": malice}, path, _use_new_zipfile_serialization=False),
+    **{
+        f"protocol {protocol}": lambda malice, path, p=protocol: path.write_bytes(pickle.dumps(malice, protocol=p))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
+
+
+@pytest.mark.parametrize("environment", ["", "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"])
+@pytest.mark.parametrize("how", MALICE)
+def test_code_in_a_pickle_is_never_run(
+    how: str, environment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if environment:
+        monkeypatch.setenv(environment, "1")
+    marker = tmp_path / "marker"
+    MALICE[how](Malice(marker), tmp_path / "malice")
+    message = refusal(tmp_path / "malice")
+    assert not marker.exists()
+    if how not in ("protocol 0", "protocol 1"):
+        # Those do not even look like a pickle.
+        assert "hold" in message
+        assert "code" in message
+        assert "not loaded" in message
+    # What was refused would have worked.
+    if how.startswith("protocol"):
+        pickle.loads((tmp_path / "malice").read_bytes())
+        assert marker.exists()
+
+
+def _zip(**records: str) -> bytes:
+    contents = io.BytesIO()
+    with zipfile.ZipFile(contents, "w") as archive:
+        for name, text in records.items():
+            archive.writestr(name, text)
+    return contents.getvalue()
+
+
+def _saved(thing: Any, **how: Any) -> bytes:
+    contents = io.BytesIO()
+    torch.save(thing, contents, **how)
+    return contents.getvalue()
+
+
+def _exported() -> bytes:
+    contents = io.BytesIO()
+    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),)), contents)
+    return contents.getvalue()
+
+
+WRONG: dict[str, Callable[[], bytes]] = {
+    "empty": lambda: b"",
+    "one byte": lambda: b"\x80",
+    "text": lambda: b"hello\x1b[31m, world",
+    "zip of something else": lambda: _zip(a="x"),
+    "export": _exported,
+    "older export": lambda: _zip(**{"serialized_exported_program.json": "{}"}),
+    "whole module": lambda: _saved(nn.Linear(2, 2)),
+    "whole module, legacy": lambda: _saved(nn.Linear(2, 2), _use_new_zipfile_serialization=False),
+    "newer protocol": lambda: _saved({"w": torch.ones(2)}, pickle_protocol=4),
+    "list": lambda: _saved([1, 2]),
+    "tensor": lambda: _saved(torch.ones(2)),
+    "integers": lambda: _saved({"a": 1, "b": 2}),
+    "number for a name": lambda: _saved({1: torch.ones(2)}),
+    "gap in a name": lambda: _saved({"a..b": torch.ones(2)}),
+    "escape in a name": lambda: _saved({"\x1b[31m\n": 3}),
+    "deep name": lambda: _saved({".".join("a" * 5000): torch.ones(2)}),
+    "nested too far": lambda: _saved({"state_dict": {"state_dict": {"w": torch.ones(2)}}}),
+    "cut off safetensors": lambda: (2000).to_bytes(8, "little") + b"{}",
+    "safetensors that overlap": lambda: (
+        (130).to_bytes(8, "little")
+        + b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}'
+        + b" " * 18
+        + bytes(12)
+    ),
+    "cut off zip": lambda: _saved({"w": torch.ones(9)})[:-30],
+    "magic alone": lambda: _saved({}, _use_new_zipfile_serialization=False)[:14],
+}
+
+
+def _last_words(message: str) -> str:
+    # What torch and safetensors say is theirs to change.
+    return message.partition(" damaged: ")[0] if " damaged: " in message else message.partition(" read: ")[0]
+
+
+def test_what_is_no_model_gets_the_rule_and_then_what_it_is(tmp_path: Path) -> None:
+    messages = []
+    for index, (label, make) in enumerate(WRONG.items()):
+        path = tmp_path / str(index)
+        path.write_bytes(make())
+        message = _last_words(refusal(path)).replace(f"DIR/{index}", "FILE")
+        messages.append(f"{label}\n  {message.removeprefix(RULE)}\n")
+        assert message.startswith(RULE)
+    assert_expected_inline(
+        "".join(messages),
+        """\
+empty
+  FILE, an empty file
+one byte
+  FILE, which starts with b'\\x80'
+text
+  FILE, which starts with b'hello\\x1b[31'
+zip of something else
+  FILE, a zip archive that torch did not write
+export
+  FILE, a torch.export archive, whose weights torch.export.load reads
+older export
+  FILE, a torch.export archive, whose weights torch.export.load reads
+whole module
+  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; save the model's state_dict() instead
+whole module, legacy
+  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; save the model's state_dict() instead
+newer protocol
+  FILE, a pickle of protocol 4 or 5, which may hold code and was not loaded
+list
+  FILE, which holds no dict of names and tensors but list
+tensor
+  FILE, which holds no dict of names and tensors but Tensor
+integers
+  FILE, a state dict with int for a tensor at 'a'
+number for a name
+  FILE, a state dict with 1 for a dotted name
+gap in a name
+  FILE, a state dict with 'a..b' for a dotted name
+escape in a name
+  FILE, a state dict with int for a tensor at '\\x1b[31m\\n'
+deep name
+  FILE, a state dict with 'a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a for a dotted name
+nested too far
+  FILE, a state dict with dict for a tensor at 'state_dict'
+cut off safetensors
+  FILE, a safetensors file that is cut off or
+safetensors that overlap
+  FILE, a safetensors file that is cut off or
+cut off zip
+  FILE, a zip archive that is cut off or
+magic alone
+  FILE, which torch.load does not
+""",
+    )
+
+
+RULE = "a model file must hold a TorchScript archive, a state dict or safetensors, got "
+
+
+def test_what_the_system_refuses_is_said_in_its_words(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none") == "[Errno 2] No such file or directory: 'DIR/none'"
+    (tmp_path / "folder").mkdir()
+    assert refusal(tmp_path / "folder") == "[Errno 21] Is a directory: 'DIR/folder'"
+    os.mkfifo(tmp_path / "pipe")
+    assert refusal(tmp_path / "pipe") == f"{RULE}DIR/pipe, not a regular file"
+
+
+def test_path_that_a_terminal_would_obey_is_escaped(tmp_path: Path) -> None:
+    (tmp_path / "a\x1b[31m\nb").write_bytes(b"")
+    with pytest.raises(RuntimeError, match=r"a\\x1b\[31m\\nb, an empty file$"):
+        load(tmp_path / "a\x1b[31m\nb")
+
+
+def test_safetensors_package_is_asked_for_only_when_it_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "safetensors"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    torch.save({"w": torch.ones(2)}, tmp_path / "saved")
+    load(tmp_path / "saved")
+    (tmp_path / "safe").write_bytes((2).to_bytes(8, "little") + b"{}")
+    with pytest.raises(RuntimeError) as caught:
+        load(tmp_path / "safe")
+    assert str(caught.value) == (
+        "reading a safetensors file needs the package safetensors: pip install 'torchinit[safetensors]'"
+    )
+
+
+def _read_or_refuse(path: Path) -> bool:
+    """Whether it is read; whatever but a refusal in one line fails."""
+    refusal = None
+    try:
+        load(path)
+    except (RuntimeError, OSError) as error:
+        refusal = str(error)
+    assert refusal is None or (refusal.isprintable() and str(path) in refusal)
+    return refusal is None
+
+
+def test_file_that_is_cut_off_anywhere_is_refused(written: tuple[nn.Module, Path]) -> None:
+    whole = written[1].read_bytes()
+    lengths = {*range(64), *range(64, len(whole), max(1, len(whole) // 200)), *range(len(whole) - 64, len(whole))}
+    for length in sorted(lengths):
+        written[1].write_bytes(whole[:length])
+        assert not _read_or_refuse(written[1])
+
+
+def test_file_with_bytes_changed_anywhere_is_read_or_refused(written: tuple[nn.Module, Path]) -> None:
+    whole, dice = written[1].read_bytes(), random.Random(0)
+    outcomes = set()
+    for _ in range(300):
+        changed = bytearray(whole)
+        for _ in range(dice.choice([1, 2, 8])):
+            changed[dice.randrange(len(changed))] = dice.randrange(256)
+        written[1].write_bytes(changed)
+        outcomes.add(_read_or_refuse(written[1]))
+    assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("how", ["script", "zip"])
+def test_changed_record_with_its_checksum_mended_is_read_or_refused(how: str, tmp_path: Path) -> None:
+    path, dice = tmp_path / "net", random.Random(0)
+    WRITERS[how](Net(), path)
+    with zipfile.ZipFile(path) as archive:
+        records = {record.filename: archive.read(record) for record in archive.infolist()}
+    pickled = [name for name in records if name.endswith((".pkl", ".py"))]
+    outcomes = set()
+    for _ in range(100):
+        name = dice.choice(pickled)
+        changed = bytearray(records[name])
+        changed[dice.randrange(len(changed))] = dice.randrange(256)
+        with zipfile.ZipFile(path, "w") as archive:
+            for record, contents in {**records, name: bytes(changed)}.items():
+                archive.writestr(record, contents)
+        outcomes.add(_read_or_refuse(path))
+    assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("how", ["script", "mobile", "zip"])
+def test_one_flipped_bit_of_a_weight_is_noticed(how: str, tmp_path: Path) -> None:
+    model, path = Net(), tmp_path / "net"
+    WRITERS[how](model, path)
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(model.head.weight.detach().numpy().tobytes())] ^= 1
+    path.write_bytes(whole)
+    assert "damaged: Bad CRC-32" in refusal(path)
+
+
+def test_checksums_that_torch_left_out_are_not_missed(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": torch.ones(2)}, tmp_path / "unchecked")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    with zipfile.ZipFile(tmp_path / "unchecked") as archive:
+        assert archive.testzip() is not None
+    assert torch.equal(load(tmp_path / "unchecked").w, torch.ones(2))
+
+
+@pytest.mark.parametrize("how", ["script", "mobile"])
+def test_script_reads_torchscript(how: str, tmp_path: Path) -> None:
+    WRITERS[how](Net().eval(), tmp_path / "net")
+    assert isinstance(script(tmp_path / "net"), torch.jit.ScriptModule)
+    assert script(tmp_path / "net")(torch.ones(1, 3)).shape == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("how", "what"),
+    [("zip", "a file of torch.save"), ("legacy", "a file of torch.save"), ("safetensors", "a safetensors file")],
+)
+def test_script_refuses_all_else(how: str, what: str, tmp_path: Path) -> None:
+    WRITERS[how](Net(), tmp_path / "net")
+    assert refusal(tmp_path / "net", script) == f"this command needs a TorchScript file, got DIR/net, {what}"
+
+
+def test_script_refuses_what_holds_no_model(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"hello")
+    assert refusal(tmp_path / "text", script).startswith(RULE)
+
+
+def test_archive_that_calls_an_unknown_operator_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "net"
+    torch.jit.script(nn.ReLU()).save(str(path))
+    rewrite(path, b"torch.relu(", b"ops.nowhere.relu(")
+    assert "ops.nowhere" in refusal(path) or "nowhere::relu" in refusal(path)

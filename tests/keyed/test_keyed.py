@@ -1,0 +1,366 @@
+"""Is every keyed initializer a pure function of key and logical index, and else what its sibling is?"""
+
+import inspect
+import re
+import warnings
+from typing import Any
+
+import pytest
+import scipy.stats
+import torch
+from torch import Tensor, nn
+
+import torchinit
+from tests.support.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall
+from tests.support.layouts import LAYOUTS
+from tests.support.records import RECORDS, Refusal, call_id
+from torchinit import keyed
+from torchinit.keyed import _pieces, _shortcuts
+
+# Its counter's upper half changes within a tensor.
+KEY = torch.tensor([42, 2**32 - 3])
+FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+every_call = pytest.mark.parametrize("call", CALLS, ids=str)
+
+
+def _filled(call: KeyedCall, shape: tuple[int, ...] = (), dtype: torch.dtype = torch.float32, **piece: Any) -> Tensor:
+    return call(torch.full(shape or call.shape, float("nan"), dtype=dtype), KEY, **piece)
+
+
+def test_every_initializer_that_draws_has_a_keyed_sibling() -> None:
+    drawing = {r.name for r in RECORDS if r.takes_generator and r.name == r.current_name}
+    assert drawing == set(ROWS) == set(keyed.__all__) - {"key", "split", "fold_in"}
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_signature_is_the_siblings_with_a_key_and_a_piece_for_the_generator(name: str) -> None:
+    sibling = list(inspect.signature(getattr(torchinit, name)).parameters.values())
+    own = list(inspect.signature(getattr(keyed, name)).parameters.values())
+    kept = [p for p in sibling[1:] if p.name != "generator"]
+    assert [p.name for p in own] == ["tensor", "key", *(p.name for p in kept), "full_size", "offset"]
+    assert [p.default for p in own[2:-2]] == [p.default for p in kept]
+
+
+def test_first_docstring_lines_are_unique() -> None:
+    lines = [inspect.getdoc(getattr(keyed, name)).splitlines()[0] for name in keyed.__all__]  # type: ignore[union-attr]
+    assert len(set(lines)) == len(lines)
+
+
+@every_call
+def test_returned_is_the_argument_and_no_generator_or_gradient_is_touched(call: KeyedCall) -> None:
+    weight = nn.Parameter(torch.empty(call.shape))
+    state, version = torch.get_rng_state(), weight._version
+    assert call(weight, KEY) is weight
+    assert torch.equal(torch.get_rng_state(), state)
+    assert weight.grad_fn is None
+    assert weight.requires_grad
+    assert weight._version > version
+
+
+@every_call
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_pieces_are_those_parts_of_the_whole(call: KeyedCall, dtype: torch.dtype) -> None:
+    sizes = [call.fit(*size) for size in ((12, 10), (7, 5), (8, 16), (12, 6))]
+    for full in filter(call.suits, sizes):
+        whole, rest = _filled(call, full, dtype), full[2:]
+        for top, bottom, left, right in (
+            (0, 5, 0, full[1]),
+            (3, 7, 2, 5),
+            (0, full[0], 1, 4),
+            (6, 7, 4, 5),
+            (2, 2, 0, 3),
+        ):
+            shape, offset = (bottom - top, right - left, *rest), [top, left] + [0] * len(rest)
+            part = _filled(call, shape, dtype, full_size=list(full), offset=offset)
+            assert torch.equal(part, whole[top:bottom, left:right]), (full, offset)
+    assert call.suits(sizes[-1])
+
+
+@every_call
+def test_piece_far_into_a_large_tensor_is_that_part_of_it(call: KeyedCall) -> None:
+    # More columns than sparse_ sorts at once.
+    full, shape = call.fit(600, 300), call.fit(20, 50)
+    whole = _filled(call, full)
+    part = _filled(call, shape, full_size=list(full), offset=[100, 240, *[0] * len(full[2:])])
+    assert torch.equal(part, whole[100:120, 240:290])
+
+
+@every_call
+def test_layout_of_the_target_does_not_matter(call: KeyedCall) -> None:
+    expected = _filled(call)
+    for name, layout in LAYOUTS.items():
+        target = layout(call.shape, torch.float32)
+        if not target.is_meta and target.shape == expected.shape and 0 not in target.stride():
+            assert torch.equal(call(target, KEY), expected), name
+
+
+@every_call
+def test_sixteen_bit_values_are_the_float32_ones_rounded_once(call: KeyedCall) -> None:
+    for dtype in (torch.float16, torch.bfloat16):
+        assert torch.equal(_filled(call, dtype=dtype), _filled(call).to(dtype))
+
+
+@every_call
+def test_values_are_distributed_as_the_siblings(call: KeyedCall) -> None:
+    torch.manual_seed(1)
+    shape = call.fit(300, 120)
+    drawn, reference = _filled(call, shape), call.record.function(torch.empty(shape), **call.arguments)
+    assert scipy.stats.ks_2samp(drawn.flatten().numpy(), reference.flatten().numpy()).pvalue > 1e-4
+    assert int((drawn == 0).sum()) == int((reference == 0).sum()) or call.name != "sparse_"
+
+
+@every_call
+def test_another_key_or_seed_or_offset_draws_other_values(call: KeyedCall) -> None:
+    if (
+        call.arguments.get("std") == 0.0
+        or call.arguments == {"a": 0.3, "b": 0.3}
+        or call.arguments.get("sparsity") == 1.0
+    ):
+        pytest.skip("has one value whatever is drawn")
+    others = [keyed.fold_in(KEY, "a"), keyed.fold_in(KEY, "b"), torch.tensor([43, 2**32 - 3]), torch.tensor([42, 0])]
+    values = [_filled(call), *(call(torch.empty(call.shape), key) for key in others)]
+    for index, one in enumerate(values):
+        assert all(not torch.equal(one, other) for other in values[:index])
+
+
+@every_call
+def test_neither_threads_nor_tiles_matter(call: KeyedCall, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, threads, drawn = call.fit(600, 240), torch.get_num_threads(), []
+    try:
+        for count, size in ((1, 0), (2, 0), (4, 0), (1, 1 << 62), (1, 1000), (1, 12_345)):
+            torch.set_num_threads(count)
+            if size:
+                monkeypatch.setattr("torchinit.keyed._stream._tile_size", lambda target, full_size, size=size: size)
+            drawn.append(_filled(call, shape))
+    finally:
+        torch.set_num_threads(threads)
+    if "orthogonal" in call.name:
+        # LAPACK's own sums differ with the number of threads.
+        assert all(torch.allclose(values, drawn[0], atol=1e-6) for values in drawn)
+        drawn = [drawn[0], *drawn[3:]]
+    assert all(torch.equal(values, drawn[0]) for values in drawn)
+
+
+@every_call
+def test_an_ensemble_by_vmap_equals_the_loop(call: KeyedCall) -> None:
+    keys = keyed.split(KEY, 4)
+    loop = torch.stack([call(torch.empty(call.shape), key) for key in keys])
+    assert torch.equal(torch.func.vmap(call)(torch.empty(4, *call.shape), keys), loop)
+    # Many enough that each word has a tensor of its own.
+    large = call.fit(180, 60)
+    loop = torch.stack([call(torch.empty(large), key) for key in keys])
+    assert torch.equal(torch.func.vmap(call)(torch.empty(4, *large), keys), loop)
+
+
+@every_call
+def test_shortcuts_of_eager_code_change_no_bit(call: KeyedCall, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = list(filter(call.suits, (call.fit(*size) for size in ((3, 1), (9, 7), (40, 50), (60, 30)))))
+    quick = [_filled(call, shape) for shape in shapes]
+    monkeypatch.setattr(_shortcuts, "_runs_at_once", lambda tensor: False)
+    for shape, values in zip(shapes, quick, strict=True):
+        assert torch.equal(_filled(call, shape), values)
+
+
+@every_call
+def test_tensors_without_elements_or_data_are_left_alone(call: KeyedCall) -> None:
+    meta = torch.empty(call.shape, device="meta")
+    assert call(meta, KEY) is meta
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shape = next(shape for shape in (call.fit(0, 7), call.fit(0, 0)) if call.suits(shape))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        empty = torch.empty(shape)
+        assert call(empty, KEY) is empty
+        assert [str(w.message) for w in caught if w.filename != __file__.replace("test_keyed", "keyed_records")] == []
+        assert bool(caught) == call.name.startswith("kaiming")
+        caught.clear()
+        whole = call.fit(24, 7)
+        call(torch.empty(0, *whole[1:]), KEY, full_size=list(whole), offset=[24, *[0] * len(whole[1:])])
+        assert not caught
+
+
+@pytest.mark.parametrize("mode", ["meta", "fake"])
+@every_call
+def test_modes_do_not_matter(call: KeyedCall, mode: str) -> None:
+    from torch._subclasses import FakeTensorMode
+
+    if mode == "meta":
+        with torch.device("meta"):
+            key = keyed.fold_in(keyed.key(5), "name")
+            drawn = call(torch.zeros(call.shape, device="cpu"), key)
+        assert torch.equal(drawn, call(torch.zeros(call.shape), keyed.fold_in(keyed.key(5), "name")))
+    else:
+        with FakeTensorMode():
+            weight = torch.empty(call.shape)
+            assert call(weight, keyed.key(3)) is weight
+
+
+@pytest.mark.parametrize(("call", "refusal"), REFUSALS, ids=call_id)
+def test_refusals_are_the_siblings_word_for_word_and_leave_the_tensor(call: KeyedCall, refusal: Refusal) -> None:
+    def said(function: Any) -> tuple[type, str]:
+        tensor = refusal.tensor()
+        before = tensor.clone()
+        with pytest.raises(refusal.error) as caught:
+            function(tensor)
+        assert torch.equal(tensor, before)
+        # A kernel says six digits.
+        return type(caught.value), re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.6g}", str(caught.value))
+
+    own = said(lambda tensor: call(tensor, KEY))
+    assert own == said(lambda tensor: call.record.function(tensor, **refusal.arguments))
+
+
+@every_call
+def test_what_is_no_key_and_no_piece_is_refused_before_a_write(call: KeyedCall) -> None:
+    weight = torch.full(call.shape, 7.0)
+    wrong = [torch.zeros(2), torch.zeros(3, dtype=torch.int64), torch.zeros(2, dtype=torch.int32), keyed.split(KEY)]
+    for key in [*wrong, torch.zeros(2, dtype=torch.complex64), torch.zeros(2, dtype=torch.bool)]:
+        with pytest.raises(ValueError, match=r"key"):
+            call(weight, key)
+    shape, rest = list(call.shape), [0] * (len(call.shape) - 2)
+    for full_size, offset in (
+        ([9], None),
+        (shape, [0]),
+        (shape, [1, 0, *rest]),
+        (None, [0, -1, *rest]),
+        ([1, 1, *call.shape[2:]], None),
+    ):
+        with pytest.raises(ValueError, match=r"full_size"):
+            call(weight, KEY, full_size=full_size, offset=offset)
+    assert torch.equal(weight, torch.full(call.shape, 7.0))
+
+
+@every_call
+def test_inference_and_expanded_tensors_are_refused_as_by_the_sibling(call: KeyedCall) -> None:
+    with torch.inference_mode():
+        made = torch.zeros(call.shape)
+        assert call(made, KEY) is made
+    values = made.clone()
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
+        call(made, KEY)
+    assert torch.equal(made, values)
+    if call.arguments.get("std") == 0.0 and "trunc" in call.name:
+        pytest.skip("is a fill with one value, which may be written over and over")
+    single = torch.full((1, *call.shape[1:]), 7.0)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        call(single.expand(call.shape), KEY)
+
+
+@every_call
+def test_partitioned_parameter_is_refused_by_name(call: KeyedCall) -> None:
+    weight = nn.Parameter(torch.empty(0))
+    weight.ds_shape = torch.Size(call.shape)  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match=r"ZeRO stage 3 \(DeepSpeed\) has partitioned must be gathered"):
+        call(weight, KEY)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(ROWS) - {"trunc_normal_", "trunc_normal_tf_", "variance_scaling_", "lecun_normal_"})
+)
+def test_complex_values_are_pairs_of_real_ones(name: str) -> None:
+    call = next(call for call in CALLS if call.name == name)
+    for dtype in (torch.complex64, torch.complex128):
+        shape = call.fit(40, 30)
+        whole = call(torch.empty(shape, dtype=dtype), KEY)
+        offset = [5, 7] + [0] * len(shape[2:])
+        part = call(torch.empty(call.fit(3, 4), dtype=dtype), KEY, full_size=list(shape), offset=offset)
+        assert torch.equal(part, whole[5:8, 7:11])
+        torch.manual_seed(0)
+        reference = call.record.function(torch.empty(shape, dtype=dtype), **call.arguments)
+        assert abs(float(whole.abs().std() - reference.abs().std())) < 0.1 * float(reference.abs().mean())
+    if name == "normal_":
+        real = keyed.normal_(torch.empty(40, 30, 2), KEY, 1.0, 3.0 / 2**0.5)
+        made = keyed.normal_(torch.empty(40, 30, dtype=torch.complex64), KEY, 1.0, 3.0)
+        assert torch.equal(torch.view_as_real(made), real)
+
+
+def test_fans_are_those_of_the_whole() -> None:
+    part = keyed.xavier_uniform_(torch.empty(2, 3), KEY, full_size=[100, 200])
+    assert float(part.abs().max()) <= (6 / 300) ** 0.5
+    for mode, fan in (("fan_in", 200 * 9), ("fan_out", 100 * 9)):
+        part = keyed.kaiming_normal_(
+            torch.empty(50, 200, 3, 3), KEY, 0.0, mode, "relu", [100, 200, 3, 3], [50, 0, 0, 0]
+        )
+        assert abs(float(part.std()) / (2 / fan) ** 0.5 - 1) < 0.02
+
+
+def test_bounds_that_the_dtype_cannot_hold_are_refused() -> None:
+    for dtype, bound in (
+        (torch.float16, 1e5),
+        (torch.float32, 1e39),
+        (torch.float32, 3e38),
+        (torch.bfloat16, 3.395e38),
+    ):
+        weight = torch.zeros(3, dtype=dtype)
+        with pytest.raises(RuntimeError, match=r"uniform_ expects .* dtype holds"):
+            keyed.uniform_(weight, KEY, -bound, bound)
+        assert not weight.any()
+    assert keyed.uniform_(torch.zeros(3, dtype=torch.float64), KEY, -1e39, 1e39).isfinite().all()
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
+def test_more_than_64_bits_are_refused(value: int) -> None:
+    with pytest.raises(ValueError, match=rf"seed must be in .*, got {value}"):
+        keyed.key(value)
+    with pytest.raises(ValueError, match=rf"data must be in .*, got {value}"):
+        keyed.fold_in(KEY, value)
+
+
+def test_names_are_hashed_by_fnv_1a() -> None:
+    # Of Noll's test suite, http://www.isthe.com/chongo/src/fnv/test_fnv.c
+    known = {"": 0xCBF29CE484222325, "a": 0xAF63DC4C8601EC8C, "foobar": 0x85944171F73967E8, "ß": None}
+    for name, expected in known.items():
+        value = 0xCBF29CE484222325
+        for byte in name.encode():
+            value = (value ^ byte) * 0x100000001B3 % 2**64
+        assert expected in (None, value)
+        assert torch.equal(keyed.fold_in(KEY, name), keyed.fold_in(KEY, value))
+
+
+@pytest.mark.slow
+def test_scratch_stays_under_16_mib_whatever_the_tensor() -> None:
+    from tools.bench.measure import peak_extra_bytes
+
+    whole = {"full_size": [3001, 3003], "offset": [1, 2]}
+    # Those that the others come down to, and the tail, which takes the most steps.
+    chosen = [
+        call for call in CALLS if call.name in ("uniform_", "normal_", "sparse_") or call.arguments.get("a") == 3.0
+    ]
+    for call in [*chosen[:1], *chosen[2:3], *chosen[5:8]]:
+        for targets, piece in (([torch.zeros(3000, 3000)], {}), ([torch.zeros(3000, 3000).t()], whole)):
+            assert peak_extra_bytes(lambda t, call=call, piece=piece: call(t[0], KEY, **piece), targets) < 2**24, call
+    assert _pieces._tile_size(torch.zeros(3000, 3000), [3000, 3000]) < 3000 * 3000
+
+
+# The stream is frozen: a change of any of these values is another stream, of another VERSION, and changes every model
+# that is made by key.
+GOLDEN = {
+    "uniform_": ["0.192589751", "0.946079151", "0.938313311"],
+    "normal_": ["-0.589581258", "0.734135028", "0.911507833"],
+    "trunc_normal_": ["-0.818355899", "1.445081", "1.39419038"],
+    "xavier_uniform_": ["-0.454075031", "0.658902573", "0.647431667"],
+    "xavier_normal_": ["-0.251398293", "0.313036228", "0.388668246"],
+    "kaiming_uniform_": ["-0.673502112", "0.977310454", "0.96029635"],
+    "kaiming_normal_": ["-0.372883928", "0.46430776", "0.576488172"],
+    "orthogonal_": ["-0.214162732", "0.556611765", "0.674003719"],
+    "sparse_": ["0.000822701469", "0.0101310426", "-0.0115958532"],
+    "trunc_normal_tf_": ["-0.818355899", "1.445081", "1.39419038"],
+    "variance_scaling_": ["-0.416063219", "0.734698744", "0.708825267"],
+    "lecun_uniform_": ["-0.476237911", "0.691062849", "0.679032061"],
+    "lecun_normal_": ["-0.416063219", "0.734698744", "0.708825267"],
+    "sine_uniform_": ["-0.0224500704", "0.0325770151", "0.0320098783"],
+    "block_orthogonal_": ["-0.477537135", "0.353775944", "0.505467483"],
+    "delta_orthogonal_": ["0", "-0.535975907", "0"],
+    "icnr_": ["-0.215284636", "0.26806821", "-0.338925699"],
+}
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_values_are_those_of_every_release(name: str) -> None:
+    call = next(call for call in CALLS if call.name == name)
+    shape = call.fit(6, 5)
+    values = call(torch.empty(shape, dtype=torch.float64), keyed.fold_in(keyed.key(2026), "layer.weight"))
+    assert [f"{value:.9g}" for value in values.flatten()[[0, 7, 29]].tolist()] == GOLDEN[name]
+    assert keyed.VERSION == 1

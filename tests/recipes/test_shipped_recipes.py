@@ -1,0 +1,268 @@
+"""Is each shipped recipe what its source does: that source's own code where it can be run, its formula where not?"""
+
+import math
+import warnings
+from collections.abc import Callable
+from unittest import mock
+
+import pytest
+import torch
+from torch import nn
+
+import torchinit
+from tests.support import transformers_models
+from tests.support.layers import differing, seeded
+from torchinit import recipes
+from torchinit.recipes import Recipe
+from torchinit.recipes._shipped import SHIPPED
+
+
+def _by_their_own_code(model: nn.Module, seed: int) -> nn.Module:
+    """Let transformers initialize a model of its own again."""
+    for module in model.modules():
+        module.__dict__.pop("_is_hf_initialized", None)
+    torch.manual_seed(seed)
+    model.initialize_weights()
+    return model
+
+
+@pytest.mark.parametrize("make", [transformers_models.llama, transformers_models.bert])
+def test_llama_has_the_bits_of_transformers_own_code(make: Callable[[], nn.Module]) -> None:
+    model = seeded(make, 1)
+    torch.manual_seed(5)
+    recipes.llama().apply_(model)
+    assert differing(_by_their_own_code(seeded(make, 2), 5), model) == []
+
+
+class _Deit(nn.Module):
+    """The layers and the names of DeiT's VisionTransformer, with one block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = nn.Module()
+        self.patch_embed.proj = nn.Conv2d(3, 16, 8)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, 16))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 5, 16))
+        block = nn.Module()
+        block.norm1, block.qkv, block.proj = nn.LayerNorm(16), nn.Linear(16, 48), nn.Linear(16, 16)
+        self.blocks = nn.Sequential(block)
+        self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 10)
+
+
+def test_vit_fills_as_deits_code_does_but_for_the_head() -> None:
+    # _init_weights and what __init__ calls beside it. Theirs begins with the embeddings, ours with the children.
+    model, other = seeded(_Deit, 1), seeded(_Deit, 2)
+    generator = torch.Generator().manual_seed(5)
+
+    def init_weights(m: nn.Module) -> None:
+        if isinstance(m, nn.Linear) and m is not model.head:
+            torchinit.trunc_normal_(m.weight, std=0.02, generator=generator)
+            nn.init.constant_(m.bias, 0)
+        elif isinstance(m, nn.LayerNorm):
+            nn.init.constant_(m.bias, 0)
+            nn.init.constant_(m.weight, 1.0)
+
+    # The projection of the patches is theirs by default; transformers' ViT gives it the same deviation.
+    torchinit.trunc_normal_(model.patch_embed.proj.weight, std=0.02, generator=generator)
+    nn.init.zeros_(model.patch_embed.proj.bias)
+    model.apply(init_weights)
+    torchinit.trunc_normal_(model.cls_token, std=0.02, generator=generator)
+    torchinit.trunc_normal_(model.pos_embed, std=0.02, generator=generator)
+    nn.init.zeros_(model.head.weight)
+    nn.init.zeros_(model.head.bias)
+    recipes.vit().apply_(other, torch.Generator().manual_seed(5))
+    assert differing(model, other) == []
+
+
+def _recorded(model: nn.Module) -> dict[str, float]:
+    """The deviation that transformers' own code draws each parameter with."""
+    from transformers import initialization
+
+    names, drawn = {p.data_ptr(): name for name, p in model.named_parameters()}, {}
+
+    def record(tensor: torch.Tensor, mean: float, std: float, **_: object) -> torch.Tensor:
+        assert mean == 0
+        drawn[names[tensor.data_ptr()]] = std
+        return tensor
+
+    with mock.patch.dict(initialization.TORCH_INIT_FUNCTIONS, {"normal_": record, "trunc_normal_": record}):
+        _by_their_own_code(model, 5)
+    return drawn
+
+
+def test_vit_has_the_deviations_of_transformers_own_code_and_a_zero_head() -> None:
+    model = seeded(transformers_models.vit, 1)
+    drawn = _recorded(model)
+    assert drawn.pop("classifier.weight") == 0.02
+    rows = recipes.vit().plan(model).rows
+    fills = {step.target: step.fills[0] for step in recipes.vit().plan(model).steps}
+    assert {row.name: fills[row.name].args[1] for row in rows if row.initializer == "trunc_normal_"} == drawn
+    assert len(drawn) == 2 + 1 + 6 * 2
+    assert {row.std for row in rows if row.name not in drawn} == {0.0}
+
+
+def test_gpt2_has_the_deviations_of_transformers_own_code() -> None:
+    model = seeded(transformers_models.gpt2, 1)
+    drawn = _recorded(model)
+    rows = {row.name: row for row in recipes.gpt2().plan(model).rows}
+    assert {name: row.std for name, row in rows.items() if row.initializer == "normal_"} == drawn
+    assert drawn["transformer.h.0.attn.c_proj.weight"] == 0.02 / math.sqrt(6)
+    assert len(drawn) == 2 + 4 * 3
+    assert rows["lm_head.weight"].initializer == "as transformer.wte.weight"
+
+
+def _basic_block(width: int) -> nn.Module:
+    block = nn.Module()
+    block.conv1, block.bn1 = nn.Conv2d(width, width, 3, bias=False), nn.BatchNorm2d(width)
+    block.conv2, block.bn2 = nn.Conv2d(width, width, 3, bias=False), nn.BatchNorm2d(width)
+    return block
+
+
+def _resnet() -> nn.Module:
+    """The layers and the names of torchvision's ResNet."""
+    net = nn.Module()
+    net.conv1, net.bn1 = nn.Conv2d(3, 8, 7, bias=False), nn.BatchNorm2d(8)
+    net.layer1 = nn.Sequential(_basic_block(8), _basic_block(8))
+    net.fc = nn.Linear(8, 10)
+    return net
+
+
+@pytest.mark.parametrize("zero_init", [(), "*.bn2.weight"])
+def test_resnet_has_the_bits_of_torchvisions_code(zero_init: str) -> None:
+    # The loops of torchvision.models.resnet.ResNet.__init__, after the layers were constructed.
+    model = seeded(_resnet, 1)
+    torch.manual_seed(5)
+    for m in model.modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(m, (nn.BatchNorm2d, nn.GroupNorm)):
+            nn.init.constant_(m.weight, 1)
+            nn.init.constant_(m.bias, 0)
+    if zero_init:
+        for m in model.layer1:
+            nn.init.constant_(m.bn2.weight, 0)
+    other = seeded(_resnet, 2)
+    torch.manual_seed(5)
+    recipes.resnet(zero_init).apply_(other)
+    assert differing(model, other) == ["fc.weight", "fc.bias"]
+    assert other.fc.weight.abs().max() <= 1 / math.sqrt(8)
+
+
+def test_dcgan_has_the_bits_of_pytorchs_example() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(
+            nn.ConvTranspose2d(10, 8, 4, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 1, 4, bias=False)
+        )
+
+    def weights_init(m: nn.Module) -> None:
+        name = m.__class__.__name__
+        if name.find("Conv") != -1:
+            nn.init.normal_(m.weight, 0.0, 0.02)
+        elif name.find("BatchNorm") != -1:
+            nn.init.normal_(m.weight, 1.0, 0.02)
+            nn.init.zeros_(m.bias)
+
+    model, other = seeded(make, 1), seeded(make, 2)
+    torch.manual_seed(5)
+    model.apply(weights_init)
+    torch.manual_seed(5)
+    recipes.dcgan().apply_(other)
+    assert differing(model, other) == []
+
+
+def test_orthogonal_rl_has_the_bits_of_cleanrls_layer_init() -> None:
+    def make() -> nn.Module:
+        def mlp(out: int) -> nn.Module:
+            return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, out))
+
+        return nn.ModuleDict({"critic": mlp(1), "actor": mlp(3), "lstm": nn.LSTM(4, 8)})
+
+    def layer_init(layer: nn.Linear, std: float = math.sqrt(2), bias_const: float = 0.0) -> None:
+        nn.init.orthogonal_(layer.weight, std)
+        nn.init.constant_(layer.bias, bias_const)
+
+    model, other = seeded(make, 1), seeded(make, 2)
+    torch.manual_seed(5)
+    for name, head in (("critic", 1.0), ("actor", 0.01)):
+        first, _, second, _, last = model[name]
+        layer_init(first)
+        layer_init(second)
+        layer_init(last, std=head)
+    for name, parameter in model["lstm"].named_parameters():
+        if "bias" in name:
+            nn.init.constant_(parameter, 0)
+        elif "weight" in name:
+            nn.init.orthogonal_(parameter, 1.0)
+    torch.manual_seed(5)
+    recipes.orthogonal_rl(policy="actor.4", value="critic.4").apply_(other)
+    assert differing(model, other) == []
+
+
+def test_orthogonal_rl_finds_the_heads_of_stable_baselines_by_itself() -> None:
+    model = nn.ModuleDict({"action_net": nn.Linear(8, 2), "value_net": nn.Linear(8, 1), "shared": nn.Linear(4, 8)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recipes.orthogonal_rl().apply_(model)
+    gains = [torch.linalg.matrix_norm(model[name].weight, 2).item() for name in ("action_net", "value_net", "shared")]
+    assert gains == pytest.approx([0.01, 1.0, math.sqrt(2)], rel=1e-5)
+    with pytest.warns(UserWarning, match="rule 1 matched no parameter"):
+        recipes.orthogonal_rl().apply_(nn.ModuleDict({"critic": nn.Linear(8, 1), "body": nn.Linear(4, 8)}))
+
+
+def test_xavier_follows_glorots_formula_for_every_projection() -> None:
+    model = nn.ModuleDict(
+        {
+            "lstm": nn.LSTM(40, 30),
+            "gru": nn.GRUCell(40, 30),
+            "attention": nn.MultiheadAttention(24, 2),
+            "convolution": nn.Conv2d(8, 16, 3),
+            "norm": nn.LayerNorm(24),
+            "words": nn.Embedding(50, 8),
+        }
+    )
+    recipes.xavier(gain=2.0).apply_(model)
+    fans = {
+        "lstm.weight_ih_l0": (40, 30),
+        "lstm.weight_hh_l0": (30, 30),
+        "gru.weight_ih": (40, 30),
+        "attention.in_proj_weight": (24, 24),
+        "attention.out_proj.weight": (24, 24),
+        "convolution.weight": (72, 144),
+    }
+    parameters = dict(model.named_parameters())
+    for name, both in fans.items():
+        bound = 2 * math.sqrt(6 / sum(both))
+        assert parameters[name].abs().max().item() == pytest.approx(bound, rel=0.02)
+        assert parameters[name].abs().max().item() <= bound * (1 + 1e-6)
+    assert not any(p.any() for name, p in parameters.items() if "bias" in name)
+    assert model["words"].weight.std().item() == pytest.approx(1, rel=0.1)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipe_names_its_source_and_can_be_loaded_by_its_name(name: str) -> None:
+    assert "Source: " in SHIPPED[name].__doc__
+    assert recipes.load(name) == SHIPPED[name]()
+    assert recipes.load(name).name == name
+    assert isinstance(recipes.load(name), Recipe)
+
+
+@pytest.mark.parametrize(
+    ("make", "recipe"),
+    [
+        (transformers_models.llama, "llama"),
+        (transformers_models.gpt2, "gpt2"),
+        (transformers_models.vit, "vit"),
+        (transformers_models.bert, "gpt2"),
+    ],
+)
+def test_loaded_parameters_of_transformers_are_kept(make: Callable[[], nn.Module], recipe: str) -> None:
+    model = seeded(make, 1)
+    name, loaded = next((name, p) for name, p in model.named_parameters() if p.dim() > 1)
+    loaded._is_hf_initialized = True
+    before = loaded.clone()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        recipes.load(recipe).apply_(model)
+        row = next(row for row in recipes.load(recipe).plan(model).rows if row.name == name)
+    assert torch.equal(loaded, before)
+    assert (row.rule, row.initializer) == ("loaded", "keep")

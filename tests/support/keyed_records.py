@@ -1,0 +1,72 @@
+"""The calls of keyed initializers that the suites make, from the records of their siblings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from tests.support.records import RECORDS, Record, Refusal, call_id
+from tools.codegen.functions import FUNCTIONS
+from tools.codegen.keyed import keyed as keyed_rows
+from torchinit import keyed
+
+ROWS = {function.name: function for function in keyed_rows(FUNCTIONS)}
+
+
+@dataclass(frozen=True)
+class KeyedCall:
+    """One initializer with its arguments, called on a tensor and a key."""
+
+    record: Record
+    arguments: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.record.name
+
+    @property
+    def function(self) -> Callable[..., Tensor]:
+        return getattr(keyed, self.name)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.record.shape
+
+    def fit(self, *size: int) -> tuple[int, ...]:
+        """The shape of a weight of this size, with the kernel that the record has."""
+        return size[: len(self.shape)] + self.shape[2:]
+
+    def piece(self) -> dict[str, Any]:
+        """Say that a tensor of up to 45 rows and 18 columns is a piece of a larger one, which every call suits."""
+        kernel = list(self.shape[2:])
+        return {"full_size": [48, 20, *kernel], "offset": [3, 2, *[0] * len(kernel)]}
+
+    def suits(self, shape: tuple[int, ...]) -> bool:
+        """Whether the initializer fills such a shape at all."""
+        return self.record.suits(shape, self.arguments)
+
+    @property
+    def continuous(self) -> bool:
+        """Whether values are normal, or go through a logarithm or a decomposition, whose last bits may differ."""
+        return "uniform" not in self.name
+
+    def __call__(self, tensor: Tensor, key: Tensor, **piece: Any) -> Tensor:
+        return self.function(tensor, key, **self.arguments, **piece)
+
+    def __str__(self) -> str:
+        return f"{self.name}-{call_id(self.arguments)}"
+
+
+CALLS = [
+    KeyedCall(record, arguments)
+    for record in RECORDS
+    if record.name in ROWS
+    for arguments in record.calls + record.unmatched
+]
+REFUSALS: list[tuple[KeyedCall, Refusal]] = [
+    (KeyedCall(record, refusal.arguments), refusal)
+    for record in RECORDS
+    if record.name in ROWS
+    for refusal in record.refusals
+]

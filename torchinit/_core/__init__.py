@@ -1,0 +1,1 @@
+"""The initializers of torch.nn.init and what they are made of."""

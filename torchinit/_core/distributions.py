@@ -1,0 +1,272 @@
+"""Fills from one distribution or one value, the same for every shape."""
+
+import torch
+from torch import Tensor
+from torch.nn.init import (
+    constant_ as _upstream_constant_,
+    normal_ as _upstream_normal_,
+    uniform_ as _upstream_uniform_,
+)
+from torch.overrides import handle_torch_function, has_torch_function_variadic
+
+from torchinit._core.checks import _check_inexact, _check_trunc_normal, _check_uniform, _is_exporting, _number
+from torchinit._core.special import _truncated_moments
+from torchinit._core.writes import (
+    _no_grad_fill_,
+    _no_grad_normal_,
+    _no_grad_trunc_normal_,
+    _no_grad_uniform_,
+    _no_grad_zero_,
+)
+
+
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` from the uniform distribution.
+
+    .. math:: x \sim \mathcal{U}(a, b)
+
+    Args:
+        tensor: a floating-point or complex tensor of any shape
+        a: lower bound, included
+        b: upper bound, excluded
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a > b``, or a bound is not a finite value of the tensor's dtype
+
+    Examples:
+        >>> w = torch.empty(3, 5)
+        >>> torchinit.uniform_(w, -1.0, 1.0) is w
+        True
+        >>> bool((w.abs() <= 1).all())
+        True
+    """
+    if has_torch_function_variadic(tensor):
+        if not _is_exporting():
+            return handle_torch_function(_upstream_uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
+    _check_uniform(tensor, a, b)
+    return _no_grad_uniform_(tensor, a, b, generator)
+
+
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution.
+
+    .. math:: x \sim \mathcal{N}(\text{mean}, \text{std}^2)
+
+    Args:
+        tensor: a floating-point or complex tensor of any shape
+        mean: mean of the distribution
+        std: standard deviation of the distribution, not negative
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``std`` is negative or NaN
+
+    Examples:
+        >>> w = torchinit.normal_(torch.empty(1000, 100), std=0.02)
+        >>> round(w.std().item(), 3)
+        0.02
+    """
+    if has_torch_function_variadic(tensor):
+        if not _is_exporting():
+            return handle_torch_function(
+                _upstream_normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
+            )
+    if not tensor.is_floating_point():
+        _check_inexact(tensor, "normal_")
+    return _no_grad_normal_(tensor, mean, std, generator)
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution truncated to :math:`[a, b]`.
+
+    The bounds are values, not standard deviations: at ``std=0.02`` the default bounds lie 100 standard deviations
+    out. One uniform draw a value is sent through the inverse of the distribution function,
+
+    .. math::
+        x = \text{mean} + \sqrt{2} \, \text{std} \, \operatorname{erfinv}(2 u - 1), \quad
+        u \sim \mathcal{U}\left(\Phi\left(\tfrac{a - \text{mean}}{\text{std}}\right),
+        \Phi\left(\tfrac{b - \text{mean}}{\text{std}}\right)\right)
+
+    in the order of operations of torch 2.11, whose bits it gives in float32 and float64, except for a draw that would
+    be infinite. Where ``mean`` lies more than two ``std`` outside :math:`[a, b]`, the distance past the nearer bound
+    is inverted in logs instead, to the dtype's precision however far out. float16 and bfloat16 are computed in
+    float32 and rounded once.
+
+    Args:
+        tensor: a floating-point tensor of any shape
+        mean: mean of the normal distribution before it is truncated
+        std: standard deviation of the normal distribution before it is truncated, not negative; at 0 every value is
+            the mean, moved into :math:`[a, b]`
+        a: least value
+        b: greatest value
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        NotImplementedError: if ``tensor`` is not floating-point
+        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite
+
+    Examples:
+        >>> w = torchinit.trunc_normal_(torch.empty(1000, 100))
+        >>> bool((w.abs() <= 2).all())
+        True
+        >>> round(w.std().item(), 1)
+        0.9
+    """
+    _check_trunc_normal(tensor, mean, std, a, b)
+    return _no_grad_trunc_normal_(tensor, mean, std, a, b, generator)
+
+
+def trunc_normal_tf_(
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: torch.Generator | None = None,
+    correct_std: bool = False,
+) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution truncated so many standard deviations from its mean.
+
+    The bounds are standard deviations, as in TensorFlow, JAX and timm, and not values as those of
+    :func:`trunc_normal_`:
+
+    .. math::
+        x \sim \mathcal{N}(\text{mean}, \text{std}^2) \quad \text{ within }
+        [\text{mean} + a \, \text{std}, \; \text{mean} + b \, \text{std}]
+
+    Truncation narrows: at the default bounds the values' own standard deviation is 0.8796 ``std``. With
+    ``correct_std`` it is ``std``, and the distribution that is truncated is the wider.
+
+    Args:
+        tensor: a floating-point tensor of any shape
+        mean: mean of the normal distribution before it is truncated
+        std: standard deviation of the normal distribution before it is truncated, not negative; at 0 every value is
+            the mean
+        a: least value, in standard deviations from the mean
+        b: greatest value, in standard deviations from the mean
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+        correct_std: whether ``std`` is the standard deviation of the truncated distribution instead
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        NotImplementedError: if ``tensor`` is not floating-point
+        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite, or ``a == b`` with
+            ``correct_std``
+
+    Examples:
+        >>> w = torchinit.trunc_normal_tf_(torch.empty(1000, 100), std=0.02)
+        >>> bool((w.abs() <= 0.04).all())
+        True
+        >>> w = torchinit.trunc_normal_tf_(torch.empty(1000, 100), std=0.02, correct_std=True)
+        >>> round(w.std().item(), 3)
+        0.02
+    """
+    std, low, high = _spread_bounds(tensor, mean, std, a, b, correct_std)
+    return _no_grad_trunc_normal_(tensor, mean, std, low, high, generator)
+
+
+def _spread_bounds(
+    tensor: Tensor, mean: float, std: float, a: float, b: float, correct_std: bool
+) -> tuple[float, float, float]:
+    """Return the standard deviation to truncate, and the bounds as values."""
+    _check_trunc_normal(tensor, mean, std, a, b)
+    if std == 0.0:
+        return std, mean, mean
+    if correct_std:
+        if a == b:
+            raise RuntimeError(
+                f"trunc_normal_tf_ with correct_std expects a < b, but found a={_number(a)} and b={_number(b)}"
+            )
+        deviation = _truncated_moments(a, b)[1]
+        if deviation == 0.0:
+            raise RuntimeError(
+                "trunc_normal_tf_ with correct_std expects bounds whose distance a float can tell, but found"
+                f" a={_number(a)} and b={_number(b)}"
+            )
+        std = std / deviation
+    low, high = mean + a * std, mean + b * std
+    _check_trunc_normal(tensor, mean, std, low, high)
+    return std, low, high
+
+
+def constant_(tensor: Tensor, val: float) -> Tensor:
+    r"""Fill ``tensor`` with one value.
+
+    .. math:: x = \text{val}
+
+    Args:
+        tensor: a tensor of any shape and dtype
+        val: the value, which the tensor's dtype must be able to hold
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        RuntimeError: if the dtype cannot hold ``val``
+
+    Examples:
+        >>> torchinit.constant_(torch.empty(2, 2), 0.5)
+        tensor([[0.5000, 0.5000],
+                [0.5000, 0.5000]])
+    """
+    if has_torch_function_variadic(tensor):
+        if not _is_exporting():
+            return handle_torch_function(_upstream_constant_, (tensor,), tensor=tensor, val=val)
+    return _no_grad_fill_(tensor, val)
+
+
+def ones_(tensor: Tensor) -> Tensor:
+    r"""Fill ``tensor`` with ones.
+
+    .. math:: x = 1
+
+    Args:
+        tensor: a tensor of any shape and dtype
+
+    Returns:
+        ``tensor``
+
+    Examples:
+        >>> torchinit.ones_(torch.empty(3))
+        tensor([1., 1., 1.])
+    """
+    return _no_grad_fill_(tensor, 1.0)
+
+
+def zeros_(tensor: Tensor) -> Tensor:
+    r"""Fill ``tensor`` with zeros.
+
+    .. math:: x = 0
+
+    Args:
+        tensor: a tensor of any shape and dtype
+
+    Returns:
+        ``tensor``
+
+    Examples:
+        >>> torchinit.zeros_(torch.empty(3))
+        tensor([0., 0., 0.])
+    """
+    return _no_grad_zero_(tensor)

@@ -1,0 +1,345 @@
+"""Fills that place values: identities, orthogonal matrices, sparse columns."""
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.jit import is_scripting
+
+from torchinit._core import unusual
+from torchinit._core.checks import _check_inexact, _check_kernel, _check_overlap, _check_partitioned, _number
+from torchinit._core.fans import _check_divisible
+from torchinit._core.writes import (
+    _no_grad_centre_,
+    _no_grad_copy_,
+    _no_grad_dirac_,
+    _no_grad_drop_rows_,
+    _no_grad_eye_,
+    _no_grad_normal_,
+    _randn_blocks,
+    _unguarded,
+)
+
+
+def eye_(tensor: Tensor) -> Tensor:
+    r"""Fill a matrix with the identity.
+
+    A ``Linear`` layer with this weight passes on as many inputs as it can.
+
+    .. math:: x_{ij} = [i = j]
+
+    Args:
+        tensor: a matrix of any dtype
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` does not have 2 dimensions
+
+    Examples:
+        >>> torchinit.eye_(torch.empty(2, 3))
+        tensor([[1., 0., 0.],
+                [0., 1., 0.]])
+    """
+    if tensor.dim() != 2:
+        _check_partitioned(tensor)
+        raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
+    return _no_grad_eye_(tensor)
+
+
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
+    r"""Fill a convolution's weight with the Dirac delta.
+
+    A convolution with this weight passes on as many channels of each group as it can.
+
+    .. math:: x_{oi\mathbf{k}} = [o \bmod (\text{out} / \text{groups}) = i] \, [\mathbf{k} = \lfloor \text{size} / 2 \rfloor]
+
+    Args:
+        tensor: a weight of shape (out, in / groups, size, ...), with one to three spatial dimensions, of any dtype
+        groups: number of groups of the convolution, a divisor of its output channels
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` does not have 3, 4 or 5 dimensions, or ``groups`` is below 1 or does not divide
+            dimension 0
+
+    Examples:
+        >>> w = torchinit.dirac_(torch.empty(16, 16, 3, 3))
+        >>> x = torch.randn(1, 16, 8, 8)
+        >>> torch.equal(torch.nn.functional.conv2d(x, w, padding=1), x)
+        True
+    """
+    _check_kernel(tensor)
+    _check_divisible(list(tensor.shape), groups, "groups")
+    if tensor.is_meta:
+        return tensor
+    return _no_grad_dirac_(tensor, groups)
+
+
+def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
+    r"""Fill the weight of a linear layer or a convolution with a multiple of the identity.
+
+    The layer passes on as many inputs of each group as it can, times the gain: :func:`eye_` and :func:`dirac_` with a
+    gain. For ReLU layers of a recurrent network, Le et al., "A simple way to initialize recurrent networks of rectified
+    linear units" (2015), https://arxiv.org/abs/1504.00941.
+
+    .. math::
+        x_{oi\mathbf{k}} = \text{gain} \, [o \bmod (\text{out} / \text{groups}) = i] \,
+        [\mathbf{k} = \lfloor \text{size} / 2 \rfloor]
+
+    Args:
+        tensor: a weight of shape (out, in / groups, ...), with none to three spatial dimensions, of any dtype
+        gain: what the inputs are multiplied by, which the tensor's dtype must be able to hold
+        groups: number of groups of the layer, a divisor of its outputs
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` does not have 2 to 5 dimensions, or ``groups`` is below 1 or does not divide
+            dimension 0
+        RuntimeError: if the dtype cannot hold ``gain``
+
+    Examples:
+        >>> torchinit.identity_(torch.empty(2, 3), gain=0.5)
+        tensor([[0.5000, 0.0000, 0.0000],
+                [0.0000, 0.5000, 0.0000]])
+    """
+    if tensor.dim() not in [2, 3, 4, 5]:
+        _check_partitioned(tensor)
+        raise ValueError(f"Only tensors with 2, 3, 4, or 5 dimensions are supported, got shape {list(tensor.shape)}")
+    _check_divisible(list(tensor.shape), groups, "groups")
+    if tensor.is_meta:
+        return tensor
+    return _no_grad_dirac_(tensor, groups, gain)
+
+
+def _haar(matrix: Tensor) -> Tensor:
+    """Turn a standard normal matrix into one with orthonormal rows or columns, whichever are fewer."""
+    wide = matrix.size(0) < matrix.size(1)
+    q, r = torch.linalg.qr(matrix.t() if wide else matrix)
+    # The sign (phase) fix makes Q Haar-distributed: https://arxiv.org/abs/math-ph/0609050
+    q *= torch.diagonal(r).sgn()
+    orthonormal: Tensor = q.t() if wide else q
+    return orthonormal
+
+
+def _stacked(normal: list[Tensor], gain: float) -> Tensor:
+    """Make each of normal matrices an orthogonal one, times the gain, and stack them."""
+    made: list[Tensor] = []
+    for matrix in normal:
+        block = _haar(matrix)
+        made.append(block if gain == 1.0 else block.mul_(gain))
+    return made[0] if len(made) == 1 else torch.cat(made)
+
+
+def _random_blocks(tensor: Tensor, blocks: int, cols: int, gain: float, generator: torch.Generator | None) -> Tensor:
+    """Draw (semi-)orthogonal blocks in turn, to as many rows as ``tensor`` has."""
+    # Raises before anything is drawn what is no number.
+    gain = 1.0 if 1.0 <= gain <= 1.0 else gain
+    return _stacked(_randn_blocks(tensor, blocks, cols, generator), gain)
+
+
+def _check_matrix_like(tensor: Tensor, full_size: list[int] | None = None) -> None:
+    # Asked first, for what a lazy parameter says.
+    if tensor.dim() < 2:
+        _check_partitioned(tensor)
+        shape = list(tensor.shape) if full_size is None else full_size
+        raise ValueError(f"Only tensors with 2 or more dimensions are supported, got shape {shape}")
+
+
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` with a (semi-)orthogonal matrix.
+
+    Saxe et al., "Exact solutions to the nonlinear dynamics of learning in deep linear neural networks" (2013),
+    https://arxiv.org/abs/1312.6120. The matrix has ``tensor.size(0)`` rows; further dimensions count as columns.
+
+    .. math::
+        x = \text{gain} \; Q \operatorname{diag}\left(\tfrac{r_{ii}}{|r_{ii}|}\right), \quad QR = z, \quad
+        z \sim \mathcal{N}(0, 1)
+
+    Below 32 bits it is computed in float32 (complex64) and rounded once. A zero-element tensor is left alone.
+
+    Args:
+        tensor: a floating-point or complex tensor of at least 2 dimensions
+        gain: factor on the matrix
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than 2 dimensions
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> w = torchinit.orthogonal_(torch.empty(3, 5))
+        >>> torch.allclose(w @ w.T, torch.eye(3), atol=1e-5)
+        True
+    """
+    _check_matrix_like(tensor)
+    if tensor.numel() == 0 or tensor.is_meta:
+        return tensor
+    _check_inexact(tensor, "orthogonal_")
+    if not is_scripting():
+        if unusual._is_distributed(tensor):
+            return unusual._spread_(tensor, partial(orthogonal_, gain=gain, generator=generator), broadcast=True)
+    _check_overlap(tensor)
+    # Asked before anything is drawn, though the copy asks too.
+    _unguarded(tensor)
+    matrix = _random_blocks(tensor, 1, tensor.numel() // tensor.size(0), gain, generator)
+    return _no_grad_copy_(tensor, matrix if tensor.dim() == 2 else matrix.view(tensor.shape))
+
+
+def block_orthogonal_(
+    tensor: Tensor, blocks: int, gain: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
+    r"""Fill ``tensor`` with equal blocks of rows, each of them a (semi-)orthogonal matrix.
+
+    For layers that are packed into one weight: the four gates of an LSTM, the three of a GRU, query, key and value. The
+    values are those of :func:`orthogonal_` on each block in turn. A zero-element tensor is left alone.
+
+    .. math::
+        x = \begin{pmatrix} x_1 \\ \vdots \\ x_\text{blocks} \end{pmatrix}, \quad
+        x_i = \text{gain} \; Q_i
+
+    Args:
+        tensor: a floating-point or complex tensor of at least 2 dimensions
+        blocks: number of blocks along dimension 0, a divisor of its size
+        gain: factor on the matrices
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than 2 dimensions, or ``blocks`` is below 1 or does not divide dimension 0
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> lstm = torch.nn.LSTM(3, 8)
+        >>> w = torchinit.block_orthogonal_(lstm.weight_hh_l0, blocks=4)
+        >>> torch.allclose(w[8:16] @ w[8:16].T, torch.eye(8), atol=1e-5)
+        True
+    """
+    _check_matrix_like(tensor)
+    _check_divisible(list(tensor.shape), blocks, "blocks")
+    if tensor.numel() == 0 or tensor.is_meta:
+        return tensor
+    _check_inexact(tensor, "block_orthogonal_")
+    if not is_scripting():
+        if unusual._is_distributed(tensor):
+            fill = partial(block_orthogonal_, blocks=blocks, gain=gain, generator=generator)
+            return unusual._spread_(tensor, fill, broadcast=True)
+    _check_overlap(tensor)
+    # Asked before anything is drawn, though the copy asks too.
+    _unguarded(tensor)
+    matrix = _random_blocks(tensor, blocks, tensor.numel() // tensor.size(0), gain, generator)
+    return _no_grad_copy_(tensor, matrix if tensor.dim() == 2 else matrix.view(tensor.shape))
+
+
+def _check_delta(tensor: Tensor, shape: list[int], groups: int) -> None:
+    _check_kernel(tensor, shape)
+    _check_divisible(shape, groups, "groups")
+    if shape[1] > shape[0] // groups:
+        raise ValueError(
+            f"delta_orthogonal_ needs at least as many outputs as inputs in each group, got shape {shape} and"
+            f" groups={groups}"
+        )
+    _check_inexact(tensor, "delta_orthogonal_")
+
+
+def delta_orthogonal_(
+    tensor: Tensor, gain: float = 1.0, groups: int = 1, generator: torch.Generator | None = None
+) -> Tensor:
+    r"""Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it.
+
+    Xiao et al., "Dynamical isometry and a mean field theory of CNNs" (2018), https://arxiv.org/abs/1806.05393. The
+    convolution, padded to keep its input's size, keeps its norm, times the gain. A zero-element tensor is left alone.
+
+    .. math::
+        x_{oi\mathbf{k}} = \text{gain} \; Q_{oi} \, [\mathbf{k} = \lfloor \text{size} / 2 \rfloor], \quad
+        Q^\top Q = 1
+
+    Args:
+        tensor: a floating-point or complex weight of shape (out, in / groups, size, ...), with one to three spatial
+            dimensions and at least as many outputs as inputs in each group
+        gain: factor on the matrix
+        groups: number of groups of the convolution, a divisor of its output channels, each with a matrix of its own
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` does not have 3, 4 or 5 dimensions, ``groups`` is below 1 or does not divide
+            dimension 0, or a group has more inputs than outputs
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> w = torchinit.delta_orthogonal_(torch.empty(16, 8, 3, 3))
+        >>> x = torch.randn(1, 8, 10, 10)
+        >>> y = torch.nn.functional.conv2d(x, w, padding=1)
+        >>> torch.allclose(y.norm(), x.norm())
+        True
+    """
+    _check_delta(tensor, list(tensor.shape), groups)
+    if tensor.numel() == 0 or tensor.is_meta:
+        return tensor
+    if not is_scripting():
+        if unusual._is_distributed(tensor):
+            fill = partial(delta_orthogonal_, gain=gain, groups=groups, generator=generator)
+            return unusual._spread_(tensor, fill, broadcast=True)
+    _check_overlap(tensor)
+    # Asked before anything is drawn, though the write asks too.
+    _unguarded(tensor)
+    return _no_grad_centre_(tensor, _random_blocks(tensor, groups, tensor.size(1), gain, generator))
+
+
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill a matrix from a normal distribution, then zero the same number of random entries in each column.
+
+    Martens, "Deep learning via Hessian-free optimization" (2010).
+
+    .. math::
+        x_{ij} \sim \mathcal{N}(0, \text{std}^2), \quad \text{ or } 0 \text{ for }
+        \lceil \text{sparsity} \times \text{rows} \rceil \text{ entries of each column}
+
+    Args:
+        tensor: a floating-point or complex matrix
+        sparsity: fraction of each column that is zero, in :math:`[0, 1]`
+        std: standard deviation of the other entries, not negative
+        generator: where values and zeros are drawn from; by default the values come from the global generator of the
+            tensor's device and the zeros from that of the default device, as upstream's do
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` does not have 2 dimensions, or ``sparsity`` lies outside :math:`[0, 1]`
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``std`` is negative or NaN
+
+    Examples:
+        >>> w = torchinit.sparse_(torch.empty(10, 4), sparsity=0.5)
+        >>> (w == 0).sum(dim=0)
+        tensor([5, 5, 5, 5])
+    """
+    if tensor.dim() != 2:
+        _check_partitioned(tensor)
+        raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"sparsity must be in [0, 1], got {_number(sparsity)}")
+    if tensor.is_meta:
+        return tensor
+    _check_inexact(tensor, "normal_")
+    if not is_scripting():
+        if unusual._is_distributed(tensor):
+            fill = partial(sparse_, sparsity=sparsity, std=std, generator=generator)
+            return unusual._spread_(tensor, fill, broadcast=True)
+    _no_grad_normal_(tensor, 0.0, std, generator)
+    return _no_grad_drop_rows_(tensor, math.ceil(sparsity * tensor.size(0)), generator)
