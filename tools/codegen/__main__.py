@@ -23,7 +23,7 @@ EMITTERS = (emit_deprecated, emit_stub, emit_keyed, emit_keyed_stub, emit_bundle
 
 
 def generate(writer: Writer) -> None:
-    # Imported late, so that a bad row is this command's error and not its import's.
+    # Imported late, so that a bad entry is this command's error and not its import's.
     from tools.codegen.functions import TABLE
 
     for emitter in EMITTERS:
