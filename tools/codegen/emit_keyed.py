@@ -74,6 +74,6 @@ def _public(function: Function, sibling: Function) -> str:
 def render(functions: Sequence[Function]) -> str:
     siblings = {function.name: function for function in functions}
     chosen = keyed(functions)
-    names = {"_draws": [f"_{function.name}" for function in chosen]}
+    names = {"torchinit.keyed._draws": [f"_{function.name}" for function in chosen]}
     body = "".join(_public(function, siblings[function.name]) for function in chosen)
-    return STAMP + _HEAD + imports(names, "torchinit.keyed") + body
+    return STAMP + _HEAD + imports(names) + body

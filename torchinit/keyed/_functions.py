@@ -157,11 +157,7 @@ def trunc_normal_(
 
 
 def xavier_uniform_(
-    tensor: Tensor,
-    key: Tensor,
-    gain: float = 1.0,
-    full_size: list[int] | None = None,
-    offset: list[int] | None = None,
+    tensor: Tensor, key: Tensor, gain: float = 1.0, full_size: list[int] | None = None, offset: list[int] | None = None
 ) -> Tensor:
     r"""Fill ``tensor`` from the uniform distribution of Xavier (Glorot) initialization, by key.
 
@@ -201,11 +197,7 @@ def xavier_uniform_(
 
 
 def xavier_normal_(
-    tensor: Tensor,
-    key: Tensor,
-    gain: float = 1.0,
-    full_size: list[int] | None = None,
-    offset: list[int] | None = None,
+    tensor: Tensor, key: Tensor, gain: float = 1.0, full_size: list[int] | None = None, offset: list[int] | None = None
 ) -> Tensor:
     r"""Fill ``tensor`` from the normal distribution of Xavier (Glorot) initialization, by key.
 
@@ -346,11 +338,7 @@ def kaiming_normal_(
 
 
 def orthogonal_(
-    tensor: Tensor,
-    key: Tensor,
-    gain: float = 1.0,
-    full_size: list[int] | None = None,
-    offset: list[int] | None = None,
+    tensor: Tensor, key: Tensor, gain: float = 1.0, full_size: list[int] | None = None, offset: list[int] | None = None
 ) -> Tensor:
     r"""Fill ``tensor`` with a (semi-)orthogonal matrix, by key.
 
@@ -544,10 +532,7 @@ def variance_scaling_(
 
 
 def lecun_uniform_(
-    tensor: Tensor,
-    key: Tensor,
-    full_size: list[int] | None = None,
-    offset: list[int] | None = None,
+    tensor: Tensor, key: Tensor, full_size: list[int] | None = None, offset: list[int] | None = None
 ) -> Tensor:
     r"""Fill ``tensor`` from the uniform distribution of LeCun initialization, by key.
 
@@ -585,10 +570,7 @@ def lecun_uniform_(
 
 
 def lecun_normal_(
-    tensor: Tensor,
-    key: Tensor,
-    full_size: list[int] | None = None,
-    offset: list[int] | None = None,
+    tensor: Tensor, key: Tensor, full_size: list[int] | None = None, offset: list[int] | None = None
 ) -> Tensor:
     r"""Fill ``tensor`` from the truncated normal distribution of LeCun initialization, by key.
 
