@@ -6,16 +6,16 @@ from pathlib import Path
 
 from torchinit.deploy._archive import check, mobile_bytes, script_bytes
 
-_HERE = Path(__file__).parent
+_PACKAGE = Path(__file__).parent / "package"
 
-# What is copied as it is, and from where.
-_COPIED = {
-    "include/torchinit/init.h": _HERE.parent / "include" / "torchinit" / "init.h",
-    "torchinitConfig.cmake": _HERE / "package" / "torchinitConfig.cmake",
-    "torchinitConfigVersion.cmake": _HERE / "package" / "torchinitConfigVersion.cmake",
-    "example/CMakeLists.txt": _HERE / "package" / "example" / "CMakeLists.txt",
-    "example/main.cpp": _HERE / "package" / "example" / "main.cpp",
-}
+# What is copied as it is.
+_COPIED = (
+    "include/torchinit/init.h",
+    "torchinitConfig.cmake",
+    "torchinitConfigVersion.cmake",
+    "example/CMakeLists.txt",
+    "example/main.cpp",
+)
 FILES = ("torchinit.pt", "torchinit.ptl", *_COPIED)
 
 
@@ -54,7 +54,7 @@ def write_package(directory: str | os.PathLike[str], force: bool = False) -> lis
     folders = [name for name in existing if (root / name).is_dir()]
     if folders:
         raise FileExistsError(f"{root} must not hold a folder where a file goes, got {', '.join(folders)}")
-    contents = {name: path.read_bytes() for name, path in _COPIED.items()}
+    contents = {name: (_PACKAGE / name).read_bytes() for name in _COPIED}
     contents["torchinit.pt"], contents["torchinit.ptl"] = script_bytes(), mobile_bytes()
     for name in FILES:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
