@@ -15,7 +15,7 @@ from tools.codegen.writer import Writer
 
 _EXAMPLE = row(
     'kaiming_normal_(Tensor tensor, float a=0., str mode="fan_in", Generator? generator=None) -> Tensor',
-    family="_core.scaled",
+    family="_core.variance_scaling",
     choices={"mode": next(f for f in FUNCTIONS if "mode" in f.choices).choices["mode"]},
     deprecated="kaiming_normal",
 )
@@ -47,10 +47,10 @@ def test_rendered_shim() -> None:
 import torch
 from torch import Tensor
 
-from torchinit._core.checks import (
-    _warn_deprecated,
+from torchinit._core.messages import (
+    warn_deprecated,
 )
-from torchinit._core.scaled import (
+from torchinit._core.variance_scaling import (
     kaiming_normal_,
 )
 
@@ -62,7 +62,7 @@ def kaiming_normal(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r\"\"\"Call :func:`torchinit.kaiming_normal_`, which this name is deprecated in favor of.\"\"\"
-    _warn_deprecated("kaiming_normal", "kaiming_normal_")
+    warn_deprecated("kaiming_normal", "kaiming_normal_")
     return kaiming_normal_(tensor, a, mode, generator)
 """,
     )
@@ -131,7 +131,7 @@ def test_check_prints_the_diff_and_the_command_and_fails(tmp_path: Path, capsys:
 @@ -72,7 +72,7 @@
  ) -> Tensor:
      r\"\"\"Call :func:`torchinit.dirac_`, which this name is deprecated in favor of.\"\"\"
-     _warn_deprecated("dirac", "dirac_")
+     warn_deprecated("dirac", "dirac_")
 -    return dirac_(tensor)
 +    return dirac_(tensor, groups)
  

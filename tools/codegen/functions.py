@@ -76,25 +76,25 @@ UPSTREAM = (
     row("dirac_(Tensor tensor, int groups=1) -> Tensor", family="_core.structured", deprecated="dirac"),
     row(
         "xavier_uniform_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
-        family="_core.scaled",
+        family="_core.variance_scaling",
         deprecated="xavier_uniform",
     ),
     row(
         "xavier_normal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
-        family="_core.scaled",
+        family="_core.variance_scaling",
         deprecated="xavier_normal",
     ),
     row(
         'kaiming_uniform_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
         "Generator? generator=None) -> Tensor",
-        family="_core.scaled",
+        family="_core.variance_scaling",
         choices=_KAIMING,
         deprecated="kaiming_uniform",
     ),
     row(
         'kaiming_normal_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
         "Generator? generator=None) -> Tensor",
-        family="_core.scaled",
+        family="_core.variance_scaling",
         choices=_KAIMING,
         deprecated="kaiming_normal",
     ),
@@ -162,15 +162,15 @@ EXTRAS = (
         "delta_orthogonal_(Tensor tensor, float gain=1., int groups=1, Generator? generator=None) -> Tensor",
         family="_core.structured",
     ),
-    row("bilinear_(Tensor tensor, int groups=1) -> Tensor", family="_core.upsampling"),
+    row("bilinear_(Tensor tensor, int groups=1) -> Tensor", family="_core.layers"),
     row(
         'icnr_(Tensor tensor, int upscale_factor=2, float scale=2., str mode="fan_in", str distribution="normal", '
         "Generator? generator=None) -> Tensor",
-        family="_core.upsampling",
+        family="_core.layers",
         choices=_SCALING,
     ),
-    row("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", family="_core.biases"),
-    row("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", family="_core.biases"),
+    row("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", family="_core.layers"),
+    row("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", family="_core.layers"),
 )
 
 FUNCTIONS = UPSTREAM + EXTRAS

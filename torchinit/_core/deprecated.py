@@ -5,25 +5,25 @@
 import torch
 from torch import Tensor
 
-from torchinit._core.checks import (
-    _warn_deprecated,
-)
 from torchinit._core.distributions import (
     constant_,
     normal_,
     uniform_,
 )
-from torchinit._core.scaled import (
-    kaiming_normal_,
-    kaiming_uniform_,
-    xavier_normal_,
-    xavier_uniform_,
+from torchinit._core.messages import (
+    warn_deprecated,
 )
 from torchinit._core.structured import (
     dirac_,
     eye_,
     orthogonal_,
     sparse_,
+)
+from torchinit._core.variance_scaling import (
+    kaiming_normal_,
+    kaiming_uniform_,
+    xavier_normal_,
+    xavier_uniform_,
 )
 
 
@@ -34,7 +34,7 @@ def uniform(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.uniform_`, which this name is deprecated in favor of."""
-    _warn_deprecated("uniform", "uniform_")
+    warn_deprecated("uniform", "uniform_")
     return uniform_(tensor, a, b, generator)
 
 
@@ -45,7 +45,7 @@ def normal(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.normal_`, which this name is deprecated in favor of."""
-    _warn_deprecated("normal", "normal_")
+    warn_deprecated("normal", "normal_")
     return normal_(tensor, mean, std, generator)
 
 
@@ -54,7 +54,7 @@ def constant(
     val: float,
 ) -> Tensor:
     r"""Call :func:`torchinit.constant_`, which this name is deprecated in favor of."""
-    _warn_deprecated("constant", "constant_")
+    warn_deprecated("constant", "constant_")
     return constant_(tensor, val)
 
 
@@ -62,7 +62,7 @@ def eye(
     tensor: Tensor,
 ) -> Tensor:
     r"""Call :func:`torchinit.eye_`, which this name is deprecated in favor of."""
-    _warn_deprecated("eye", "eye_")
+    warn_deprecated("eye", "eye_")
     return eye_(tensor)
 
 
@@ -71,7 +71,7 @@ def dirac(
     groups: int = 1,
 ) -> Tensor:
     r"""Call :func:`torchinit.dirac_`, which this name is deprecated in favor of."""
-    _warn_deprecated("dirac", "dirac_")
+    warn_deprecated("dirac", "dirac_")
     return dirac_(tensor, groups)
 
 
@@ -81,7 +81,7 @@ def xavier_uniform(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.xavier_uniform_`, which this name is deprecated in favor of."""
-    _warn_deprecated("xavier_uniform", "xavier_uniform_")
+    warn_deprecated("xavier_uniform", "xavier_uniform_")
     return xavier_uniform_(tensor, gain, generator)
 
 
@@ -91,7 +91,7 @@ def xavier_normal(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.xavier_normal_`, which this name is deprecated in favor of."""
-    _warn_deprecated("xavier_normal", "xavier_normal_")
+    warn_deprecated("xavier_normal", "xavier_normal_")
     return xavier_normal_(tensor, gain, generator)
 
 
@@ -103,7 +103,7 @@ def kaiming_uniform(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.kaiming_uniform_`, which this name is deprecated in favor of."""
-    _warn_deprecated("kaiming_uniform", "kaiming_uniform_")
+    warn_deprecated("kaiming_uniform", "kaiming_uniform_")
     return kaiming_uniform_(tensor, a, mode, nonlinearity, generator)
 
 
@@ -115,7 +115,7 @@ def kaiming_normal(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.kaiming_normal_`, which this name is deprecated in favor of."""
-    _warn_deprecated("kaiming_normal", "kaiming_normal_")
+    warn_deprecated("kaiming_normal", "kaiming_normal_")
     return kaiming_normal_(tensor, a, mode, nonlinearity, generator)
 
 
@@ -125,7 +125,7 @@ def orthogonal(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.orthogonal_`, which this name is deprecated in favor of."""
-    _warn_deprecated("orthogonal", "orthogonal_")
+    warn_deprecated("orthogonal", "orthogonal_")
     return orthogonal_(tensor, gain, generator)
 
 
@@ -136,5 +136,5 @@ def sparse(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.sparse_`, which this name is deprecated in favor of."""
-    _warn_deprecated("sparse", "sparse_")
+    warn_deprecated("sparse", "sparse_")
     return sparse_(tensor, sparsity, std, generator)

@@ -5,10 +5,6 @@
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.biases import (
-    lstm_bias_,
-    prior_bias_,
-)
 from torchinit._core.distributions import (
     constant_,
     normal_,
@@ -27,11 +23,11 @@ from torchinit._core.gains import (
     calculate_gain,
     depth_scaled_std,
 )
-from torchinit._core.scaled import (
-    kaiming_normal_,
-    kaiming_uniform_,
-    xavier_normal_,
-    xavier_uniform_,
+from torchinit._core.layers import (
+    bilinear_,
+    icnr_,
+    lstm_bias_,
+    prior_bias_,
 )
 from torchinit._core.structured import (
     block_orthogonal_,
@@ -42,15 +38,15 @@ from torchinit._core.structured import (
     orthogonal_,
     sparse_,
 )
-from torchinit._core.upsampling import (
-    bilinear_,
-    icnr_,
-)
 from torchinit._core.variance_scaling import (
+    kaiming_normal_,
+    kaiming_uniform_,
     lecun_normal_,
     lecun_uniform_,
     sine_uniform_,
     variance_scaling_,
+    xavier_normal_,
+    xavier_uniform_,
 )
 from torchinit.keyed import (
     _functions as keyed,

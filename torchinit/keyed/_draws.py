@@ -9,24 +9,78 @@ import torch
 from torch import Tensor
 
 from torchinit._core.checks import (
-    _check_inexact,
-    _check_kernel,
-    _check_partitioned,
-    _check_trunc_normal,
-    _check_uniform,
-    _number,
-    _warn,
+    check_divisible as _check_divisible,
+    check_inexact,
+    check_kernel as _check_kernel,
+    check_matrix_like as _check_matrix_like,
+    check_partitioned as _check_partitioned,
+    check_trunc_normal,
+    check_uniform,
 )
-from torchinit._core.distributions import _spread_bounds
-from torchinit._core.fans import _check_divisible
-from torchinit._core.scaled import _kaiming_std, _untruncated, _xavier_std
-from torchinit._core.structured import _check_delta, _check_matrix_like, _stacked
-from torchinit._core.upsampling import _repeated, _shuffled
-from torchinit._core.variance_scaling import _sine_bound, _variance_std
-from torchinit._core.writes import _no_grad_centre_, _no_grad_copy_, _no_grad_fill_, _wide_matrix
+from torchinit._core.fans import _calculate_correct_fan, _calculate_fan_in_and_fan_out, fans_or_given
+from torchinit._core.layers import repeat_subpixels as _repeated, subpixel_shape as _shuffled
+from torchinit._core.messages import format_float as _number, warn_user
+from torchinit._core.scale import (
+    check_scaling,
+    kaiming_std,
+    sine_bound,
+    truncated_scale as _untruncated,
+    truncation_bounds,
+    variance_scaling_std,
+    xavier_std,
+)
+from torchinit._core.structured import (
+    check_delta as _check_delta,
+    orthogonal_blocks as _stacked,
+    wide_matrix as _wide_matrix,
+)
+from torchinit._core.writes import _no_grad_fill_, no_grad_centre_ as _no_grad_centre_, no_grad_copy_ as _no_grad_copy_
 from torchinit.keyed._keys import split
 from torchinit.keyed._pieces import _full_size, _part, _views
 from torchinit.keyed._stream import _drop_rows_, _fill, _one_key
+
+
+def _warn(m: str, n: int) -> None:
+    warn_user(m)
+
+
+def _check_uniform(t: Tensor, a: float, b: float) -> None:
+    check_uniform("uniform_", t, a, b)
+
+
+def _check_inexact(t: Tensor, name: str) -> None:
+    check_inexact(name, t)
+
+
+def _check_trunc_normal(t: Tensor, mean: float, std: float, a: float, b: float) -> None:
+    check_trunc_normal("trunc_normal_", t, mean, std, a, b)
+
+
+def _spread_bounds(t: Tensor, mean: float, std: float, a: float, b: float, c: bool) -> tuple[float, float, float]:
+    _check_trunc_normal(t, mean, std, a, b)
+    return truncation_bounds(mean, std, a, b, c)
+
+
+def _xavier_std(t: Tensor, gain: float) -> float:
+    x, y = _calculate_fan_in_and_fan_out(t)
+    return xavier_std(x, y, gain)
+
+
+def _kaiming_std(t: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    return kaiming_std(_calculate_correct_fan(t, mode), a, nonlinearity)
+
+
+def _sine_bound(t: Tensor, omega: float, first: bool) -> float:
+    return sine_bound(_calculate_fan_in_and_fan_out(t)[0], omega, first)
+
+
+def _variance_std(
+    t: Tensor, scale: float, mode: str, distribution: str, fan_in: int | None, fan_out: int | None
+) -> float:
+    mode = mode.lower()
+    check_scaling(scale, mode, distribution)
+    x, y = fans_or_given(list(t.shape), mode, fan_in, fan_out)
+    return variance_scaling_std(x, y, scale, mode)
 
 
 def _logical(tensor: Tensor, full_size: list[int] | None, offset: list[int] | None) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.jit import is_scripting
 
-from torchinit._core.checks import _dtype_name
+from torchinit._core.messages import dtype_name as _dtype_name
 from torchinit.keyed._philox import _in_twos, _joined, _packed, _words
 
 

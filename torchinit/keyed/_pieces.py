@@ -5,9 +5,8 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
-from torchinit._core import unusual
-from torchinit._core.writes import _unguarded
-from torchinit.keyed import _shards
+from torchinit._core import dtensor
+from torchinit._core.writes import no_grad_view as _unguarded
 
 
 def _full_size(tensor: Tensor, full_size: list[int] | None, offset: list[int] | None) -> list[int]:
@@ -23,7 +22,7 @@ def _full_size(tensor: Tensor, full_size: list[int] | None, offset: list[int] | 
         if begin[d] < 0 or whole[d] < shape[d] or begin[d] > whole[d] - shape[d]:
             raise ValueError(f"a piece of shape {shape} at {begin} must lie within full_size, got {whole}")
     if not is_scripting():
-        if (full_size is not None or offset is not None) and unusual._is_distributed(tensor):
+        if (full_size is not None or offset is not None) and dtensor.is_dtensor(tensor):
             raise ValueError("a DTensor knows its own piece and takes neither full_size nor offset")
     return whole
 
@@ -34,8 +33,8 @@ def _views(tensor: Tensor, offset: list[int] | None) -> list[tuple[Tensor, list[
     That is the tensor itself, or the boxes of a DTensor's local part.
     """
     if not is_scripting():
-        if unusual._is_distributed(tensor):
-            return _shards._boxes(tensor)
+        if dtensor.is_dtensor(tensor):
+            return dtensor.local_boxes(tensor, _unguarded(tensor))
     return [(_unguarded(tensor), [0] * tensor.dim() if offset is None else offset)]
 
 

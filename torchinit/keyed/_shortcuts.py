@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from torchinit._core.trunc_normal import _is_plain
+from torchinit._core.door import is_plain as _is_plain
 
 
 def _runs_at_once(tensor: Tensor) -> bool:

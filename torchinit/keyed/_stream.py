@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
-from torchinit._core.trunc_normal import _held, _invert_, _range
+from torchinit._core.trunc_normal import invert_ as _invert_, uniform_bounds as _range
 from torchinit.keyed import _shortcuts
 from torchinit.keyed._keys import _key_bits
 from torchinit.keyed._pieces import _advance, _blocks, _full_size, _run, _tile, _tile_size, _views
@@ -87,8 +87,8 @@ def _transform_(values: Tensor, distribution: str, parameters: list[float]) -> N
     """Make standard values those of a distribution."""
     first, second = parameters[0], parameters[1]
     if distribution == "trunc_normal":
-        a, b = _held(parameters[2], parameters[3], values.dtype)
-        low, high = _range(first, second, a, b, values.dtype == torch.float64)
+        a, b = parameters[2], parameters[3]
+        low, high = _range(first, second, a, b, values.dtype)
         _affine_(values, low, high)
         _invert_(values, first, second, a, b)
     elif distribution == "uniform":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchinit import keyed
-from torchinit._core.writes import _no_grad_copy_
+from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_
 from torchinit._table import first_line
 from torchinit.deploy._archive import _without_notices
 from torchinit.deploy._bundle import _seeded

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from torchinit import keyed
-from torchinit._core.writes import _no_grad_copy_
+from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_
 from torchinit.keyed._pieces import _part, _views
 from torchinit.recipes._fills import DRAWING, STRUCTURED, Fill, block_shape, call
 from torchinit.recipes._plan import Step
