@@ -48,12 +48,18 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
         ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode
     """
     if mode != "fan_in":
-        mode = mode.lower()
-        if mode != "fan_in" and mode != "fan_out":
-            # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
-            raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+        mode = fan_mode(mode)
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     return fan_in if mode == "fan_in" else fan_out
+
+
+def fan_mode(mode: str) -> str:
+    """Check a mode, and return it in lower case."""
+    mode = mode.lower()
+    if mode != "fan_in" and mode != "fan_out":
+        # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
+        raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    return mode
 
 
 def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[int, int]:
