@@ -28,10 +28,10 @@ def _shim(function: Function, old: str) -> str:
 
 
 def render(functions: Sequence[Function]) -> str:
-    names = {"_core.messages": ["warn_deprecated"]}
+    names = {"torchinit._core.messages": ["warn_deprecated"]}
     shims = []
     for function in functions:
         if function.deprecated is not None:
-            names.setdefault(function.family, []).append(function.name)
+            names.setdefault(f"torchinit.{function.family}", []).append(function.name)
             shims.append(_shim(function, function.deprecated))
-    return STAMP + _HEAD + imports(names, "torchinit") + "".join(shims)
+    return STAMP + _HEAD + imports(names) + "".join(shims)

@@ -27,8 +27,7 @@ def fill_uniform_(function: str, tensor: Tensor, key: Tensor, a: float, b: float
     check_uniform(function, tensor, a, b)
     if a > b:
         raise RuntimeError(
-            "uniform_ expects to return a [from, to) range, but found"
-            f" from={format_float(a)} > to={format_float(b)}"
+            f"uniform_ expects to return a [from, to) range, but found from={format_float(a)} > to={format_float(b)}"
         )
     limit = _greatest(tensor.dtype)
     if a < -limit or b > limit or b - a > limit:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from torchinit._core import door, dtensor
-from torchinit._core.checks import check_overlap as _check_overlap
+from torchinit._core.checks import check_overlap as _check_overlap, check_trunc_normal
 from torchinit._core.distributions import (
     constant_,
     normal_,
@@ -21,8 +21,17 @@ from torchinit._core.distributions import (
     uniform_,
     zeros_,
 )
+from torchinit._core.fans import _calculate_correct_fan, _calculate_fan_in_and_fan_out, fans_or_given
 from torchinit._core.layers import bilinear_, icnr_, lstm_bias_, prior_bias_, subpixel_shape as _shuffled
-from torchinit._core.scale import truncated_scale as _untruncated
+from torchinit._core.scale import (
+    check_scaling,
+    kaiming_std,
+    sine_bound,
+    truncated_scale as _untruncated,
+    truncation_bounds,
+    variance_scaling_std,
+    xavier_std,
+)
 from torchinit._core.special import truncated_moments as _truncated_moments
 from torchinit._core.structured import (
     block_orthogonal_,
@@ -44,7 +53,36 @@ from torchinit._core.variance_scaling import (
     xavier_uniform_,
 )
 from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_, no_grad_view as _unguarded
-from torchinit.keyed._draws import _kaiming_std, _sine_bound, _spread_bounds, _variance_std, _xavier_std
+
+
+def _spread_bounds(
+    t: Tensor, mean: float, std: float, a: float, b: float, correct_std: bool
+) -> tuple[float, float, float]:
+    check_trunc_normal("trunc_normal_tf_", t, mean, std, a, b)
+    return truncation_bounds(mean, std, a, b, correct_std)
+
+
+def _xavier_std(t: Tensor, gain: float) -> float:
+    x, y = _calculate_fan_in_and_fan_out(t)
+    return xavier_std(x, y, gain)
+
+
+def _kaiming_std(t: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    return kaiming_std(_calculate_correct_fan(t, mode), a, nonlinearity)
+
+
+def _sine_bound(t: Tensor, omega: float, is_first: bool) -> float:
+    return sine_bound(_calculate_fan_in_and_fan_out(t)[0], omega, is_first)
+
+
+def _variance_std(
+    t: Tensor, scale: float, mode: str, distribution: str, fan_in: int | None, fan_out: int | None
+) -> float:
+    mode = mode.lower()
+    check_scaling(scale, mode, distribution)
+    x, y = fans_or_given(list(t.shape), mode, fan_in, fan_out)
+    return variance_scaling_std(x, y, scale, mode)
+
 
 Number = int | float
 Value = int | float | str | bool
