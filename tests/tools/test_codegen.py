@@ -17,7 +17,7 @@ from torchinit._core import registry
 _EXAMPLE = parse(
     registry.Entry(
         'kaiming_normal_(Tensor tensor, float a=0., str mode="fan_in", Generator? generator=None) -> Tensor',
-        family="_core.scaled",
+        family="_core.variance_scaling",
         choices={"mode": registry.FAN_MODE},
         deprecated="kaiming_normal",
     ),
@@ -52,15 +52,15 @@ def test_rendered_shim() -> None:
 import torch
 from torch import Tensor
 
-from torchinit._core.checks import _warn_deprecated
-from torchinit._core.scaled import kaiming_normal_
+from torchinit._core.messages import warn_deprecated
+from torchinit._core.variance_scaling import kaiming_normal_
 
 
 def kaiming_normal(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", generator: torch.Generator | None = None
 ) -> Tensor:
     r\"\"\"Call :func:`torchinit.kaiming_normal_`, which this name is deprecated in favor of.\"\"\"
-    _warn_deprecated("kaiming_normal", "kaiming_normal_")
+    warn_deprecated("kaiming_normal", "kaiming_normal_")
     return kaiming_normal_(tensor, a, mode, generator)
 """,
     )
@@ -115,7 +115,7 @@ def test_check_prints_the_diff_and_the_command_and_fails(tmp_path: Path, capsys:
 @@ -38,7 +38,7 @@
  def dirac(tensor: Tensor, groups: int = 1) -> Tensor:
      r\"\"\"Call :func:`torchinit.dirac_`, which this name is deprecated in favor of.\"\"\"
-     _warn_deprecated("dirac", "dirac_")
+     warn_deprecated("dirac", "dirac_")
 -    return dirac_(tensor)
 +    return dirac_(tensor, groups)
  

@@ -22,13 +22,13 @@ def _shim(function: Function, old: str) -> str:
 
 {signature(function, old, {})}
     r"""Call :func:`torchinit.{function.name}`, which this name is deprecated in favor of."""
-    _warn_deprecated("{old}", "{function.name}")
+    warn_deprecated("{old}", "{function.name}")
     return {function.name}({arguments})
 '''
 
 
 def render(functions: Sequence[Function]) -> str:
-    names = {"torchinit._core.checks": ["_warn_deprecated"]}
+    names = {"torchinit._core.messages": ["warn_deprecated"]}
     shims = []
     for function in functions:
         if function.deprecated is not None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from torchinit import keyed
 from torchinit._core import torchscript
-from torchinit._core.writes import _no_grad_copy_
+from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_
 from torchinit._table import first_line
 from torchinit.recipes._by_key import INITIALIZERS as KEYED, lasting, plain_name
 from torchinit.recipes._fills import DRAWING, INITIALIZERS, Fill, Value, check

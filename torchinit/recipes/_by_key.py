@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from torch import Tensor
 
 from torchinit import keyed
-from torchinit._core.writes import _no_grad_copy_
-from torchinit.keyed._pieces import _part, _views
+from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_
+from torchinit.keyed._piece import part as _part, piece_of, views
 from torchinit.recipes._fills import DRAWING, STRUCTURED, Fill, block_shape, call
 from torchinit.recipes._plan import Step
 
@@ -35,7 +35,7 @@ def lasting(steps: Sequence[Step]) -> dict[str, tuple[Tensor, list[Fill]]]:
 
 def _overlaps(tensor: Tensor, block: tuple[int, int, int] | None) -> Iterator[tuple[Tensor, list[int]]]:
     """Narrow a tensor, or each box of a DTensor's local part, to a block; say where in the block it begins."""
-    for view, begin in _views(tensor, None):
+    for view, begin in views(tensor, piece_of(tensor, None, None)):
         if block is None:
             yield view, begin
             continue

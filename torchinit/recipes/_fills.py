@@ -10,11 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from torchinit._core import unusual
-from torchinit._core.biases import lstm_bias_, prior_bias_
-from torchinit._core.checks import _check_overlap
+from torchinit._core import door, dtensor
+from torchinit._core.checks import check_overlap as _check_overlap, check_trunc_normal
 from torchinit._core.distributions import (
-    _spread_bounds,
     constant_,
     normal_,
     ones_,
@@ -23,16 +21,18 @@ from torchinit._core.distributions import (
     uniform_,
     zeros_,
 )
-from torchinit._core.scaled import (
-    _kaiming_std,
-    _untruncated,
-    _xavier_std,
-    kaiming_normal_,
-    kaiming_uniform_,
-    xavier_normal_,
-    xavier_uniform_,
+from torchinit._core.fans import _calculate_correct_fan, _calculate_fan_in_and_fan_out, fans_or_given
+from torchinit._core.layers import bilinear_, icnr_, lstm_bias_, prior_bias_, subpixel_shape as _shuffled
+from torchinit._core.scale import (
+    check_scaling,
+    kaiming_std,
+    sine_bound,
+    truncated_scale as _untruncated,
+    truncation_bounds,
+    variance_scaling_std,
+    xavier_std,
 )
-from torchinit._core.special import _truncated_moments
+from torchinit._core.special import truncated_moments as _truncated_moments
 from torchinit._core.structured import (
     block_orthogonal_,
     delta_orthogonal_,
@@ -42,16 +42,47 @@ from torchinit._core.structured import (
     orthogonal_,
     sparse_,
 )
-from torchinit._core.upsampling import _shuffled, bilinear_, icnr_
 from torchinit._core.variance_scaling import (
-    _sine_bound,
-    _variance_std,
+    kaiming_normal_,
+    kaiming_uniform_,
     lecun_normal_,
     lecun_uniform_,
     sine_uniform_,
     variance_scaling_,
+    xavier_normal_,
+    xavier_uniform_,
 )
-from torchinit._core.writes import _no_grad_copy_, _unguarded
+from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_, no_grad_view as _unguarded
+
+
+def _spread_bounds(
+    t: Tensor, mean: float, std: float, a: float, b: float, correct_std: bool
+) -> tuple[float, float, float]:
+    check_trunc_normal("trunc_normal_tf_", t, mean, std, a, b)
+    return truncation_bounds(mean, std, a, b, correct_std)
+
+
+def _xavier_std(t: Tensor, gain: float) -> float:
+    x, y = _calculate_fan_in_and_fan_out(t)
+    return xavier_std(x, y, gain)
+
+
+def _kaiming_std(t: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    return kaiming_std(_calculate_correct_fan(t, mode), a, nonlinearity)
+
+
+def _sine_bound(t: Tensor, omega: float, is_first: bool) -> float:
+    return sine_bound(_calculate_fan_in_and_fan_out(t)[0], omega, is_first)
+
+
+def _variance_std(
+    t: Tensor, scale: float, mode: str, distribution: str, fan_in: int | None, fan_out: int | None
+) -> float:
+    mode = mode.lower()
+    check_scaling(scale, mode, distribution)
+    x, y = fans_or_given(list(t.shape), mode, fan_in, fan_out)
+    return variance_scaling_std(x, y, scale, mode)
+
 
 Number = int | float
 Value = int | float | str | bool
@@ -187,9 +218,11 @@ def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | No
     What is not contiguous is drawn in the order of its indices, so that no memory format changes the weights.
     """
     direct = tensor.is_contiguous() and all(fill.block is None for fill in fills)
-    if unusual._is_distributed(tensor) and not direct:
+    if dtensor.is_dtensor(tensor) and not direct:
         fitting = any(fill.initializer in FITTING for fill in fills)
-        return unusual._spread_(tensor, partial(write, fills=fills, generator=generator), broadcast=fitting)
+        return dtensor.fill_replicated_(
+            tensor, door.checked_view(tensor), partial(write, fills=fills, generator=generator), broadcast=fitting
+        )
     for fill in fills:
         target = tensor if fill.block is None else _unguarded(tensor).narrow(*fill.block)
         if target.is_contiguous():

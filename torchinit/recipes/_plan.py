@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.checks import _check_partitioned
+from torchinit._core.checks import check_partitioned as _check_partitioned
 from torchinit._table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS, default_fills, late_fills, padding_fills, statistics
 from torchinit.recipes._fills import (

@@ -7,8 +7,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from torchinit._core.writes import _no_grad_copy_
-from torchinit.keyed._stream import _one_key
+from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_
+from torchinit.keyed._fill import one_key as _one_key
 from torchinit.recipes._attach import attach
 from torchinit.recipes._by_key import lasting, write_by_key
 from torchinit.recipes._fills import DRAWING, check, write
