@@ -10,7 +10,7 @@ from torch import nn
 
 import torchinit
 from torchinit import keyed
-from torchinit._core import torchscript
+from torchinit._core import compat, torchscript
 from torchinit._core.registry import EXTRAS, INITIALIZERS, UPSTREAM
 
 # One module has one name for one method; a keyed initializer is its sibling's with this before it.
@@ -78,7 +78,7 @@ def _scripted(module: Bundle) -> torch.jit.ScriptModule:
         if not hasattr(made, PREFIX + "uniform_"):
             called = methods()
             text = "".join(source(name, function, mobile) for name, function in called.items())
-            torchscript.define(made, text, {**called, "seeded": torchscript.seeded})
+            compat.define(made, text, {**called, "seeded": torchscript.seeded})
     return made
 
 

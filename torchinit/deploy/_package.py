@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 
 import torch
-from torch.jit.mobile import _load_for_lite_interpreter
 
+from torchinit._core import compat
 from torchinit._core.torchscript import silenced
 from torchinit.deploy._bundle import bundle, mobile_bundle
 
@@ -33,15 +33,14 @@ def _script_bytes() -> bytes:
 def _mobile_bytes() -> bytes:
     """Make the contents of ``torchinit.ptl``."""
     with silenced():
-        contents: bytes = mobile_bundle()._save_to_buffer_for_lite_interpreter()
-    return contents
+        return compat.save_mobile(mobile_bundle())
 
 
 def _check(script: bytes, mobile: bytes) -> None:
     """Load both archives and fill a tensor by each, from one seed; they must agree."""
     with silenced():
         one = torch.jit.load(io.BytesIO(script))  # type: ignore[no-untyped-call]
-        other = _load_for_lite_interpreter(io.BytesIO(mobile))  # type: ignore[no-untyped-call]
+        other = compat.load_mobile(mobile)
     first = one.normal_(torch.zeros(17), 0.0, 1.0, torch.Generator().manual_seed(0))
     second = other.run_method("normal_", torch.zeros(17), 0.0, 1.0, 0)
     if not torch.equal(first, second):
