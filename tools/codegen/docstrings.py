@@ -51,10 +51,10 @@ def _parse(text: str) -> Docstring:
 
 
 def docstring(function: Function) -> Docstring:
-    """Read the docstring of a function of ``torchinit.<family>``, a module or a package."""
-    path = ROOT / "torchinit" / function.family.replace(".", "/")
-    for file in sorted(path.glob("*.py")) or [path.with_suffix(".py")]:
-        for node in ast.parse(file.read_text()).body:
+    """Read the docstring of a function of ``torchinit.<family>``, which may be a pattern."""
+    pattern = f"torchinit/{function.family.replace('.', '/')}.py"
+    for path in sorted(ROOT.glob(pattern)):
+        for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef) and node.name == function.name:
                 return _parse((ast.get_docstring(node) or "") + "\n")
-    raise CodegenError(f"{path}:1: no function {function.name!r}; define what the registry names")
+    raise CodegenError(f"{ROOT / pattern}:1: no function {function.name!r}; define what the registry names")

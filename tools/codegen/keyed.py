@@ -5,7 +5,8 @@ from dataclasses import replace
 
 from tools.codegen.model import Argument, Function
 
-FAMILY = "keyed"
+# Of any module there.
+FAMILY = "keyed.*"
 
 _KEY = Argument("key", "Tensor")
 _PIECE = (Argument("full_size", "int[]?", "None"), Argument("offset", "int[]?", "None"))

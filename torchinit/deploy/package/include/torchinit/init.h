@@ -39,7 +39,7 @@ namespace torchinit {
 namespace detail {
 
 /// Of the release and the functions' schemas; an archive has the same.
-inline constexpr const char* kInterface = "998f0947ecc6b3ae";
+inline constexpr const char* kInterface = "6b015bdab5b60fd9";
 
 /// The methods of an archive, in the order in which the classes call them.
 inline constexpr std::array<const char*, 52> kNames{{
