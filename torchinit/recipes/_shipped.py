@@ -10,21 +10,21 @@ from torchinit.recipes._rule import DEFAULT, RecipeError, Rule, suggest
 
 _CONVOLUTIONS = "Conv?d"
 
-# Whatever a recipe does not speak of: what torch.nn draws, as models do that call no initializer for it.
+# The parameters that a recipe does not mention keep torch's default.
 _REST = Rule(DEFAULT, optional=True)
 _BIASES = ("*.bias", "*_bias", "*.bias_[ih]h", "*.bias_[ih]h_l*")
 _NO_BIAS = Rule("zeros_", name=_BIASES, ndim=1, optional=True)
 
 
 def _named(initializer: str, patterns: str | Sequence[str], suffixes: Sequence[str] = ("",), **more: Any) -> list[Rule]:
-    """One rule for what the globs name, or none for none."""
+    """Return one rule for the parameters that the globs name, or none without globs."""
     globs = [patterns] if isinstance(patterns, str) else patterns
     names = [f"{glob}{suffix}" for suffix in suffixes for glob in globs]
     return [Rule(initializer, name=names, **more)] if names else []
 
 
-def torch() -> Recipe:
-    """What each layer of ``torch.nn`` draws when it is constructed, in the order of construction.
+def torch_default() -> Recipe:
+    """Torch's own default: what each layer of ``torch.nn`` draws when it is constructed, in that order.
 
     Source: the ``reset_parameters`` of ``torch.nn.modules`` (torch 2.13). Under the same seed the bits equal those of
     constructing the model anew, as long as it registers its layers in the order in which it constructs them. As there,
@@ -38,7 +38,7 @@ def torch() -> Recipe:
         >>> fresh = nn.MultiheadAttention(8, 2)
         >>> reset = nn.MultiheadAttention(8, 2)
         >>> _ = torch.manual_seed(0)
-        >>> torch.equal(recipes.torch().apply_(reset).in_proj_weight, fresh.in_proj_weight)
+        >>> torch.equal(recipes.torch_default().apply_(reset).in_proj_weight, fresh.in_proj_weight)
         True
     """
     return Recipe([Rule(DEFAULT)], "torch")
@@ -270,7 +270,7 @@ def orthogonal_rl(
 
 
 SHIPPED: dict[str, Callable[[], Recipe]] = {
-    "torch": torch,
+    "torch": torch_default,
     "resnet": resnet,
     "xavier": xavier,
     "vit": vit,
