@@ -11,50 +11,12 @@ from torchinit._core.patch import Patch
 
 __version__: str
 
-__all__ = [
-    "calculate_gain",
-    "uniform_",
-    "normal_",
-    "trunc_normal_",
-    "constant_",
-    "ones_",
-    "zeros_",
-    "eye_",
-    "dirac_",
-    "xavier_uniform_",
-    "xavier_normal_",
-    "kaiming_uniform_",
-    "kaiming_normal_",
-    "orthogonal_",
-    "sparse_",
-    "fans",
-    "depth_scaled_std",
-    "trunc_normal_tf_",
-    "variance_scaling_",
-    "lecun_uniform_",
-    "lecun_normal_",
-    "sine_uniform_",
-    "identity_",
-    "block_orthogonal_",
-    "delta_orthogonal_",
-    "bilinear_",
-    "icnr_",
-    "lstm_bias_",
-    "prior_bias_",
-    "uniform",
-    "normal",
-    "constant",
-    "eye",
-    "dirac",
-    "xavier_uniform",
-    "xavier_normal",
-    "kaiming_uniform",
-    "kaiming_normal",
-    "orthogonal",
-    "sparse",
-    "fans_of",
-    "patch_torch",
-]
+__all__ = ["calculate_gain", "uniform_", "normal_", "trunc_normal_", "constant_", "ones_", "zeros_", "eye_", "dirac_"]
+__all__ += ["xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "orthogonal_", "sparse_"]
+__all__ += ["fans", "depth_scaled_std", "trunc_normal_tf_", "variance_scaling_", "lecun_uniform_", "lecun_normal_"]
+__all__ += ["sine_uniform_", "identity_", "block_orthogonal_", "delta_orthogonal_", "bilinear_", "icnr_", "lstm_bias_"]
+__all__ += ["prior_bias_", "uniform", "normal", "constant", "eye", "dirac", "xavier_uniform", "xavier_normal"]
+__all__ += ["kaiming_uniform", "kaiming_normal", "orthogonal", "sparse", "fans_of", "patch_torch"]
 
 _NonlinearityType = Literal[
     "linear",
@@ -85,40 +47,14 @@ _NonlinearityType = Literal[
     "squared_relu",
     "sine",
 ]
+_FanMode = Literal["fan_in", "fan_out"]
+_MeanMode = Literal["fan_in", "fan_out", "fan_avg", "fan_geo_avg"]
+_Distribution = Literal["truncated_normal", "normal", "uniform"]
 
-_FanMode = Literal[
-    "fan_in",
-    "fan_out",
-]
-
-_MeanMode = Literal[
-    "fan_in",
-    "fan_out",
-    "fan_avg",
-    "fan_geo_avg",
-]
-
-_Distribution = Literal[
-    "truncated_normal",
-    "normal",
-    "uniform",
-]
-
-def calculate_gain(
-    nonlinearity: _NonlinearityType,
-    param: int | float | None = None,
-) -> float: ...
-def uniform_(
-    tensor: Tensor,
-    a: float = 0.0,
-    b: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def calculate_gain(nonlinearity: _NonlinearityType, param: int | float | None = None) -> float: ...
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
 def normal_(
-    tensor: Tensor,
-    mean: float = 0.0,
-    std: float = 1.0,
-    generator: torch.Generator | None = None,
+    tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torch.Generator | None = None
 ) -> Tensor: ...
 def trunc_normal_(
     tensor: Tensor,
@@ -128,33 +64,13 @@ def trunc_normal_(
     b: float = 2.0,
     generator: torch.Generator | None = None,
 ) -> Tensor: ...
-def constant_(
-    tensor: Tensor,
-    val: float,
-) -> Tensor: ...
-def ones_(
-    tensor: Tensor,
-) -> Tensor: ...
-def zeros_(
-    tensor: Tensor,
-) -> Tensor: ...
-def eye_(
-    tensor: Tensor,
-) -> Tensor: ...
-def dirac_(
-    tensor: Tensor,
-    groups: int = 1,
-) -> Tensor: ...
-def xavier_uniform_(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
-def xavier_normal_(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def constant_(tensor: Tensor, val: float) -> Tensor: ...
+def ones_(tensor: Tensor) -> Tensor: ...
+def zeros_(tensor: Tensor) -> Tensor: ...
+def eye_(tensor: Tensor) -> Tensor: ...
+def dirac_(tensor: Tensor, groups: int = 1) -> Tensor: ...
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0.0,
@@ -169,61 +85,19 @@ def kaiming_normal_(
     nonlinearity: _NonlinearityType = "leaky_relu",
     generator: torch.Generator | None = None,
 ) -> Tensor: ...
-def orthogonal_(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
-def sparse_(
-    tensor: Tensor,
-    sparsity: float,
-    std: float = 0.01,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
-def _calculate_fan_in_and_fan_out(
-    tensor: Tensor,
-) -> tuple[int, int]: ...
-def _calculate_correct_fan(
-    tensor: Tensor,
-    mode: _FanMode,
-) -> int: ...
-def _no_grad_uniform_(
-    tensor: Tensor,
-    a: float,
-    b: float,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
-def _no_grad_normal_(
-    tensor: Tensor,
-    mean: float,
-    std: float,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch.Generator | None = None) -> Tensor: ...
+def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]: ...
+def _calculate_correct_fan(tensor: Tensor, mode: _FanMode) -> int: ...
+def _no_grad_uniform_(tensor: Tensor, a: float, b: float, generator: torch.Generator | None = None) -> Tensor: ...
+def _no_grad_normal_(tensor: Tensor, mean: float, std: float, generator: torch.Generator | None = None) -> Tensor: ...
 def _no_grad_trunc_normal_(
-    tensor: Tensor,
-    mean: float,
-    std: float,
-    a: float,
-    b: float,
-    generator: torch.Generator | None = None,
+    tensor: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None = None
 ) -> Tensor: ...
-def _no_grad_fill_(
-    tensor: Tensor,
-    val: float,
-) -> Tensor: ...
-def _no_grad_zero_(
-    tensor: Tensor,
-) -> Tensor: ...
-def fans(
-    size: list[int],
-    groups: int = 1,
-    transposed: bool = False,
-) -> tuple[int, int]: ...
-def depth_scaled_std(
-    std: float,
-    layers: int,
-    branches: int = 2,
-) -> float: ...
+def _no_grad_fill_(tensor: Tensor, val: float) -> Tensor: ...
+def _no_grad_zero_(tensor: Tensor) -> Tensor: ...
+def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[int, int]: ...
+def depth_scaled_std(std: float, layers: int, branches: int = 2) -> float: ...
 def trunc_normal_tf_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -242,41 +116,19 @@ def variance_scaling_(
     fan_out: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor: ...
-def lecun_uniform_(
-    tensor: Tensor,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
-def lecun_normal_(
-    tensor: Tensor,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def lecun_uniform_(tensor: Tensor, generator: torch.Generator | None = None) -> Tensor: ...
+def lecun_normal_(tensor: Tensor, generator: torch.Generator | None = None) -> Tensor: ...
 def sine_uniform_(
-    tensor: Tensor,
-    omega: float = 30.0,
-    is_first: bool = False,
-    generator: torch.Generator | None = None,
+    tensor: Tensor, omega: float = 30.0, is_first: bool = False, generator: torch.Generator | None = None
 ) -> Tensor: ...
-def identity_(
-    tensor: Tensor,
-    gain: float = 1.0,
-    groups: int = 1,
-) -> Tensor: ...
+def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor: ...
 def block_orthogonal_(
-    tensor: Tensor,
-    blocks: int,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
+    tensor: Tensor, blocks: int, gain: float = 1.0, generator: torch.Generator | None = None
 ) -> Tensor: ...
 def delta_orthogonal_(
-    tensor: Tensor,
-    gain: float = 1.0,
-    groups: int = 1,
-    generator: torch.Generator | None = None,
+    tensor: Tensor, gain: float = 1.0, groups: int = 1, generator: torch.Generator | None = None
 ) -> Tensor: ...
-def bilinear_(
-    tensor: Tensor,
-    groups: int = 1,
-) -> Tensor: ...
+def bilinear_(tensor: Tensor, groups: int = 1) -> Tensor: ...
 def icnr_(
     tensor: Tensor,
     upscale_factor: int = 2,
@@ -285,54 +137,22 @@ def icnr_(
     distribution: _Distribution = "normal",
     generator: torch.Generator | None = None,
 ) -> Tensor: ...
-def lstm_bias_(
-    tensor: Tensor,
-    forget: float = 1.0,
-) -> Tensor: ...
-def prior_bias_(
-    tensor: Tensor,
-    prior: float = 0.01,
-) -> Tensor: ...
+def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor: ...
+def prior_bias_(tensor: Tensor, prior: float = 0.01) -> Tensor: ...
 @deprecated("`torchinit.uniform` is now deprecated in favor of `torchinit.uniform_`.")
-def uniform(
-    tensor: Tensor,
-    a: float = 0.0,
-    b: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def uniform(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
 @deprecated("`torchinit.normal` is now deprecated in favor of `torchinit.normal_`.")
-def normal(
-    tensor: Tensor,
-    mean: float = 0.0,
-    std: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
 @deprecated("`torchinit.constant` is now deprecated in favor of `torchinit.constant_`.")
-def constant(
-    tensor: Tensor,
-    val: float,
-) -> Tensor: ...
+def constant(tensor: Tensor, val: float) -> Tensor: ...
 @deprecated("`torchinit.eye` is now deprecated in favor of `torchinit.eye_`.")
-def eye(
-    tensor: Tensor,
-) -> Tensor: ...
+def eye(tensor: Tensor) -> Tensor: ...
 @deprecated("`torchinit.dirac` is now deprecated in favor of `torchinit.dirac_`.")
-def dirac(
-    tensor: Tensor,
-    groups: int = 1,
-) -> Tensor: ...
+def dirac(tensor: Tensor, groups: int = 1) -> Tensor: ...
 @deprecated("`torchinit.xavier_uniform` is now deprecated in favor of `torchinit.xavier_uniform_`.")
-def xavier_uniform(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def xavier_uniform(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
 @deprecated("`torchinit.xavier_normal` is now deprecated in favor of `torchinit.xavier_normal_`.")
-def xavier_normal(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def xavier_normal(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
 @deprecated("`torchinit.kaiming_uniform` is now deprecated in favor of `torchinit.kaiming_uniform_`.")
 def kaiming_uniform(
     tensor: Tensor,
@@ -350,17 +170,8 @@ def kaiming_normal(
     generator: torch.Generator | None = None,
 ) -> Tensor: ...
 @deprecated("`torchinit.orthogonal` is now deprecated in favor of `torchinit.orthogonal_`.")
-def orthogonal(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def orthogonal(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
 @deprecated("`torchinit.sparse` is now deprecated in favor of `torchinit.sparse_`.")
-def sparse(
-    tensor: Tensor,
-    sparsity: float,
-    std: float = 0.01,
-    generator: torch.Generator | None = None,
-) -> Tensor: ...
+def sparse(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch.Generator | None = None) -> Tensor: ...
 def fans_of(module: nn.Module) -> tuple[int, int]: ...
 def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch: ...

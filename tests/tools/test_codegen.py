@@ -17,7 +17,7 @@ from torchinit._core import registry
 _EXAMPLE = parse(
     registry.Entry(
         'kaiming_normal_(Tensor tensor, float a=0., str mode="fan_in", Generator? generator=None) -> Tensor',
-        family="_core.scaled",
+        family="_core.variance_scaling",
         choices={"mode": registry.FAN_MODE},
         deprecated="kaiming_normal",
     ),
@@ -52,22 +52,15 @@ def test_rendered_shim() -> None:
 import torch
 from torch import Tensor
 
-from torchinit._core.checks import (
-    _warn_deprecated,
-)
-from torchinit._core.scaled import (
-    kaiming_normal_,
-)
+from torchinit._core.messages import warn_deprecated
+from torchinit._core.variance_scaling import kaiming_normal_
 
 
 def kaiming_normal(
-    tensor: Tensor,
-    a: float = 0.0,
-    mode: str = "fan_in",
-    generator: torch.Generator | None = None,
+    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", generator: torch.Generator | None = None
 ) -> Tensor:
     r\"\"\"Call :func:`torchinit.kaiming_normal_`, which this name is deprecated in favor of.\"\"\"
-    _warn_deprecated("kaiming_normal", "kaiming_normal_")
+    warn_deprecated("kaiming_normal", "kaiming_normal_")
     return kaiming_normal_(tensor, a, mode, generator)
 """,
     )
@@ -90,30 +83,16 @@ from torchinit._core.patch import Patch
 
 __version__: str
 
-__all__ = [
-    "kaiming_normal_",
-    "kaiming_normal",
-    "fans_of",
-    "patch_torch",
-]
+__all__ = ["kaiming_normal_", "kaiming_normal", "fans_of", "patch_torch"]
 
-_FanMode = Literal[
-    "fan_in",
-    "fan_out",
-]
+_FanMode = Literal["fan_in", "fan_out"]
 
 def kaiming_normal_(
-    tensor: Tensor,
-    a: float = 0.0,
-    mode: _FanMode = "fan_in",
-    generator: torch.Generator | None = None,
+    tensor: Tensor, a: float = 0.0, mode: _FanMode = "fan_in", generator: torch.Generator | None = None
 ) -> Tensor: ...
 @deprecated("`torchinit.kaiming_normal` is now deprecated in favor of `torchinit.kaiming_normal_`.")
 def kaiming_normal(
-    tensor: Tensor,
-    a: float = 0.0,
-    mode: _FanMode = "fan_in",
-    generator: torch.Generator | None = None,
+    tensor: Tensor, a: float = 0.0, mode: _FanMode = "fan_in", generator: torch.Generator | None = None
 ) -> Tensor: ...
 def fans_of(module: nn.Module) -> tuple[int, int]: ...
 def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch: ...
@@ -133,15 +112,15 @@ def test_check_prints_the_diff_and_the_command_and_fails(tmp_path: Path, capsys:
         """\
 --- torchinit/_core/deprecated.py
 +++ torchinit/_core/deprecated.py (rendered)
-@@ -72,7 +72,7 @@
- ) -> Tensor:
+@@ -38,7 +38,7 @@
+ def dirac(tensor: Tensor, groups: int = 1) -> Tensor:
      r\"\"\"Call :func:`torchinit.dirac_`, which this name is deprecated in favor of.\"\"\"
-     _warn_deprecated("dirac", "dirac_")
+     warn_deprecated("dirac", "dirac_")
 -    return dirac_(tensor)
 +    return dirac_(tensor, groups)
  
  
- def xavier_uniform(
+ def xavier_uniform(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
 Generated files are stale; run `python -m tools.codegen`.
 """,
     )

@@ -5,93 +5,51 @@
 import torch
 from torch import Tensor
 
-from torchinit._core.checks import (
-    _warn_deprecated,
-)
-from torchinit._core.distributions import (
-    constant_,
-    normal_,
-    uniform_,
-)
-from torchinit._core.scaled import (
-    kaiming_normal_,
-    kaiming_uniform_,
-    xavier_normal_,
-    xavier_uniform_,
-)
-from torchinit._core.structured import (
-    dirac_,
-    eye_,
-    orthogonal_,
-    sparse_,
-)
+from torchinit._core.distributions import constant_, normal_, uniform_
+from torchinit._core.messages import warn_deprecated
+from torchinit._core.structured import dirac_, eye_, orthogonal_, sparse_
+from torchinit._core.variance_scaling import kaiming_normal_, kaiming_uniform_, xavier_normal_, xavier_uniform_
 
 
-def uniform(
-    tensor: Tensor,
-    a: float = 0.0,
-    b: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def uniform(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
     r"""Call :func:`torchinit.uniform_`, which this name is deprecated in favor of."""
-    _warn_deprecated("uniform", "uniform_")
+    warn_deprecated("uniform", "uniform_")
     return uniform_(tensor, a, b, generator)
 
 
-def normal(
-    tensor: Tensor,
-    mean: float = 0.0,
-    std: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def normal(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
     r"""Call :func:`torchinit.normal_`, which this name is deprecated in favor of."""
-    _warn_deprecated("normal", "normal_")
+    warn_deprecated("normal", "normal_")
     return normal_(tensor, mean, std, generator)
 
 
-def constant(
-    tensor: Tensor,
-    val: float,
-) -> Tensor:
+def constant(tensor: Tensor, val: float) -> Tensor:
     r"""Call :func:`torchinit.constant_`, which this name is deprecated in favor of."""
-    _warn_deprecated("constant", "constant_")
+    warn_deprecated("constant", "constant_")
     return constant_(tensor, val)
 
 
-def eye(
-    tensor: Tensor,
-) -> Tensor:
+def eye(tensor: Tensor) -> Tensor:
     r"""Call :func:`torchinit.eye_`, which this name is deprecated in favor of."""
-    _warn_deprecated("eye", "eye_")
+    warn_deprecated("eye", "eye_")
     return eye_(tensor)
 
 
-def dirac(
-    tensor: Tensor,
-    groups: int = 1,
-) -> Tensor:
+def dirac(tensor: Tensor, groups: int = 1) -> Tensor:
     r"""Call :func:`torchinit.dirac_`, which this name is deprecated in favor of."""
-    _warn_deprecated("dirac", "dirac_")
+    warn_deprecated("dirac", "dirac_")
     return dirac_(tensor, groups)
 
 
-def xavier_uniform(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def xavier_uniform(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
     r"""Call :func:`torchinit.xavier_uniform_`, which this name is deprecated in favor of."""
-    _warn_deprecated("xavier_uniform", "xavier_uniform_")
+    warn_deprecated("xavier_uniform", "xavier_uniform_")
     return xavier_uniform_(tensor, gain, generator)
 
 
-def xavier_normal(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def xavier_normal(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
     r"""Call :func:`torchinit.xavier_normal_`, which this name is deprecated in favor of."""
-    _warn_deprecated("xavier_normal", "xavier_normal_")
+    warn_deprecated("xavier_normal", "xavier_normal_")
     return xavier_normal_(tensor, gain, generator)
 
 
@@ -103,7 +61,7 @@ def kaiming_uniform(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.kaiming_uniform_`, which this name is deprecated in favor of."""
-    _warn_deprecated("kaiming_uniform", "kaiming_uniform_")
+    warn_deprecated("kaiming_uniform", "kaiming_uniform_")
     return kaiming_uniform_(tensor, a, mode, nonlinearity, generator)
 
 
@@ -115,26 +73,17 @@ def kaiming_normal(
     generator: torch.Generator | None = None,
 ) -> Tensor:
     r"""Call :func:`torchinit.kaiming_normal_`, which this name is deprecated in favor of."""
-    _warn_deprecated("kaiming_normal", "kaiming_normal_")
+    warn_deprecated("kaiming_normal", "kaiming_normal_")
     return kaiming_normal_(tensor, a, mode, nonlinearity, generator)
 
 
-def orthogonal(
-    tensor: Tensor,
-    gain: float = 1.0,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def orthogonal(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
     r"""Call :func:`torchinit.orthogonal_`, which this name is deprecated in favor of."""
-    _warn_deprecated("orthogonal", "orthogonal_")
+    warn_deprecated("orthogonal", "orthogonal_")
     return orthogonal_(tensor, gain, generator)
 
 
-def sparse(
-    tensor: Tensor,
-    sparsity: float,
-    std: float = 0.01,
-    generator: torch.Generator | None = None,
-) -> Tensor:
+def sparse(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
     r"""Call :func:`torchinit.sparse_`, which this name is deprecated in favor of."""
-    _warn_deprecated("sparse", "sparse_")
+    warn_deprecated("sparse", "sparse_")
     return sparse_(tensor, sparsity, std, generator)

@@ -127,14 +127,14 @@ UPSTREAM = (
     ),
     Initializer(
         "xavier_uniform_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
-        "_core.scaled",
+        "_core.variance_scaling",
         deprecated="xavier_uniform",
         needs_fans=True,
         has_scale=True,
     ),
     Initializer(
         "xavier_normal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
-        "_core.scaled",
+        "_core.variance_scaling",
         deprecated="xavier_normal",
         needs_fans=True,
         has_scale=True,
@@ -142,7 +142,7 @@ UPSTREAM = (
     Initializer(
         'kaiming_uniform_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
         "Generator? generator=None) -> Tensor",
-        "_core.scaled",
+        "_core.variance_scaling",
         choices=_KAIMING,
         deprecated="kaiming_uniform",
         needs_fans=True,
@@ -151,7 +151,7 @@ UPSTREAM = (
     Initializer(
         'kaiming_normal_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
         "Generator? generator=None) -> Tensor",
-        "_core.scaled",
+        "_core.variance_scaling",
         choices=_KAIMING,
         deprecated="kaiming_normal",
         needs_fans=True,
@@ -241,17 +241,17 @@ EXTRAS = (
         indivisible=True,
         has_scale=True,
     ),
-    Initializer("bilinear_(Tensor tensor, int groups=1) -> Tensor", "_core.upsampling", ndim=3, structured=True),
+    Initializer("bilinear_(Tensor tensor, int groups=1) -> Tensor", "_core.layers", ndim=3, structured=True),
     Initializer(
         'icnr_(Tensor tensor, int upscale_factor=2, float scale=2., str mode="fan_in", str distribution="normal", '
         "Generator? generator=None) -> Tensor",
-        "_core.upsampling",
+        "_core.layers",
         choices=_SCALING,
         ndim=3,
         structured=True,
     ),
-    Initializer("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", "_core.biases", ndim=1, structured=True),
-    Initializer("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", "_core.biases", alias_of="constant_"),
+    Initializer("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", "_core.layers", ndim=1, structured=True),
+    Initializer("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", "_core.layers", alias_of="constant_"),
 )
 
 # Of ``torchinit.keyed``, beside the siblings of the initializers that draw.

@@ -2,16 +2,16 @@
 
 Eager, scripted and keyed initializers, recipes and diagnostics all take them from here. The order of floating-point
 operations is that of ``torch.nn.init``, whose bits it decides.
+
+NB: an integer n becomes a float by ``1.0 * n``, since ``float(n)`` would make a constant of a symbolic size.
 """
 
 import math
-from math import sqrt
 
-from torchinit._core.checks import _number as format_float
 from torchinit._core.gains import calculate_gain
-from torchinit._core.special import _truncated_moments as truncated_moments
-
-as_float = float
+from torchinit._core.messages import format_float
+from torchinit._core.special import truncated_moments
+from torchinit._core.symbolic import sqrt
 
 
 def uniform_bound(std: float) -> float:
@@ -28,13 +28,13 @@ def xavier_std(fan_in: int, fan_out: int, gain: float) -> float:
     fans = fan_in + fan_out
     if fans == 0:
         return 0.0
-    return gain * sqrt(2.0 / as_float(fans))
+    return gain * sqrt(2.0 / fans)
 
 
 def kaiming_std(fan: int, a: float, nonlinearity: str) -> float:
     # The default of a is a slope of leaky_relu, and no parameter that another function could have.
     gain = calculate_gain(nonlinearity, a if a != 0.0 or nonlinearity == "leaky_relu" else None)
-    return gain / sqrt(as_float(fan))
+    return gain / sqrt(1.0 * fan)
 
 
 def check_scaling(scale: float, mode: str, distribution: str) -> None:
@@ -54,13 +54,13 @@ def check_scaling(scale: float, mode: str, distribution: str) -> None:
 def variance_scaling_std(fan_in: int, fan_out: int, scale: float, mode: str) -> float:
     """Return the root of a scale over the fan, or the mean of both fans, that ``mode`` names."""
     if mode == "fan_in":
-        fan = as_float(fan_in)
+        fan = 1.0 * fan_in
     elif mode == "fan_out":
-        fan = as_float(fan_out)
+        fan = 1.0 * fan_out
     elif mode == "fan_avg":
-        fan = as_float(fan_in + fan_out) / 2
+        fan = 1.0 * (fan_in + fan_out) / 2
     else:
-        fan = sqrt(as_float(fan_in) * as_float(fan_out))
+        fan = sqrt(1.0 * fan_in * fan_out)
     # Only a tensor without elements has fans of 0.
     return 0.0 if fan == 0 else sqrt(scale / fan)
 
@@ -70,7 +70,7 @@ def sine_bound(fan_in: int, omega: float, is_first: bool) -> float:
         raise ValueError(f"omega must be a positive number, got {format_float(omega)}")
     if fan_in == 0:
         return 0.0
-    return 1.0 / as_float(fan_in) if is_first else sqrt(6.0 / as_float(fan_in)) / omega
+    return 1.0 / fan_in if is_first else sqrt(6.0 / fan_in) / omega
 
 
 def prior_logit(prior: float) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from torchinit.deploy._archive import _without_notices
+from torchinit._core.torchscript import silenced
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def beside(path: str | os.PathLike[str]) -> Beside:
 
 def contents(module: torch.jit.ScriptModule, kept: Beside) -> bytes:
     """Make the contents of a file with the module and all that was beside the old one."""
-    with _without_notices():
+    with silenced():
         save = module._save_to_buffer_for_lite_interpreter if kept.mobile else module.save_to_buffer
         made: bytes = save(_extra_files=kept.extras)
     return made

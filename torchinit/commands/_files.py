@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchinit._core.torchscript import silenced
 from torchinit._table import first_line, printable
-from torchinit.deploy._archive import _without_notices
 from torchinit.recipes._layers import storage_key
 
 PathLike = str | os.PathLike[str]
@@ -96,7 +96,7 @@ def _kind(path: PathLike) -> str:
 
 def _load_script(path: PathLike) -> torch.jit.ScriptModule:
     try:
-        with _without_notices():
+        with silenced():
             module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
                 os.fspath(path), map_location="cpu"
             )

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.writes import _no_grad_copy_
+from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_
 from torchinit._progress import Progress
 from torchinit.commands._probe_watch import Use, Watch, find_owners, flatten, rms
 from torchinit.recipes._layers import Layer

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from torchinit import keyed
-from torchinit._core.writes import _no_grad_copy_
+from torchinit._core import torchscript
+from torchinit._core.writes import no_grad_copy_
 from torchinit._table import first_line
-from torchinit.deploy._archive import _without_notices
-from torchinit.deploy._bundle import _seeded
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
 from torchinit.recipes._keyed_apply import KEYED, lasting, plain_name
 from torchinit.recipes._plan import Step, make_plan
@@ -128,10 +127,10 @@ def _keyed_source(steps: Sequence[Step]) -> str:
 
 def _with_methods(module: torch.jit.ScriptModule, source: str) -> torch.jit.ScriptModule:
     """Define the methods on a copy: only a module that was read from a file has a type of its own."""
-    names = {**FUNCTIONS, "copy_": _no_grad_copy_, "given": _given, "seeded": _seeded}
+    names = {**FUNCTIONS, "copy_": no_grad_copy_, "given": _given, "seeded": torchscript.seeded}
     names |= {"key": keyed.key, "fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
     copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
-    copy._c._define(copy._concrete_type, source, names.get)
+    torchscript.define(copy, source, names)
     return copy
 
 
@@ -152,7 +151,7 @@ def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) 
         )
     dry_run((step.tensor, step.fills) for step in steps)
     try:
-        with _without_notices():
+        with torchscript.silenced():
             return _with_methods(module, _source(steps, mobile) + _keyed_source(steps))
     except (RuntimeError, UnicodeDecodeError) as error:
         # torch puts the reason below a blank line.

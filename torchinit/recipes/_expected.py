@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from torchinit._core.fans import fans
+from torchinit._core.layers import bilinear_, subpixel_shape
 from torchinit._core.scale import variance_scaling_std
-from torchinit._core.special import _truncated_moments
-from torchinit._core.upsampling import _shuffled, bilinear_
+from torchinit._core.special import truncated_moments
 from torchinit.recipes._fill import Fill, block_shape
 
 Shape = Sequence[int]
@@ -18,7 +18,7 @@ Moments = tuple[float, float]
 def _trunc_normal(shape: Shape, mean: float, std: float, a: float, b: float) -> Moments:
     if std == 0.0:
         return min(b, max(a, mean)), 0.0
-    middle, deviation = _truncated_moments((a - mean) / std, (b - mean) / std)
+    middle, deviation = truncated_moments((a - mean) / std, (b - mean) / std)
     return mean + std * middle, std * deviation
 
 
@@ -39,7 +39,7 @@ def _sparse(shape: Shape, sparsity: float, std: float) -> Moments:
 
 
 def _icnr(shape: Shape, upscale_factor: int, scale: float, mode: str, distribution: str) -> Moments:
-    return 0.0, variance_scaling_std(*fans(_shuffled(list(shape), upscale_factor)), scale, mode.lower())
+    return 0.0, variance_scaling_std(*fans(subpixel_shape(list(shape), upscale_factor)), scale, mode.lower())
 
 
 def _placed(share: float, value: float) -> Moments:

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchinit._core import unusual
-from torchinit._core.checks import _check_overlap
+from torchinit._core import dtensor
+from torchinit._core.checks import check_overlap
+from torchinit._core.compat import are_transforms_active
+from torchinit._core.door import checked_view
 from torchinit._core.registry import INITIALIZERS, Initializer
 from torchinit._core.scale import (
     kaiming_std,
@@ -22,7 +24,7 @@ from torchinit._core.scale import (
     variance_scaling_std,
     xavier_std,
 )
-from torchinit._core.writes import _no_grad_copy_, _unguarded
+from torchinit._core.writes import no_grad_copy_, no_grad_view
 
 Value = int | float | str | bool
 Fans = tuple[int, int]
@@ -151,15 +153,16 @@ def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | No
     A tensor that is not contiguous is drawn in the order of its indices, so that no memory format changes the weights.
     """
     direct = tensor.is_contiguous() and all(fill.block is None for fill in fills)
-    if unusual._is_distributed(tensor) and not direct:
+    if dtensor.is_dtensor(tensor) and not direct:
         indivisible = any(fill.entry.indivisible for fill in fills)
-        return unusual._spread_(tensor, partial(write, fills=fills, generator=generator), broadcast=indivisible)
+        again = partial(write, fills=fills, generator=generator)
+        return dtensor.fill_replicated_(tensor, checked_view(tensor), again, broadcast=indivisible)
     for fill in fills:
-        target = tensor if fill.block is None else _unguarded(tensor).narrow(*fill.block)
+        target = tensor if fill.block is None else no_grad_view(tensor).narrow(*fill.block)
         if target.is_contiguous():
             call(target, fill, generator)
         else:
-            _no_grad_copy_(target, call(_unguarded(target).contiguous(), fill, generator))
+            no_grad_copy_(target, call(no_grad_view(target).contiguous(), fill, generator))
     return tensor
 
 
@@ -183,12 +186,12 @@ def dry_run(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
     for tensor, fills in targets:
         if tensor.is_meta:
             continue
-        _unguarded(tensor)
-        _check_overlap(tensor)
+        no_grad_view(tensor)
+        check_overlap(tensor)
         for fill in fills:
             kind = (fill.initializer, fill.args, tensor.dim(), tensor.dtype, tensor.device)
             # NB: under vmap no random function may write to a tensor that is not batched, such as a minimal one.
-            if kind not in seen and not torch._C._are_functorch_transforms_active():
+            if kind not in seen and not are_transforms_active():
                 seen.add(kind)
                 args = dict(zip(arguments(fill.initializer), fill.args))
                 generator = torch.Generator(tensor.device) if fill.entry.draws else None

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from torchinit import keyed
 from torchinit._core.registry import INITIALIZERS
-from torchinit._core.writes import _no_grad_copy_
-from torchinit.keyed._pieces import _part, _views
+from torchinit._core.writes import no_grad_copy_
+from torchinit.keyed._piece import part, piece_of, views
 from torchinit.recipes._fill import Fill, block_shape, call
 from torchinit.recipes._plan import Step
 
@@ -36,7 +36,7 @@ def lasting(steps: Sequence[Step]) -> dict[str, tuple[Tensor, list[Fill]]]:
 
 def _overlaps(tensor: Tensor, block: tuple[int, int, int] | None) -> Iterator[tuple[Tensor, list[int]]]:
     """Yield the part of a tensor, or of each box of a DTensor's shard, within a block, and where in the block it begins."""
-    for view, begin in _views(tensor, None):
+    for view, begin in views(tensor, piece_of(tensor, None, None)):
         if block is None:
             yield view, begin
             continue
@@ -52,7 +52,7 @@ def _place(view: Tensor, fill: Fill, shape: list[int], begin: list[int]) -> None
     if not fill.entry.structured:
         call(view, fill, None)
         return
-    _no_grad_copy_(view, _part(call(view.new_empty(shape), fill, None), begin, list(view.shape)))
+    no_grad_copy_(view, part(call(view.new_empty(shape), fill, None), begin, list(view.shape)))
 
 
 def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.caller import warn_caller
-from torchinit._core.checks import _check_partitioned
+from torchinit._core.checks import check_partitioned
+from torchinit._core.messages import warn_user
 from torchinit._core.registry import INITIALIZERS
 from torchinit._table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS, default_fills, padding_fills, parent_fills, statistics
@@ -207,7 +207,7 @@ def _clone_source(found: Match, layer: Layer, name: str, parameter: Tensor) -> s
 def _fills(rule: Rule, layer: Layer, name: str, parameter: Tensor, count: int) -> list[Fill]:
     """Settle the fills of a parameter by its rule, which matches ``count`` parameters in the model."""
     if parameter.numel() == 0:
-        _check_partitioned(parameter)
+        check_partitioned(parameter)
         return []
     padding = padding_fills(layer) if name == "weight" else []
     if rule.initializer == DEFAULT:
@@ -319,7 +319,7 @@ def make_plan(rules: Sequence[Rule], module: nn.Module) -> Plan:
     rows = make_rows(rules, found, steps)
     for number, rule in enumerate(rules, 1):
         if id(rule) not in found.used and not rule.optional:
-            warn_caller(f"{rule.origin}: rule {number} matched no parameter: {rule!r}")
+            warn_user(f"{rule.origin}: rule {number} matched no parameter: {rule!r}")
     # The model lists a parent's parameters before its children's; the statistics stay last.
     order = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
     return Plan(sorted(rows, key=lambda row: order.get(row.name, len(order))), steps)

@@ -7,8 +7,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from torchinit._core.writes import _no_grad_copy_
-from torchinit.keyed._stream import _one_key
+from torchinit._core.writes import no_grad_copy_
+from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
 from torchinit.recipes._fill import dry_run, write
 from torchinit.recipes._keyed_apply import lasting, write_by_key
@@ -161,7 +161,7 @@ class Recipe:
             True
         """
         if key is not None:
-            _one_key(key)
+            one_key(key)
             if generator is not None:
                 raise ValueError("the draws come from a generator or from a key, got both")
         steps = [step for step in make_plan(self.rules, module).steps if not step.tensor.is_meta]
@@ -176,7 +176,7 @@ class Recipe:
             if step.source is None:
                 write(step.tensor, step.fills, generator)
             else:
-                _no_grad_copy_(step.tensor, tensors[step.source])
+                no_grad_copy_(step.tensor, tensors[step.source])
         return module
 
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:

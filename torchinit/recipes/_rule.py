@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from torchinit._core.caller import caller_location
+from torchinit._core.messages import outside_level
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._defaults import KINDS
 from torchinit.recipes._fill import FUNCTIONS, Value, arguments, minimal_tensor
@@ -83,7 +84,7 @@ class Rule:
     origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        origin = self.origin or caller_location()
+        origin = self.origin or _callers_line()
         try:
             settled = _settled(vars(self))
         except RecipeError as error:
@@ -135,6 +136,12 @@ class Rule:
         if self.ndim:
             parts.append("ndim " + "|".join(map(str, self.ndim)))  # type: ignore[arg-type]
         return " ".join(parts) or "any"
+
+
+def _callers_line() -> str:
+    """Return file and line of the innermost frame outside torchinit."""
+    frame = sys._getframe(outside_level() - 1)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
