@@ -13,6 +13,7 @@ from torchinit._core import dtensor
 from torchinit._core.checks import check_overlap
 from torchinit._core.compat import are_transforms_active
 from torchinit._core.door import checked_view
+from torchinit._core.fans import fan_mode
 from torchinit._core.registry import INITIALIZERS, Initializer
 from torchinit._core.scale import (
     kaiming_std,
@@ -76,42 +77,28 @@ def _around_zero(distribution: str, std: float) -> Fill:
     return Fill("trunc_normal_", (0.0, scale, -2.0 * scale, 2.0 * scale))
 
 
-def _xavier(distribution: str, fans: Fans, gain: float) -> Fill:
-    return _around_zero(distribution, xavier_std(*fans, gain))
-
-
 def _kaiming(distribution: str, fans: Fans, a: float, mode: str, nonlinearity: str) -> Fill:
-    fan = fans[0] if mode.lower() == "fan_in" else fans[1]
+    fan = fans[0] if fan_mode(mode) == "fan_in" else fans[1]
     return _around_zero(distribution, kaiming_std(fan, a, nonlinearity))
 
 
 def _variance_scaling(
     fans: Fans, scale: float, mode: str, distribution: str, fan_in: int | None = None, fan_out: int | None = None
 ) -> Fill:
-    counted_in, counted_out = fans
-    std = variance_scaling_std(fan_in or counted_in, fan_out or counted_out, scale, mode.lower())
-    return _around_zero(distribution, std)
-
-
-def _sine(fans: Fans, omega: float, is_first: bool) -> Fill:
-    return within(sine_bound(fans[0], omega, is_first))
-
-
-def _trunc_normal_tf(mean: float, std: float, a: float, b: float, correct_std: bool) -> Fill:
-    return Fill("trunc_normal_", (mean, *truncation_bounds(mean, std, a, b, correct_std)))
+    return _around_zero(distribution, variance_scaling_std(fan_in or fans[0], fan_out or fans[1], scale, mode.lower()))
 
 
 # Those whose entry says that they need fans take the fans first; the others are aliases.
 _SETTLED: dict[str, Callable[..., Fill]] = {
-    "xavier_uniform_": partial(_xavier, "uniform"),
-    "xavier_normal_": partial(_xavier, "normal"),
+    "xavier_uniform_": lambda fans, gain: _around_zero("uniform", xavier_std(fans[0], fans[1], gain)),
+    "xavier_normal_": lambda fans, gain: _around_zero("normal", xavier_std(fans[0], fans[1], gain)),
     "kaiming_uniform_": partial(_kaiming, "uniform"),
     "kaiming_normal_": partial(_kaiming, "normal"),
     "variance_scaling_": _variance_scaling,
     "lecun_uniform_": partial(_variance_scaling, scale=1.0, mode="fan_in", distribution="uniform"),
     "lecun_normal_": partial(_variance_scaling, scale=1.0, mode="fan_in", distribution="truncated_normal"),
-    "sine_uniform_": _sine,
-    "trunc_normal_tf_": _trunc_normal_tf,
+    "sine_uniform_": lambda fans, **given: within(sine_bound(fans[0], **given)),
+    "trunc_normal_tf_": lambda mean, **given: Fill("trunc_normal_", (mean, *truncation_bounds(mean, **given))),
     "prior_bias_": lambda prior: Fill("constant_", (prior_logit(prior),)),
 }
 

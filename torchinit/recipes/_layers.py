@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -25,12 +26,12 @@ class Layer:
     source: str | None = None
     like: str = ""
 
-    @property
+    @cached_property
     def kind(self) -> str:
         """Return the name of the module's type."""
         return modules.kind_of(self.module)
 
-    @property
+    @cached_property
     def standard(self) -> str:
         """Return the type of ``torch.nn`` whose default the layer has; empty if it has none."""
         return self.like or (self.kind if modules.package_of(self.module)[1].startswith("torch.nn.") else "")

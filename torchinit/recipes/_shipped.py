@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torchinit.recipes._recipe import Recipe, read
@@ -90,24 +91,16 @@ def xavier(gain: float = 1.0) -> Recipe:
         >>> bool((net.weight.abs() <= (6 / 8) ** 0.5).all())
         True
     """
-    args = {"gain": gain}
+    glorot = partial(Rule, "xavier_uniform_", args={"gain": gain})
+    gates = "*.weight_[ih]h*"
     return Recipe(
         [
             Rule(DEFAULT, module=("Embedding", "EmbeddingBag"), optional=True),
             _NO_BIAS,
-            Rule(
-                "xavier_uniform_",
-                module=("LSTM", "LSTMCell"),
-                name="*.weight_[ih]h*",
-                args=args,
-                blocks=4,
-                optional=True,
-            ),
-            Rule(
-                "xavier_uniform_", module=("GRU", "GRUCell"), name="*.weight_[ih]h*", args=args, blocks=3, optional=True
-            ),
-            Rule("xavier_uniform_", name="*.in_proj_weight", args=args, blocks=3, optional=True),
-            Rule("xavier_uniform_", ndim=(2, 3, 4, 5), args=args),
+            glorot(module=("LSTM", "LSTMCell"), name=gates, blocks=4, optional=True),
+            glorot(module=("GRU", "GRUCell"), name=gates, blocks=3, optional=True),
+            glorot(name="*.in_proj_weight", blocks=3, optional=True),
+            glorot(ndim=(2, 3, 4, 5)),
             _REST,
         ],
         "xavier",
@@ -131,15 +124,8 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
         >>> recipes.vit().apply_(model)["head"].weight.abs().max().item()
         0.0
     """
-    embeddings = (
-        "cls_token",
-        "class_token",
-        "dist_token",
-        "reg_token",
-        "pos_embed",
-        "pos_embedding",
-        "position_embeddings",
-    )
+    tokens, positions = ("cls_token", "class_token", "dist_token", "reg_token"), ("pos_embed", "pos_embedding")
+    embeddings = (*tokens, *positions, "position_embeddings")
     args = {"std": 0.02}
     return Recipe(
         [
