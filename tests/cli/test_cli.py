@@ -14,7 +14,7 @@ from jit_tests.scripting import run_quietly
 from tests.support.layers import LAYERS, MIXED, Mixed, differing, seeded
 from torchinit import cli, keyed, recipes
 from torchinit.recipes import Recipe
-from torchinit.recipes._fills import INITIALIZERS
+from torchinit.recipes._fill import FUNCTIONS as INITIALIZERS
 from torchinit.recipes._shipped import SHIPPED
 
 
@@ -198,7 +198,8 @@ def test_warning_is_one_line_on_stderr(model: Path, tmp_path: Path) -> None:
     done = _in_a_process("plan", str(model), "--recipe", str(tmp_path / "r.toml"))
     assert done.returncode == 0
     assert done.stderr == (
-        f"torchinit: warning: {tmp_path}/r.toml:1: rule 1 matched no parameter: Rule('ones_', module='Conv9d')\n"
+        f'torchinit: warning: {tmp_path}/r.toml: rule 1 ("Conv9d"): '
+        "rule 1 matched no parameter: Rule('ones_', module='Conv9d')\n"
     )
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from torchinit._core.torchscript import silenced
 from torchinit._table import first_line, printable
-from torchinit.recipes._layers import memory
+from torchinit.recipes._layers import storage_key
 
 PathLike = str | os.PathLike[str]
 
@@ -175,7 +175,9 @@ def _skeleton(tensors: dict[str, Tensor]) -> nn.Module:
         # A normalization's running statistics are no parameters, and no initializer is for them.
         if (tensor.is_floating_point() or tensor.is_complex()) and leaf not in _STATISTICS:
             fresh = nn.Parameter(tensor.detach(), requires_grad=False)
-            module._parameters[leaf] = parameters.setdefault((memory(tensor), tensor.shape, tensor.stride()), fresh)
+            module._parameters[leaf] = parameters.setdefault(
+                (storage_key(tensor), tensor.shape, tensor.stride()), fresh
+            )
         else:
             module._buffers[leaf] = tensor
     return root

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torchinit._progress import Progress
 from torchinit._table import Cell, printable, table, text, to_json
 from torchinit.commands._files import load, same, save
-from torchinit.recipes._layers import Layer, memory, upstream_fans, walk
+from torchinit.recipes._layers import Layer, storage_key, upstream_fans, walk
 
 if TYPE_CHECKING:
     from torchinit.recipes import Recipe
@@ -106,7 +106,7 @@ def parameters(model: nn.Module) -> list[Parameter]:
     owners = {layer.qualified(own): (layer, own) for layer in walk(model) for own, _ in layer.parameters()}
     found: dict[object, Parameter] = {}
     for name, tensor in model.named_parameters(remove_duplicate=False):
-        key = memory(tensor)
+        key = storage_key(tensor)
         if key in found:
             found[key].tied.append(name)
         else:
@@ -287,8 +287,8 @@ def _after(recipe: "Recipe", model: nn.Module, seed: int) -> dict[str, Tensor]:
     with warnings.catch_warnings():
         # apply_ has warned of the same.
         warnings.simplefilter("ignore")
-        kept = {memory(after[row.name]) for row in recipe.plan(other).rows if row.initializer == "keep"}
-    return {name: parameter for name, parameter in after.items() if memory(parameter) not in kept}
+        kept = {storage_key(after[row.name]) for row in recipe.plan(other).rows if row.initializer == "keep"}
+    return {name: parameter for name, parameter in after.items() if storage_key(parameter) not in kept}
 
 
 def _plot(arguments: argparse.Namespace, found: list[Parameter], rows: list[Row], after: dict[str, Tensor]) -> None:

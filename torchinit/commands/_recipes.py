@@ -11,7 +11,7 @@ from torchinit.commands._archive import Beside, beside, contents
 from torchinit.commands._files import save, script
 from torchinit.keyed import key
 from torchinit.recipes import Recipe, load
-from torchinit.recipes._fills import INITIALIZERS
+from torchinit.recipes._fill import FUNCTIONS as INITIALIZERS
 from torchinit.recipes._shipped import SHIPPED
 
 
