@@ -3,10 +3,14 @@
 import argparse
 import io
 import os
+import platform
 import sys
 import warnings
 from typing import Any
 
+import torch
+
+import torchinit
 from torchinit._table import first_line
 from torchinit.recipes import RecipeError
 
@@ -18,10 +22,21 @@ def _bundle(arguments: argparse.Namespace) -> None:
         print(path)
 
 
+def _version() -> str:
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return f"torchinit {torchinit.__version__}, torch {torch.__version__}, {python}"
+
+
 def _parser() -> argparse.ArgumentParser:
     from torchinit.commands import _inspect, _probe, _recipes
 
-    parser = argparse.ArgumentParser(prog="torchinit", description="Weight initialization.")
+    parser = argparse.ArgumentParser(
+        prog="torchinit",
+        description="Weight initialization.",
+        # Keeps the version in one line.
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True)
     _recipes.add(commands)
     _inspect.add(commands)
@@ -42,6 +57,13 @@ def _say(words: str) -> None:
     sys.stderr.write(f"torchinit: {words}\n")
 
 
+def _cause(error: Exception) -> str:
+    """Say an error in one line, one of the system without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.strerror}: {str(error.filename)!r}"
+    return first_line(str(error)) or type(error).__name__
+
+
 def _show_warning(message: Any, *_: Any) -> None:
     _say(f"warning: {first_line(str(message))}")
 
@@ -55,7 +77,7 @@ def _run(parsed: argparse.Namespace) -> int:
         # Whoever read the output has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, RuntimeError, RecipeError) as error:
-        _say(first_line(str(error)) or type(error).__name__)
+        _say(_cause(error))
         return 1
     except KeyboardInterrupt:
         # As a shell says of a program that the signal ended.

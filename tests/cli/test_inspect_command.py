@@ -186,12 +186,15 @@ _inspect_progress = _inspect.Progress
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["none.pt"], 1, "[Errno 2] No such file or directory: 'none.pt'"),
+        (["none.pt"], 1, "No such file or directory: 'none.pt'"),
         (["model.pt", "--plot", "model.pt"], 1, "--plot must name another file than the input, got model.pt"),
-        (["model.pt", "--plot", "none/out.png"], 1, "[Errno 2] No such file or directory: 'none/out.png'"),
-        (["model.pt", "--plot", "out.pdf"], 2, "--plot writes a PNG file, got out.pdf"),
+        (["model.pt", "--plot", "none/out.png"], 1, "No such file or directory: 'none/out.png'"),
+        (
+            ["model.pt", "--plot", "out.jpg"],
+            2,
+            "argument --plot: the name of a picture must end in .png, .svg or .pdf, got 'out.jpg'",
+        ),
         (["model.pt", "--recipe", "xavier"], 2, "--recipe is for --plot OUT.png, which is missing"),
-        (["model.pt", "--seed", "x"], 2, "argument --seed: invalid int value: 'x'"),
         ([], 2, "the following arguments are required: FILE"),
     ],
 )

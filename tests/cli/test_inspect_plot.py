@@ -22,13 +22,13 @@ class Figures:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.figures: list[Any] = []
-        png = _plot.png
+        render = _plot.render
 
-        def keep(figure: Any) -> bytes:
+        def keep(figure: Any, kind: str) -> bytes:
             self.figures.append(figure)
-            return png(figure)
+            return render(figure, kind)
 
-        monkeypatch.setattr(_plot, "png", keep)
+        monkeypatch.setattr(_plot, "render", keep)
 
     @property
     def texts(self) -> list[str]:
@@ -108,7 +108,8 @@ def test_same_seed_draws_the_same_picture(tmp_path: Path) -> None:
     model = nn.Linear(30, 40)
     pictures = []
     for seed in ("1", "1", "2"):
-        assert inspected(model, tmp_path, "--plot", str(tmp_path / "a.png"), "--recipe", "xavier", "--seed", seed) == 0
+        more = ["--recipe", "xavier", "--seed", seed, "--force"]
+        assert inspected(model, tmp_path, "--plot", str(tmp_path / "a.png"), *more) == 0
         pictures.append((tmp_path / "a.png").read_bytes())
     assert pictures[0] == pictures[1] != pictures[2]
 
@@ -191,7 +192,7 @@ def test_no_label_of_a_page_covers_another(count: int) -> None:
 
     pages = []
 
-    def keep(figure: Figure) -> bytes:
+    def keep(figure: Figure, _: str) -> bytes:
         pages.append(figure)
         return b""
 
@@ -199,7 +200,7 @@ def test_no_label_of_a_page_covers_another(count: int) -> None:
     name = "module.encoder.layers.layer.11.attention.output.WWWWWWWW.weight"
     panels = [_plot.Panel.of(name, values, values * 2, "mean far from 0", True)] * count
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_plot, "png", keep)
+        patch.setattr(_plot, "render", keep)
         _plot.draw(
             panels,
             count if count < 60 else 500,

@@ -215,8 +215,6 @@ def test_command_refuses_an_input_that_is_none_in_one_line(tmp_path: Path) -> No
     ):
         with pytest.raises(RuntimeError, match=f"^{said}$"):
             run(path, "--input", given)
-    with pytest.raises(RuntimeError, match=r"^a seed must be from 0 to .*, got -1$"):
-        run(path, "--input", "2x4", "--seed", "-1")
 
 
 def test_command_shows_its_progress_on_stderr_alone(
@@ -299,17 +297,8 @@ def test_plot_holds_every_value_and_name(monkeypatch: pytest.MonkeyPatch) -> Non
     assert left.get_xscale() == right.get_xscale() == "log"
 
 
-def test_plot_never_overwrites_the_model(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    path = saved(nn.Linear(2, 2), tmp_path / "m.pt")
-    before = Path(path).read_bytes()
-    with pytest.raises(RuntimeError, match=r"^--plot must not overwrite the model, got "):
-        run(path, "--input", "1x2", "--plot", path)
-    assert Path(path).read_bytes() == before
-
-
 def test_matplotlib_is_asked_for_before_the_model_is_read_and_only_for_a_plot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(RuntimeError, match=r"^--plot needs the package matplotlib: pip install 'torchinit\[plot\]'$"):
         run("missing.pt", "--input", "1x2", "--plot", "out.png")
     with pytest.raises(FileNotFoundError):

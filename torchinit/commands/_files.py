@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._table import first_line, printable
+from torchinit.commands._arguments import is_device
 from torchinit.deploy._archive import _without_notices
 from torchinit.recipes._layers import memory
 
@@ -209,28 +210,32 @@ def script(path: PathLike) -> torch.jit.ScriptModule:
     return _load_script(path)
 
 
-def same(path: PathLike, source: PathLike | None) -> bool:
-    """Whether both are one file, by whatever names or links."""
-    return source is not None and os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source)
+def refuse_existing(path: PathLike, force: bool) -> None:
+    """Fail if a file would be overwritten without ``--force``."""
+    if not force and os.path.isfile(path) and not is_device(path):
+        raise RuntimeError(f"an existing file is overwritten only with --force, got {printable(os.fspath(path))}")
 
 
-def save(path: PathLike, contents: bytes, source: PathLike | None, force: bool) -> None:
-    """Write a file whole or not at all, by way of a temporary one beside it.
+def refuse_input(path: PathLike, source: PathLike) -> None:
+    """Fail if a picture would replace the model, by whatever name or link, also with ``--force``."""
+    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+        raise RuntimeError(f"--plot must name another file than the input, got {printable(os.fspath(path))}")
+
+
+def save(path: PathLike, contents: bytes, force: bool) -> None:
+    """Write a file whole or not at all, by way of a temporary file beside it.
 
     Args:
-        path: where to write; a link is followed, and a file that is there is replaced and keeps its mode
+        path: where to write; a link is followed, and a file that is replaced keeps its mode
         contents: what to write
-        source: the file that was read, which is overwritten only by force; None if there was none
-        force: whether to overwrite it
+        force: whether an existing file is overwritten
 
     Raises:
-        RuntimeError: if ``path`` is ``source``, by whatever name, and ``force`` is not given
-        OSError: if the file cannot be written; what was there before is there still
+        RuntimeError: if the file exists and ``force`` is not given
+        OSError: if the file cannot be written; an existing file is still whole
     """
-    if not force and same(path, source):
-        raise RuntimeError(f"the input is overwritten only with --force, got OUT {os.fspath(path)}")
-    if os.path.exists(path) and not os.path.isfile(path):
-        # A device or a pipe, such as /dev/stdout, is not to be replaced by a file.
+    refuse_existing(path, force)
+    if is_device(path):
         Path(path).write_bytes(contents)
         return
     target = Path(os.path.realpath(path))

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +16,8 @@ from torch import Tensor, nn
 
 from torchinit._progress import Progress
 from torchinit._table import Cell, printable, table, text, to_json
-from torchinit.commands._files import load, same, save
+from torchinit.commands._arguments import picture, picture_format, seed
+from torchinit.commands._files import load, refuse_existing, refuse_input, save
 from torchinit.recipes._layers import Layer, memory, upstream_fans, walk
 
 if TYPE_CHECKING:
@@ -304,7 +304,8 @@ def _plot(arguments: argparse.Namespace, found: list[Parameter], rows: list[Row]
             panels.append(Panel.of(parameter.name, parameter.tensor, after.get(parameter.name), row.verdict, row.bad))
     finally:
         progress.clear()
-    save(arguments.plot, draw(panels, len(rows), arguments.file, arguments.recipe), arguments.file, force=False)
+    contents = draw(panels, len(rows), arguments.file, arguments.recipe, picture_format(arguments.plot))
+    save(arguments.plot, contents, arguments.force)
     if len(shown) < len(rows):
         sys.stderr.write(
             f"torchinit: {printable(arguments.plot)} shows {len(shown)} of {len(rows)} parameters; {ORDER}\n"
@@ -329,10 +330,8 @@ def _check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> No
         if arguments.recipe is not None:
             parser.error("--recipe is for --plot OUT.png, which is missing")
         return
-    if Path(arguments.plot).suffix.lower() not in ("", ".png"):
-        parser.error(f"--plot writes a PNG file, got {arguments.plot}")
-    if same(arguments.plot, arguments.file):
-        raise RuntimeError(f"--plot must name another file than the input, got {arguments.plot}")
+    refuse_input(arguments.plot, arguments.file)
+    refuse_existing(arguments.plot, arguments.force)
     from torchinit.commands._plot import check_matplotlib
 
     check_matplotlib()
@@ -372,7 +371,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     )
     parser.add_argument("file", metavar="FILE", help="what to read; no code in it is run but TorchScript's own")
     parser.add_argument("--json", action="store_true", help="print JSON, one object a parameter, with all digits")
-    parser.add_argument("--plot", metavar="OUT.png", help="draw a histogram of each parameter into a PNG file")
+    parser.add_argument(
+        "--plot", type=picture, metavar="OUT", help="draw a histogram of each parameter: .png, .svg, .pdf"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the picture if it exists")
     parser.add_argument("--recipe", metavar="R", help="draw beside it what this recipe would do: a name or a TOML file")
-    parser.add_argument("--seed", metavar="N", type=int, default=0, help="what the recipe draws from (default: 0)")
+    parser.add_argument("--seed", metavar="N", type=seed, default=0, help="what the recipe draws from (default: 0)")
     parser.set_defaults(run=partial(_run, parser))

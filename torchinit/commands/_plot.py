@@ -41,16 +41,16 @@ def check_matplotlib() -> None:
         raise RuntimeError("--plot needs the package matplotlib: pip install 'torchinit[plot]'") from None
 
 
-def png(figure: Any, dpi: int = 120) -> bytes:
-    """Render a figure by Agg itself: pyplot would keep the figure, and may ask for a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def render(figure: Any, kind: str) -> bytes:
+    """Render a figure as png, svg or pdf, with the same bytes each time; pyplot would keep it and may need a display."""
+    from matplotlib import rc_context
 
     contents = io.BytesIO()
-    figure.set_dpi(dpi)
-    with warnings.catch_warnings():
+    undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "torchinit", "savefig.bbox": None}):
         # A box in place of a letter says as much.
         warnings.filterwarnings("ignore", message="Glyph ")
-        FigureCanvasAgg(figure).print_png(contents)
+        figure.savefig(contents, format=kind, metadata=undated)
     return contents.getvalue()
 
 
@@ -199,13 +199,13 @@ def _legend(figure: Any, recipe: str, left: float, height: float) -> None:
         label.set_parse_math(False)
 
 
-def draw(panels: Sequence[Panel], total: int, title: str, recipe: str | None) -> bytes:
-    """Draw a page of panels as PNG, and say on it how many parameters are left out."""
+def draw(panels: Sequence[Panel], total: int, title: str, recipe: str | None, kind: str = "png") -> bytes:
+    """Draw a page of panels, and say on it how many parameters are left out."""
     from matplotlib.figure import Figure
 
     columns, rows = _size(len(panels))
     width, height = max(_NARROWEST, columns * _WIDTH), _HEAD + rows * _HEIGHT + _FOOT
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=120, facecolor="white")
     each = width / columns
 
     def write(x: float, y: float, words: str, size: float, **style: Any) -> None:
@@ -226,4 +226,4 @@ def draw(panels: Sequence[Panel], total: int, title: str, recipe: str | None) ->
         inner = (each - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
         bottom = height - y - _TOP - inner[1]
         _draw_panel(figure.add_axes((x / width, bottom / height, inner[0] / width, inner[1] / height)), panel)
-    return png(figure)
+    return render(figure, kind)

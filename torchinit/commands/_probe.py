@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from torchinit._progress import Progress
 from torchinit._table import Cell, table, to_json
+from torchinit.commands._arguments import picture, picture_format, seed
 from torchinit.commands._probe_rows import Row, measure
 
 # Beyond a factor of 100, one learning rate no longer serves the first layers and the last. Networks that train stay
@@ -165,20 +166,21 @@ def _input(text: str, module: nn.Module, generator: torch.Generator) -> Tensor:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from torchinit.commands._files import save, script
+    from torchinit.commands._files import refuse_existing, refuse_input, save, script
 
     if arguments.plot is not None:
-        from torchinit.commands._probe_plot import check, plot
+        from torchinit.commands._plot import check_matplotlib
+        from torchinit.commands._probe_plot import plot
 
-        check(arguments.plot, arguments.file)
-    if not 0 <= arguments.seed < 1 << 63:
-        raise RuntimeError(f"a seed must be from 0 to 2**63 - 1, got {arguments.seed}")
+        refuse_input(arguments.plot, arguments.file)
+        refuse_existing(arguments.plot, arguments.force)
+        check_matplotlib()
     module = script(arguments.file)
     generator = torch.Generator().manual_seed(arguments.seed)
     inputs = tuple(_input(text, module, generator) for text in arguments.input)
     rows = measure(module, inputs, generator, Progress(0, after=1.0))
     if arguments.plot is not None:
-        save(arguments.plot, plot(rows), None, force=True)
+        save(arguments.plot, plot(rows, picture_format(arguments.plot)), arguments.force)
     print(_json(rows) if arguments.json else _text(rows))
 
 
@@ -201,7 +203,10 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="standard normal noise of this shape, 8x3x32x32 or 8,3,32,32; or integers from 0 to 999, 2x16:1000; or a"
         " file with a tensor that torch.save wrote; once for each argument of forward",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise; 0 if not given")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="of the noise; 0 if not given")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--plot", metavar="OUT.png", help="draw a picture too, which needs matplotlib")
+    parser.add_argument(
+        "--plot", type=picture, metavar="OUT", help="draw a picture too, .png, .svg or .pdf; needs matplotlib"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the picture if it exists")
     parser.set_defaults(run=_run)

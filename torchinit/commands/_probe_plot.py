@@ -1,11 +1,10 @@
 """The picture of a probe: the scale of activations and gradients, layer by layer."""
 
-import io
 import math
-import os
 from collections.abc import Sequence
 from typing import Any
 
+from torchinit.commands._plot import render
 from torchinit.commands._probe import Trend, notes, trends
 from torchinit.commands._probe_rows import Row
 
@@ -15,16 +14,6 @@ _COLORS = {"activation": "#1f77b4", "gradient": "#2a9d5c", "bad": "#d62728"}
 _LINE, _NAMES = 0.19, 120
 
 _LONGEST = 46
-
-
-def check(path: str, source: str) -> None:
-    """Refuse at once what would fail at the end."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise RuntimeError("--plot needs the package matplotlib: pip install 'torchinit[plot]'") from None
-    if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
-        raise RuntimeError(f"--plot must not overwrite the model, got {path}")
 
 
 def _short(name: str) -> str:
@@ -61,15 +50,13 @@ def _panel(axes: Any, what: str, values: Sequence[float | None], said: Sequence[
     axes.tick_params(axis="x", labelsize=8)
 
 
-def plot(rows: Sequence[Row]) -> bytes:
-    """Draw activations and gradients side by side, a layer a line from the first down, as a PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def plot(rows: Sequence[Row], kind: str = "png") -> bytes:
+    """Draw activations and gradients side by side, a layer a line from the first down."""
     from matplotlib.figure import Figure
 
     every = math.ceil(len(rows) / _NAMES)
     names = [_short(row.label) for row in rows[::every]]
     figure = Figure(figsize=(9.5, 1.5 + _LINE * max(4, len(names))), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, sharey=True)
     said, (forward, backward) = notes(rows), trends(rows)
     _panel(left, "activation", [row.activation for row in rows], said, forward)
@@ -78,6 +65,4 @@ def plot(rows: Sequence[Row]) -> bytes:
     left.set_yticks(range(0, len(rows), every), names, fontsize=8)
     red = "; red: vanished, exploded, zero or not finite" if any(said) else ""
     figure.supxlabel(f"root mean square at the layer's output{red}", fontsize=8)
-    contents = io.BytesIO()
-    figure.savefig(contents, format="png")
-    return contents.getvalue()
+    return render(figure, kind)

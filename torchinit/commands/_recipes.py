@@ -6,9 +6,10 @@ import inspect
 import torch
 
 from torchinit._progress import Progress
-from torchinit._table import to_json
+from torchinit._table import first_line, to_json
+from torchinit.commands import _arguments
 from torchinit.commands._archive import Beside, beside, contents
-from torchinit.commands._files import save, script
+from torchinit.commands._files import refuse_existing, save, script
 from torchinit.keyed import key
 from torchinit.recipes import Recipe, load
 from torchinit.recipes._fills import INITIALIZERS
@@ -16,7 +17,8 @@ from torchinit.recipes._shipped import SHIPPED
 
 
 def _first_line(function: object) -> str:
-    return (inspect.getdoc(function) or "").splitlines()[0]
+    # NB: python -OO drops docstrings.
+    return first_line(inspect.getdoc(function) or "")
 
 
 def _list(arguments: argparse.Namespace) -> None:
@@ -28,8 +30,8 @@ def _list(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(to_json(["kind", "name", "signature", "does"], rows))
         return
-    for kind, name, signature, does in rows:
-        print(f"{name}{signature}\n    {does}" if kind == "initializer" else f"{name}\n    {does}")
+    for _, name, signature, does in rows:
+        print(f"{name}{signature}\n    {does}".rstrip())
 
 
 def _recipe(arguments: argparse.Namespace) -> Recipe:
@@ -44,10 +46,15 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 def _changed(arguments: argparse.Namespace, change: str, mobile: bool | None) -> None:
     """Read a module, change it, and write it; for the mobile interpreter, or for that of the old file."""
+    refuse_existing(arguments.output, arguments.force)
     recipe, progress = _recipe(arguments), Progress(3, after=1.0)
     try:
         progress.step("read", arguments.file)
         module, kept = script(arguments.file), beside(arguments.file)
+        if arguments.output.lower().endswith(".ptl") and not (kept.mobile if mobile is None else mobile):
+            raise RuntimeError(
+                f"a .ptl file is for the mobile interpreter (attach --mobile), got OUT {arguments.output}"
+            )
         progress.step(change, arguments.file)
         if mobile is None:
             if arguments.keyed:
@@ -57,7 +64,7 @@ def _changed(arguments: argparse.Namespace, change: str, mobile: bool | None) ->
         else:
             module, kept = recipe.attach(module, mobile), Beside(kept.extras, mobile)
         progress.step("write", arguments.output)
-        save(arguments.output, contents(module, kept), arguments.file, arguments.force)
+        save(arguments.output, contents(module, kept), arguments.force)
     finally:
         progress.clear()
 
@@ -70,29 +77,21 @@ def _attach(arguments: argparse.Namespace) -> None:
     _changed(arguments, "attach", mobile=arguments.mobile)
 
 
-def _seed(words: str) -> int:
-    """Read a seed that a generator takes."""
-    seed = int(words)
-    if not -(2**63) <= seed < 2**64:
-        raise argparse.ArgumentTypeError(f"a seed must fit 64 bits, got {words}")
-    return seed
-
-
-def _glob(words: str) -> str:
-    if not words:
-        raise argparse.ArgumentTypeError("a glob must not be empty, got ''")
-    return words
-
-
 def _on_a_model(parser: argparse.ArgumentParser, writes: bool) -> None:
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
     parser.add_argument("--recipe", required=True, metavar="R", help=f"{', '.join(SHIPPED)}, or a TOML file")
     parser.add_argument(
-        "--keep", action="append", type=_glob, metavar="GLOB", help="leave these parameters as they are; repeatable"
+        "--keep",
+        action="append",
+        type=_arguments.glob,
+        metavar="GLOB",
+        help="leave these parameters as they are; repeatable",
     )
     if writes:
-        parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the file to write")
-        parser.add_argument("--force", action="store_true", help="let OUT be FILE itself")
+        parser.add_argument(
+            "-o", "--output", required=True, type=_arguments.model, metavar="OUT", help="the file to write"
+        )
+        parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists, also FILE itself")
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -110,7 +109,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     parser = commands.add_parser("init", help="re-initialize a saved model")
     _on_a_model(parser, writes=True)
     parser.add_argument(
-        "--seed", type=_seed, required=True, metavar="N", help="of the generator that all draws come from"
+        "--seed", type=_arguments.seed, required=True, metavar="N", help="of the generator that all draws come from"
     )
     parser.add_argument(
         "--keyed", action="store_true", help="draw each parameter from the seed and its name, whatever else there is"
