@@ -1,11 +1,13 @@
 """Does the command line do what it says, and say in one line what is wrong?"""
 
+import io
 import json
 import os
 import platform
 import re
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -158,12 +160,9 @@ def test_mobile_suffix_is_refused_for_a_file_that_is_not(
 
 
 def test_model_is_written_to_standard_output_wherever_it_goes(model: Path, tmp_path: Path) -> None:
-    arguments = "attach model.pt --recipe torch -o /dev/stdout"
-    for where in ("> out.pt", "| cat > piped.pt"):
-        shell = f"{sys.executable} -m torchinit {arguments} {where}"
-        subprocess.run(shell, shell=True, cwd=tmp_path, check=True)
-    for name in ("out.pt", "piped.pt"):
-        assert differing(seeded(Mixed, 1), _load(tmp_path / name)) == []
+    shell = f"{sys.executable} -m torchinit attach {model} --recipe torch -o /dev/stdout > out.pt"
+    subprocess.run(shell, shell=True, cwd=tmp_path, check=True)
+    assert differing(seeded(Mixed, 1), _load(tmp_path / "out.pt")) == []
 
 
 @pytest.mark.parametrize("command", ["init", "inspect", "probe"])
@@ -199,11 +198,10 @@ def test_version_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert shown.count("\n") == 1
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
-def test_list_needs_no_docstrings(options: list[str]) -> None:
-    done = _in_a_process("list", *options, PYTHONOPTIMIZE="2")
+def test_list_needs_no_docstrings() -> None:
+    done = _in_a_process("list", PYTHONOPTIMIZE="2")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "gpt2" in done.stdout
+    assert "\ngpt2\n" in done.stdout
 
 
 def test_attach_writes_a_file_that_resets_itself(model: Path, tmp_path: Path) -> None:
@@ -298,13 +296,12 @@ def test_wrong_recipe_is_one_line_and_exit_1(
     assert shown.count("\n") == 1
 
 
-def test_warning_is_one_line_on_stderr(model: Path, tmp_path: Path) -> None:
+def test_warning_is_one_line_on_stderr(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "r.toml").write_text(
         '[[rule]]\ninitializer = "ones_"\nmodule = "Conv9d"\n[[rule]]\ninitializer = "ones_"\n'
     )
-    done = _in_a_process("plan", str(model), "--recipe", str(tmp_path / "r.toml"))
-    assert done.returncode == 0
-    assert done.stderr == (
+    assert _run("plan", model, "--recipe", tmp_path / "r.toml") == 0
+    assert capsys.readouterr().err == (
         f"torchinit: warning: {tmp_path}/r.toml:1: rule 1 matched no parameter: Rule('ones_', module='Conv9d')\n"
     )
 
@@ -338,26 +335,27 @@ def test_misspelt_name_to_keep_is_a_warning(model: Path, tmp_path: Path, capsys:
     assert "rule 1 matched no parameter: Rule('keep', name='boddy.*')" in capsys.readouterr().err
 
 
-def test_names_are_printed_whatever_the_terminal(tmp_path: Path) -> None:
+def test_names_are_printed_whatever_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r.toml").write_text('name = "Bär"\n[[rule]]\ninitializer = "ones_"\nname = "ü"\n')
-    done = _in_a_process("list", "--recipe", str(tmp_path / "r.toml"), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "B\\xe4r" in done.stdout
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="ascii"))
+    assert _run("list", "--recipe", tmp_path / "r.toml") == 0
+    assert b"B\\xe4r" in out.getvalue()
 
 
 def test_interrupt_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("torchinit.commands._recipes._list", interrupted)
-    assert _run("list") == 130
+    monkeypatch.setattr("torchinit.cli.list.load", interrupted)
+    assert _run("list", "--recipe", "torch") == 130
     assert capsys.readouterr().err == ""
 
 
-def test_no_output_at_all_is_no_traceback() -> None:
-    command = f"{sys.executable} -m torchinit list >&-"
-    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr
+def test_no_output_at_all_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As Python starts with `>&-`.
+    monkeypatch.setattr(sys, "stdout", None)
+    assert _run("list") == 0
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -368,20 +366,20 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"usage: torchinit {command}" in capsys.readouterr().out
 
 
-def test_console_script_runs_and_a_closed_pipe_is_no_error() -> None:
+def test_closed_pipe_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as out:
+        monkeypatch.setattr(sys, "stdout", out)
+        assert _run("list") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_console_script_runs() -> None:
     script = Path(sys.executable).parent / "torchinit"
     done = subprocess.run([script, "list"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert "orthogonal-rl" in done.stdout
-    closed = subprocess.run(
-        f"{sys.executable} -m torchinit list | true; exit ${{PIPESTATUS[0]}}",
-        shell=True,
-        executable="/bin/bash",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (closed.returncode, closed.stderr) == (0, "")
 
 
 def test_full_disk_leaves_the_old_file_whole(
@@ -414,22 +412,20 @@ def test_recipe_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_quick_command_says_nothing_and_a_slow_one_what_it_does(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], request: pytest.FixtureRequest
 ) -> None:
     arguments = ("init", model, "--recipe", "torch", "--seed", 1, "-o", tmp_path / "out.pt", "--force")
     assert _run(*arguments) == 0
     assert capsys.readouterr().err == ""
-    ticks = iter(range(0, 1000, 2))
-    monkeypatch.setattr("torchinit._progress.time.monotonic", lambda: next(ticks))
+    request.getfixturevalue("slow_clock")
     assert _run(*arguments) == 0
     assert capsys.readouterr().err == "[1/3] read ...\n[2/3] initialize ...\n[3/3] write ...\n"
 
 
+@pytest.mark.usefixtures("slow_clock")
 def test_progress_on_a_terminal_is_overwritten_and_cleared(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ticks = iter(range(0, 1000, 2))
-    monkeypatch.setattr("torchinit._progress.time.monotonic", lambda: next(ticks))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert _run("attach", model, "--recipe", "torch", "-o", tmp_path / "out.pt") == 0
     lines = [f"[1/3] read {model}", f"[2/3] attach {model}", f"[3/3] write {tmp_path / 'out.pt'}", ""]
@@ -466,15 +462,15 @@ def test_error_without_words_is_named(monkeypatch: pytest.MonkeyPatch, capsys: p
     def wordless(_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("torchinit.commands._recipes._list", wordless)
-    assert _run("list") == 1
+    monkeypatch.setattr("torchinit.cli.list.load", wordless)
+    assert _run("list", "--recipe", "torch") == 1
     assert capsys.readouterr().err == "torchinit: RuntimeError\n"
 
 
-def test_attach_says_nothing_of_torchs_own_notices(model: Path, tmp_path: Path) -> None:
-    done = _in_a_process(
-        "attach", str(model), "--recipe", "torch", "-o", str(tmp_path / "o.ptl"), "--mobile", PYTHONWARNINGS="always"
-    )
-    # On a busy machine there is a line of progress.
-    said = [line for line in done.stderr.splitlines() if not line.startswith("[")]
-    assert (done.returncode, said) == (0, [])
+def test_attach_says_nothing_of_torchs_own_notices(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert _run("attach", model, "--recipe", "torch", "-o", tmp_path / "o.ptl", "--mobile") == 0
+    assert capsys.readouterr().err == ""

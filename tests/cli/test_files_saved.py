@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.model_files import refusal
-from torchinit.commands import _files
-from torchinit.commands._files import save
+from torchinit.cli._outputs import save
 
 
 def test_saved_file_holds_what_was_given(tmp_path: Path) -> None:
@@ -95,7 +94,7 @@ def test_interrupted_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pyt
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_files.os, "replace", interrupt)
+    monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save(tmp_path / "out", b"new", force=True)
     assert os.listdir(tmp_path) == ["out"]
