@@ -112,8 +112,9 @@ def test_existing_file_is_overwritten_only_by_force(
     out = tmp_path / ("out.pt" if command in ("init", "attach") else "out.png")
     out.write_text("mine")
     (tmp_path / f"link{out.suffix}").symlink_to(out)
+    # Said before the input is read.
     for path in (out, tmp_path / f"link{out.suffix}"):
-        assert _run(command, tmp_path / "in.pt", *OUTPUTS[command], path) == 1
+        assert _run(command, tmp_path / "none.pt", *OUTPUTS[command], path) == 1
         assert capsys.readouterr().err == (
             f"torchinit: an existing file is overwritten only with --force, got {path}\n"
         )
