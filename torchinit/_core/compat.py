@@ -75,9 +75,9 @@ def define(module: torch.jit.ScriptModule, source: str, names: Mapping[str, Any]
     module._c._define(module._concrete_type, source, names.get)
 
 
-def save_mobile(module: torch.jit.ScriptModule) -> bytes:
+def save_mobile(module: torch.jit.ScriptModule, extra_files: Mapping[str, bytes] | None = None) -> bytes:
     """Save a module for the mobile (lite) interpreter."""
-    contents: bytes = module._save_to_buffer_for_lite_interpreter()
+    contents: bytes = module._save_to_buffer_for_lite_interpreter(_extra_files=dict(extra_files or {}))
     return contents
 
 

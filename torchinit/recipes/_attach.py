@@ -9,8 +9,8 @@ from torch import Tensor
 
 from torchinit import keyed
 from torchinit._core import compat, torchscript
+from torchinit._core.table import first_line
 from torchinit._core.writes import no_grad_copy_
-from torchinit._table import first_line
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
 from torchinit.recipes._keyed_apply import KEYED, lasting, plain_name
 from torchinit.recipes._plan import Step, make_plan
