@@ -138,5 +138,5 @@ def _draw_tail() -> str:
 
 @cache
 def draw() -> dict[str, str]:
-    """Draw every picture, as SVG by its path."""
-    return {"guide/scales.svg": _draw_scales(), "guide/tail.svg": _draw_tail()}
+    """Draw every picture, as SVG by its file name."""
+    return {"scales.svg": _draw_scales(), "tail.svg": _draw_tail()}
