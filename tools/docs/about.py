@@ -33,7 +33,10 @@ def _equals(equal: Equal) -> list[str]:
         for equation in equal.equations:
             lines += [f"    {equation.left}", f"        {'==' if equation.exact else '~='} {equation.right}"]
         exact = all(equation.exact for equation in equal.equations)
-        lines += ["", "`==`: the same bits under the same seed" + ("." if exact else "; `~=`: the same but for rounding.")]
+        lines += [
+            "",
+            "`==`: the same bits under the same seed" + ("." if exact else "; `~=`: the same but for rounding."),
+        ]
     return lines
 
 

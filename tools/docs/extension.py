@@ -68,11 +68,12 @@ def _add_peers(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 def _draw(app: Sphinx) -> None:
-    """Draw the pictures beside the pages; git ignores them."""
+    """Draw the pictures beside the pages, unless they are there; git ignores them."""
     folder = Path(app.srcdir) / "pictures"
     folder.mkdir(exist_ok=True)
-    for name, svg in pictures.draw().items():
-        (folder / name).write_text(svg)
+    for name, draw in pictures.PICTURES.items():
+        if not (folder / name).exists():
+            (folder / name).write_text(draw())
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
