@@ -92,4 +92,4 @@ docs: $(STAMP)
 	$(PY) -m sphinx -n -W --keep-going -q -d .cache/doctrees docs site
 
 clean:
-	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site *.egg-info
+	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site docs/pictures *.egg-info
