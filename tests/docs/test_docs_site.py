@@ -15,7 +15,7 @@ from tests.docs.conftest import ROOT
 from tools import native
 from tools.docs import about
 from tools.docs.mathml import mathml
-from torchinit import deploy, keyed, recipes
+from torchinit import deploy, diagnostics, keyed, recipes
 
 GUIDE = sorted((ROOT / "docs" / "guide").glob("*.md"))
 SOURCES = [path for path in (ROOT / "docs").rglob("*") if path.suffix in (".md", ".rst")]
@@ -58,7 +58,7 @@ def test_every_public_name_of_every_module_is_in_the_reference(site: Path) -> No
     inventory = zlib.decompress((site / "objects.inv").read_bytes().split(b"zlib.\n")[1]).decode()
     described = {line.split()[0] for line in inventory.splitlines() if " py:" in line}
     modules: list[tuple[ModuleType, list[str]]] = [(torchinit, about.FUNCTIONS)]
-    modules += [(module, list(module.__all__)) for module in (keyed, recipes, deploy)]
+    modules += [(module, list(module.__all__)) for module in (keyed, recipes, diagnostics, deploy)]
     assert {f"{module.__name__}.{name}" for module, names in modules for name in names} <= described
     assert "torchinit.recipes.Recipe.attach" in described
 

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from torchinit.commands._files import load
+from torchinit.cli._files import load
 from torchinit.deploy._archive import _without_notices
 
 

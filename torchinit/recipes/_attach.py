@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from torchinit import keyed
+from torchinit._core.table import first_line
 from torchinit._core.writes import _no_grad_copy_
-from torchinit._table import first_line
 from torchinit.deploy._archive import _without_notices
 from torchinit.deploy._bundle import _seeded
 from torchinit.recipes._by_key import INITIALIZERS as KEYED, lasting, plain_name

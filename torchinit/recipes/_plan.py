@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.checks import _check_partitioned
-from torchinit._table import Cell, table, to_json
+from torchinit._core.table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS, default_fills, late_fills, padding_fills, statistics
 from torchinit.recipes._fills import (
     REWRITTEN,
