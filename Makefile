@@ -59,10 +59,9 @@ fresh: $(STAMP)
 pytest: $(STAMP)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
 
-# What a measured process does not do as another: stay under a limit of files or of time.
+# What a measured process does not do as another: stay under a limit of files.
 UNMEASURED := \
-	--deselect jit_tests/test_deploy.py::test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind \
-	--deselect tests/package/test_surface.py::test_import_costs_at_most_20_ms_over_torch
+	--deselect jit_tests/test_deploy.py::test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind
 
 # Which lines of the package the whole suite runs; a third slower than it.
 coverage: $(STAMP)
