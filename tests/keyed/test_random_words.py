@@ -24,7 +24,7 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _run(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(_command(*arguments), cwd=ROOT, capture_output=True, timeout=120)
+    return subprocess.run(_command(*arguments), cwd=ROOT, capture_output=True, timeout=900)
 
 
 def _written(*arguments: str) -> list[int]:
@@ -75,7 +75,7 @@ def test_a_reader_that_goes_ends_it_quietly(arguments: tuple[str, ...]) -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=900) == 0
 
 
 @pytest.mark.parametrize(
