@@ -2,8 +2,6 @@
 
 import doctest
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -11,6 +9,7 @@ import pytest
 import torch
 
 import torchinit
+from tests.support.forked import run_script
 from tools.codegen.__main__ import ROOT
 from torchinit import deploy, keyed, recipes
 
@@ -57,8 +56,8 @@ def test_example_of_the_docs_runs(block: str, tmp_path: Path) -> None:
         pytest.importorskip("executorch.exir", reason="no executorch that works with this torch", exc_type=ImportError)
     script = tmp_path / "example.py"
     script.write_text(block)
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
+    code, output = run_script(script, tmp_path)
+    assert code == 0, output
 
 
 def test_no_block_of_the_docs_hides_from_the_tests() -> None:

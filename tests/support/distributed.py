@@ -1,6 +1,5 @@
 """Runs a function on several ranks of a gloo group, each a process, and says which rank failed and how."""
 
-import multiprocessing
 import os
 import tempfile
 import time
@@ -13,14 +12,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tests.support.forked import CONTEXT
+
 # Far beyond what a busy machine needs: only a rank that hangs is ever given up.
 PATIENCE = 900.0
-
-# Ranks are forked from a process that has imported what takes seconds.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["pytest", "torch", "torch.distributed.tensor.parallel", "torch.distributed.fsdp", "torch._dynamo", "torchinit"]
-)
 
 
 def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any], result: Connection) -> None:
@@ -45,8 +40,8 @@ def on_ranks(size: int, function: Callable[[int], Any], patience: float = PATIEN
     with tempfile.TemporaryDirectory() as folder:
         processes, pipes = [], {}
         for rank in range(size):
-            receiver, sender = _CONTEXT.Pipe(duplex=False)
-            process = _CONTEXT.Process(target=_rank, args=(rank, size, folder, function, sender))
+            receiver, sender = CONTEXT.Pipe(duplex=False)
+            process = CONTEXT.Process(target=_rank, args=(rank, size, folder, function, sender))
             process.start()
             sender.close()
             processes.append(process)
