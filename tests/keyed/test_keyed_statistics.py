@@ -165,8 +165,9 @@ def test_no_key_draws_what_the_next_one_draws_elsewhere(family: str) -> None:
 def test_no_bit_of_a_block_tells_one_of_the_next_keys(family: str) -> None:
     blocks, previous = 1024, torch.empty(0)
     together = torch.zeros(128, 128)
-    for i, key in enumerate(FAMILIES[family]()):
-        signs = _signs(philox_words(key, blocks))
+    streams = (words for keys in FAMILIES[family]().split(64) for words in philox_words(keys, blocks).unbind(-1))
+    for i, words in enumerate(streams):
+        signs = _signs(words)
         if i > 0:
             together += signs.t() @ previous
         previous = signs

@@ -14,7 +14,7 @@ from tests.support.outcome import ulps
 from tests.support.philox_reference import philox, philox4x32
 from tests.support.philox_words import philox_words
 from torchinit import keyed
-from torchinit.keyed import _philox, _shortcuts, _stream, fold_in, key, split
+from torchinit.keyed import _shortcuts, fold_in, key, split
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 FILLS = [keyed.uniform_, keyed.normal_]
@@ -322,21 +322,24 @@ def test_rows_of_a_larger_tensor_are_those_of_a_smaller_one(fill) -> None:  # ty
 
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_neither_tiles_nor_threads_matter(fill, dtype, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    piece = {"full_size": [600, 1003], "offset": [3, 1]}
-    drawn, parts = [], []
+@pytest.mark.parametrize("full_size", [(600, 1003), (3, 400_003)], ids=["rows", "long rows"])
+def test_neither_tiles_nor_threads_matter(fill, dtype, full_size) -> None:  # type: ignore[no-untyped-def]
+    whole, drawn = list(full_size), []
+    rows, columns = full_size
     threads = torch.get_num_threads()
     try:
-        for count, size in ((1, 0), (2, 0), (1, 1 << 62), (1, 5000), (1, 12_345)):
+        # A large piece is filled tile by tile, a small one at once; columns of a wider tensor take another way than rows.
+        for count in (1, 2):
             torch.set_num_threads(count)
-            if size:
-                monkeypatch.setattr(_stream, "_tile_size", lambda target, full_size, size=size: size)
-            drawn.append(fill(torch.empty(600, 1001, dtype=dtype), key(4)))
-            parts.append(fill(torch.empty(500, 1001, dtype=dtype), key(4), **piece))
+            drawn.append(fill(torch.empty(whole, dtype=dtype), key(4)))
+            drawn.append(fill(torch.empty(rows, columns - 2, dtype=dtype), key(4), full_size=whole, offset=[0, 1]))
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(values, drawn[0]) for values in drawn)
-    assert all(torch.equal(values, parts[0]) for values in parts)
+    assert torch.equal(drawn[0], drawn[2])
+    assert all(torch.equal(values, drawn[0][:, 1:-1]) for values in (drawn[1], drawn[3]))
+    for row, column in ((0, 0), (rows - 1, columns - 99), (rows // 2, columns // 3)):
+        part = fill(torch.empty(1, 99, dtype=dtype), key(4), full_size=whole, offset=[row, column])
+        assert torch.equal(part[0], drawn[0][row, column : column + 99])
 
 
 @pytest.mark.parametrize("fill", FILLS)
