@@ -296,17 +296,17 @@ def test_threads_that_overlap_see_the_patch_until_the_last_leaves() -> None:
     def other() -> None:
         with patch_torch():
             entered.set()
-            leave.wait(10)
+            leave.wait(900)
             seen.append(swapped())
         left.set()
 
     thread = threading.Thread(target=other)
     with patch_torch():
         thread.start()
-        assert entered.wait(10)
+        assert entered.wait(900)
     assert swapped()
     leave.set()
-    assert left.wait(10)
+    assert left.wait(900)
     thread.join()
     assert seen == [True]
     assert not swapped()
