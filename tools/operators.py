@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from tools.files import write_whole
-from torchinit._core import torchscript
+from torchinit._core import compat, torchscript
 from torchinit.deploy._bundle import methods, source
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "operators.md"
@@ -38,9 +38,7 @@ def operators(method: str, function: Callable[..., object]) -> list[str]:
 
     with torchscript.silenced():
         module = torch.jit.script(Alone())
-        torchscript.define(
-            module, source(method, function, mobile=True), {method: function, "seeded": torchscript.seeded}
-        )
+        compat.define(module, source(method, function, mobile=True), {method: function, "seeded": torchscript.seeded})
     names: list[str] = torch.jit.export_opnames(module)  # type: ignore[no-untyped-call]
     return names
 

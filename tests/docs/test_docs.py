@@ -12,10 +12,10 @@ import torch
 
 import torchinit
 from tools.codegen.__main__ import ROOT
-from torchinit import deploy, keyed, recipes
+from torchinit import deploy, diagnostics, keyed, recipes
 
 # What a recipe returns or raises; the examples stand where it does.
-_RESULTS = ("Plan", "Row", "RecipeError")
+_RESULTS = ("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend")
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # What a block may be of; `py` or none would be Python that no test runs.
 _LANGUAGES = {"python", "sh", "toml", "cmake", "cpp", "text"}
@@ -24,7 +24,7 @@ _LANGUAGES = {"python", "sh", "toml", "cmake", "cpp", "text"}
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(module, name) for module in (torchinit, deploy, recipes, keyed) for name in module.__all__]
+    [(module, name) for module in (torchinit, deploy, diagnostics, recipes, keyed) for name in module.__all__]
     + [(recipes, "torch")],
 )
 def test_docstring_example_runs(module: ModuleType, name: str) -> None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from torchinit import keyed
-from torchinit._core import torchscript
+from torchinit._core import compat, torchscript
+from torchinit._core.table import first_line
 from torchinit._core.writes import no_grad_copy_
-from torchinit._table import first_line
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
 from torchinit.recipes._keyed_apply import KEYED, lasting, plain_name
 from torchinit.recipes._plan import Step, make_plan
@@ -130,7 +130,7 @@ def _with_methods(module: torch.jit.ScriptModule, source: str, mobile: bool) -> 
     names = {**FUNCTIONS, "copy_": no_grad_copy_, "given": _given, "seeded": torchscript.seeded}
     names |= {"key": keyed.key, "fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
     copy = _reloaded(module)
-    torchscript.define(copy, source, names)
+    compat.define(copy, source, names)
     # NB: a mobile file lacks the types of what the methods call, until the module itself has them from a file.
     return _reloaded(copy) if mobile else copy
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchinit._core.checks import check_partitioned
 from torchinit._core.messages import warn_user
 from torchinit._core.registry import INITIALIZERS
-from torchinit._table import Cell, table, to_json
+from torchinit._core.table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS, default_fills, padding_fills, parent_fills, statistics
 from torchinit.recipes._expected import mixed_moments
 from torchinit.recipes._fill import Fill, block_shape, call, scale_residual, settle

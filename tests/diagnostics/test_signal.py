@@ -1,4 +1,4 @@
-"""Does a probe measure what autograd measures, alike for every kind of module, and leave no trace?"""
+"""Is the signal what autograd measures, alike for every kind of module, and is no trace left?"""
 
 import gc
 import math
@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.layers import LAYERS, MIXED, Exhibit
-from tests.support.probed_models import DEPTH, WIDTH, he, loaded, rms, tower
-from torchinit.commands._probe import notes, summary, trend
-from torchinit.commands._probe_rows import probe
+from tests.support.signal_models import DEPTH, WIDTH, he, loaded, rms, tower
+from torchinit.diagnostics import notes, signal, summary, trend
 
 
 def variants(module: nn.Module, inputs: tuple[Tensor, ...], scripts: bool = True) -> dict[str, nn.Module]:
@@ -31,7 +30,7 @@ def test_he_keeps_the_scale_over_30_layers(seed: int) -> None:
     # sqrt(2). In a net of width n the logarithm of the mean square has a variance of about 5 / n a layer, 0.6 in all:
     # an rms within a factor of 3 is 2.8 deviations. Gradients are averaged over 64 inputs and waver less.
     torch.manual_seed(seed)
-    rows = probe(tower(he), torch.randn(64, WIDTH))
+    rows = signal(tower(he), torch.randn(64, WIDTH))
     assert len(rows) == DEPTH
     assert all(math.sqrt(2) / 3 < row.activation < math.sqrt(2) * 3 for row in rows)
     assert all(1 / 1.5 < row.gradient < 1.5 for row in rows)
@@ -42,7 +41,7 @@ def test_he_keeps_the_scale_over_30_layers(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_small_normal_weights_lose_the_scale_by_the_theorys_factor_a_layer(seed: int) -> None:
     torch.manual_seed(seed)
-    rows = probe(tower(lambda w: nn.init.normal_(w, std=0.01)), torch.randn(64, WIDTH))
+    rows = signal(tower(lambda w: nn.init.normal_(w, std=0.01)), torch.randn(64, WIDTH))
     factor = 0.01 * math.sqrt(WIDTH / 2)
     assert factor == pytest.approx(0.113, abs=2e-4)
     # 29 layers lie between the first output and the last; of their logarithm's 63, 1.3 are 3.4 of the deviations above.
@@ -64,13 +63,13 @@ def test_small_normal_weights_lose_the_scale_by_the_theorys_factor_a_layer(seed:
 
 def test_wide_weights_explode_and_then_are_not_finite() -> None:
     torch.manual_seed(0)
-    rows = probe(tower(nn.init.normal_, depth=6), torch.randn(64, WIDTH))
+    rows = signal(tower(nn.init.normal_, depth=6), torch.randn(64, WIDTH))
     assert summary(rows).count("explode") == 2
     assert notes(rows) == [
         "gradient exploded", "gradient exploded", "activation and gradient exploded",
         "activation and gradient exploded", "activation exploded", "activation exploded"
     ]  # fmt: skip
-    rows = probe(tower(lambda w: nn.init.normal_(w, std=1e9), depth=6), torch.randn(64, WIDTH))
+    rows = signal(tower(lambda w: nn.init.normal_(w, std=1e9), depth=6), torch.randn(64, WIDTH))
     assert summary(rows) == "activations: not finite; gradients: not finite"
     assert notes(rows)[0] == "gradient not finite"
     assert notes(rows)[-1] == "activation not finite"
@@ -79,7 +78,7 @@ def test_wide_weights_explode_and_then_are_not_finite() -> None:
 def test_a_layer_of_zeros_stops_the_signal_both_ways() -> None:
     model = tower(he, depth=4, width=8)
     nn.init.zeros_(model[4].weight)
-    rows = probe(model, torch.randn(4, 8))
+    rows = signal(model, torch.randn(4, 8))
     # The gradient of the layer's output passes a ReLU at zero.
     assert notes(rows) == ["gradient zero"] * 2 + ["activation and gradient zero", "activation zero"]
     assert summary(rows) == "activations: zero at the end: vanish; gradients: zero at the end: vanish"
@@ -109,7 +108,7 @@ class Chain(nn.Module):
 def test_rows_are_what_retained_gradients_say() -> None:
     torch.manual_seed(0)
     model, x = Chain(), torch.randn(2, 3, 6, 6)
-    rows = probe(model, x, generator=torch.Generator().manual_seed(4))
+    rows = signal(model, x, generator=torch.Generator().manual_seed(4))
     output = model(x)
     generator = torch.Generator().manual_seed(4)
     torch.randint(1 << 62, (1,), generator=generator)
@@ -128,16 +127,16 @@ def test_every_kind_of_module_gives_the_rows_of_the_eager_one(name: str) -> None
     torch.manual_seed(0)
     exhibit: Exhibit = LAYERS[name]
     model = exhibit.make()
-    rows = probe(model, *exhibit.inputs)
+    rows = signal(model, *exhibit.inputs)
     assert all(math.isfinite(row.activation) and row.gradient is not None for row in rows)
     for what, variant in variants(model, exhibit.inputs, exhibit.scripts).items():
-        assert probe(variant, *exhibit.inputs) == rows, what
+        assert signal(variant, *exhibit.inputs) == rows, what
 
 
 def test_a_model_of_many_layers_gives_the_same_rows_also_when_it_was_optimized_before() -> None:
     torch.manual_seed(0)
     model = MIXED.make().eval()
-    rows = probe(model, *MIXED.inputs)
+    rows = signal(model, *MIXED.inputs)
     assert {row.layer for row in rows} == {
         "body.0", "body.1", "body.2", "body.3", "words", "recurrent", "attention", "attention.out_proj", "norm", "head"
     }  # fmt: skip
@@ -145,7 +144,7 @@ def test_a_model_of_many_layers_gives_the_same_rows_also_when_it_was_optimized_b
     for what, variant in variants(model, MIXED.inputs).items():
         for _ in range(4):
             sum(t.sum() for t in variant(*MIXED.inputs)).backward()
-        assert probe(variant, *MIXED.inputs) == rows, what
+        assert signal(variant, *MIXED.inputs) == rows, what
 
 
 def test_the_executor_that_optimizes_at_once_gives_the_same_rows() -> None:
@@ -153,7 +152,7 @@ def test_the_executor_that_optimizes_at_once_gives_the_same_rows() -> None:
     model, x = tower(he, 5, 8), torch.randn(2, 8)
     before = torch._C._jit_set_profiling_executor(False)
     try:
-        assert probe(loaded(torch.jit.script(model)), x) == probe(model, x)
+        assert signal(loaded(torch.jit.script(model)), x) == signal(model, x)
     finally:
         torch._C._jit_set_profiling_executor(before)
 
@@ -162,11 +161,11 @@ def test_an_output_that_is_changed_in_place_is_measured_as_it_was() -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 16)
     torch.manual_seed(1)
-    rows = probe(tower(he, 5, 16), x)
+    rows = signal(tower(he, 5, 16), x)
     torch.manual_seed(1)
-    assert probe(tower(he, 5, 16, inplace=True), x) == rows
+    assert signal(tower(he, 5, 16, inplace=True), x) == rows
     torch.manual_seed(1)
-    assert probe(torch.jit.script(tower(he, 5, 16, inplace=True)), x) == rows
+    assert signal(torch.jit.script(tower(he, 5, 16, inplace=True)), x) == rows
 
 
 def test_a_probe_leaves_no_trace() -> None:
@@ -180,7 +179,7 @@ def test_a_probe_leaves_no_trace() -> None:
         original, state = x.clone(), {k: v.clone() for k, v in model.state_dict().items()}
         flags = [p.requires_grad for p in model.parameters()]
         random = torch.get_rng_state()
-        rows = probe(model, x)
+        rows = signal(model, x)
         assert torch.equal(torch.get_rng_state(), random)
         assert torch.equal(x, original)
         assert all(torch.equal(model.state_dict()[name], value) for name, value in state.items())
@@ -190,7 +189,7 @@ def test_a_probe_leaves_no_trace() -> None:
         # A frozen layer is measured as if it were trained.
         assert None not in [row.weight_gradient for row in rows]
         with pytest.raises(RuntimeError, match=r"^forward must run"):
-            probe(model, torch.ones(2, 8))
+            signal(model, torch.ones(2, 8))
         assert [p.requires_grad for p in model.parameters()] == flags
         assert torch.equal(torch.get_rng_state(), random)
 
@@ -201,7 +200,7 @@ def test_a_probed_model_can_be_freed(scripts: bool) -> None:
     if scripts:
         model = loaded(torch.jit.script(model))
     alive = weakref.ref(next(iter(model.parameters())))
-    assert len(probe(model, torch.ones(2, 4))) == 3
+    assert len(signal(model, torch.ones(2, 4))) == 3
     del model
     gc.collect()
     assert alive() is None
@@ -211,7 +210,7 @@ def test_a_weight_that_forward_normalizes_is_put_back() -> None:
     # NB: TorchScript drops max_norm.
     model, ids = nn.Sequential(nn.Embedding(11, 4, max_norm=0.1), nn.Linear(4, 3)), torch.arange(10).view(2, 5)
     before = model[0].weight.detach().clone()
-    rows = probe(model, ids)
+    rows = signal(model, ids)
     assert [row.label for row in rows] == ["0", "1"]
     # Four numbers of norm 0.1.
     assert rows[0].activation == pytest.approx(0.05, rel=1e-3)
@@ -235,15 +234,15 @@ class Counting(nn.Module):
 def test_a_buffer_that_forward_replaces_is_put_back() -> None:
     for model in (Counting(), torch.jit.script(Counting())):
         before = model.seen
-        assert probe(model, torch.ones(2, 3)) == probe(model, torch.ones(2, 3))
+        assert signal(model, torch.ones(2, 3)) == signal(model, torch.ones(2, 3))
         assert model.seen is before
         assert not before.any()
 
 
 def test_the_same_generator_gives_the_same_rows_whatever_the_global_one_does() -> None:
     model, x = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5), nn.Linear(8, 8)), torch.randn(4, 8)
-    rows = [probe(model, x, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
+    rows = [signal(model, x, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     torch.manual_seed(123)
-    assert rows[0] == rows[1] == probe(model, x)
+    assert rows[0] == rows[1] == signal(model, x)
     assert rows[0][1].activation != rows[2][1].activation
     assert rows[0][1].gradient != rows[2][1].gradient

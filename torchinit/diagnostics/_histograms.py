@@ -1,29 +1,27 @@
 """A page of histograms, one small panel a parameter."""
 
-import io
 import math
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from torchinit._table import printable
-from torchinit.commands._inspect import chunks, only_finite
+from torchinit._core.table import text
+from torchinit.diagnostics._moments import chunks, only_finite
+from torchinit.diagnostics._parameters import module_of
+from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, RED, require_matplotlib, shortened
+from torchinit.diagnostics._statistics import ParameterStatistics
 
-# What a page holds whose panels can still be told apart.
+# Largest number of panels that can still be told apart.
 MOST = 60
 _MOST_COLUMNS = 6
 
-# Who comes onto a page that does not hold all.
+# How panels are chosen if there are more.
 ORDER = "bad ones are kept first, constant ones last"
 
-_VALUES, _RECIPE, _BAD, _GREY = "#4477aa", "#ee7733", "#bb2222", "#555555"
-
-# Inches: a panel, what its titles and ticks take of it, and the lines above and below all panels.
+# Inches: a panel, the margins for its titles and ticks, and the space above and below all panels.
 _WIDTH, _HEIGHT = 2.7, 1.9
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.17, 0.17, 0.44, 0.3
 _HEAD, _FOOT = 0.5, 0.15
@@ -33,40 +31,10 @@ _NARROWEST = 5.4
 _TITLE, _SUBTITLE = 36, 44
 
 
-def check_matplotlib() -> None:
-    """Refuse in words where matplotlib is missing."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        raise RuntimeError("--plot needs the package matplotlib: pip install 'torchinit[plot]'") from None
-
-
-def png(figure: Any, dpi: int = 120) -> bytes:
-    """Render a figure by Agg itself: pyplot would keep the figure, and may ask for a display."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    contents = io.BytesIO()
-    figure.set_dpi(dpi)
-    with warnings.catch_warnings():
-        # A box in place of a letter says as much.
-        warnings.filterwarnings("ignore", message="Glyph ")
-        FigureCanvasAgg(figure).print_png(contents)
-    return contents.getvalue()
-
-
-def choose(ranks: Sequence[int], most: int = MOST) -> list[int]:
-    """Choose whose panels a page holds, in order: those of low rank first, then from the front."""
-    return sorted(sorted(range(len(ranks)), key=ranks.__getitem__)[:most])
-
-
-def shortened(words: str, most: int) -> str:
-    """Leave out the front of what is too long, up to a dot if one is near: the end of a name tells more."""
-    words = printable(words)
-    if len(words) <= most:
-        return words
-    rest = words[1 - most :]
-    dot = rest.find(".") + 1
-    return "…" + (rest[dot:] if dot < most // 2 else rest)
+def _choose(rows: Sequence[ParameterStatistics]) -> list[ParameterStatistics]:
+    """Choose the parameters that a page shows, in their order."""
+    ranks = [0 if row.bad else 2 if row.constant else 1 for row in rows]
+    return [rows[index] for index in sorted(sorted(range(len(rows)), key=ranks.__getitem__)[:MOST])]
 
 
 def _finite(tensor: Tensor) -> Iterator[Tensor]:
@@ -75,7 +43,7 @@ def _finite(tensor: Tensor) -> Iterator[Tensor]:
         yield only_finite(torch.view_as_real(chunk).reshape(-1) if chunk.is_complex() else chunk)
 
 
-def _limits(tensor: Tensor) -> tuple[float, float]:
+def _range(tensor: Tensor) -> tuple[float, float]:
     low, high = math.inf, -math.inf
     for values in _finite(tensor):
         if values.numel():
@@ -95,7 +63,7 @@ def _heights(tensor: Tensor, bins: int, low: float, high: float) -> list[float]:
 
 @dataclass
 class Curve:
-    """A histogram, or the one value where all are the same."""
+    """A histogram, or the one value if all are equal."""
 
     heights: list[float]
     constant: float | None
@@ -103,7 +71,7 @@ class Curve:
 
 @dataclass
 class Panel:
-    """What is drawn of a parameter: its values and, if there is a recipe, what that makes of it, on the same bins."""
+    """Histograms of a parameter's values and, on the same bins, of others to compare."""
 
     name: str
     about: str
@@ -111,17 +79,17 @@ class Panel:
     low: float
     high: float
     values: Curve | None
-    recipe: Curve | None
+    other: Curve | None
 
     @staticmethod
-    def of(name: str, tensor: Tensor, after: Tensor | None, verdict: str | None, bad: bool) -> "Panel":
+    def of(row: ParameterStatistics, tensor: Tensor, other: Tensor | None) -> "Panel":
         """Count the values of a parameter."""
-        about = "x".join(map(str, tensor.shape)) or "scalar"
-        about += (", real and imaginary" if tensor.is_complex() else "") + (f", {verdict}" if verdict else "")
+        about = text(row.shape) + (", real and imaginary" if tensor.is_complex() else "")
+        about += f", {row.verdict}" if row.verdict else ""
         limits = []
-        for each in (tensor, after):
-            low, high = (math.inf, -math.inf) if each is None or each.is_meta else _limits(each)
-            # What float64 cannot span, no axis can.
+        for each in (tensor, other):
+            low, high = (math.inf, -math.inf) if each is None or each.is_meta else _range(each)
+            # No axis spans more than float64 does.
             limits.append((low, high) if math.isfinite(high - low) else None)
         low = min((pair[0] for pair in limits if pair), default=0.0)
         high = max((pair[1] for pair in limits if pair), default=0.0)
@@ -134,11 +102,11 @@ class Panel:
                 return Curve([], pair[0])
             return Curve(_heights(each, bins, low, high), None)
 
-        return Panel(name, about, bad, low, high, curve(tensor, limits[0]), curve(after, limits[1]))
+        return Panel(row.name, about, row.bad, low, high, curve(tensor, limits[0]), curve(other, limits[1]))
 
 
 def _span(panel: Panel) -> tuple[float, float]:
-    """Leave room beside the values, the more beside a single one."""
+    """Add a margin to the range, a larger one around a single value."""
     margin = 0.05 * (panel.high - panel.low) or abs(panel.low) or 1.0
     return panel.low - margin, panel.high + margin
 
@@ -146,7 +114,7 @@ def _span(panel: Panel) -> tuple[float, float]:
 def _draw_panel(axes: Any, panel: Panel) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-    for curve, color, filled in ((panel.values, _VALUES, True), (panel.recipe, _RECIPE, False)):
+    for curve, color, filled in ((panel.values, BLUE, True), (panel.other, ORANGE, False)):
         if curve is None:
             continue
         if curve.constant is not None:
@@ -156,35 +124,35 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
             edges = [panel.low + step * index for index in range(len(curve.heights) + 1)]
             axes.stairs(curve.heights, edges, fill=filled, color=color, linewidth=1.3, alpha=0.6 if filled else 1.0)
     if panel.values is None:
-        axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=_GREY, fontsize=8)
+        axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=GREY, fontsize=8)
     low, high = _span(panel)
     # As many digits as tell the ticks apart.
     digits = max(4, 2 + math.ceil(math.log10(max(abs(low), abs(high)) / (high - low))))
     axes.set_xlim(low, high)
     axes.set_ylim(0.0, 1.08)
     axes.set_yticks([])
-    drawn = panel.values is not None or panel.recipe is not None
+    drawn = panel.values is not None or panel.other is not None
     single = FixedLocator([panel.low] if drawn else [])
     axes.xaxis.set_major_locator(single if panel.low == panel.high else MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.{digits}g}"))
-    axes.tick_params(axis="x", labelsize=7, length=2, colors=_GREY)
+    axes.tick_params(axis="x", labelsize=7, length=2, colors=GREY)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(_GREY)
+    axes.spines["bottom"].set_color(GREY)
 
 
 def _size(count: int) -> tuple[int, int]:
-    """Choose columns and rows: a page wider than it is high until the columns are used up."""
+    """Choose columns and rows: a page wider than high until all columns are used."""
     columns = count if count <= 4 else min(_MOST_COLUMNS, math.ceil(math.sqrt(1.3 * count)))
     return max(1, columns), max(1, math.ceil(count / max(1, columns)))
 
 
-def _legend(figure: Any, recipe: str, left: float, height: float) -> None:
+def _legend(figure: Any, label: str, left: float, height: float) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=_VALUES, alpha=0.6), Line2D([], [], color=_RECIPE, linewidth=1.3)]
-    labels = ["values", f"recipe {shortened(recipe, 24)}"]
+    handles = [Patch(color=BLUE, alpha=0.6), Line2D([], [], color=ORANGE, linewidth=1.3)]
+    labels = ["values", label]
     legend = figure.legend(
         handles,
         labels,
@@ -195,17 +163,17 @@ def _legend(figure: Any, recipe: str, left: float, height: float) -> None:
         fontsize=8,
         borderaxespad=0,
     )
-    for label in legend.get_texts():
-        label.set_parse_math(False)
+    for words in legend.get_texts():
+        words.set_parse_math(False)
 
 
-def draw(panels: Sequence[Panel], total: int, title: str, recipe: str | None) -> bytes:
-    """Draw a page of panels as PNG, and say on it how many parameters are left out."""
+def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) -> Any:
+    """Draw a page of panels, and say on it how many parameters are left out."""
     from matplotlib.figure import Figure
 
     columns, rows = _size(len(panels))
     width, height = max(_NARROWEST, columns * _WIDTH), _HEAD + rows * _HEIGHT + _FOOT
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = Figure(figsize=(width, height), dpi=120, facecolor="white")
     each = width / columns
 
     def write(x: float, y: float, words: str, size: float, **style: Any) -> None:
@@ -214,16 +182,57 @@ def draw(panels: Sequence[Panel], total: int, title: str, recipe: str | None) ->
     count = f"{total} parameter{'s' * (total != 1)}"
     if len(panels) < total:
         count = f"{len(panels)} of {count}; {ORDER}"
-    write(_LEFT, 0.08, shortened(Path(title).name, 30), 10, weight="bold")
-    write(_LEFT, 0.27, count, 8, color=_GREY)
-    if recipe is not None:
-        _legend(figure, recipe, _RIGHT / width, height)
+    write(_LEFT, 0.08, shortened(title, 30), 10, weight="bold")
+    write(_LEFT, 0.27, count, 8, color=GREY)
+    if label is not None:
+        _legend(figure, shortened(label, 31), _RIGHT / width, height)
     for index, panel in enumerate(panels):
         x, y = index % columns * each + _LEFT, index // columns * _HEIGHT + _HEAD
-        color = _BAD if panel.bad else "black"
-        write(x, y + 0.05, shortened(panel.name, _TITLE), 8, color=color)
-        write(x, y + 0.22, panel.about[:_SUBTITLE], 7, color=_BAD if panel.bad else _GREY)
+        write(x, y + 0.05, shortened(panel.name, _TITLE), 8, color=RED if panel.bad else "black")
+        write(x, y + 0.22, panel.about[:_SUBTITLE], 7, color=RED if panel.bad else GREY)
         inner = (each - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
         bottom = height - y - _TOP - inner[1]
         _draw_panel(figure.add_axes((x / width, bottom / height, inner[0] / width, inner[1] / height)), panel)
-    return png(figure)
+    return figure
+
+
+def plot_statistics(
+    model: nn.Module | Mapping[str, Any],
+    rows: Sequence[ParameterStatistics],
+    others: Mapping[str, Tensor] | None = None,
+    title: str = "",
+    label: str = "others",
+    progress: Callable[[str, str, int], object] | None = None,
+) -> Any:
+    """Draw a histogram of each parameter, at most 60: the bad ones first, the constant ones last.
+
+    Args:
+        model: the module or the state dict that was measured
+        rows: its rows of :func:`statistics`
+        others: tensors to compare by parameter name, such as fresh weights; drawn over the values, on the same bins
+        title: heading of the page
+        label: name of ``others`` in the legend
+        progress: called before each panel with ``"drawing"``, the parameter's name and the number of panels
+
+    Returns:
+        A ``matplotlib.figure.Figure``.
+
+    Raises:
+        RuntimeError: if matplotlib is not installed
+
+    Examples:
+        >>> layer = torch.nn.Linear(20, 30)
+        >>> figure = torchinit.diagnostics.plot_statistics(layer, torchinit.diagnostics.statistics(layer))
+        >>> len(figure.axes)
+        2
+    """
+    require_matplotlib()
+    module = model if isinstance(model, nn.Module) else module_of(model)
+    tensors = dict(module.named_parameters(remove_duplicate=False))
+    panels = []
+    shown = _choose(rows)
+    for row in shown:
+        if progress is not None:
+            progress("drawing", row.name, len(shown))
+        panels.append(Panel.of(row, tensors[row.name], None if others is None else others.get(row.name)))
+    return _page(panels, len(rows), title, None if others is None else label)

@@ -1,4 +1,4 @@
-"""What is a use of a layer, and what is its output, however a model is written?"""
+"""What is a call of a layer, and what is its output, however a model is written?"""
 
 from dataclasses import replace
 
@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.probed_models import Cells, Query, he, loaded, rms, tower
-from torchinit.commands._probe import notes, summary
-from torchinit.commands._probe_rows import probe
+from tests.support.signal_models import Cells, Query, he, loaded, rms, tower
+from torchinit.diagnostics import notes, signal, summary
 
 
 class Tied(nn.Module):
@@ -28,20 +27,20 @@ class Tied(nn.Module):
 
 def test_each_use_of_a_tied_weight_and_of_a_repeated_layer_is_a_row() -> None:
     model, ids = Tied(), torch.randint(11, (2, 5))
-    rows = probe(model, ids)
+    rows = signal(model, ids)
     assert [row.label for row in rows] == ["words", "body", "body #2", "head"]
     assert [row.kind for row in rows] == ["Embedding", "Linear", "Linear", "Linear"]
     assert [row.output for row in rows] == [(2, 5, 6), (2, 5, 6), (2, 5, 6), (2, 5, 11)]
     assert rows[0].weight_gradient == rows[3].weight_gradient
     assert rows[1].gradient != rows[2].gradient
-    assert probe(loaded(torch.jit.script(model)), ids) == rows
+    assert signal(loaded(torch.jit.script(model)), ids) == rows
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_a_recurrent_layer_is_one_use_whether_or_not_torch_has_a_kernel_for_it(kind: type, dtype: torch.dtype) -> None:
     model = nn.Sequential(nn.Linear(3, 3, dtype=dtype), kind(3, 4, num_layers=2, dtype=dtype))
-    assert [row.kind for row in probe(model, torch.randn(7, 2, 3, dtype=dtype))] == ["Linear", kind.__name__]
+    assert [row.kind for row in signal(model, torch.randn(7, 2, 3, dtype=dtype))] == ["Linear", kind.__name__]
 
 
 class Reshaping(nn.Module):
@@ -64,19 +63,19 @@ class Reshaping(nn.Module):
 
 def test_an_output_has_the_shape_that_its_layer_gave_it() -> None:
     model, x = Reshaping(), torch.randn(5, 2, 4, 4)
-    rows = probe(model, x)
+    rows = signal(model, x)
     assert [row.output for row in rows] == [(5, 3, 2, 2), (5, 8), (5, 8), (5, 2, 4)]
-    assert probe(loaded(torch.jit.script(model)), x) == rows
+    assert signal(loaded(torch.jit.script(model)), x) == rows
 
 
 def test_each_step_of_a_cell_is_a_use() -> None:
     torch.manual_seed(0)
     model, x = Cells(), torch.randn(1, 2, 3).expand(5, 2, 3)
-    rows = probe(model, x)
+    rows = signal(model, x)
     assert [row.label for row in rows] == ["cell", *(f"cell #{i}" for i in range(2, 6))]
     # The last operator of a step is the product with its input, which is the same for all but the first.
     assert len({row.activation for row in rows[1:]}) == 1
-    assert probe(loaded(torch.jit.script(model)), x) == rows
+    assert signal(loaded(torch.jit.script(model)), x) == rows
 
 
 class Derived(nn.Module):
@@ -104,7 +103,7 @@ class Derived(nn.Module):
 def test_what_is_computed_from_a_weight_alone_is_no_output_but_what_is_looked_up_in_it_is() -> None:
     torch.manual_seed(0)
     model, ids = Derived(), torch.randint(4, (2, 5))
-    rows = probe(model, ids)
+    rows = signal(model, ids)
     shapes = {"first": (2, 5, 4), "second": (2, 5, 4), "places": (5, 4), "third": (2, 5, 4), "(root)": (2, 5, 4)}
     assert {row.label: row.output for row in rows} == shapes
     assert [row.label for row in rows] == list(shapes)
@@ -114,15 +113,15 @@ def test_what_is_computed_from_a_weight_alone_is_no_output_but_what_is_looked_up
     third = (second + model.places.weight[:5]) @ model.third.weight.triu()
     expected = [first, second, model.places.weight[:5], third, third * model.scale]
     assert [row.activation for row in rows] == pytest.approx([rms(t) for t in expected])
-    assert probe(loaded(torch.jit.trace(model, ids)), ids)[1:] == rows[1:]
+    assert signal(loaded(torch.jit.trace(model, ids)), ids)[1:] == rows[1:]
 
 
 def test_what_two_layers_make_of_parameters_alone_is_an_output() -> None:
     model, x = Query(), torch.randn(5, 4)
-    rows = probe(model, x)
+    rows = signal(model, x)
     assert [(row.label, row.output) for row in rows] == [("projection", (2, 4)), ("values", (5, 3))]
     assert rows[0].activation == pytest.approx(rms(model.query @ model.projection.weight))
-    assert probe(loaded(torch.jit.script(model)), x) == rows
+    assert signal(loaded(torch.jit.script(model)), x) == rows
 
 
 class Sparse(nn.Module):
@@ -139,7 +138,7 @@ class Sparse(nn.Module):
 
 def test_sparse_inputs_and_sparse_gradients_are_measured() -> None:
     model, ids = Sparse(), torch.tensor([1, 1])
-    rows = probe(model, torch.eye(4)[:2].to_sparse(), ids)
+    rows = signal(model, torch.eye(4)[:2].to_sparse(), ids)
     assert [row.label for row in rows] == ["(root)", "words"]
     assert rows[0].activation == pytest.approx(rms(model.weight[:2]))
     # One row of five has the sum of both gradients.
@@ -163,7 +162,7 @@ class Unseen(nn.Module):
 
 
 def test_a_gradient_that_does_not_arrive_is_none() -> None:
-    rows = probe(Unseen(), torch.ones(2, 3))
+    rows = signal(Unseen(), torch.ones(2, 3))
     assert rows[0].gradient is not None
     assert rows[1].gradient is rows[0].gradient_ratio is None
     assert summary(rows).endswith("gradients: too few for a trend")
@@ -176,10 +175,10 @@ def test_a_gradient_that_does_not_arrive_is_none() -> None:
 def test_parameters_that_share_one_flat_storage_are_told_apart() -> None:
     torch.manual_seed(0)
     model, x = tower(he, 4, 8), torch.randn(2, 8)
-    rows = probe(model, x)
+    rows = signal(model, x)
     nn.utils.vector_to_parameters(nn.utils.parameters_to_vector(model.parameters()).detach(), model.parameters())
     assert model[0].weight.untyped_storage().data_ptr() == model[2].weight.untyped_storage().data_ptr()
-    assert probe(model, x) == rows
+    assert signal(model, x) == rows
 
 
 class Preallocating(nn.Module):
@@ -200,10 +199,10 @@ class Preallocating(nn.Module):
 
 def test_what_is_written_into_a_constant_makes_it_an_activation() -> None:
     model, x = Preallocating(), torch.randn(2, 4)
-    rows = probe(model, x)
+    rows = signal(model, x)
     assert [row.label for row in rows] == ["step", "step #2", "step #3", "head"]
     assert rows[3].activation == pytest.approx(rms(model(x)))
-    assert probe(loaded(torch.jit.script(model)), x) == rows
+    assert signal(loaded(torch.jit.script(model)), x) == rows
 
 
 class Logits(nn.Module):
@@ -226,8 +225,8 @@ def test_traced_transformers_are_probed_layer_by_layer() -> None:
         config = getattr(transformers, f"{kind}Config")(**size, **depth)
         head = {"Llama": "LlamaForCausalLM", "Bert": "BertForMaskedLM"}[kind]
         model = Logits(getattr(transformers, head)(config).eval())
-        rows = probe(model, ids)
-        assert probe(loaded(torch.jit.trace(model, ids, check_trace=False)), ids) == rows
+        rows = signal(model, ids)
+        assert signal(loaded(torch.jit.trace(model, ids, check_trace=False)), ids) == rows
         assert len(rows) == layers
         assert rows[0].kind == "Embedding"
         assert None not in [row.gradient for row in rows]

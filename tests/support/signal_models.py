@@ -1,4 +1,4 @@
-"""What the suites of probe share."""
+"""Models whose signal is measured."""
 
 import io
 from collections.abc import Callable
