@@ -39,6 +39,17 @@ def partitioned_shape(parameter: Tensor) -> tuple[str, str]:
     return "", ""
 
 
+def is_loaded(parameter: Tensor) -> bool:
+    """True for a parameter that transformers has read from a file, which it marks so."""
+    return bool(getattr(parameter, "_is_hf_initialized", False))
+
+
+def storage_id(tensor: Tensor) -> int:
+    """Identify the storage of a tensor, on the meta device too, where all data pointers are 0."""
+    address: int = tensor.untyped_storage()._cdata
+    return address
+
+
 def mesh_order(tensor: Any, dim: int) -> Any:
     """List the mesh dimensions that shard a dimension of a DTensor, in the order in which they split it."""
     # From torch 2.10 on; in earlier releases it is the order of the mesh.
