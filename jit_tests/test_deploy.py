@@ -19,7 +19,6 @@ from tests.support.records import CALLS, RECORDS, Record, call_id
 from tools import operators
 from torchinit import deploy
 from torchinit.deploy import _package
-from torchinit.deploy._bundle import MobileBundle
 
 CURRENT = [(record, arguments) for record, arguments in CALLS if record.name == record.current_name]
 _TEMPORARY = tempfile.TemporaryDirectory
@@ -170,7 +169,7 @@ def test_command_says_in_one_line_what_it_cannot_write(tmp_path: Path) -> None:
 def test_archives_that_do_not_load_or_agree_replace_nothing(
     other: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Other(MobileBundle):
+    class Other(torch.nn.Module):
         @torch.jit.export
         def normal_(self, tensor: Tensor, mean: float = 0.0, std: float = 1.0, seed: int | None = None) -> Tensor:
             return torchinit.ones_(tensor)

@@ -19,7 +19,7 @@ from jit_tests.scripting import run_quietly
 from tests.support.layers import LAYERS, MIXED, Mixed, differing, seeded
 from torchinit import cli, keyed, recipes
 from torchinit.recipes import Recipe
-from torchinit.recipes._fills import INITIALIZERS
+from torchinit.recipes._fill import FUNCTIONS as INITIALIZERS
 from torchinit.recipes._shipped import SHIPPED
 
 
@@ -303,7 +303,8 @@ def test_warning_is_one_line_on_stderr(model: Path, tmp_path: Path, capsys: pyte
     )
     assert _run("plan", model, "--recipe", tmp_path / "r.toml") == 0
     assert capsys.readouterr().err == (
-        f"torchinit: warning: {tmp_path}/r.toml:1: rule 1 matched no parameter: Rule('ones_', module='Conv9d')\n"
+        f'torchinit: warning: {tmp_path}/r.toml: rule 1 ("Conv9d"): '
+        "rule 1 matched no parameter: Rule('ones_', module='Conv9d')\n"
     )
 
 

@@ -41,7 +41,7 @@ def render(functions: Sequence[Function]) -> str:
         [
             STAMP + _HEAD,
             all_names(names),
-            *literals(chosen),
+            "".join(literals(chosen)),
             "".join(map(stub, chosen)) + old + "".join(_PYTHON.values()),
         ]
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tools.codegen.docstrings import Docstring, docstring
 from tools.codegen.model import Argument, Function
 
-FAMILY = "keyed._functions"
+FAMILY = "keyed"
 
 _KEY = Argument("key", "Tensor")
 _PIECE = (Argument("full_size", "int[]?", "None"), Argument("offset", "int[]?", "None"))

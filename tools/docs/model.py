@@ -34,11 +34,9 @@ _SPELLINGS = {
 # The headings of the reference; a family that is not named here comes under its own name.
 FAMILIES: Mapping[str, str] = {
     "_core.distributions": "Distributions and constants",
-    "_core.scaled": "Xavier and Kaiming",
     "_core.variance_scaling": "Variance scaling",
     "_core.structured": "Structured",
-    "_core.upsampling": "Upsampling",
-    "_core.biases": "Biases",
+    "_core.layers": "Layers",
     "_core.gains": "Gains",
     "_core.fans": "Fans",
     "_core.patch": "The whole of torch.nn.init",

@@ -1,30 +1,12 @@
 """Scripts the bundles, and reads back what was saved of them."""
 
 import io
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch.jit.mobile import _load_for_lite_interpreter
 
-from torchinit.deploy._bundle import Bundle, MobileBundle
-
-
-@contextmanager
-def _without_notices() -> Iterator[None]:
-    """Keep quiet that TorchScript and its mobile interpreter are deprecated: who asks for a bundle has decided."""
-    with warnings.catch_warnings():
-        # A DeprecationWarning in torch 2.13, a FutureWarning in 2.15.
-        for category in (DeprecationWarning, FutureWarning):
-            warnings.filterwarnings("ignore", message="`torch.jit|Lite Interpreter", category=category)
-        yield
-
-
-def _scripted(module: torch.nn.Module) -> torch.jit.ScriptModule:
-    with _without_notices():
-        scripted: torch.jit.ScriptModule = torch.jit.script(module)
-    return scripted
+from torchinit._core.torchscript import silenced
+from torchinit.deploy._bundle import Bundle, MobileBundle, scripted
 
 
 def bundle() -> torch.jit.ScriptModule:
@@ -42,7 +24,7 @@ def bundle() -> torch.jit.ScriptModule:
         >>> bool((w.abs() <= (6 / 5) ** 0.5).all())
         True
     """
-    return _scripted(Bundle())
+    return scripted(Bundle())
 
 
 def mobile_bundle() -> torch.jit.ScriptModule:
@@ -61,7 +43,7 @@ def mobile_bundle() -> torch.jit.ScriptModule:
         >>> torch.equal(w, torchinit.normal_(torch.empty(4), generator=torch.Generator().manual_seed(5)))
         True
     """
-    return _scripted(MobileBundle())
+    return scripted(MobileBundle())
 
 
 def script_bytes() -> bytes:
@@ -72,14 +54,14 @@ def script_bytes() -> bytes:
 
 def mobile_bytes() -> bytes:
     """Make the contents of ``torchinit.ptl``."""
-    with _without_notices():
+    with silenced():
         contents: bytes = mobile_bundle()._save_to_buffer_for_lite_interpreter()
     return contents
 
 
 def check(script: bytes, mobile: bytes) -> None:
     """Load both archives and fill a tensor by each, from one seed; they must agree."""
-    with _without_notices():
+    with silenced():
         one = torch.jit.load(io.BytesIO(script))  # type: ignore[no-untyped-call]
         other = _load_for_lite_interpreter(io.BytesIO(mobile))  # type: ignore[no-untyped-call]
     first = one.normal_(torch.zeros(17), 0.0, 1.0, torch.Generator().manual_seed(0))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
-from torchinit.keyed import _shortcuts
+from torchinit.keyed import _fast_paths
 
 # NB: TorchScript reads no module-level constant, and the export of torch 2.6 loses a torch.tensor() of constants, so
 # that the literals stand where they are used, and a pair of them is a range of two:
@@ -57,8 +57,8 @@ def _words(bits: Tensor, number: Tensor) -> list[Tensor]:
         exact = is_compiling()
         if not exact:
             if 0 < number.numel() <= 256 and bits.dim() == 1 and number.device.type == "cpu":
-                if _shortcuts._runs_at_once(number) and _shortcuts._runs_at_once(bits):
-                    return [_shortcuts._words_of_few(bits, number)]
+                if _fast_paths.runs_at_once(number) and _fast_paths.runs_at_once(bits):
+                    return [_fast_paths.words_of_few(bits, number)]
     keys = _round_keys(bits.select(-1, 0), number.dim())
     if not exact:
         if number.numel() <= 4096 or number.device.type != "cpu":

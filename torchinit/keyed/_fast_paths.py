@@ -1,4 +1,4 @@
-"""What eager code alone can do sooner: few blocks in Python's integers, and torch's own kernel where it has one."""
+"""What eager code can do sooner: few blocks in Python's integers, and torch's own kernel where it has one."""
 
 import sys
 from array import array
@@ -7,24 +7,20 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from torchinit._core.trunc_normal import _is_plain
+from torchinit._core.compat import dispatch_modes, has_philox_kernel, philox_uniform_
+from torchinit._core.door import is_plain
 
 
-def _runs_at_once(tensor: Tensor) -> bool:
-    """Whether what is plain is not recorded or faked either."""
-    return (
-        _is_plain(tensor)
-        and not is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
-        and torch._C._len_torch_dispatch_stack() == 0
-    )
+def runs_at_once(tensor: Tensor) -> bool:
+    """True for a plain tensor whose operators no exporter or dispatch mode sees either."""
+    return is_plain(tensor) and not is_compiling() and dispatch_modes() == 0
 
 
-def _words_of_few(bits: Tensor, number: Tensor) -> Tensor:
+def words_of_few(bits: Tensor, number: Tensor) -> Tensor:
     """Compute what ``_philox._words`` does in integers that hold a word of every block, each in 64 bits of its own."""
     seed, numbers = int(bits[0]), number.flatten().tolist()
-    ones = _joined([1] * len(numbers))
-    mask, counter = ones * 0xFFFFFFFF, _joined(numbers)
+    ones = _in_lanes([1] * len(numbers))
+    mask, counter = ones * 0xFFFFFFFF, _in_lanes(numbers)
     key_0, key_1 = ones * (seed & 0xFFFFFFFF), ones * (seed >> 32 & 0xFFFFFFFF)
     step_0, step_1 = ones * 0x9E3779B9, ones * 0xBB67AE85
     a, b, c, d = counter & mask, counter >> 32 & mask, 0, 0
@@ -37,7 +33,7 @@ def _words_of_few(bits: Tensor, number: Tensor) -> Tensor:
     return torch.frombuffer(bytearray(lanes), dtype=torch.int64).view(4, *number.shape).movedim(0, -1)
 
 
-def _joined(numbers: list[int]) -> int:
+def _in_lanes(numbers: list[int]) -> int:
     return int.from_bytes(array("q", numbers).tobytes(), sys.byteorder)
 
 
@@ -45,18 +41,19 @@ def _joined(numbers: list[int]) -> int:
 _KNOWN: dict[torch.device, bool] = {}
 
 
-def _fill_uniform(target: Tensor, bits: Tensor, bounds: list[float], full_size: list[int], begin: list[int]) -> bool:
+def fill_uniform_(target: Tensor, bits: Tensor, bounds: list[float], full_size: list[int], begin: list[int]) -> bool:
     """Fill a plain tensor by torch's kernel, if there is one that draws this very stream and can; say whether.
 
     Uniform values alone: a kernel's normal ones differ in the last bits, so that a piece would not equal its whole.
     """
     # NB: the dtypes are those in which upstream computes; its 16-bit uniform values have but 8 or 11 bits.
     if (
-        not hasattr(torch.ops.aten, "_philox_uniform_")
+        not has_philox_kernel
+        or target.numel() == 0
         or target.dtype not in (torch.float32, torch.float64)
         or not target.is_contiguous()
-        or not _runs_at_once(target)
-        or not _runs_at_once(bits)
+        or not runs_at_once(target)
+        or not runs_at_once(bits)
     ):
         return False
     # One run of the stream that begins with a block: all dimensions but the first are the whole's.
@@ -68,7 +65,7 @@ def _fill_uniform(target: Tensor, bits: Tensor, bounds: list[float], full_size: 
         _KNOWN[target.device] = _draws_the_stream(target.device)
     if _KNOWN[target.device]:
         key = torch.stack([bits[0], bits[1] + start // per_block]) if start > 0 else bits
-        torch.ops.aten._philox_uniform_(target, key.to(target.device).view(torch.uint64), bounds[0], bounds[1])
+        philox_uniform_(target, key.to(target.device), bounds[0], bounds[1])
     return _KNOWN[target.device]
 
 
@@ -80,8 +77,7 @@ def _draws_the_stream(device: torch.device) -> bool:
         device="cpu",
     )
     try:
-        key = torch.tensor([42, 4], device=device).view(torch.uint64)
-        values = torch.ops.aten._philox_uniform_(torch.empty(9, device=device), key, -0.1, 0.7)
+        values = philox_uniform_(torch.empty(9, device=device), torch.tensor([42, 4], device=device), -0.1, 0.7)
     except (NotImplementedError, RuntimeError):
         return False
     return torch.equal(values.cpu(), known)

@@ -10,7 +10,7 @@ from torch.jit import is_scripting
 from torchinit.keyed._philox import _in_twos, _joined, _packed, _words
 
 
-def _uniform_values(bits: Tensor, number: Tensor, dtype: torch.dtype) -> Tensor:
+def uniform_values(bits: Tensor, number: Tensor, dtype: torch.dtype) -> Tensor:
     """Values in [0, 1) of the given blocks, in a new last dimension: four of 24 bits, or two of 53 for float64."""
     words = _words(bits, number)
     # NB: the export of torch 2.6 takes what to() returns for a view of its argument, and lets nothing write to it.
@@ -34,7 +34,7 @@ def _interleaved(lanes: list[Tensor], dtype: torch.dtype) -> Tensor:
     return values
 
 
-def _normal_values(bits: Tensor, number: Tensor, dtype: torch.dtype) -> Tensor:
+def normal_values(bits: Tensor, number: Tensor, dtype: torch.dtype) -> Tensor:
     """Standard normal values of the given blocks, in a new last dimension, by Box and Muller (1958).
 
     A pair of uniform values, each in the middle of its step, so that the logarithm is finite, becomes a radius and an

@@ -1,0 +1,37 @@
+"""TorchScript, for those who ask for it: methods defined from source, and a generator made from a seed."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Silence that TorchScript and its mobile interpreter are deprecated; the caller has asked for them."""
+    with warnings.catch_warnings():
+        # A DeprecationWarning in torch 2.13, a FutureWarning in 2.15.
+        for category in (DeprecationWarning, FutureWarning):
+            warnings.filterwarnings("ignore", message="`torch.jit|Lite Interpreter", category=category)
+        yield
+
+
+def define(module: torch.jit.ScriptModule, source: str, names: Mapping[str, Any]) -> None:
+    """Compile methods from their source, which may call the functions in ``names``.
+
+    NB: all modules scripted from instances of one class share a type, so the methods are added to each of them.
+    """
+    module._c._define(module._concrete_type, source, names.get)
+
+
+def seeded(tensor: Tensor, seed: int | None) -> torch.Generator | None:
+    """Make a generator on the tensor's device; scriptable."""
+    if seed is None or tensor.is_meta:
+        return None
+    # NB: with constant arguments alone TorchScript folds it into one generator that all calls share.
+    generator = torch.Generator(device=tensor.device)
+    generator.manual_seed(seed)
+    return generator
