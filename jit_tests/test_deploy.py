@@ -176,7 +176,7 @@ def test_archives_that_do_not_load_or_agree_replace_nothing(
 
     contents = other or run_quietly(lambda: torch.jit.script(Other())._save_to_buffer_for_lite_interpreter())
     (tmp_path / "torchinit.pt").write_text("old")
-    monkeypatch.setattr(_package, "mobile_bytes", lambda: contents)
+    monkeypatch.setattr(_package, "_mobile_bytes", lambda: contents)
     with pytest.raises(RuntimeError):
         deploy.write_package(tmp_path, force=True)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "torchinit.pt"]

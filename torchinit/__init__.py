@@ -4,6 +4,9 @@ Every name of ``torch.nn.init`` and what it lacks, as plain functions that eager
 the exporters take alike, with the same bits for the same seed where upstream is right.
 """
 
+from importlib import import_module
+from types import ModuleType
+
 from torchinit._core.deprecated import (
     constant,
     dirac,
@@ -54,7 +57,7 @@ from torchinit._core.writes import (
     _no_grad_zero_ as _no_grad_zero_,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "calculate_gain",
@@ -101,3 +104,16 @@ __all__ = [
     "prior_bias_",
     "patch_torch",
 ]
+
+# Imported when they are first used.
+_SUBPACKAGES = ("deploy", "diagnostics", "keyed", "recipes")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBPACKAGES:
+        return import_module(f"torchinit.{name}")
+    raise AttributeError(f"module 'torchinit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_SUBPACKAGES]

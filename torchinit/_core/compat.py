@@ -4,6 +4,8 @@ A new release of torch can break only what stands here. Each entry says which re
 others; where nothing is said, all supported releases (2.6 to 2.15) have it.
 """
 
+import io
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -63,3 +65,24 @@ def philox_uniform_(values: Tensor, key: Tensor, low: float, high: float) -> Ten
 def schema_arguments(schema: str) -> list[str]:
     """List the names of an operator's arguments."""
     return [argument.name for argument in torch._C.parse_schema(schema).arguments]
+
+
+def define(module: torch.jit.ScriptModule, source: str, names: Mapping[str, Any]) -> None:
+    """Compile methods from their source, which may call the functions in ``names``.
+
+    NB: all modules scripted from instances of one class share a type, so each of them gets the methods.
+    """
+    module._c._define(module._concrete_type, source, names.get)
+
+
+def save_mobile(module: torch.jit.ScriptModule, extra_files: Mapping[str, bytes] | None = None) -> bytes:
+    """Save a module for the mobile (lite) interpreter."""
+    contents: bytes = module._save_to_buffer_for_lite_interpreter(_extra_files=dict(extra_files or {}))
+    return contents
+
+
+def load_mobile(contents: bytes) -> Any:
+    """Load a module into the mobile (lite) interpreter."""
+    from torch.jit.mobile import _load_for_lite_interpreter
+
+    return _load_for_lite_interpreter(io.BytesIO(contents))  # type: ignore[no-untyped-call]

@@ -1,9 +1,8 @@
-"""TorchScript, for those who ask for it: methods defined from source, and a generator made from a seed."""
+"""TorchScript, for those who ask for it: quiet about its deprecation, and a generator made from a seed."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +16,6 @@ def silenced() -> Iterator[None]:
         for category in (DeprecationWarning, FutureWarning):
             warnings.filterwarnings("ignore", message="`torch.jit|Lite Interpreter", category=category)
         yield
-
-
-def define(module: torch.jit.ScriptModule, source: str, names: Mapping[str, Any]) -> None:
-    """Compile methods from their source, which may call the functions in ``names``.
-
-    NB: all modules scripted from instances of one class share a type, so the methods are added to each of them.
-    """
-    module._c._define(module._concrete_type, source, names.get)
 
 
 def seeded(tensor: Tensor, seed: int | None) -> torch.Generator | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from torchinit._core.compat import save_mobile
 from torchinit._core.torchscript import silenced
 from torchinit.cli._arguments import recipe_of
 from torchinit.cli._files import load_torchscript
@@ -39,8 +40,9 @@ def read_extras(path: str | os.PathLike[str]) -> ArchiveExtras:
 
 def _serialize(module: torch.jit.ScriptModule, extras: ArchiveExtras) -> bytes:
     with silenced():
-        save = module._save_to_buffer_for_lite_interpreter if extras.mobile else module.save_to_buffer
-        contents: bytes = save(_extra_files=extras.files)
+        if extras.mobile:
+            return save_mobile(module, extras.files)
+        contents: bytes = module.save_to_buffer(_extra_files=extras.files)
     return contents
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 import torchinit
 from torchinit import keyed
-from torchinit._core import torchscript
+from torchinit._core import compat, torchscript
 from torchinit._core.registry import EXTRAS, INITIALIZERS, UPSTREAM
 
 # One module has one name for one method; a keyed initializer is its sibling's with this before it.
@@ -70,8 +70,7 @@ class MobileBundle(Bundle):
     """The methods for the mobile interpreter, with a seed in the generator's place."""
 
 
-def scripted(module: Bundle) -> torch.jit.ScriptModule:
-    """Script a bundle."""
+def _scripted(module: Bundle) -> torch.jit.ScriptModule:
     mobile = isinstance(module, MobileBundle)
     with torchscript.silenced():
         made: torch.jit.ScriptModule = torch.jit.script(module)
@@ -79,5 +78,42 @@ def scripted(module: Bundle) -> torch.jit.ScriptModule:
         if not hasattr(made, PREFIX + "uniform_"):
             called = methods()
             text = "".join(source(name, function, mobile) for name, function in called.items())
-            torchscript.define(made, text, {**called, "seeded": torchscript.seeded})
+            compat.define(made, text, {**called, "seeded": torchscript.seeded})
     return made
+
+
+def bundle() -> torch.jit.ScriptModule:
+    """Script a module with every initializer, :func:`calculate_gain` and the fan functions as exported methods.
+
+    A method has its function's name, arguments and defaults, but for ``param`` of ``calculate_gain``, which is
+    ``Optional[float]``. ``save`` writes what ``torch::jit::load`` reads in C++; ``torchinit/init.h`` wraps that.
+
+    Returns:
+        the scripted module, without parameters
+
+    Examples:
+        >>> module = torchinit.deploy.bundle()
+        >>> w = module.kaiming_uniform_(torch.empty(3, 5), nonlinearity="relu")
+        >>> bool((w.abs() <= (6 / 5) ** 0.5).all())
+        True
+    """
+    return _scripted(Bundle())
+
+
+def mobile_bundle() -> torch.jit.ScriptModule:
+    """Script the same module for the mobile interpreter, which takes no generator.
+
+    In its place the methods take ``seed: Optional[int]``: what a generator of the tensor's device draws that was made
+    with that seed, for this call alone. Without one the global generator draws.
+    ``_save_for_lite_interpreter`` writes what ``torch::jit::_load_for_mobile`` reads.
+
+    Returns:
+        the scripted module, without parameters
+
+    Examples:
+        >>> module = torchinit.deploy.mobile_bundle()
+        >>> w = module.normal_(torch.empty(4), seed=5)
+        >>> torch.equal(w, torchinit.normal_(torch.empty(4), generator=torch.Generator().manual_seed(5)))
+        True
+    """
+    return _scripted(MobileBundle())

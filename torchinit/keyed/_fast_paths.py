@@ -16,9 +16,20 @@ def runs_at_once(tensor: Tensor) -> bool:
     return is_plain(tensor) and not is_compiling() and dispatch_modes() == 0
 
 
-def words_of_few(bits: Tensor, number: Tensor) -> Tensor:
-    """Compute what ``_philox._words`` does in integers that hold a word of every block, each in 64 bits of its own."""
-    seed, numbers = int(bits[0]), number.flatten().tolist()
+# More blocks are faster in tensor operators.
+_FEW = 256
+
+
+def can_count(tensor: Tensor, blocks: int) -> bool:
+    """True where Python's integers may take the place of tensor operators, for few blocks."""
+    return 0 < blocks <= _FEW and tensor.device.type == "cpu" and runs_at_once(tensor)
+
+
+def words_of_few(seed: int, numbers: list[int]) -> Tensor:
+    """Compute the words of the blocks with these numbers, of shape ``(blocks, 4)``.
+
+    Python's integers hold one word of every block, each in 64 bits of its own.
+    """
     ones = _in_lanes([1] * len(numbers))
     mask, counter = ones * 0xFFFFFFFF, _in_lanes(numbers)
     key_0, key_1 = ones * (seed & 0xFFFFFFFF), ones * (seed >> 32 & 0xFFFFFFFF)
@@ -30,11 +41,17 @@ def words_of_few(bits: Tensor, number: Tensor) -> Tensor:
         a, b, c, d = (q >> 32 & mask) ^ b ^ key_0, q & mask, (p >> 32 & mask) ^ d ^ key_1, p & mask
         key_0, key_1 = key_0 + step_0 & mask, key_1 + step_1 & mask
     lanes = b"".join([word.to_bytes(8 * len(numbers), sys.byteorder) for word in (a, b, c, d)])
-    return torch.frombuffer(bytearray(lanes), dtype=torch.int64).view(4, *number.shape).movedim(0, -1)
+    return torch.frombuffer(bytearray(lanes), dtype=torch.int64).view(4, -1).t()
+
+
+def words_of_run(bits: Tensor, first: int, blocks: int) -> Tensor:
+    """Compute the words of consecutive blocks, counted from where the key's stream begins."""
+    seed, start = bits.tolist()
+    return words_of_few(seed, [number & 0xFFFFFFFFFFFFFFFF for number in range(start + first, start + first + blocks)])
 
 
 def _in_lanes(numbers: list[int]) -> int:
-    return int.from_bytes(array("q", numbers).tobytes(), sys.byteorder)
+    return int.from_bytes(array("Q", numbers).tobytes(), sys.byteorder)
 
 
 # Where torch's kernel was seen to draw this stream; asked at the first use on a device.

@@ -12,6 +12,7 @@ from torch.jit import is_scripting
 from torchinit._core.trunc_normal import invert_, uniform_bounds
 from torchinit.keyed import _fast_paths
 from torchinit.keyed._keys import key_bits
+from torchinit.keyed._philox import _words
 from torchinit.keyed._piece import Piece, views
 from torchinit.keyed._sampling import normal_values, uniform_values
 from torchinit.keyed._tiles import advance, block_count, stream_run, tile_shape, tile_size
@@ -111,6 +112,8 @@ def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[
     shape, device = list(piece.shape), piece.device
     dtype = torch.float64 if piece.dtype == torch.float64 else torch.float32
     per_block = 2 if dtype == torch.float64 else 4
+    if shape == full_size:
+        return _draw_run(bits, normal, 0, block_count(0, piece.numel(), per_block), dtype)[: piece.numel()].view(shape)
     rows, run = stream_run(shape, full_size)
     first, count, aligned, stride = 0, 1, True, 1
     for i in range(len(shape)):
@@ -122,9 +125,9 @@ def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[
         stride *= full_size[d]
     lead = first % per_block
     blocks = block_count(lead if aligned else per_block - 1, run, per_block)
-    columns = torch.arange(first // per_block, first // per_block + blocks, device=device)
     if count == 1:
-        return _draw(bits, normal, columns, dtype)[lead : lead + run].view(shape)
+        return _draw_run(bits, normal, first // per_block, blocks, dtype)[lead : lead + run].view(shape)
+    columns = torch.arange(first // per_block, first // per_block + blocks, device=device)
     # Where each run begins; all begin at the same place of a block, or each at its own.
     starts = _run_starts(shape[:rows], full_size, device) + lead
     values = _draw(bits, normal, (starts // per_block).unsqueeze(1) + columns, dtype)
@@ -145,11 +148,21 @@ def _run_starts(shape: list[int], full_size: list[int], device: torch.device) ->
     return starts
 
 
+def _values(words: list[Tensor], normal: bool, dtype: torch.dtype) -> Tensor:
+    return normal_values(words, dtype) if normal else uniform_values(words, dtype)
+
+
 def _draw(bits: Tensor, normal: bool, blocks: Tensor, dtype: torch.dtype) -> Tensor:
     """Compute the standard values of the given blocks, counted from where the key's stream begins."""
-    number = blocks + bits[1]
-    values = normal_values(bits, number, dtype) if normal else uniform_values(bits, number, dtype)
-    return values.flatten(blocks.dim() - 1)
+    return _values(_words(bits, blocks + bits[1]), normal, dtype).flatten(blocks.dim() - 1)
+
+
+def _draw_run(bits: Tensor, normal: bool, first: int, blocks: int, dtype: torch.dtype) -> Tensor:
+    """Compute the standard values of consecutive blocks."""
+    if not is_scripting():
+        if not is_compiling() and _fast_paths.can_count(bits, blocks):
+            return _values([_fast_paths.words_of_run(bits, first, blocks)], normal, dtype).flatten()
+    return _draw(bits, normal, torch.arange(first, first + blocks, device=bits.device), dtype)
 
 
 def drop_rows_(target: Tensor, key: Tensor, count: int, full_size: list[int], begin: list[int]) -> None:

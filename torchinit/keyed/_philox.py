@@ -56,9 +56,10 @@ def _words(bits: Tensor, number: Tensor) -> list[Tensor]:
     if not is_scripting():
         exact = is_compiling()
         if not exact:
-            if 0 < number.numel() <= 256 and bits.dim() == 1 and number.device.type == "cpu":
-                if _fast_paths.runs_at_once(number) and _fast_paths.runs_at_once(bits):
-                    return [_fast_paths.words_of_few(bits, number)]
+            # The numbers are made from the key, so they are plain only if it is.
+            if bits.dim() == 1 and _fast_paths.can_count(number, number.numel()):
+                numbers = [n & 0xFFFFFFFFFFFFFFFF for n in number.flatten().tolist()]
+                return [_fast_paths.words_of_few(int(bits[0]), numbers).reshape(*number.shape, 4)]
     keys = _round_keys(bits.select(-1, 0), number.dim())
     if not exact:
         if number.numel() <= 4096 or number.device.type != "cpu":

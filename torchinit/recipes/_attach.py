@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from torchinit import keyed
-from torchinit._core import torchscript
+from torchinit._core import compat, torchscript
 from torchinit._core.table import first_line
 from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
@@ -130,7 +130,7 @@ def _with_methods(module: torch.jit.ScriptModule, source: str) -> torch.jit.Scri
     names = {**FUNCTIONS, "copy_": no_grad_copy_, "given": _given, "seeded": torchscript.seeded}
     names |= {"key": keyed.key, "fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
     copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
-    torchscript.define(copy, source, names)
+    compat.define(copy, source, names)
     return copy
 
 
