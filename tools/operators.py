@@ -4,20 +4,15 @@
 """
 
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
-import torchinit
-from tools.codegen.deployed import PREFIX, deployed, mobile
-from tools.codegen.functions import TABLE
-from tools.codegen.model import PYTHON_TYPES, Function
 from tools.files import write_whole
-from torchinit import keyed
-from torchinit.deploy._bundle import _seeded
+from torchinit._core import compat, torchscript
+from torchinit.deploy._bundle import methods, source
 
 PATH = Path(__file__).resolve().parents[1] / "docs" / "reference" / "operators.md"
 
@@ -35,36 +30,24 @@ module with that one method, the same from torch 2.6 to 2.15. A model whose own 
 """
 
 
-def _called(function: Function) -> Callable[..., object]:
-    module = keyed if function.family.startswith("keyed.") else torchinit
-    called: Callable[..., object] = getattr(module, function.name.removeprefix(PREFIX).removesuffix("_name"))
-    return called
-
-
-def operators(function: Function) -> list[str]:
+def operators(method: str, function: Callable[..., object]) -> list[str]:
     """List what the mobile method of a function needs."""
 
     class Alone(nn.Module):
         """A type of its own for each function."""
 
-    arguments = mobile(function).arguments
-    passed = ", ".join("_seeded(tensor, seed)" if a.type == "int?" and a.name == "seed" else a.name for a in arguments)
-    typed = ", ".join(f"{a.name}: {PYTHON_TYPES[a.type]}" for a in arguments)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with torchscript.silenced():
         module = torch.jit.script(Alone())
-        source = f"def method(self, {typed}):\n    return function({passed})\n"
-        named = {"function": _called(function), "_seeded": _seeded}
-        module._c._define(module._concrete_type, source, named.get)
+        compat.define(module, source(method, function, mobile=True), {method: function, "seeded": torchscript.seeded})
     names: list[str] = torch.jit.export_opnames(module)  # type: ignore[no-untyped-call]
     return names
 
 
 def render() -> str:
     rows = []
-    for function in deployed(TABLE):
-        names = " ".join(f"`{name}`" for name in operators(function))
-        rows.append(f"| `{function.name}` | {names} |\n")
+    for method, function in methods().items():
+        names = " ".join(f"`{name}`" for name in operators(method, function))
+        rows.append(f"| `{method}` | {names} |\n")
     return _HEAD + "".join(rows)
 
 

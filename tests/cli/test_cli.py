@@ -19,7 +19,7 @@ from jit_tests.scripting import run_quietly
 from tests.support.layers import LAYERS, MIXED, Mixed, differing, seeded
 from torchinit import cli, keyed, recipes
 from torchinit.recipes import Recipe
-from torchinit.recipes._fills import INITIALIZERS
+from torchinit.recipes._fill import FUNCTIONS as INITIALIZERS
 from torchinit.recipes._shipped import SHIPPED
 
 
@@ -112,8 +112,9 @@ def test_existing_file_is_overwritten_only_by_force(
     out = tmp_path / ("out.pt" if command in ("init", "attach") else "out.png")
     out.write_text("mine")
     (tmp_path / f"link{out.suffix}").symlink_to(out)
+    # Said before the input is read.
     for path in (out, tmp_path / f"link{out.suffix}"):
-        assert _run(command, tmp_path / "in.pt", *OUTPUTS[command], path) == 1
+        assert _run(command, tmp_path / "none.pt", *OUTPUTS[command], path) == 1
         assert capsys.readouterr().err == (
             f"torchinit: an existing file is overwritten only with --force, got {path}\n"
         )
@@ -302,7 +303,8 @@ def test_warning_is_one_line_on_stderr(model: Path, tmp_path: Path, capsys: pyte
     )
     assert _run("plan", model, "--recipe", tmp_path / "r.toml") == 0
     assert capsys.readouterr().err == (
-        f"torchinit: warning: {tmp_path}/r.toml:1: rule 1 matched no parameter: Rule('ones_', module='Conv9d')\n"
+        f'torchinit: warning: {tmp_path}/r.toml: rule 1 ("Conv9d"): '
+        "rule 1 matched no parameter: Rule('ones_', module='Conv9d')\n"
     )
 
 

@@ -176,7 +176,7 @@ def test_what_is_asked_wrongly_gets_one_line(
         got = stop.code
     shown = capsys.readouterr()
     assert got == code
-    assert shown.err.splitlines()[-1].endswith(message)
+    assert shown.err.splitlines()[-1].endswith(f": {message}")
     assert Path("model.pt").read_bytes() == before
 
 

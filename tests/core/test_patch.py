@@ -118,7 +118,7 @@ def test_reset_parameters_of_a_linear_layer_calls_torchinit() -> None:
     layer = nn.Linear(3, 3)
     assert "torch.nn.init.kaiming_uniform_" in called(layer.reset_parameters)
     with patch_torch():
-        assert "torchinit._core.scaled.kaiming_uniform_" in called(layer.reset_parameters)
+        assert "torchinit._core.variance_scaling.kaiming_uniform_" in called(layer.reset_parameters)
     assert "torch.nn.init.kaiming_uniform_" in called(layer.reset_parameters)
 
 

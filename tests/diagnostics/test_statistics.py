@@ -207,6 +207,7 @@ def test_mean_of_few_values_may_be_off() -> None:
     values = torch.tensor([[0.5, 0.1], [0.6, 0.2]])
     assert values.mean() > values.std()
     assert _said(values)[1] is False
+    assert _said(drawn("uniform_", (8, 8), b=0.5)) == ("mean far from 0", True)
 
 
 @pytest.mark.parametrize("factor", [1 / 3.1, 1 / 2.9, 2.9, 3.1])

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 import torchinit
+from tests.support import keyed_records
 from tests.support.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall
 from tests.support.layouts import LAYOUTS
 from tests.support.records import RECORDS, Refusal, call_id
 from torchinit import keyed
-from torchinit.keyed import _pieces, _shortcuts
+from torchinit.keyed import _fast_paths, _tiles
 
 # Its counter's upper half changes within a tensor.
 KEY = torch.tensor([42, 2**32 - 3])
@@ -131,7 +132,7 @@ def test_neither_threads_nor_tiles_matter(call: KeyedCall, monkeypatch: pytest.M
         for count, size in ((1, 0), (2, 0), (4, 0), (1, 1 << 62), (1, 1000), (1, 12_345)):
             torch.set_num_threads(count)
             if size:
-                monkeypatch.setattr("torchinit.keyed._stream._tile_size", lambda target, full_size, size=size: size)
+                monkeypatch.setattr("torchinit.keyed._fill.tile_size", lambda target, full_size, size=size: size)
             drawn.append(_filled(call, shape))
     finally:
         torch.set_num_threads(threads)
@@ -154,10 +155,10 @@ def test_an_ensemble_by_vmap_equals_the_loop(call: KeyedCall) -> None:
 
 
 @every_call
-def test_shortcuts_of_eager_code_change_no_bit(call: KeyedCall, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fast_paths_of_eager_code_change_no_bit(call: KeyedCall, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = list(filter(call.suits, (call.fit(*size) for size in ((3, 1), (9, 7), (40, 50), (60, 30)))))
     quick = [_filled(call, shape) for shape in shapes]
-    monkeypatch.setattr(_shortcuts, "_runs_at_once", lambda tensor: False)
+    monkeypatch.setattr(_fast_paths, "runs_at_once", lambda tensor: False)
     for shape, values in zip(shapes, quick, strict=True):
         assert torch.equal(_filled(call, shape), values)
 
@@ -173,7 +174,7 @@ def test_tensors_without_elements_or_data_are_left_alone(call: KeyedCall) -> Non
         warnings.simplefilter("always")
         empty = torch.empty(shape)
         assert call(empty, KEY) is empty
-        assert [str(w.message) for w in caught if w.filename != __file__.replace("test_keyed", "keyed_records")] == []
+        assert [str(w.message) for w in caught if w.filename != keyed_records.__file__] == []
         assert bool(caught) == call.name.startswith("kaiming")
         caught.clear()
         whole = call.fit(24, 7)
@@ -331,7 +332,7 @@ def test_scratch_stays_under_16_mib_whatever_the_tensor() -> None:
     for call in [*chosen[:1], *chosen[2:3], *chosen[5:8]]:
         for targets, piece in (([torch.zeros(3000, 3000)], {}), ([torch.zeros(3000, 3000).t()], whole)):
             assert peak_extra_bytes(lambda t, call=call, piece=piece: call(t[0], KEY, **piece), targets) < 2**24, call
-    assert _pieces._tile_size(torch.zeros(3000, 3000), [3000, 3000]) < 3000 * 3000
+    assert _tiles.tile_size(torch.zeros(3000, 3000), [3000, 3000]) < 3000 * 3000
 
 
 # The stream is frozen: a change of any of these values is another stream, of another VERSION, and changes every model

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
+from torchinit._core.compat import save_mobile
+from torchinit._core.torchscript import silenced
 from torchinit.cli._arguments import recipe_of
 from torchinit.cli._files import load_torchscript
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import refuse_existing, save
-from torchinit.deploy._archive import _without_notices
 from torchinit.recipes import Recipe
 
 
@@ -38,9 +39,10 @@ def read_extras(path: str | os.PathLike[str]) -> ArchiveExtras:
 
 
 def _serialize(module: torch.jit.ScriptModule, extras: ArchiveExtras) -> bytes:
-    with _without_notices():
-        save = module._save_to_buffer_for_lite_interpreter if extras.mobile else module.save_to_buffer
-        contents: bytes = save(_extra_files=extras.files)
+    with silenced():
+        if extras.mobile:
+            return save_mobile(module, extras.files)
+        contents: bytes = module.save_to_buffer(_extra_files=extras.files)
     return contents
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import first_line, printable
-from torchinit.deploy._archive import _without_notices
+from torchinit._core.torchscript import silenced
 from torchinit.diagnostics._parameters import fault_of, module_of
 
 PathLike = str | os.PathLike[str]
@@ -88,7 +88,7 @@ def _kind(path: PathLike) -> str:
 
 def _load_script(path: PathLike) -> torch.jit.ScriptModule:
     try:
-        with _without_notices():
+        with silenced():
             module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
                 os.fspath(path), map_location="cpu"
             )

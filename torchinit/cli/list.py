@@ -3,11 +3,11 @@
 import argparse
 import inspect
 
+from torchinit._core.registry import INITIALIZERS
 from torchinit._core.table import first_line
 from torchinit.cli._arguments import Commands, add_json
 from torchinit.cli._output import Output
 from torchinit.recipes import load
-from torchinit.recipes._fills import INITIALIZERS
 from torchinit.recipes._shipped import SHIPPED
 
 
@@ -20,7 +20,10 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.recipe is not None:
         output.text(load(arguments.recipe).to_toml(), end="")
         return
-    rows = [["initializer", name, str(inspect.signature(f)), _summary(f)] for name, f in INITIALIZERS.items()]
+    rows = [
+        ["initializer", name, str(inspect.signature(e.function)), _summary(e.function)]
+        for name, e in INITIALIZERS.items()
+    ]
     rows += [["recipe", name, "", _summary(f)] for name, f in SHIPPED.items()]
     if output.json:
         output.table(["kind", "name", "signature", "does"], rows)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from torchinit._core.table import first_line
-from torchinit.recipes._layers import Layer, memory, walk
+from torchinit.recipes._layers import Layer, storage_key, walk
 
 # Buffers of normalizations, which no initializer is for.
 _RUNNING = ("running_mean", "running_var")
@@ -37,7 +37,7 @@ def parameters(model: nn.Module) -> list[Parameter]:
     layers = {layer.qualified(own): (layer, own) for layer in walk(model) for own, _ in layer.parameters()}
     found: dict[Hashable, Parameter] = {}
     for name, tensor in model.named_parameters(remove_duplicate=False):
-        key = memory(tensor)
+        key = storage_key(tensor)
         if key in found:
             found[key].tied.append(name)
         else:
@@ -75,7 +75,7 @@ def module_of(state_dict: Mapping[str, Any]) -> nn.Module:
             module = module._modules.setdefault(part, nn.Module())  # type: ignore[assignment]
         if (tensor.is_floating_point() or tensor.is_complex()) and leaf not in _RUNNING:
             fresh = nn.Parameter(tensor.detach(), requires_grad=False)
-            module._parameters[leaf] = known.setdefault((memory(tensor), tensor.shape, tensor.stride()), fresh)
+            module._parameters[leaf] = known.setdefault((storage_key(tensor), tensor.shape, tensor.stride()), fresh)
         else:
             module._buffers[leaf] = tensor
     return root

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit.recipes import Recipe, Rule
-from torchinit.recipes._layers import memory
+from torchinit.recipes._layers import storage_key
 
 
 def preview(model: nn.Module, recipe: Recipe, generator: torch.Generator) -> dict[str, Tensor]:
@@ -22,5 +22,5 @@ def preview(model: nn.Module, recipe: Recipe, generator: torch.Generator) -> dic
     with warnings.catch_warnings():
         # apply_ has warned of the same.
         warnings.simplefilter("ignore")
-        kept = {memory(after[row.name]) for row in recipe.plan(other).rows if row.initializer == "keep"}
-    return {name: parameter for name, parameter in after.items() if memory(parameter) not in kept}
+        kept = {storage_key(after[row.name]) for row in recipe.plan(other).rows if row.initializer == "keep"}
+    return {name: parameter for name, parameter in after.items() if storage_key(parameter) not in kept}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.writes import _no_grad_copy_
+from torchinit._core.writes import no_grad_copy_
 from torchinit.diagnostics._dispatch import CalledLayer, LayerCall, OperatorTrace, find_layers, flatten, rms
 from torchinit.recipes._layers import Layer
 
@@ -74,7 +74,7 @@ def _restored(module: nn.Module, parameters: list[nn.Parameter], seed: int) -> I
             if holder._buffers[name] is not buffer:
                 setattr(holder, name, buffer)
             if not torch.equal(buffer, values):
-                _no_grad_copy_(buffer, values)
+                no_grad_copy_(buffer, values)
 
 
 def _described(inputs: Sequence[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Kernels that enlarge an image: bilinear ones, and those of a sub-pixel convolution without a checkerboard."""
+"""Fills for one kind of layer: kernels that enlarge an image, biases that are not zero."""
 
 from functools import partial
 
@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 from torch.jit import is_scripting
 
-from torchinit._core import unusual
-from torchinit._core.checks import _check_inexact, _check_kernel, _check_overlap
-from torchinit._core.fans import _check_divisible
-from torchinit._core.variance_scaling import _fill_scaled, _variance_std
-from torchinit._core.writes import _no_grad_copy_, _no_grad_kernel_, _unguarded
+from torchinit._core.checks import check_divisible, check_inexact, check_kernel, check_overlap, check_partitioned
+from torchinit._core.door import enter, is_plain
+from torchinit._core.fans import fans_or_given
+from torchinit._core.scale import check_scaling, prior_logit, variance_scaling_std
+from torchinit._core.variance_scaling import fill_scaled
+from torchinit._core.writes import _no_grad_fill_, no_grad_copy_, no_grad_kernel_, no_grad_view, scalar_like
 
 
-def _tent(size: int, tensor: Tensor) -> Tensor:
+def _linear_kernel(size: int, tensor: Tensor) -> Tensor:
     """Make the weights that interpolate linearly between samples (size + 1) // 2 apart."""
     wide = tensor.dtype == torch.float64 or tensor.dtype == torch.complex128
     along = torch.arange(size, dtype=torch.float64 if wide else torch.float32, device=tensor.device)
@@ -48,19 +49,19 @@ def bilinear_(tensor: Tensor, groups: int = 1) -> Tensor:
         >>> torchinit.bilinear_(torch.empty(1, 1, 4))
         tensor([[[0.2500, 0.7500, 0.7500, 0.2500]]])
     """
-    _check_kernel(tensor)
-    _check_divisible(list(tensor.shape), groups, "groups")
-    _check_inexact(tensor, "bilinear_")
+    check_kernel(tensor)
+    check_divisible(list(tensor.shape), groups, "groups")
+    check_inexact("bilinear_", tensor)
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
-    kernel = _tent(tensor.size(2), tensor)
+    kernel = _linear_kernel(tensor.size(2), tensor)
     for size in tensor.shape[3:]:
-        kernel = kernel.unsqueeze(-1) * _tent(size, tensor)
-    return _no_grad_kernel_(tensor, groups, kernel)
+        kernel = kernel.unsqueeze(-1) * _linear_kernel(size, tensor)
+    return no_grad_kernel_(tensor, groups, kernel)
 
 
-def _shuffled(shape: list[int], upscale_factor: int) -> list[int]:
-    """Return the shape of the weight whose outputs a pixel shuffle by this factor makes the cells of."""
+def subpixel_shape(shape: list[int], upscale_factor: int) -> list[int]:
+    """Return the shape of the kernel before sub-pixel expansion."""
     if upscale_factor < 1:
         raise ValueError(f"upscale_factor must be at least 1, got {upscale_factor}")
     outputs = shape[0]
@@ -74,9 +75,20 @@ def _shuffled(shape: list[int], upscale_factor: int) -> list[int]:
     return [outputs] + shape[1:]
 
 
-def _repeated(small: Tensor, shape: list[int]) -> Tensor:
+def repeat_subpixels(small: Tensor, shape: list[int]) -> Tensor:
+    """Repeat each kernel of a smaller weight for all sub-pixels of its cell."""
     cells = [small.size(0), shape[0] // small.size(0)] + shape[1:]
     return small.unsqueeze(1).expand(cells).reshape(shape)
+
+
+def icnr_std(
+    shape: list[int], upscale_factor: int, scale: float, mode: str, distribution: str
+) -> tuple[float, list[int]]:
+    """Return the standard deviation of an ICNR weight, and the shape of the kernel before sub-pixel expansion."""
+    small, mode = subpixel_shape(shape, upscale_factor), mode.lower()
+    check_scaling(scale, mode, distribution)
+    fan_in, fan_out = fans_or_given(small, mode, None, None)
+    return variance_scaling_std(fan_in, fan_out, scale, mode), small
 
 
 def icnr_(
@@ -122,10 +134,8 @@ def icnr_(
         >>> torch.equal(y[..., ::2, ::2], y[..., 1::2, 1::2])
         True
     """
-    _check_kernel(tensor)
-    small = _shuffled(list(tensor.shape), upscale_factor)
     if not is_scripting():
-        if unusual._is_distributed(tensor):
+        if not is_plain(tensor):
             fill = partial(
                 icnr_,
                 upscale_factor=upscale_factor,
@@ -134,13 +144,79 @@ def icnr_(
                 distribution=distribution,
                 generator=generator,
             )
-            return unusual._spread_(tensor, fill)
-    _check_overlap(tensor)
-    # Asked before anything is drawn, though the copy asks too.
-    _unguarded(tensor)
-    weight = tensor.new_empty(small)
-    std = _variance_std(weight, scale, mode, distribution, None, None)
-    if tensor.numel() == 0:
-        return tensor
-    _fill_scaled(weight, std, distribution, generator)
-    return _no_grad_copy_(tensor, _repeated(weight, list(tensor.shape)))
+            if enter(tensor, fill) is None:
+                return tensor
+    check_kernel(tensor)
+    std, small = icnr_std(list(tensor.shape), upscale_factor, scale, mode, distribution)
+    check_overlap(tensor)
+    drawn = fill_scaled("icnr_", tensor.new_empty(small), std, distribution, generator)
+    return no_grad_copy_(tensor, repeat_subpixels(drawn, list(tensor.shape)))
+
+
+def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
+    r"""Fill the bias of an LSTM with zeros, but for the forget gate.
+
+    Jozefowicz et al., "An empirical exploration of recurrent network architectures" (2015). torch orders the gates
+    input, forget, cell, output, and adds two biases: fill ``bias_ih`` with this and ``bias_hh`` with zeros, or each with
+    half the value.
+
+    .. math:: x = (0, \text{forget}, 0, 0), \text{ each for all hidden units}
+
+    Args:
+        tensor: a vector of 4 x hidden units, of any dtype
+        forget: bias of the forget gate, which the tensor's dtype must be able to hold
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` is not a vector whose size 4 divides
+        RuntimeError: if the dtype cannot hold ``forget``
+
+    Examples:
+        >>> lstm = torch.nn.LSTM(3, 2)
+        >>> torchinit.lstm_bias_(lstm.bias_ih_l0)
+        Parameter containing:
+        tensor([0., 0., 1., 1., 0., 0., 0., 0.], requires_grad=True)
+        >>> bias = torchinit.zeros_(lstm.bias_hh_l0)
+    """
+    if not is_scripting():
+        if not is_plain(tensor) and enter(tensor, partial(lstm_bias_, forget=forget)) is None:
+            return tensor
+    if tensor.dim() != 1 or tensor.size(0) % 4 != 0:
+        check_partitioned(tensor)
+        raise ValueError(f"lstm_bias_ needs 1 dimension of 4 x hidden units, got shape {list(tensor.shape)}")
+    check_overlap(tensor)
+    values, hidden = no_grad_view(tensor), tensor.size(0) // 4
+    # Fail on a value that the dtype cannot hold before writing.
+    gate = scalar_like(values, forget)
+    values.zero_()
+    values.narrow(0, hidden, hidden).copy_(gate)
+    return tensor
+
+
+def prior_bias_(tensor: Tensor, prior: float = 0.01) -> Tensor:
+    r"""Fill the bias of a classifier so that its sigmoid begins at a prior probability.
+
+    Lin et al., "Focal loss for dense object detection" (2017), https://arxiv.org/abs/1708.02002: where nearly all
+    examples are background, a detector that begins so does not spend its first steps on learning that.
+
+    .. math:: x = -\log \frac{1 - \text{prior}}{\text{prior}}
+
+    Args:
+        tensor: a floating-point or complex tensor of any shape
+        prior: the probability, in :math:`(0, 1)`
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``prior`` does not lie in :math:`(0, 1)`
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> torch.sigmoid(torchinit.prior_bias_(torch.empty(2)))
+        tensor([0.0100, 0.0100])
+    """
+    check_inexact("prior_bias_", tensor)
+    return _no_grad_fill_(tensor, prior_logit(prior))

@@ -7,12 +7,11 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
-from torchinit.keyed._philox import _in_twos, _joined, _packed, _words
+from torchinit.keyed._philox import _in_twos, _joined, _packed
 
 
-def _uniform_values(bits: Tensor, number: Tensor, dtype: torch.dtype) -> Tensor:
-    """Values in [0, 1) of the given blocks, in a new last dimension: four of 24 bits, or two of 53 for float64."""
-    words = _words(bits, number)
+def uniform_values(words: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """Turn the words of blocks into values in [0, 1), in a last dimension: four of 24 bits, or two of 53 for float64."""
     # NB: the export of torch 2.6 takes what to() returns for a view of its argument, and lets nothing write to it.
     if dtype == torch.float64:
         pairs = _in_twos(_packed(words))
@@ -34,13 +33,12 @@ def _interleaved(lanes: list[Tensor], dtype: torch.dtype) -> Tensor:
     return values
 
 
-def _normal_values(bits: Tensor, number: Tensor, dtype: torch.dtype) -> Tensor:
-    """Standard normal values of the given blocks, in a new last dimension, by Box and Muller (1958).
+def normal_values(words: list[Tensor], dtype: torch.dtype) -> Tensor:
+    """Turn the words of blocks into standard normal values, in a last dimension, by Box and Muller (1958).
 
     A pair of uniform values, each in the middle of its step, so that the logarithm is finite, becomes a radius and an
     angle, and these a cosine and a sine. They are made of 32 bits each, or for float64 of 64.
     """
-    words = _words(bits, number)
     if dtype == torch.float64:
         # Both terms are exact, so that their sum is the 65 bits rounded once. Rounding first to 53 bits and then adding
         # the half step is up to a thousand ulp of a normal value away, where the radius or a sine is small.
