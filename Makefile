@@ -96,9 +96,9 @@ codegen: $(STAMP)
 	$(PY) -m tools.codegen
 	$(PY) -m tools.operators
 
-# NO_MKDOCS_2_WARNING: what the theme says of its successor is not of these pages.
+# -n: a reference to a name that is not there is a warning; -W: a warning is an error.
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	$(PY) -m sphinx -n -W --keep-going -q -d .cache/doctrees docs site
 
 clean:
-	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site *.egg-info
+	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site docs/pictures *.egg-info

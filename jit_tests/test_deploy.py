@@ -19,7 +19,6 @@ from tests.support.records import CALLS, RECORDS, Record, call_id
 from tools import operators
 from torchinit import deploy
 from torchinit.deploy import _package
-from torchinit.deploy._bundle import MobileBundle
 
 CURRENT = [(record, arguments) for record, arguments in CALLS if record.name == record.current_name]
 _TEMPORARY = tempfile.TemporaryDirectory
@@ -170,14 +169,14 @@ def test_command_says_in_one_line_what_it_cannot_write(tmp_path: Path) -> None:
 def test_archives_that_do_not_load_or_agree_replace_nothing(
     other: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Other(MobileBundle):
+    class Other(torch.nn.Module):
         @torch.jit.export
         def normal_(self, tensor: Tensor, mean: float = 0.0, std: float = 1.0, seed: int | None = None) -> Tensor:
             return torchinit.ones_(tensor)
 
     contents = other or run_quietly(lambda: torch.jit.script(Other())._save_to_buffer_for_lite_interpreter())
     (tmp_path / "torchinit.pt").write_text("old")
-    monkeypatch.setattr(_package, "mobile_bytes", lambda: contents)
+    monkeypatch.setattr(_package, "_mobile_bytes", lambda: contents)
     with pytest.raises(RuntimeError):
         deploy.write_package(tmp_path, force=True)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / "torchinit.pt"]

@@ -4,7 +4,9 @@ Every name of ``torch.nn.init`` and what it lacks, as plain functions that eager
 the exporters take alike, with the same bits for the same seed where upstream is right.
 """
 
-from torchinit._core.biases import lstm_bias_, prior_bias_
+from importlib import import_module
+from types import ModuleType
+
 from torchinit._core.deprecated import (
     constant,
     dirac,
@@ -26,8 +28,8 @@ from torchinit._core.fans import (
     fans_of,
 )
 from torchinit._core.gains import calculate_gain, depth_scaled_std
+from torchinit._core.layers import bilinear_, icnr_, lstm_bias_, prior_bias_
 from torchinit._core.patch import patch_torch
-from torchinit._core.scaled import kaiming_normal_, kaiming_uniform_, xavier_normal_, xavier_uniform_
 from torchinit._core.structured import (
     block_orthogonal_,
     delta_orthogonal_,
@@ -37,8 +39,16 @@ from torchinit._core.structured import (
     orthogonal_,
     sparse_,
 )
-from torchinit._core.upsampling import bilinear_, icnr_
-from torchinit._core.variance_scaling import lecun_normal_, lecun_uniform_, sine_uniform_, variance_scaling_
+from torchinit._core.variance_scaling import (
+    kaiming_normal_,
+    kaiming_uniform_,
+    lecun_normal_,
+    lecun_uniform_,
+    sine_uniform_,
+    variance_scaling_,
+    xavier_normal_,
+    xavier_uniform_,
+)
 from torchinit._core.writes import (
     _no_grad_fill_ as _no_grad_fill_,
     _no_grad_normal_ as _no_grad_normal_,
@@ -47,7 +57,7 @@ from torchinit._core.writes import (
     _no_grad_zero_ as _no_grad_zero_,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "calculate_gain",
@@ -94,3 +104,16 @@ __all__ = [
     "prior_bias_",
     "patch_torch",
 ]
+
+# Imported when they are first used.
+_SUBPACKAGES = ("deploy", "diagnostics", "keyed", "recipes")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _SUBPACKAGES:
+        return import_module(f"torchinit.{name}")
+    raise AttributeError(f"module 'torchinit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_SUBPACKAGES]

@@ -14,7 +14,7 @@ from tests.support.outcome import ulps
 from tests.support.philox_reference import philox, philox4x32
 from tests.support.philox_words import philox_words
 from torchinit import keyed
-from torchinit.keyed import _shortcuts, fold_in, key, split
+from torchinit.keyed import _fast_paths, fold_in, key, split
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 FILLS = [keyed.uniform_, keyed.normal_]
@@ -128,7 +128,7 @@ def _floats(golden: str, dtype: torch.dtype) -> Tensor:
 @pytest.fixture(autouse=True)
 def _pure_operators(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "native" not in request.node.name:
-        monkeypatch.setattr(_shortcuts, "_fill_uniform", lambda *arguments: False)
+        monkeypatch.setattr(_fast_paths, "fill_uniform_", lambda *arguments: False)
 
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: f"{golden.seed}-{golden.offset}")
@@ -218,10 +218,10 @@ def test_native_kernel_serves_plain_tensors_alone_and_changes_no_uniform_bit(mon
         (torch.empty(300, 4), [300, 8], [0, 4], False),
     ]
     for target, full_size, offset, able in cases:
-        assert _shortcuts._fill_uniform(target, bits, [-1.0, 2.0], full_size, offset) == able
+        assert _fast_paths.fill_uniform_(target, bits, [-1.0, 2.0], full_size, offset) == able
         native = keyed.uniform_(target, bits, -1.0, 2.0, full_size, offset).clone()
         with monkeypatch.context() as patch:
-            patch.setattr(_shortcuts, "_KNOWN", {torch.device("cpu"): False})
+            patch.setattr(_fast_paths, "_KNOWN", {torch.device("cpu"): False})
             assert torch.equal(keyed.uniform_(target, bits, -1.0, 2.0, full_size, offset), native)
 
 
@@ -232,18 +232,18 @@ def _fused(bits: Tensor, count: int, low: float, high: float) -> Tensor:
 
 def test_native_kernel_of_another_stream_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     if hasattr(torch.ops.aten, "_philox_randint_"):
-        assert _shortcuts._draws_the_stream(torch.device("cpu"))
+        assert _fast_paths._draws_the_stream(torch.device("cpu"))
     fake = type("Kernels", (), {})()
     # What torch 2.13 had on CUDA: the offset counts words.
     fake._philox_uniform_ = lambda w, k, low, high: keyed.uniform_(w, fold_in(k.view(torch.int64), 1), low, high)
-    monkeypatch.setattr(_shortcuts, "_fill_uniform", lambda *arguments: False)
+    monkeypatch.setattr(_fast_paths, "fill_uniform_", lambda *arguments: False)
     monkeypatch.setattr(torch.ops, "aten", fake)
-    assert not _shortcuts._draws_the_stream(torch.device("cpu"))
+    assert not _fast_paths._draws_the_stream(torch.device("cpu"))
     # And a kernel that fuses the multiplication and the addition.
     fake._philox_uniform_ = lambda w, k, low, high: w.copy_(_fused(k.view(torch.int64), w.numel(), low, high))
-    assert not _shortcuts._draws_the_stream(torch.device("cpu"))
+    assert not _fast_paths._draws_the_stream(torch.device("cpu"))
     fake._philox_uniform_ = lambda w, k, low, high: keyed.uniform_(w, k.view(torch.int64), low, high)
-    assert _shortcuts._draws_the_stream(torch.device("cpu"))
+    assert _fast_paths._draws_the_stream(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("seed", "offset", "data", "first", "second"), DERIVED)

@@ -11,8 +11,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from torchinit.commands._files import load
-from torchinit.deploy._archive import _without_notices
+from torchinit._core.torchscript import silenced
+from torchinit.cli._files import load
 
 
 class Net(nn.Module):
@@ -34,7 +34,7 @@ def scripted(model: nn.Module) -> torch.jit.ScriptModule:
 
 
 def save_mobile(model: nn.Module, path: Path) -> None:
-    with _without_notices():
+    with silenced():
         scripted(model)._save_for_lite_interpreter(str(path))
 
 

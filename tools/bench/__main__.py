@@ -15,7 +15,7 @@ from tools.bench.cases import Case, cases
 from tools.bench.chart import draw
 from tools.bench.measure import Timing, check_no_sync, import_milliseconds, measure
 from tools.files import write_whole
-from torchinit._progress import Progress
+from torchinit.cli._progress import Progress
 
 # What two measurements of the same thing may differ by on a machine that does other things too.
 _NOISE = 0.03

@@ -1,1 +1,1 @@
-"""Renders every file that follows from the table in ``functions.py``."""
+"""Renders every file that follows from ``torchinit/_core/registry.py``."""

@@ -5,10 +5,8 @@ import sys
 from pathlib import Path
 
 from tools.codegen import (
-    emit_bundle,
     emit_deprecated,
     emit_header,
-    emit_keyed,
     emit_keyed_stub,
     emit_stub,
     emit_version,
@@ -19,11 +17,11 @@ from tools.codegen.writer import Checker, Writer
 ROOT = Path(__file__).resolve().parents[2]
 
 # An emitter is a module with a PATH and a pure ``render(functions) -> str``.
-EMITTERS = (emit_deprecated, emit_stub, emit_keyed, emit_keyed_stub, emit_bundle, emit_header, emit_version)
+EMITTERS = (emit_deprecated, emit_stub, emit_keyed_stub, emit_header, emit_version)
 
 
 def generate(writer: Writer) -> None:
-    # Imported late, so that a bad row is this command's error and not its import's.
+    # Imported late, so that a bad entry is this command's error and not its import's.
     from tools.codegen.functions import TABLE
 
     for emitter in EMITTERS:

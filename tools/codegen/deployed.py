@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tools.codegen.docstrings import ROOT
 from tools.codegen.keyed import keyed
-from tools.codegen.model import Argument, Function
+from tools.codegen.model import PYTHON_TYPES, Argument, Function
 
 # A bundle has one name for one method; that of a keyed initializer is its sibling's with this before it.
 PREFIX = "keyed_"
@@ -52,7 +52,15 @@ def version() -> str:
     return match[1]
 
 
+def _head(function: Function) -> str:
+    parameters = []
+    for argument in function.arguments:
+        default = "" if argument.default is None else f" = {argument.python_default}"
+        parameters.append(f"{argument.name}: {PYTHON_TYPES[argument.type].removeprefix('torch.')}{default}")
+    return f"{function.name}(self, {', '.join(parameters)})"
+
+
 def interface(functions: Sequence[Function]) -> str:
-    """Digest the release and every schema, so that a header and an archive of two releases notice each other."""
-    both = [version()] + [function.schema for f in deployed(functions) for function in (f, mobile(f))]
-    return hashlib.sha256("\n".join(both).encode()).hexdigest()[:16]
+    """Digest what ``torchinit.deploy._bundle.interface`` does, without importing the package."""
+    heads = [_head(function) for f in deployed(functions) for function in (f, mobile(f))]
+    return hashlib.sha256("\n".join([version(), *heads]).encode()).hexdigest()[:16]

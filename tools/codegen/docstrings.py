@@ -13,10 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Docstring:
-    """A docstring's first line, what comes before its sections, and these, each entry a name and its text in one line."""
+    """A docstring's first line and its sections, each entry a name and its text in one line."""
 
     summary: str
-    body: str
     arguments: dict[str, str]
     returns: str
     raises: dict[str, str]
@@ -43,10 +42,8 @@ def entries(section: str) -> dict[str, str]:
 
 
 def _parse(text: str) -> Docstring:
-    summary, _, rest = text.partition("\n\n")
     return Docstring(
-        summary=_line(summary),
-        body=re.split(r"^\w+:\n", rest, maxsplit=1, flags=re.MULTILINE)[0].strip(),
+        summary=_line(text.partition("\n\n")[0]),
         arguments=entries(_section(text, "Args")),
         returns=_line(_section(text, "Returns")),
         raises=entries(_section(text, "Raises")),
@@ -54,9 +51,10 @@ def _parse(text: str) -> Docstring:
 
 
 def docstring(function: Function) -> Docstring:
-    """Read the docstring of ``torchinit.<family>.<name>``."""
-    path = ROOT / "torchinit" / (function.family.replace(".", "/") + ".py")
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.FunctionDef) and node.name == function.name:
-            return _parse((ast.get_docstring(node) or "") + "\n")
-    raise CodegenError(f"{path}:1: no function {function.name!r}; define what the table names")
+    """Read the docstring of a function of ``torchinit.<family>``, which may be a pattern."""
+    pattern = f"torchinit/{function.family.replace('.', '/')}.py"
+    for path in sorted(ROOT.glob(pattern)):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and node.name == function.name:
+                return _parse((ast.get_docstring(node) or "") + "\n")
+    raise CodegenError(f"{ROOT / pattern}:1: no function {function.name!r}; define what the registry names")

@@ -22,16 +22,16 @@ def _shim(function: Function, old: str) -> str:
 
 {signature(function, old, {})}
     r"""Call :func:`torchinit.{function.name}`, which this name is deprecated in favor of."""
-    _warn_deprecated("{old}", "{function.name}")
+    warn_deprecated("{old}", "{function.name}")
     return {function.name}({arguments})
 '''
 
 
 def render(functions: Sequence[Function]) -> str:
-    names = {"_core.checks": ["_warn_deprecated"]}
+    names = {"torchinit._core.messages": ["warn_deprecated"]}
     shims = []
     for function in functions:
         if function.deprecated is not None:
-            names.setdefault(function.family, []).append(function.name)
+            names.setdefault(f"torchinit.{function.family}", []).append(function.name)
             shims.append(_shim(function, function.deprecated))
-    return STAMP + _HEAD + imports(names, "torchinit") + "".join(shims)
+    return STAMP + _HEAD + imports(names) + "".join(shims)

@@ -1,16 +1,16 @@
-"""Renders ``torchinit/include/torchinit/init.h``: the typed methods of the C++ classes, in their template."""
+"""Renders the C++ header: the typed methods of its classes, in their template."""
 
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tools.codegen.deployed import PREFIX, deployed, interface, mobile
-from tools.codegen.docstrings import Docstring, docstring, plain
-from tools.codegen.keyed import FAMILY, keyed_docstring
+from tools.codegen.deployed import PREFIX, deployed, interface
+from tools.codegen.docstrings import docstring, plain
+from tools.codegen.keyed import FAMILY
 from tools.codegen.model import Argument, Function
+from tools.codegen.python_source import WIDTH
 
-PATH = "torchinit/include/torchinit/init.h"
+PATH = "torchinit/deploy/package/include/torchinit/init.h"
 
 _TEMPLATE = Path(__file__).with_name("init.h.in")
 
@@ -20,11 +20,11 @@ _PARAMETER_TYPES = {
     "int": "const detail::Integer&",
     "str": "const std::string&",
     "bool": "bool",
-    "Generator?": "const std::optional<at::Generator>&",
+    "Generator?": "const Random&",
     "float?": "std::optional<double>",
     "int?": "const std::optional<detail::Integer>&",
     "int[]": "const std::vector<std::int64_t>&",
-    "int[]?": "const std::optional<std::vector<std::int64_t>>&",
+    "int[]?": "const detail::Sizes&",
 }
 _DEFAULTS = {"None": "std::nullopt", "True": "true", "False": "false"}
 # A result's type, and how an IValue becomes it.
@@ -32,88 +32,88 @@ _RETURNS = {
     "Tensor": ("at::Tensor", ".toTensor()"),
     "float": ("double", ".toDouble()"),
     "int": ("std::int64_t", ".toInt()"),
-    "((int, int))": (
-        "std::tuple<std::int64_t, std::int64_t>",
-        ".to<std::tuple<std::int64_t, std::int64_t>>()",
-    ),
-}
-# The error of TorchScript and of Python, and the exception that carries it.
-_EXCEPTIONS = {
-    "ValueError": "c10::ValueError",
-    "NotImplementedError": "c10::NotImplementedError",
-    "RuntimeError": "c10::Error",
+    "((int, int))": ("detail::Fans", ".template to<detail::Fans>()"),
 }
 _INTEGRAL = """\
   template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
 """
-_SEED = "of a generator that this call alone draws from (default: the global generator of the tensor's device)"
+# What the class's comment says of all methods.
+_COMMON = ("tensor", "generator")
 
 
-def _default(argument: Argument) -> str:
-    text = _DEFAULTS.get(argument.default or "", argument.python_default)
-    return "" if text is None else f" = {text}"
+def _wrapped(words: Iterable[str], indent: str, hanging: str) -> str:
+    """Fill lines with words, which may hold spaces of their own."""
+    lines, line = [], indent
+    for word in words:
+        if len(line) + len(word) >= WIDTH and line.strip():
+            lines.append(line.rstrip())
+            line = hanging
+        line += word + " "
+    return "\n".join([*lines, line.rstrip()]) + "\n"
 
 
-def _comment(lines: list[str]) -> str:
-    wrapped = [part for line in lines for part in (textwrap.wrap(line, 113, subsequent_indent="  ") or [""])]
-    return "".join(f"  /// {line}".rstrip() + "\n" for line in wrapped)
+def _named(function: Function) -> Function:
+    """Rename what takes a number or a name, which is one method here and two in the archive."""
+    return replace(function, name=function.name.removesuffix("_name"))
 
 
-def _said(function: Function, siblings: Mapping[str, Function]) -> Docstring:
+def _comment(function: Function) -> str:
     if function.family == FAMILY:
-        return keyed_docstring(function, siblings[function.name.removeprefix(PREFIX)])
-    return docstring(replace(function, name=function.name.removesuffix("_name")))
-
-
-def _describe(function: Function, siblings: Mapping[str, Function]) -> str:
-    text = _said(function, siblings)
-    lines = [text.summary, ""]
+        return f"  /// {function.name.removeprefix(PREFIX)}, drawn from a key.\n"
+    text = docstring(_named(function))
+    lines = [text.summary]
     for argument in function.arguments:
-        about = text.arguments.get(argument.name, _SEED)
-        if argument.name in function.choices:
-            values = ", ".join(f'"{value}"' for value in function.choices[argument.name].values)
-            about += f"; one of {values}"
-        lines.append(f"@param {argument.name} {about}")
-    lines.append(f"@return {text.returns}")
-    lines += [f"@throws {_EXCEPTIONS[name]} {when}" for name, when in text.raises.items()]
-    return _comment(list(map(plain, lines)))
+        if argument.name not in _COMMON:
+            about = text.arguments[argument.name]
+            values = function.choices[argument.name].values if argument.name in function.choices else ()
+            # The gain's own argument lists its many values; the others refer to it.
+            if not all(value in about for value in values) and "calculate_gain" not in about:
+                about += f"; one of {', '.join(values)}"
+            lines.append(f"@param {argument.name} {about}")
+    if function.arguments[0].name != "tensor" or function.returns != "Tensor":
+        lines.append(f"@return {text.returns.partition(';')[0]}")
+    return "".join(_wrapped(plain(line).split(), "  /// ", "  ///   ") for line in lines)
 
 
-def _method(index: int, function: Function, siblings: Mapping[str, Function], overloaded: bool) -> str:
+def _parameter(argument: Argument) -> str:
+    default = _DEFAULTS.get(argument.default or "", argument.python_default)
+    name = "random" if argument.type == "Generator?" else argument.name
+    return f"{_PARAMETER_TYPES[argument.type]} {name}" + ("" if default is None else f" = {default}")
+
+
+def _method(index: int, function: Function, overloaded: bool) -> str:
     returns, convert = _RETURNS[function.returns]
+    # What is written to needs more than what is read.
     written = "tensor" if function.returns == "Tensor" else ""
-    # What takes a number or a name is one method here, and two in the archive.
-    name = function.name.removesuffix("_name")
-    parameters = [f"{_PARAMETER_TYPES[a.type]} {a.name}{_default(a)}" for a in function.arguments]
-    passed = [
-        f"detail::{'target' if a.name == written else 'operand'}({a.name})" if a.type == "Tensor" else a.name
-        for a in function.arguments
-    ]
-    head = f"  {returns} {name}({', '.join(parameters)}) const {{\n"
-    if len(head) > 120:
-        head = f"  {returns} {name}(\n" + ",\n".join(f"      {p}" for p in parameters) + ") const {\n"
+    passed = [str(index)]
+    for argument in function.arguments:
+        name = "random" if argument.type == "Generator?" else argument.name
+        check = "target" if argument.name == written else "operand"
+        passed.append(f"detail::{check}({name})" if argument.type == "Tensor" else name)
+    start = f"  {returns} {_named(function).name}("
+    parameters = [f"{_parameter(argument)}," for argument in function.arguments]
+    parameters[-1] = parameters[-1].removesuffix(",") + ") const {"
+    head = f"{start}{' '.join(parameters)}\n"
+    if len(head) > WIDTH + 1:
+        head = f"{start}\n{_wrapped(parameters, ' ' * 6, ' ' * 6)}"
     if overloaded:
         # NB: a literal 0 would convert to a string as well as to an Integer.
         head = _INTEGRAL + head.replace("const detail::Integer& data", "Value data")
         passed = [f"detail::Integer({argument})" if argument == "data" else argument for argument in passed]
-    return (
-        f"\n{_describe(function, siblings)}{head}    return call({', '.join([str(index), *passed])}){convert};\n  }}\n"
-    )
-
-
-def _methods(functions: Sequence[Function], siblings: Mapping[str, Function]) -> str:
-    names = {function.name for function in functions}
-    return "".join(_method(i, f, siblings, f"{f.name}_name" in names) for i, f in enumerate(functions))
+    body = [f"{argument}," for argument in passed]
+    body[-1] = body[-1].removesuffix(",") + f"){convert};"
+    body[0] = f"return call({body[0]}"
+    return f"\n{_comment(function)}{head}{_wrapped(body, ' ' * 4, ' ' * 8)}  }}\n"
 
 
 def render(functions: Sequence[Function]) -> str:
-    chosen, siblings = deployed(functions), {function.name: function for function in functions}
+    chosen = deployed(functions)
+    names = [function.name for function in chosen]
     parts = {
         "INTERFACE": interface(functions),
         "COUNT": str(len(chosen)),
-        "NAMES": "\n".join(f'    "{function.name}",' for function in chosen),
-        "METHODS": _methods(chosen, siblings),
-        "MOBILE_METHODS": _methods([mobile(function) for function in chosen], siblings),
+        "NAMES": _wrapped([f'"{name}",' for name in names], "    ", "    ").rstrip(),
+        "METHODS": "".join(_method(i, f, f"{f.name}_name" in names) for i, f in enumerate(chosen)),
     }
     text = _TEMPLATE.read_text()
     for name, part in parts.items():

@@ -4,21 +4,22 @@ from collections.abc import Sequence
 
 from tools.codegen.keyed import keyed
 from tools.codegen.model import Function
-from tools.codegen.python_source import STAMP, all_names, literals, stub
+from tools.codegen.python_source import STAMP, all_names, imports, stub
 
 PATH = "torchinit/keyed/__init__.pyi"
 
 _HEAD = """
-from typing import Literal
-
 from torch import Tensor
 
+{imports}
 VERSION: int
+
 """
 
 
 def render(functions: Sequence[Function]) -> str:
     chosen = [f for f in functions if f.family.startswith("keyed.")] + keyed(functions)
-    return "\n".join(
-        [STAMP + _HEAD, all_names([f.name for f in chosen]), *literals(chosen), "".join(map(stub, chosen))]
-    )
+    # The facade's stub defines the literal types.
+    types = {choices.name for function in chosen for choices in function.choices.values()}
+    head = STAMP + _HEAD.format(imports=imports({"torchinit": types}))
+    return "\n".join([head + all_names([f.name for f in chosen]), "".join(map(stub, chosen))])

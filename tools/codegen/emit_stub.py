@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import deprecated
 
+from torchinit import deploy as deploy, keyed as keyed, recipes as recipes
 from torchinit._core.patch import Patch
 
 __version__: str
@@ -41,7 +42,7 @@ def render(functions: Sequence[Function]) -> str:
         [
             STAMP + _HEAD,
             all_names(names),
-            *literals(chosen),
+            "".join(literals(chosen)),
             "".join(map(stub, chosen)) + old + "".join(_PYTHON.values()),
         ]
     )

@@ -1,22 +1,15 @@
-"""The keyed initializers: what each row that draws becomes when a key takes the generator's place."""
+"""The keyed initializers: what each function that draws becomes when a key takes the generator's place."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tools.codegen.docstrings import Docstring, docstring
 from tools.codegen.model import Argument, Function
 
-FAMILY = "keyed._functions"
+# Of any module there.
+FAMILY = "keyed.*"
 
 _KEY = Argument("key", "Tensor")
 _PIECE = (Argument("full_size", "int[]?", "None"), Argument("offset", "int[]?", "None"))
-_TEXTS = {
-    "key": "a key, of shape (2,); see :func:`torchinit.keyed.key`. Each tensor needs one of its own",
-    "full_size": "shape of the logical tensor that ``tensor`` is a piece of, fans included (default: its own shape)",
-    "offset": "where in the logical tensor the piece begins, an index a dimension (default: at its beginning)",
-}
-_REFUSED = "``key`` is no key, or the piece does not lie within ``full_size``"
 
 
 def keyed(functions: Sequence[Function]) -> list[Function]:
@@ -36,21 +29,3 @@ def keyed(functions: Sequence[Function]) -> list[Function]:
         )
         for function in drawing
     ]
-
-
-def keyed_docstring(function: Function, sibling: Function) -> Docstring:
-    """Compose what is said of a keyed initializer from what its sibling says."""
-    text = docstring(sibling)
-    raises = {"ValueError": _REFUSED, **text.raises}
-    if "ValueError" in text.raises:
-        raises["ValueError"] = f"{text.raises['ValueError']}; if {_REFUSED}"
-    else:
-        raises["ValueError"] = f"if {_REFUSED}"
-    return replace(
-        text,
-        # What follows the formula speaks of the generator's stream.
-        body=re.sub(r"(\.\. math::.*\n(?:    .*\n|\n)*)[\s\S]*", r"\1", text.body + "\n").strip(),
-        summary=text.summary.removesuffix(".") + ", by key.",
-        arguments={a.name: _TEXTS.get(a.name) or text.arguments[a.name] for a in function.arguments},
-        raises=raises,
-    )

@@ -1,9 +1,9 @@
 """The frozen model of a function: a JIT schema, parsed so that it prints back exactly, and what no schema says."""
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 # TorchScript's types, and how Python spells them.
 PYTHON_TYPES = {
@@ -27,12 +27,23 @@ class CodegenError(Exception):
     """One line: ``file:line: what; what would be right``."""
 
 
-@dataclass(frozen=True)
-class Choices:
+class Choices(Protocol):
     """The values a string argument may take, and the name of their type in the stub."""
 
-    name: str
-    values: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def values(self) -> tuple[str, ...]: ...
+
+
+class Entry(Protocol):
+    """What is read of an entry of the registry."""
+
+    schema: str
+    family: str
+    choices: Mapping[str, Choices]
+    deprecated: str | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Function:
-    """One row of the table."""
+    """An entry of the registry, parsed."""
 
     name: str
     arguments: tuple[Argument, ...]
@@ -94,26 +105,21 @@ def _parse_argument(text: str, where: str) -> Argument:
     return Argument(match["name"], match["type"], match["default"])
 
 
-def row(
-    schema: str, family: str, choices: Mapping[str, Choices] | None = None, deprecated: str | None = None
-) -> Function:
-    """Make a row of the table; an error names the line that called.
+def parse(entry: Entry, where: str) -> Function:
+    """Parse an entry of the registry.
 
     Args:
-        schema: the JIT schema, as TorchScript prints it
-        family: the module of ``torchinit`` that defines the function
-        choices: the values of each argument that takes only a few
-        deprecated: the old name that warns and calls this one
+        entry: the entry
+        where: its file and line, for an error
     """
-    caller = sys._getframe(1)
-    where = f"{caller.f_code.co_filename}:{caller.f_lineno}"
+    schema = entry.schema
     match = re.fullmatch(r"(?P<name>\w+)\((?P<arguments>.*)\) -> (?P<returns>.+)", schema)
     if match is None:
         raise _fail(where, f"cannot read schema {schema!r}", "write 'name(type name=default, ...) -> type'")
     arguments = tuple(_parse_argument(text, where) for text in _split_arguments(match["arguments"]))
     if match["returns"] not in PYTHON_TYPES:
         raise _fail(where, f"unknown type {match['returns']!r}", f"use one of {', '.join(PYTHON_TYPES)}")
-    function = Function(match["name"], arguments, match["returns"], family, choices or {}, deprecated)
+    function = Function(match["name"], arguments, match["returns"], entry.family, entry.choices, entry.deprecated)
     if function.schema != schema:
         raise _fail(where, f"schema {schema!r} is not in canonical form", f"write {function.schema!r}")
     for name in function.choices:

@@ -1,4 +1,6 @@
-"""Fills from one distribution or one value, the same for every shape."""
+"""Fills from one distribution or with one value, the same for every shape."""
+
+import math
 
 import torch
 from torch import Tensor
@@ -9,8 +11,9 @@ from torch.nn.init import (
 )
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchinit._core.checks import _check_inexact, _check_trunc_normal, _check_uniform, _is_exporting, _number
-from torchinit._core.special import _truncated_moments
+from torchinit._core.checks import check_inexact, check_trunc_normal, check_uniform
+from torchinit._core.compat import is_exporting
+from torchinit._core.scale import truncation_bounds
 from torchinit._core.writes import (
     _no_grad_fill_,
     _no_grad_normal_,
@@ -46,9 +49,11 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Ge
         True
     """
     if has_torch_function_variadic(tensor):
-        if not _is_exporting():
+        # NB: torch.export looks on as an override, and would record upstream's function instead.
+        if not is_exporting():
             return handle_torch_function(_upstream_uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
-    _check_uniform(tensor, a, b)
+    if not (tensor.is_floating_point() and b - a < math.inf):
+        check_uniform("uniform_", tensor, a, b)
     return _no_grad_uniform_(tensor, a, b, generator)
 
 
@@ -76,12 +81,12 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torc
         0.02
     """
     if has_torch_function_variadic(tensor):
-        if not _is_exporting():
+        if not is_exporting():
             return handle_torch_function(
                 _upstream_normal_, (tensor,), tensor=tensor, mean=mean, std=std, generator=generator
             )
     if not tensor.is_floating_point():
-        _check_inexact(tensor, "normal_")
+        check_inexact("normal_", tensor)
     return _no_grad_normal_(tensor, mean, std, generator)
 
 
@@ -131,7 +136,7 @@ def trunc_normal_(
         >>> round(w.std().item(), 1)
         0.9
     """
-    _check_trunc_normal(tensor, mean, std, a, b)
+    check_trunc_normal("trunc_normal_", tensor, mean, std, a, b)
     return _no_grad_trunc_normal_(tensor, mean, std, a, b, generator)
 
 
@@ -182,32 +187,10 @@ def trunc_normal_tf_(
         >>> round(w.std().item(), 3)
         0.02
     """
-    std, low, high = _spread_bounds(tensor, mean, std, a, b, correct_std)
+    check_trunc_normal("trunc_normal_tf_", tensor, mean, std, a, b)
+    std, low, high = truncation_bounds(mean, std, a, b, correct_std)
+    check_trunc_normal("trunc_normal_tf_", tensor, mean, std, low, high)
     return _no_grad_trunc_normal_(tensor, mean, std, low, high, generator)
-
-
-def _spread_bounds(
-    tensor: Tensor, mean: float, std: float, a: float, b: float, correct_std: bool
-) -> tuple[float, float, float]:
-    """Return the standard deviation to truncate, and the bounds as values."""
-    _check_trunc_normal(tensor, mean, std, a, b)
-    if std == 0.0:
-        return std, mean, mean
-    if correct_std:
-        if a == b:
-            raise RuntimeError(
-                f"trunc_normal_tf_ with correct_std expects a < b, but found a={_number(a)} and b={_number(b)}"
-            )
-        deviation = _truncated_moments(a, b)[1]
-        if deviation == 0.0:
-            raise RuntimeError(
-                "trunc_normal_tf_ with correct_std expects bounds whose distance a float can tell, but found"
-                f" a={_number(a)} and b={_number(b)}"
-            )
-        std = std / deviation
-    low, high = mean + a * std, mean + b * std
-    _check_trunc_normal(tensor, mean, std, low, high)
-    return std, low, high
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
@@ -231,7 +214,7 @@ def constant_(tensor: Tensor, val: float) -> Tensor:
                 [0.5000, 0.5000]])
     """
     if has_torch_function_variadic(tensor):
-        if not _is_exporting():
+        if not is_exporting():
             return handle_torch_function(_upstream_constant_, (tensor,), tensor=tensor, val=val)
     return _no_grad_fill_(tensor, val)
 

@@ -1,10 +1,10 @@
-"""Fans: arithmetic on shapes that never looks at a tensor's data."""
+"""Fans: how many inputs and outputs each unit of a layer has."""
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchinit._core import modules
-from torchinit._core.checks import _check_partitioned
+from torchinit._core.checks import check_divisible, check_partitioned
 
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
@@ -20,14 +20,14 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
         ValueError: if ``tensor`` has fewer than two dimensions
     """
     if tensor.dim() < 2:
-        _check_partitioned(tensor)
+        check_partitioned(tensor)
         raise ValueError(
             "Fan in and fan out can not be computed for tensor with fewer than 2 dimensions"
             f", got shape {list(tensor.shape)}"
         )
     shape = tensor.shape
     receptive_field_size = 1
-    # A matrix skips what TorchScript makes of a loop, a fifth of the whole call. NB: it has no math.prod.
+    # A matrix skips the loop, which costs TorchScript a fifth of the whole call. NB: it has no math.prod.
     if len(shape) > 2:
         for size in shape[2:]:
             receptive_field_size *= size
@@ -48,24 +48,30 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
         ValueError: if ``tensor`` has fewer than two dimensions, or for an unknown mode
     """
     if mode != "fan_in":
-        mode = mode.lower()
-        if mode != "fan_in" and mode != "fan_out":
-            # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
-            raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+        mode = fan_mode(mode)
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     return fan_in if mode == "fan_in" else fan_out
+
+
+def fan_mode(mode: str) -> str:
+    """Check a mode, and return it in lower case."""
+    mode = mode.lower()
+    if mode != "fan_in" and mode != "fan_out":
+        # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
+        raise ValueError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    return mode
 
 
 def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[int, int]:
     r"""Count the inputs and the outputs of each unit of a layer, by what the layer does with a weight of this shape.
 
-    ``torch.nn.init`` knows the shape alone: of a grouped convolution it takes the outputs of all groups for fan_out,
-    and of a transposed one the outputs for the inputs. Here
+    ``torch.nn.init`` knows only the shape. For a grouped convolution its fan_out counts the outputs of all groups, and
+    for a transposed one it swaps inputs and outputs. Here
 
     .. math::
         \text{fan\_in} = \text{size}_1 k, \quad \text{fan\_out} = \frac{\text{size}_0 k}{\text{groups}}
 
-    with :math:`k` the product of the further dimensions, and the other way round if transposed. Either goes to
+    with :math:`k` the product of the further dimensions; the two are swapped if transposed. Pass them to
     :func:`variance_scaling_`.
 
     Args:
@@ -89,7 +95,7 @@ def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[in
         raise ValueError(
             f"Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape {size}"
         )
-    _check_divisible(size, groups, "groups")
+    check_divisible(size, groups, "groups")
     field = 1
     for length in size[2:]:
         field *= length
@@ -97,19 +103,23 @@ def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[in
     return (outer, inner) if transposed else (inner, outer)
 
 
-def _check_divisible(size: list[int], parts: int, name: str) -> None:
-    if parts < 1:
-        raise ValueError(f"{name} must be at least 1, got {parts}")
-    # NB: near 2**63 TorchScript's remainder overflows.
-    if 0 < size[0] < parts or size[0] % parts != 0:
-        raise ValueError(f"dim 0 must be divisible by {name}, got shape {size} and {name}={parts}")
+def fans_or_given(size: list[int], mode: str, fan_in: int | None, fan_out: int | None) -> tuple[int, int]:
+    """Return both fans: as given, or counted from the size if ``mode`` needs them and else 0."""
+    if (fan_in is not None and fan_in < 1) or (fan_out is not None and fan_out < 1):
+        raise ValueError(f"fan_in and fan_out must be positive, got {fan_in} and {fan_out}")
+    first, second = 0 if fan_in is None else fan_in, 0 if fan_out is None else fan_out
+    if (fan_in is None and mode != "fan_out") or (fan_out is None and mode != "fan_in"):
+        counted = fans(size)
+        first = counted[0] if fan_in is None else first
+        second = counted[1] if fan_out is None else second
+    return first, second
 
 
 def fans_of(module: nn.Module) -> tuple[int, int]:
-    """Count the inputs and the outputs of each unit of a module, by its ``weight`` and what it says of itself.
+    """Count the inputs and the outputs of each unit of a module, from its ``weight`` and its attributes.
 
-    That is :func:`fans` with the groups of a convolution, eager, scripted or traced, and with the orientation of a
-    transposed one or of the ``Conv1D`` of transformers' GPT-2. Eager code alone can ask.
+    This is :func:`fans` with the groups of the module's convolution, and with its orientation if it is transposed or the
+    ``Conv1D`` of transformers' GPT-2. The module may be eager, scripted or traced. Call it from eager code only.
 
     Args:
         module: a layer with a ``weight`` of at least two dimensions

@@ -1,17 +1,17 @@
-"""Gains: how much a nonlinearity shrinks a signal, and what a residual network of some depth adds up."""
+"""Gains: factors that make up for what a nonlinearity or the depth of a residual network does to a signal's scale."""
 
 import math
 
 from torch.jit import is_scripting
 
-from torchinit._core.checks import _number
-from torchinit._core.special import _erfcx
+from torchinit._core.messages import format_float
+from torchinit._core.special import erfcx
 
 
 def _negative_half(x: float) -> float:
-    """Compute (1 - 2 erfcx(x) + erfcx(2x)) / x^2 for positive x, whose series begins with 2."""
+    """Compute (1 - 2 erfcx(x) + erfcx(2x)) / x^2 for positive x; its limit at 0 is 2."""
     if x >= 0.1:
-        return (1.0 - 2.0 * _erfcx(x) + _erfcx(2.0 * x)) / (x * x)
+        return (1.0 - 2.0 * erfcx(x) + erfcx(2.0 * x)) / (x * x)
     # erfcx(x) is the sum of (-x)^n / gamma(n/2 + 1); at 0.1 the first term left out is 1e-17 of the sum.
     total, power, gammas = 0.0, 1.0, [1.0, math.sqrt(math.pi) / 2.0]
     for n in range(2, 20):
@@ -39,7 +39,7 @@ def _clipped(bound: float) -> float:
 
 def _exact_gain(nonlinearity: str, param: float | None) -> float:
     """Return 1 / sqrt(E[f(z)^2]) for z ~ N(0, 1) and a function f that ``torch.nn.init`` does not know."""
-    # By quadrature to 17 digits, as tests/core/test_gain.py does it anew.
+    # Integrated to 17 digits; tests/core/test_gain.py computes them again.
     known = {
         "gelu": 1.5335304411955352,
         "gelu_tanh": 1.5335805216661470,
@@ -55,7 +55,7 @@ def _exact_gain(nonlinearity: str, param: float | None) -> float:
     }
     if nonlinearity in known:
         if param is not None:
-            raise ValueError(f"{nonlinearity} takes no parameter, got {_number(param)}")
+            raise ValueError(f"{nonlinearity} takes no parameter, got {format_float(param)}")
         return known[nonlinearity]
     if nonlinearity not in ["elu", "celu", "hardtanh", "sine"]:
         # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
@@ -67,7 +67,7 @@ def _exact_gain(nonlinearity: str, param: float | None) -> float:
         )
     x = 1.0 if param is None else param
     if not 0.0 < x < math.inf:
-        raise ValueError(f"the parameter of {nonlinearity} must be a positive number, got {_number(x)}")
+        raise ValueError(f"the parameter of {nonlinearity} must be a positive number, got {format_float(x)}")
     if nonlinearity == "elu":
         return 1.0 / math.sqrt(0.5 + 0.25 * x * x * _negative_half(math.sqrt(0.5)))
     if nonlinearity == "celu":
@@ -76,6 +76,28 @@ def _exact_gain(nonlinearity: str, param: float | None) -> float:
         return 1.0 / math.sqrt(_clipped(x)) / min(x, 1.0)
     # E[sin(wz)^2] = (1 - exp(-2w^2)) / 2, which for a tiny w is w^2.
     return 1.0 / math.sqrt(-0.5 * math.expm1(-2.0 * x * x)) if x > 1e-9 else 1.0 / x
+
+
+def _one() -> float:
+    """Return the int 1 in eager, as upstream does."""
+    if is_scripting():
+        return 1.0
+    else:
+        return 1
+
+
+# Upstream's functions but leaky_relu: they ignore the parameter, whatever it is.
+_IGNORE_PARAM = frozenset(
+    [*("linear", "sigmoid", "tanh", "relu", "selu"), *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3))]
+)
+
+
+def _check_param(nonlinearity: str, param: object) -> None:
+    """Refuse a parameter that is no number. In TorchScript the schema does."""
+    if nonlinearity not in _IGNORE_PARAM and (isinstance(param, bool) or not isinstance(param, (int, float))):
+        if nonlinearity == "leaky_relu":
+            raise ValueError(f"negative_slope {param} not a valid number")
+        raise ValueError(f"the parameter of {nonlinearity} must be a positive number, got {param}")
 
 
 def depth_scaled_std(std: float, layers: int, branches: int = 2) -> float:
@@ -177,13 +199,12 @@ def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float
         >>> round(torchinit.calculate_gain("elu", 0.5), 6)
         1.365595
     """
+    if not is_scripting():
+        if param is not None and type(param) is not float:
+            _check_param(nonlinearity, param)
     if nonlinearity == "leaky_relu":
-        if not is_scripting():
-            number = type(param) is float or (isinstance(param, (int, float)) and not isinstance(param, bool))
-            if not number and param is not None:
-                raise ValueError(f"negative_slope {param} not a valid number")
         negative_slope = 0.01 if param is None else float(param)
-        # Of a slope whose square no float holds, the 1 is nothing.
+        # Avoid overflow of negative_slope**2; the 1 is negligible there.
         large = not abs(negative_slope) < 1e150
         return math.sqrt(2.0) / abs(negative_slope) if large else math.sqrt(2.0 / (1 + negative_slope**2))
     if nonlinearity == "relu":
@@ -203,11 +224,5 @@ def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float
         "conv_transpose3d",
         "sigmoid",
     ]:
-        if is_scripting():
-            return 1.0
-        else:
-            return 1
-    if not is_scripting():
-        if param is not None and (isinstance(param, bool) or not isinstance(param, (int, float))):
-            raise ValueError(f"the parameter of {nonlinearity} must be a positive number, got {param}")
+        return _one()
     return _exact_gain(nonlinearity, None if param is None else float(param))

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch.nn.modules import activation, transformer
 
-from torchinit._core import deprecated, distributions, fans, gains, scaled, structured, writes
+from torchinit._core import deprecated, distributions, fans, gains, structured, variance_scaling, writes
 
 _UPSTREAM = vars(torch.nn.init)
 
-_FAMILIES = (distributions, deprecated, fans, gains, writes, scaled, structured)
+_FAMILIES = (distributions, deprecated, fans, gains, writes, variance_scaling, structured)
 
 # What torch.nn.init holds under a name, here.
 _OURS = {

@@ -3,11 +3,11 @@
 import math
 
 
-def _norm_cdf(x: float) -> float:
+def norm_cdf(x: float) -> float:
     return (1.0 + math.erf(x / math.sqrt(2.0))) / 2.0
 
 
-def _erfcx(x: float) -> float:
+def erfcx(x: float) -> float:
     """Compute exp(x^2) erfc(x) for positive x."""
     if x < 20.0:
         return math.exp(x * x) * math.erfc(x)
@@ -18,12 +18,12 @@ def _erfcx(x: float) -> float:
     )
 
 
-def _truncated_moments(a: float, b: float) -> tuple[float, float]:
-    """Compute mean and standard deviation of the standard normal distribution truncated to [a, b].
+def truncated_moments(a: float, b: float) -> tuple[float, float]:
+    """Compute the mean and standard deviation of the standard normal distribution truncated to [a, b].
 
-    By quadrature, since the closed form (Johnson, Kotz and Balakrishnan 1994, section 13.10) cancels in a tail and on a
-    narrow interval. With m the value of the interval that is nearest to 0, the density at m + t is in proportion to
-    exp(-t (m + t / 2)), of which what lies below exp(-40) of the greatest is left out.
+    It integrates numerically, since the closed form (Johnson, Kotz and Balakrishnan 1994, section 13.10) cancels in a
+    tail and on a narrow interval. With m the value of the interval nearest to 0, the density at m + t is proportional to
+    exp(-t (m + t / 2)). Densities below exp(-40) of the greatest are left out.
     """
     mode = min(b, max(a, 0.0))
     reach = 80.0 / (abs(mode) + math.sqrt(mode * mode + 80.0))
@@ -38,7 +38,7 @@ def _truncated_moments(a: float, b: float) -> tuple[float, float]:
     for panel in range(16):
         for node, weight in zip(nodes, weights):
             for side in [-half, half]:
-                # In units of half a panel, so that the squares of a narrow interval are not lost.
+                # In units of half a panel, so that the squares of a narrow interval do not underflow.
                 t = start + half * (2 * panel + 1) + side * node
                 share = weight * math.exp(-t * (mode + t / 2.0))
                 mass += share

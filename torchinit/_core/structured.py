@@ -7,18 +7,24 @@ import torch
 from torch import Tensor
 from torch.jit import is_scripting
 
-from torchinit._core import unusual
-from torchinit._core.checks import _check_inexact, _check_kernel, _check_overlap, _check_partitioned, _number
-from torchinit._core.fans import _check_divisible
+from torchinit._core.checks import (
+    check_divisible,
+    check_inexact,
+    check_kernel,
+    check_matrix,
+    check_matrix_like,
+    check_overlap,
+    refuse_dimensions,
+)
+from torchinit._core.door import enter, is_plain
+from torchinit._core.messages import format_float
 from torchinit._core.writes import (
-    _no_grad_centre_,
-    _no_grad_copy_,
-    _no_grad_dirac_,
-    _no_grad_drop_rows_,
-    _no_grad_eye_,
     _no_grad_normal_,
-    _randn_blocks,
-    _unguarded,
+    no_grad_centre_,
+    no_grad_copy_,
+    no_grad_dirac_,
+    no_grad_drop_rows_,
+    no_grad_eye_,
 )
 
 
@@ -43,10 +49,8 @@ def eye_(tensor: Tensor) -> Tensor:
         tensor([[1., 0., 0.],
                 [0., 1., 0.]])
     """
-    if tensor.dim() != 2:
-        _check_partitioned(tensor)
-        raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
-    return _no_grad_eye_(tensor)
+    check_matrix(tensor)
+    return no_grad_eye_(tensor)
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -73,11 +77,11 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
         >>> torch.equal(torch.nn.functional.conv2d(x, w, padding=1), x)
         True
     """
-    _check_kernel(tensor)
-    _check_divisible(list(tensor.shape), groups, "groups")
+    check_kernel(tensor)
+    check_divisible(list(tensor.shape), groups, "groups")
     if tensor.is_meta:
         return tensor
-    return _no_grad_dirac_(tensor, groups)
+    return no_grad_dirac_(tensor, groups)
 
 
 def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
@@ -110,46 +114,53 @@ def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
                 [0.0000, 0.5000, 0.0000]])
     """
     if tensor.dim() not in [2, 3, 4, 5]:
-        _check_partitioned(tensor)
-        raise ValueError(f"Only tensors with 2, 3, 4, or 5 dimensions are supported, got shape {list(tensor.shape)}")
-    _check_divisible(list(tensor.shape), groups, "groups")
+        refuse_dimensions(tensor, "2, 3, 4, or 5")
+    check_divisible(list(tensor.shape), groups, "groups")
     if tensor.is_meta:
         return tensor
-    return _no_grad_dirac_(tensor, groups, gain)
+    return no_grad_dirac_(tensor, groups, gain)
 
 
-def _haar(matrix: Tensor) -> Tensor:
+def wide_matrix(tensor: Tensor, rows: int, columns: int) -> Tensor:
+    """Make a matrix to decompose for ``tensor``: wider than 16 bits, for which LAPACK has no kernels."""
+    dtype = tensor.dtype
+    if dtype == torch.float16 or dtype == torch.bfloat16:
+        dtype = torch.float32
+    elif dtype == torch.complex32:
+        dtype = torch.complex64
+    return tensor.new_empty([rows, columns], dtype=dtype)
+
+
+def haar_orthogonal(normal: Tensor) -> Tensor:
     """Turn a standard normal matrix into one with orthonormal rows or columns, whichever are fewer."""
-    wide = matrix.size(0) < matrix.size(1)
-    q, r = torch.linalg.qr(matrix.t() if wide else matrix)
+    wide = normal.size(0) < normal.size(1)
+    q, r = torch.linalg.qr(normal.t() if wide else normal)
     # The sign (phase) fix makes Q Haar-distributed: https://arxiv.org/abs/math-ph/0609050
     q *= torch.diagonal(r).sgn()
     orthonormal: Tensor = q.t() if wide else q
     return orthonormal
 
 
-def _stacked(normal: list[Tensor], gain: float) -> Tensor:
-    """Make each of normal matrices an orthogonal one, times the gain, and stack them."""
+def orthogonal_blocks(normal: list[Tensor], gain: float) -> Tensor:
+    """Turn each of several normal matrices into an orthogonal one, times the gain, and stack them."""
     made: list[Tensor] = []
     for matrix in normal:
-        block = _haar(matrix)
+        block = haar_orthogonal(matrix)
         made.append(block if gain == 1.0 else block.mul_(gain))
     return made[0] if len(made) == 1 else torch.cat(made)
 
 
-def _random_blocks(tensor: Tensor, blocks: int, cols: int, gain: float, generator: torch.Generator | None) -> Tensor:
-    """Draw (semi-)orthogonal blocks in turn, to as many rows as ``tensor`` has."""
-    # Raises before anything is drawn what is no number.
+def _draw_blocks(tensor: Tensor, blocks: int, columns: int, gain: float, generator: torch.Generator | None) -> Tensor:
+    """Draw (semi-)orthogonal blocks one after another, with as many rows together as ``tensor``."""
+    # Fail on a gain that is no number before drawing.
     gain = 1.0 if 1.0 <= gain <= 1.0 else gain
-    return _stacked(_randn_blocks(tensor, blocks, cols, generator), gain)
-
-
-def _check_matrix_like(tensor: Tensor, full_size: list[int] | None = None) -> None:
-    # Asked first, for what a lazy parameter says.
-    if tensor.dim() < 2:
-        _check_partitioned(tensor)
-        shape = list(tensor.shape) if full_size is None else full_size
-        raise ValueError(f"Only tensors with 2 or more dimensions are supported, got shape {shape}")
+    # NB: parts of one matrix, since torch.compile takes two draws into new ones of a shape for one and the same.
+    whole, rows = wide_matrix(tensor, tensor.size(0), columns), tensor.size(0) // blocks
+    normal: list[Tensor] = []
+    for i in range(blocks):
+        part = whole if blocks == 1 else whole.narrow(0, i * rows, rows)
+        normal.append(part.normal_(0.0, 1.0, generator=generator))
+    return orthogonal_blocks(normal, gain)
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
@@ -181,18 +192,17 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | 
         >>> torch.allclose(w @ w.T, torch.eye(3), atol=1e-5)
         True
     """
-    _check_matrix_like(tensor)
+    if not is_scripting():
+        if not is_plain(tensor):
+            if enter(tensor, partial(orthogonal_, gain=gain, generator=generator), broadcast=True) is None:
+                return tensor
+    check_matrix_like(tensor)
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
-    _check_inexact(tensor, "orthogonal_")
-    if not is_scripting():
-        if unusual._is_distributed(tensor):
-            return unusual._spread_(tensor, partial(orthogonal_, gain=gain, generator=generator), broadcast=True)
-    _check_overlap(tensor)
-    # Asked before anything is drawn, though the copy asks too.
-    _unguarded(tensor)
-    matrix = _random_blocks(tensor, 1, tensor.numel() // tensor.size(0), gain, generator)
-    return _no_grad_copy_(tensor, matrix if tensor.dim() == 2 else matrix.view(tensor.shape))
+    check_inexact("orthogonal_", tensor)
+    check_overlap(tensor)
+    matrix = _draw_blocks(tensor, 1, tensor.numel() // tensor.size(0), gain, generator)
+    return no_grad_copy_(tensor, matrix if tensor.dim() == 2 else matrix.view(tensor.shape))
 
 
 def block_orthogonal_(
@@ -226,31 +236,30 @@ def block_orthogonal_(
         >>> torch.allclose(w[8:16] @ w[8:16].T, torch.eye(8), atol=1e-5)
         True
     """
-    _check_matrix_like(tensor)
-    _check_divisible(list(tensor.shape), blocks, "blocks")
+    if not is_scripting():
+        if not is_plain(tensor):
+            fill = partial(block_orthogonal_, blocks=blocks, gain=gain, generator=generator)
+            if enter(tensor, fill, broadcast=True) is None:
+                return tensor
+    check_matrix_like(tensor)
+    check_divisible(list(tensor.shape), blocks, "blocks")
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
-    _check_inexact(tensor, "block_orthogonal_")
-    if not is_scripting():
-        if unusual._is_distributed(tensor):
-            fill = partial(block_orthogonal_, blocks=blocks, gain=gain, generator=generator)
-            return unusual._spread_(tensor, fill, broadcast=True)
-    _check_overlap(tensor)
-    # Asked before anything is drawn, though the copy asks too.
-    _unguarded(tensor)
-    matrix = _random_blocks(tensor, blocks, tensor.numel() // tensor.size(0), gain, generator)
-    return _no_grad_copy_(tensor, matrix if tensor.dim() == 2 else matrix.view(tensor.shape))
+    check_inexact("block_orthogonal_", tensor)
+    check_overlap(tensor)
+    matrix = _draw_blocks(tensor, blocks, tensor.numel() // tensor.size(0), gain, generator)
+    return no_grad_copy_(tensor, matrix if tensor.dim() == 2 else matrix.view(tensor.shape))
 
 
-def _check_delta(tensor: Tensor, shape: list[int], groups: int) -> None:
-    _check_kernel(tensor, shape)
-    _check_divisible(shape, groups, "groups")
+def check_delta(tensor: Tensor, shape: list[int], groups: int) -> None:
+    check_kernel(tensor, shape)
+    check_divisible(shape, groups, "groups")
     if shape[1] > shape[0] // groups:
         raise ValueError(
             f"delta_orthogonal_ needs at least as many outputs as inputs in each group, got shape {shape} and"
             f" groups={groups}"
         )
-    _check_inexact(tensor, "delta_orthogonal_")
+    check_inexact("delta_orthogonal_", tensor)
 
 
 def delta_orthogonal_(
@@ -287,17 +296,16 @@ def delta_orthogonal_(
         >>> torch.allclose(y.norm(), x.norm())
         True
     """
-    _check_delta(tensor, list(tensor.shape), groups)
+    if not is_scripting():
+        if not is_plain(tensor):
+            fill = partial(delta_orthogonal_, gain=gain, groups=groups, generator=generator)
+            if enter(tensor, fill, broadcast=True) is None:
+                return tensor
+    check_delta(tensor, list(tensor.shape), groups)
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
-    if not is_scripting():
-        if unusual._is_distributed(tensor):
-            fill = partial(delta_orthogonal_, gain=gain, groups=groups, generator=generator)
-            return unusual._spread_(tensor, fill, broadcast=True)
-    _check_overlap(tensor)
-    # Asked before anything is drawn, though the write asks too.
-    _unguarded(tensor)
-    return _no_grad_centre_(tensor, _random_blocks(tensor, groups, tensor.size(1), gain, generator))
+    check_overlap(tensor)
+    return no_grad_centre_(tensor, _draw_blocks(tensor, groups, tensor.size(1), gain, generator))
 
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch.Generator | None = None) -> Tensor:
@@ -329,17 +337,16 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch
         >>> (w == 0).sum(dim=0)
         tensor([5, 5, 5, 5])
     """
-    if tensor.dim() != 2:
-        _check_partitioned(tensor)
-        raise ValueError(f"Only tensors with 2 dimensions are supported, got shape {list(tensor.shape)}")
+    if not is_scripting():
+        if not is_plain(tensor):
+            fill = partial(sparse_, sparsity=sparsity, std=std, generator=generator)
+            if enter(tensor, fill, broadcast=True) is None:
+                return tensor
+    check_matrix(tensor)
     if not 0.0 <= sparsity <= 1.0:
-        raise ValueError(f"sparsity must be in [0, 1], got {_number(sparsity)}")
+        raise ValueError(f"sparsity must be in [0, 1], got {format_float(sparsity)}")
     if tensor.is_meta:
         return tensor
-    _check_inexact(tensor, "normal_")
-    if not is_scripting():
-        if unusual._is_distributed(tensor):
-            fill = partial(sparse_, sparsity=sparsity, std=std, generator=generator)
-            return unusual._spread_(tensor, fill, broadcast=True)
+    check_inexact("sparse_", tensor)
     _no_grad_normal_(tensor, 0.0, std, generator)
-    return _no_grad_drop_rows_(tensor, math.ceil(sparsity * tensor.size(0)), generator)
+    return no_grad_drop_rows_(tensor, math.ceil(sparsity * tensor.size(0)), generator)

@@ -1,81 +1,247 @@
-"""Variance scaling in general: any mean of the fans, any of three distributions, fans that are given."""
-
-import math
+"""Variance scaling: Xavier, Kaiming, LeCun and their kind, whose standard deviation follows from the fans."""
 
 import torch
-from torch import SymFloat, SymInt, Tensor
+from torch import SymFloat, Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
+from torch.nn.init import kaiming_uniform_ as _upstream_kaiming_uniform_
+from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchinit._core import unusual
-from torchinit._core.checks import _number
-from torchinit._core.fans import _calculate_fan_in_and_fan_out
-from torchinit._core.scaled import _fill_normal, _fill_truncated, _fill_uniform, _fill_within
-
-
-def _check_choices(mode: str, distribution: str) -> None:
-    # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
-    if mode not in ["fan_in", "fan_out", "fan_avg", "fan_geo_avg"]:
-        raise ValueError(
-            f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out', 'fan_avg', 'fan_geo_avg']"
-        )
-    if distribution not in ["truncated_normal", "normal", "uniform"]:
-        raise ValueError(
-            f"Distribution {distribution} not supported, please use one of ['truncated_normal', 'normal', 'uniform']"
-        )
-
-
-def _chosen_fan(tensor: Tensor, mode: str, fan_in: int | None, fan_out: int | None) -> float:
-    """Return the fan or the mean of both that ``mode`` names; what is not given is counted."""
-    if (fan_in is not None and fan_in < 1) or (fan_out is not None and fan_out < 1):
-        raise ValueError(f"fan_in and fan_out must be positive, got {fan_in} and {fan_out}")
-    first, second = 0 if fan_in is None else fan_in, 0 if fan_out is None else fan_out
-    if (fan_in is None and mode != "fan_out") or (fan_out is None and mode != "fan_in"):
-        counted = _calculate_fan_in_and_fan_out(tensor)
-        first = counted[0] if fan_in is None else first
-        second = counted[1] if fan_out is None else second
-    if mode == "fan_in":
-        return _real(first)
-    if mode == "fan_out":
-        return _real(second)
-    if mode == "fan_avg":
-        return _real(first + second) / 2
-    return _root(_real(first) * _real(second))
+from torchinit._core.checks import check_inexact, check_partitioned, check_trunc_normal, check_uniform
+from torchinit._core.compat import is_exporting
+from torchinit._core.fans import _calculate_correct_fan, _calculate_fan_in_and_fan_out, fans_or_given
+from torchinit._core.messages import warn_user
+from torchinit._core.scale import (
+    check_scaling,
+    kaiming_std,
+    sine_bound,
+    truncated_scale,
+    uniform_bound,
+    variance_scaling_std,
+    xavier_std,
+)
+from torchinit._core.symbolic import depends_on_shape
+from torchinit._core.writes import _no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_, no_grad_mul_
 
 
-def _real(x: int) -> float:
+def _fill_uniform(function: str, tensor: Tensor, bound: float, generator: torch.Generator | None) -> Tensor:
     if not is_scripting():
-        if type(x) is SymInt or is_dynamo_compiling():  # type: ignore[comparison-overlap]
-            # Of which float() would make a constant.
-            return x
-    return float(x)
+        if (type(bound) is SymFloat or is_dynamo_compiling()) and depends_on_shape(bound, tensor):  # type: ignore[comparison-overlap]
+            # Equal bits in 32 and 64 bits where the kernel fuses its multiply-add: 2x - 1 is exact for a draw x.
+            return no_grad_mul_(_no_grad_uniform_(tensor, -1.0, 1.0, generator), bound)
+    # Most calls pass without asking further.
+    if not (tensor.is_floating_point() and bound < 1e300):
+        check_uniform(function, tensor, -bound, bound)
+    return _no_grad_uniform_(tensor, -bound, bound, generator)
 
 
-def _root(x: float) -> float:
+def _fill_normal(function: str, tensor: Tensor, std: float, generator: torch.Generator | None) -> Tensor:
     if not is_scripting():
-        if (type(x) is SymFloat or is_dynamo_compiling()) and unusual._is_symbolic(x):  # type: ignore[comparison-overlap]
-            return unusual._sqrt(x)
-    return math.sqrt(x)
+        if (type(std) is SymFloat or is_dynamo_compiling()) and depends_on_shape(std, tensor):  # type: ignore[comparison-overlap]
+            # Equal bits for a contiguous tensor of 16 elements or more; other kernels round once less.
+            return no_grad_mul_(_no_grad_normal_(tensor, 0.0, 1.0, generator), std)
+    if not tensor.is_floating_point():
+        check_inexact(function, tensor)
+    return _no_grad_normal_(tensor, 0.0, std, generator)
 
 
-def _variance_std(
-    tensor: Tensor, scale: float, mode: str, distribution: str, fan_in: int | None, fan_out: int | None
-) -> float:
-    mode = mode.lower()
-    _check_choices(mode, distribution)
-    if not 0.0 <= scale < math.inf:
-        raise ValueError(f"scale must be a finite number that is not negative, got {_number(scale)}")
-    fan = _chosen_fan(tensor, mode, fan_in, fan_out)
-    # Only of a tensor without elements.
-    return 0.0 if fan == 0 else _root(scale / fan)
+def _fill_truncated(function: str, tensor: Tensor, std: float, generator: torch.Generator | None) -> Tensor:
+    scale = truncated_scale(std)
+    if not is_scripting():
+        if (type(std) is SymFloat or is_dynamo_compiling()) and depends_on_shape(std, tensor):  # type: ignore[comparison-overlap]
+            return no_grad_mul_(_no_grad_trunc_normal_(tensor, 0.0, 1.0, -2.0, 2.0, generator), scale)
+    check_trunc_normal(function, tensor, 0.0, scale, -2.0 * scale, 2.0 * scale)
+    return _no_grad_trunc_normal_(tensor, 0.0, scale, -2.0 * scale, 2.0 * scale, generator)
 
 
-def _fill_scaled(tensor: Tensor, std: float, distribution: str, generator: torch.Generator | None) -> Tensor:
+def fill_scaled(
+    function: str, tensor: Tensor, std: float, distribution: str, generator: torch.Generator | None
+) -> Tensor:
+    """Draw from the named distribution around 0 that has a standard deviation."""
     if distribution == "uniform":
-        return _fill_uniform(tensor, std, generator)
+        return _fill_uniform(function, tensor, uniform_bound(std), generator)
     if distribution == "normal":
-        return _fill_normal(tensor, std, generator)
-    return _fill_truncated(tensor, std, generator)
+        return _fill_normal(function, tensor, std, generator)
+    return _fill_truncated(function, tensor, std, generator)
+
+
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` from the uniform distribution of Xavier (Glorot) initialization.
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
+
+    .. math::
+        x \sim \mathcal{U}(-\text{bound}, \text{bound}), \quad
+        \text{bound} = \sqrt{3} \left(\text{gain} \sqrt{\frac{2}{\text{fan\_in} + \text{fan\_out}}}\right)
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+            into both fans
+        gain: factor on the standard deviation; see :func:`calculate_gain`
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``gain`` is negative or NaN
+
+    Examples:
+        >>> w = torchinit.xavier_uniform_(torch.empty(3, 5), gain=torchinit.calculate_gain("relu"))
+        >>> bool((w.abs() <= (2 * 6 / 8) ** 0.5).all())
+        True
+    """
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
+    bound = uniform_bound(xavier_std(fan_in, fan_out, gain))
+    return _fill_uniform("xavier_uniform_", tensor, bound, generator)
+
+
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | None = None) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution of Xavier (Glorot) initialization.
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
+
+    .. math::
+        x \sim \mathcal{N}(0, \text{std}^2), \quad
+        \text{std} = \text{gain} \sqrt{\frac{2}{\text{fan\_in} + \text{fan\_out}}}
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+            into both fans
+        gain: factor on the standard deviation; see :func:`calculate_gain`
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``gain`` is negative or NaN
+
+    Examples:
+        >>> w = torchinit.xavier_normal_(torch.empty(600, 400))
+        >>> abs(w.std().item() - (2 / 1000) ** 0.5) < 1e-3
+        True
+    """
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
+    return _fill_normal("xavier_normal_", tensor, xavier_std(fan_in, fan_out, gain), generator)
+
+
+def kaiming_uniform_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the uniform distribution of Kaiming (He) initialization.
+
+    He et al., "Delving deep into rectifiers: Surpassing human-level performance on ImageNet classification" (2015),
+    https://arxiv.org/abs/1502.01852.
+
+    .. math::
+        x \sim \mathcal{U}(-\text{bound}, \text{bound}), \quad
+        \text{bound} = \sqrt{3} \, \frac{\text{gain}}{\sqrt{\text{fan}}}
+
+    A zero-element tensor is left alone. For a weight used as ``x @ w``, pass ``w.T``.
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+            into both fans
+        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
+            nonlinearity that has one, where 0 means that one's default
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in upper or lower case
+        nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions, for an unknown mode or nonlinearity, or an ``a`` that
+            :func:`calculate_gain` refuses
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a`` is NaN
+
+    Warns:
+        UserWarning: if ``tensor`` has no elements
+
+    Examples:
+        >>> w = torchinit.kaiming_uniform_(torch.empty(3, 5), mode="fan_in", nonlinearity="relu")
+        >>> bool((w.abs() <= (6 / 5) ** 0.5).all())
+        True
+    """
+    if has_torch_function_variadic(tensor):
+        if not is_exporting():
+            return handle_torch_function(
+                _upstream_kaiming_uniform_,
+                (tensor,),
+                tensor=tensor,
+                a=a,
+                mode=mode,  # type: ignore[arg-type]
+                nonlinearity=nonlinearity,  # type: ignore[arg-type]
+                generator=generator,
+            )
+    if 0 in tensor.shape:
+        check_partitioned(tensor)
+        warn_user("Initializing zero-element tensors is a no-op")
+        return tensor
+    bound = uniform_bound(kaiming_std(_calculate_correct_fan(tensor, mode), a, nonlinearity))
+    return _fill_uniform("kaiming_uniform_", tensor, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` from the normal distribution of Kaiming (He) initialization.
+
+    He et al., "Delving deep into rectifiers: Surpassing human-level performance on ImageNet classification" (2015),
+    https://arxiv.org/abs/1502.01852.
+
+    .. math::
+        x \sim \mathcal{N}(0, \text{std}^2), \quad \text{std} = \frac{\text{gain}}{\sqrt{\text{fan}}}
+
+    A zero-element tensor is left alone. For a weight used as ``x @ w``, pass ``w.T``.
+
+    Args:
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
+            into both fans
+        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
+            nonlinearity that has one, where 0 means that one's default
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in upper or lower case
+        nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
+        generator: where the draw comes from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` has fewer than two dimensions, for an unknown mode or nonlinearity, or an ``a`` that
+            :func:`calculate_gain` refuses
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a`` is NaN
+
+    Warns:
+        UserWarning: if ``tensor`` has no elements
+
+    Examples:
+        >>> w = torchinit.kaiming_normal_(torch.empty(500, 200), mode="fan_out", nonlinearity="relu")
+        >>> abs(w.std().item() - (2 / 500) ** 0.5) < 1e-3
+        True
+    """
+    if 0 in tensor.shape:
+        check_partitioned(tensor)
+        warn_user("Initializing zero-element tensors is a no-op")
+        return tensor
+    std = kaiming_std(_calculate_correct_fan(tensor, mode), a, nonlinearity)
+    return _fill_normal("kaiming_normal_", tensor, std, generator)
 
 
 def variance_scaling_(
@@ -131,8 +297,12 @@ def variance_scaling_(
         >>> bool((w.abs() <= (3 / 500) ** 0.5).all())
         True
     """
-    std = _variance_std(tensor, scale, mode, distribution, fan_in, fan_out)
-    return _fill_scaled(tensor, std, distribution, generator)
+    mode = mode.lower()
+    check_scaling(scale, mode, distribution)
+    check_partitioned(tensor)
+    inputs, outputs = fans_or_given(list(tensor.shape), mode, fan_in, fan_out)
+    std = variance_scaling_std(inputs, outputs, scale, mode)
+    return fill_scaled("variance_scaling_", tensor, std, distribution, generator)
 
 
 def lecun_uniform_(tensor: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -161,7 +331,9 @@ def lecun_uniform_(tensor: Tensor, generator: torch.Generator | None = None) -> 
         >>> bool((w.abs() <= 0.5).all())
         True
     """
-    return _fill_uniform(tensor, _variance_std(tensor, 1.0, "fan_in", "uniform", None, None), generator)
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
+    bound = uniform_bound(variance_scaling_std(fan_in, fan_out, 1.0, "fan_in"))
+    return _fill_uniform("lecun_uniform_", tensor, bound, generator)
 
 
 def lecun_normal_(tensor: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -190,17 +362,9 @@ def lecun_normal_(tensor: Tensor, generator: torch.Generator | None = None) -> T
         >>> round(w.std().item(), 3)
         0.05
     """
-    std = _variance_std(tensor, 1.0, "fan_in", "truncated_normal", None, None)
-    return _fill_truncated(tensor, std, generator)
-
-
-def _sine_bound(tensor: Tensor, omega: float, is_first: bool) -> float:
-    if not 0.0 < omega < math.inf:
-        raise ValueError(f"omega must be a positive number, got {_number(omega)}")
-    fan_in = _calculate_fan_in_and_fan_out(tensor)[0]
-    if fan_in == 0:
-        return 0.0
-    return 1.0 / _real(fan_in) if is_first else _root(6.0 / _real(fan_in)) / omega
+    fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
+    std = variance_scaling_std(fan_in, fan_out, 1.0, "fan_in")
+    return _fill_truncated("lecun_normal_", tensor, std, generator)
 
 
 def sine_uniform_(
@@ -236,4 +400,5 @@ def sine_uniform_(
         >>> bool((first.abs() <= 0.5).all())
         True
     """
-    return _fill_within(tensor, _sine_bound(tensor, omega, is_first), generator)
+    bound = sine_bound(_calculate_fan_in_and_fan_out(tensor)[0], omega, is_first)
+    return _fill_uniform("sine_uniform_", tensor, bound, generator)

@@ -1,4 +1,4 @@
-"""The no-grad fills: this file, with ``_trunc_normal`` and ``_unusual`` behind it, alone writes to a tensor or draws.
+"""The no-grad writes: nothing else in the package writes to a caller's tensor.
 
 ``tensor.detach()`` shares storage and version counter with ``tensor`` and has no autograd history, so an in-place write
 to it is a write without gradient. Unlike ``torch.no_grad()`` it is a plain operator, which every runtime accepts, the
@@ -9,142 +9,41 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
-from torchinit._core import unusual
-from torchinit._core.checks import _check_overlap, _is_usual
-from torchinit._core.trunc_normal import _fill_trunc_normal, _is_plain, _streamed_pieces
+from torchinit._core import tracing, trunc_normal
+from torchinit._core.checks import check_overlap
+from torchinit._core.door import checked_view, enter, is_plain
+from torchinit._core.views import by_group, centre
 
 
-def _unguarded(tensor: Tensor) -> Tensor:
+def no_grad_view(tensor: Tensor) -> Tensor:
+    """Return the view to write through, or refuse a tensor that may not be written."""
     if not is_scripting():
-        if not _is_usual(tensor):
-            return unusual._view(tensor)
+        if not is_plain(tensor):
+            return checked_view(tensor)
     return tensor.detach()
 
 
 def _no_grad_uniform_(tensor: Tensor, a: float, b: float, generator: torch.Generator | None = None) -> Tensor:
     if not is_scripting():
-        if not _is_usual(tensor):
-            return unusual._uniform_(tensor, a, b, generator)
+        if not is_plain(tensor):
+            values = enter(tensor, partial(_no_grad_uniform_, a=a, b=b, generator=generator), elementwise=True)
+            if values is not None:
+                tracing.uniform_(values, a, b, generator)
+            return tensor
     tensor.detach().uniform_(a, b, generator=generator)
     return tensor
 
 
 def _no_grad_normal_(tensor: Tensor, mean: float, std: float, generator: torch.Generator | None = None) -> Tensor:
     if not is_scripting():
-        if not _is_usual(tensor):
-            return unusual._normal_(tensor, mean, std, generator)
+        if not is_plain(tensor):
+            values = enter(tensor, partial(_no_grad_normal_, mean=mean, std=std, generator=generator), elementwise=True)
+            if values is not None:
+                values.normal_(mean, std, generator=generator)
+            return tensor
     tensor.detach().normal_(mean, std, generator=generator)
-    return tensor
-
-
-def _no_grad_mul_(tensor: Tensor, factor: float) -> Tensor:
-    _unguarded(tensor).mul_(factor)
-    return tensor
-
-
-def _no_grad_fill_(tensor: Tensor, val: float) -> Tensor:
-    _unguarded(tensor).fill_(val)
-    return tensor
-
-
-def _no_grad_zero_(tensor: Tensor) -> Tensor:
-    weight = _unguarded(tensor)
-    # NB: a sparse tensor shares its values with detach(), but not the count of them that zero_() resets.
-    if weight.is_sparse:
-        weight._values().zero_()
-    else:
-        weight.zero_()
-    return tensor
-
-
-def _no_grad_copy_(tensor: Tensor, source: Tensor) -> Tensor:
-    _unguarded(tensor).copy_(source)
-    return tensor
-
-
-def _no_grad_eye_(tensor: Tensor) -> Tensor:
-    rows, columns = tensor.shape
-    if not is_scripting():
-        # NB: a transform has no rule for an out= argument.
-        if not _is_usual(tensor) or torch._C._are_functorch_transforms_active():
-            return unusual._eye_(tensor)
-    # Asked here too, which saves a call.
-    if 0 in tensor.stride():
-        _check_overlap(tensor)
-    if tensor.is_floating_point() and tensor.element_size() > 1:
-        torch.eye(rows, columns, out=tensor.detach())
-    else:
-        # NB: not out=, which writes zeros before it finds that there is no kernel; float32 holds 0 and 1 of any dtype.
-        tensor.detach().copy_(torch.eye(rows, columns, device=tensor.device))
-    return tensor
-
-
-def _filled(tensor: Tensor, value: float) -> Tensor:
-    """Make a scalar of the tensor's dtype, or raise what a fill does of a value that this cannot hold."""
-    # NB: of two elements, since a fill of one makes it infinite instead.
-    return tensor.new_empty([2]).fill_(value)[0]
-
-
-def _no_grad_dirac_(tensor: Tensor, groups: int, gain: float = 1.0) -> Tensor:
-    """Zero ``tensor`` and write ``gain`` on the diagonal of each group's centre tap, through one strided view."""
-    if not is_scripting():
-        if unusual._is_distributed(tensor):
-            return unusual._spread_(tensor, partial(_no_grad_dirac_, groups=groups, gain=gain))
-    weight = _unguarded(tensor)
-    if tensor.numel() == 0:
-        return _no_grad_zero_(tensor)
-    _check_overlap(tensor)
-    taps, value = _by_group(_centre(weight), groups), weight if gain == 1.0 else _filled(weight, gain)
-    weight.zero_()
-    if _is_plain(weight):
-        if gain == 1.0:
-            taps.diagonal(0, 1, 2).fill_(1.0)
-        else:
-            taps.diagonal(0, 1, 2).copy_(value)
-    else:
-        ones = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
-        # Not a product, which for a negative gain has zeros of its sign.
-        values = ones if gain == 1.0 else ones.masked_fill(ones != 0, gain)
-        taps.copy_(values.expand(taps.shape))
-    return tensor
-
-
-def _centre(weight: Tensor) -> Tensor:
-    """View the tap of a kernel that is as far from its beginning as from its end, or one past the middle."""
-    for size in weight.shape[2:]:
-        weight = weight.select(2, size // 2)
-    return weight
-
-
-def _by_group(weight: Tensor, groups: int) -> Tensor:
-    return weight.view([groups, weight.size(0) // groups] + list(weight.shape[1:]))
-
-
-def _no_grad_kernel_(tensor: Tensor, groups: int, kernel: Tensor) -> Tensor:
-    """Zero ``tensor`` and write ``kernel`` where each group's i-th output meets its i-th input."""
-    if not is_scripting():
-        if unusual._is_distributed(tensor):
-            return unusual._spread_(tensor, partial(_no_grad_kernel_, groups=groups, kernel=kernel))
-    weight = _unguarded(tensor)
-    _check_overlap(tensor)
-    taps = _by_group(weight, groups)
-    weight.zero_()
-    if _is_plain(weight):
-        taps.diagonal(0, 1, 2).copy_(kernel.unsqueeze(-1))
-    else:
-        eye = torch.eye(taps.size(1), taps.size(2), dtype=kernel.dtype, device=taps.device)
-        taps.copy_((eye.view(list(eye.shape) + [1] * kernel.dim()) * kernel).expand(taps.shape))
-    return tensor
-
-
-def _no_grad_centre_(tensor: Tensor, matrix: Tensor) -> Tensor:
-    """Zero ``tensor`` and write ``matrix`` to its kernel's centre tap."""
-    weight = _unguarded(tensor)
-    weight.zero_()
-    _centre(weight).copy_(matrix)
     return tensor
 
 
@@ -155,55 +54,127 @@ def _no_grad_trunc_normal_(
         # NB: of 0 and -0 TorchScript takes the other one for the greater.
         return _no_grad_fill_(tensor, min(b, max(a, mean)) + 0.0)
     if not is_scripting():
-        if type(tensor) is not Tensor and unusual._is_drawn_whole(tensor):
+        if not is_plain(tensor):
             fill = partial(_no_grad_trunc_normal_, mean=mean, std=std, a=a, b=b, generator=generator)
-            return unusual._spread_(tensor, fill)
-    values = _unguarded(tensor)
-    if tensor.dtype == torch.float16 or tensor.dtype == torch.bfloat16:
-        _check_overlap(tensor)
-        for piece in _streamed_pieces(values):
-            wide = torch.empty_like(piece, dtype=torch.float32)
-            _fill_trunc_normal(wide, mean, std, a, b, generator)
-            piece.copy_(wide)
-    else:
-        _fill_trunc_normal(values, mean, std, a, b, generator)
+            values = enter(tensor, fill, elementwise=True)
+            if values is not None:
+                tracing.trunc_normal_(values, mean, std, a, b, generator)
+            return tensor
+    trunc_normal.draw_(tensor.detach(), mean, std, a, b, generator)
     return tensor
 
 
-def _wide_matrix(tensor: Tensor, rows: int, cols: int) -> Tensor:
-    """Make a matrix for a decomposition of ``tensor``; LAPACK has no 16-bit kernels, so wider there."""
-    dtype = tensor.dtype
-    if dtype == torch.float16 or dtype == torch.bfloat16:
-        dtype = torch.float32
-    elif dtype == torch.complex32:
-        dtype = torch.complex64
-    return tensor.new_empty([rows, cols], dtype=dtype)
+def _no_grad_fill_(tensor: Tensor, val: float) -> Tensor:
+    if not is_scripting():
+        if not is_plain(tensor):
+            checked_view(tensor).fill_(val)
+            return tensor
+    tensor.detach().fill_(val)
+    return tensor
 
 
-def _randn_blocks(tensor: Tensor, blocks: int, cols: int, generator: torch.Generator | None) -> list[Tensor]:
-    """Draw normal matrices in turn, that have as many rows together as ``tensor``."""
-    # NB: parts of one matrix, since torch.compile takes two draws into new ones of a shape for one and the same.
-    whole, rows = _wide_matrix(tensor, tensor.size(0), cols), tensor.size(0) // blocks
-    drawn: list[Tensor] = []
-    for i in range(blocks):
-        part = whole if blocks == 1 else whole.narrow(0, i * rows, rows)
-        drawn.append(part.normal_(0.0, 1.0, generator=generator))
-    return drawn
+def _no_grad_zero_(tensor: Tensor) -> Tensor:
+    values = no_grad_view(tensor)
+    # NB: a sparse tensor shares its values with detach(), but not the count of them that zero_() resets.
+    if values.is_sparse:
+        values._values().zero_()
+    else:
+        values.zero_()
+    return tensor
 
 
-def _no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+def no_grad_mul_(tensor: Tensor, factor: float) -> Tensor:
+    no_grad_view(tensor).mul_(factor)
+    return tensor
+
+
+def no_grad_copy_(tensor: Tensor, source: Tensor) -> Tensor:
+    no_grad_view(tensor).copy_(source)
+    return tensor
+
+
+def no_grad_eye_(tensor: Tensor) -> Tensor:
+    if not is_scripting():
+        if not is_plain(tensor):
+            values = enter(tensor, no_grad_eye_)
+            if values is not None:
+                tracing.eye_(values)
+            return tensor
+    rows, columns = tensor.shape
+    if 0 in tensor.stride():
+        check_overlap(tensor)
+    if tensor.is_floating_point() and tensor.element_size() > 1:
+        torch.eye(rows, columns, out=tensor.detach())
+    else:
+        # NB: not out=, which writes zeros before it finds that there is no kernel; float32 holds 0 and 1 of any dtype.
+        tensor.detach().copy_(torch.eye(rows, columns, device=tensor.device))
+    return tensor
+
+
+def scalar_like(tensor: Tensor, value: float) -> Tensor:
+    """Make a scalar of the tensor's dtype; raise what ``fill_`` does if the dtype cannot hold the value."""
+    # NB: of two elements, since a fill of one makes it infinite instead.
+    return tensor.new_empty([2]).fill_(value)[0]
+
+
+def no_grad_dirac_(tensor: Tensor, groups: int, gain: float = 1.0) -> Tensor:
+    """Zero ``tensor`` and write ``gain`` on the diagonal of each group's centre tap, through one strided view."""
+    if not is_scripting():
+        if not is_plain(tensor):
+            values = enter(tensor, partial(no_grad_dirac_, groups=groups, gain=gain))
+            if values is not None:
+                tracing.dirac_(values, groups, gain)
+            return tensor
+    check_overlap(tensor)
+    weight = tensor.detach()
+    if tensor.numel() == 0:
+        weight.zero_()
+        return tensor
+    taps = by_group(centre(weight), groups).diagonal(0, 1, 2)
+    value = weight if gain == 1.0 else scalar_like(weight, gain)
+    weight.zero_()
+    if gain == 1.0:
+        taps.fill_(1.0)
+    else:
+        taps.copy_(value)
+    return tensor
+
+
+def no_grad_kernel_(tensor: Tensor, groups: int, kernel: Tensor) -> Tensor:
+    """Zero ``tensor`` and write ``kernel`` where each group's i-th output meets its i-th input."""
+    if not is_scripting():
+        if not is_plain(tensor):
+            values = enter(tensor, partial(no_grad_kernel_, groups=groups, kernel=kernel))
+            if values is not None:
+                tracing.kernel_(values, groups, kernel)
+            return tensor
+    check_overlap(tensor)
+    weight = tensor.detach()
+    weight.zero_()
+    by_group(weight, groups).diagonal(0, 1, 2).copy_(kernel.unsqueeze(-1))
+    return tensor
+
+
+def no_grad_centre_(tensor: Tensor, matrix: Tensor) -> Tensor:
+    """Zero ``tensor`` and write ``matrix`` to its kernel's centre tap."""
+    weight = no_grad_view(tensor)
+    weight.zero_()
+    centre(weight).copy_(matrix)
+    return tensor
+
+
+def no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Zero ``count`` random rows of each column of a matrix.
 
     The rows are the first of one ``randperm`` a column. Without a generator that is drawn on the default device, as
     upstream does; with one, where the generator lives.
     """
-    matrix = _unguarded(tensor)
-    rows, columns = matrix.shape
     if not is_scripting():
-        if is_compiling():
-            if columns > 0:
-                unusual._drop_rows_(matrix, count, generator)
+        if not is_plain(tensor):
+            tracing.drop_rows_(checked_view(tensor), count, generator)
             return tensor
+    matrix = tensor.detach()
+    rows, columns = matrix.shape
     # A block of columns at once, whose permutations take at most 1 MiB unless one column alone takes more.
     block = max(1, 131072 // max(1, rows))
     for start in range(0, columns, block):

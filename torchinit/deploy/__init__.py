@@ -3,7 +3,7 @@
 Nothing is scripted when this is imported.
 """
 
-from torchinit.deploy._archive import bundle, mobile_bundle
+from torchinit.deploy._bundle import bundle, mobile_bundle
 from torchinit.deploy._package import write_package
 
 __all__ = ["bundle", "mobile_bundle", "write_package"]

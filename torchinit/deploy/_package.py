@@ -1,22 +1,50 @@
 """Writes the CMake package: both archives, the header, and an example."""
 
+import io
 import os
 import tempfile
 from pathlib import Path
 
-from torchinit.deploy._archive import check, mobile_bytes, script_bytes
+import torch
 
-_HERE = Path(__file__).parent
+from torchinit._core import compat
+from torchinit._core.torchscript import silenced
+from torchinit.deploy._bundle import bundle, mobile_bundle
 
-# What is copied as it is, and from where.
-_COPIED = {
-    "include/torchinit/init.h": _HERE.parent / "include" / "torchinit" / "init.h",
-    "torchinitConfig.cmake": _HERE / "package" / "torchinitConfig.cmake",
-    "torchinitConfigVersion.cmake": _HERE / "package" / "torchinitConfigVersion.cmake",
-    "example/CMakeLists.txt": _HERE / "package" / "example" / "CMakeLists.txt",
-    "example/main.cpp": _HERE / "package" / "example" / "main.cpp",
-}
+_PACKAGE = Path(__file__).parent / "package"
+
+# What is copied as it is.
+_COPIED = (
+    "include/torchinit/init.h",
+    "torchinitConfig.cmake",
+    "torchinitConfigVersion.cmake",
+    "example/CMakeLists.txt",
+    "example/main.cpp",
+)
 FILES = ("torchinit.pt", "torchinit.ptl", *_COPIED)
+
+
+def _script_bytes() -> bytes:
+    """Make the contents of ``torchinit.pt``."""
+    contents: bytes = bundle().save_to_buffer()
+    return contents
+
+
+def _mobile_bytes() -> bytes:
+    """Make the contents of ``torchinit.ptl``."""
+    with silenced():
+        return compat.save_mobile(mobile_bundle())
+
+
+def _check(script: bytes, mobile: bytes) -> None:
+    """Load both archives and fill a tensor by each, from one seed; they must agree."""
+    with silenced():
+        one = torch.jit.load(io.BytesIO(script))  # type: ignore[no-untyped-call]
+        other = compat.load_mobile(mobile)
+    first = one.normal_(torch.zeros(17), 0.0, 1.0, torch.Generator().manual_seed(0))
+    second = other.run_method("normal_", torch.zeros(17), 0.0, 1.0, 0)
+    if not torch.equal(first, second):
+        raise RuntimeError(f"torchinit.pt and torchinit.ptl must draw the same, got {first[0]} and {second[0]}")
 
 
 def write_package(directory: str | os.PathLike[str], force: bool = False) -> list[Path]:
@@ -54,8 +82,8 @@ def write_package(directory: str | os.PathLike[str], force: bool = False) -> lis
     folders = [name for name in existing if (root / name).is_dir()]
     if folders:
         raise FileExistsError(f"{root} must not hold a folder where a file goes, got {', '.join(folders)}")
-    contents = {name: path.read_bytes() for name, path in _COPIED.items()}
-    contents["torchinit.pt"], contents["torchinit.ptl"] = script_bytes(), mobile_bytes()
+    contents = {name: (_PACKAGE / name).read_bytes() for name in _COPIED}
+    contents["torchinit.pt"], contents["torchinit.ptl"] = _script_bytes(), _mobile_bytes()
     for name in FILES:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
     # Inside the directory, so that a file is only renamed.
@@ -63,7 +91,7 @@ def write_package(directory: str | os.PathLike[str], force: bool = False) -> lis
         staged = {name: Path(staging) / str(index) for index, name in enumerate(FILES)}
         for name, path in staged.items():
             path.write_bytes(contents[name])
-        check(staged["torchinit.pt"].read_bytes(), staged["torchinit.ptl"].read_bytes())
+        _check(staged["torchinit.pt"].read_bytes(), staged["torchinit.ptl"].read_bytes())
         for name, path in staged.items():
             os.replace(path, root / name)
     return [root / name for name in FILES]

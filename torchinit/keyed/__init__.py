@@ -5,28 +5,21 @@ counter-based stream Philox4x32-10 (Salmon et al. 2011, https://doi.org/10.1145/
 or changed.
 """
 
-from torchinit.keyed._functions import (
-    block_orthogonal_,
-    delta_orthogonal_,
-    icnr_,
+from torchinit.keyed._distributions import normal_, trunc_normal_, trunc_normal_tf_, uniform_
+from torchinit.keyed._keys import fold_in, key, split
+from torchinit.keyed._structured import block_orthogonal_, delta_orthogonal_, icnr_, orthogonal_, sparse_
+from torchinit.keyed._variance_scaling import (
     kaiming_normal_,
     kaiming_uniform_,
     lecun_normal_,
     lecun_uniform_,
-    normal_,
-    orthogonal_,
     sine_uniform_,
-    sparse_,
-    trunc_normal_,
-    trunc_normal_tf_,
-    uniform_,
     variance_scaling_,
     xavier_normal_,
     xavier_uniform_,
 )
-from torchinit.keyed._keys import fold_in, key, split
 
-# Of the stream: what it draws from a key is the same in every release that has this number.
+# Version of the stream: releases with the same number draw the same values from a key.
 VERSION = 1
 
 __all__ = [

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.jit import is_scripting
 
-from torchinit._core.checks import _dtype_name
+from torchinit._core.messages import dtype_name
 from torchinit.keyed._philox import _in_twos, _joined, _packed, _words
 
 
@@ -57,7 +57,7 @@ def split(key: Tensor, n: int = 2) -> Tensor:
     """
     if n < 0:
         raise ValueError(f"n must not be negative, got {n}")
-    bits = _key_bits(key)
+    bits = key_bits(key)
     return _derived(bits, torch.arange(n, device=key.device).view([n] + [1] * (bits.dim() - 1))).to(key.dtype)
 
 
@@ -83,7 +83,7 @@ def fold_in(key: Tensor, data: int | str) -> Tensor:
         False
     """
     number = _signed(data, "data") if isinstance(data, int) else _hash(data)
-    bits = _key_bits(key)
+    bits = key_bits(key)
     return _derived(bits, torch.full([1] * (bits.dim() - 1), number, device=key.device)).to(key.dtype)
 
 
@@ -117,10 +117,10 @@ def _utf8(name: str) -> list[int]:
         return list(name.encode())
 
 
-def _key_bits(key: Tensor) -> Tensor:
+def key_bits(key: Tensor) -> Tensor:
     """Check a key, or a batch of keys, and return its words as int64, which every runtime has operators for."""
     if not (key.dtype == torch.int64 or key.dtype == torch.uint64):
-        kind = "floating-point words" if key.is_floating_point() else f"words of {_dtype_name(key)}"
+        kind = "floating-point words" if key.is_floating_point() else f"words of {dtype_name(key)}"
         raise ValueError(f"a key holds words of torch.int64, got {kind}")
     if key.dim() < 1 or key.size(-1) != 2:
         raise ValueError(f"a key holds two words in its last dimension, got shape {list(key.shape)}")

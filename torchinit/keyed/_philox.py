@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
-from torchinit.keyed import _shortcuts
+from torchinit.keyed import _fast_paths
 
 # NB: TorchScript reads no module-level constant, and the export of torch 2.6 loses a torch.tensor() of constants, so
 # that the literals stand where they are used, and a pair of them is a range of two:
@@ -56,9 +56,10 @@ def _words(bits: Tensor, number: Tensor) -> list[Tensor]:
     if not is_scripting():
         exact = is_compiling()
         if not exact:
-            if 0 < number.numel() <= 256 and bits.dim() == 1 and number.device.type == "cpu":
-                if _shortcuts._runs_at_once(number) and _shortcuts._runs_at_once(bits):
-                    return [_shortcuts._words_of_few(bits, number)]
+            # The numbers are made from the key, so they are plain only if it is.
+            if bits.dim() == 1 and _fast_paths.can_count(number, number.numel()):
+                numbers = [n & 0xFFFFFFFFFFFFFFFF for n in number.flatten().tolist()]
+                return [_fast_paths.words_of_few(int(bits[0]), numbers).reshape(*number.shape, 4)]
     keys = _round_keys(bits.select(-1, 0), number.dim())
     if not exact:
         if number.numel() <= 4096 or number.device.type != "cpu":

@@ -1,0 +1,88 @@
+"""Every private name of torch, and of the libraries around it, that this package uses.
+
+A new release of torch can break only what stands here. Each entry says which releases have it, and what happens in the
+others; where nothing is said, all supported releases (2.6 to 2.15) have it.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Whether torch.jit.trace, a torch.func transform or a dispatch mode sees what this thread calls.
+is_tracing = torch._C._is_tracing
+are_transforms_active = torch._C._are_functorch_transforms_active
+dispatch_modes = torch._C._len_torch_dispatch_stack
+
+# torch 2.6 does not tell export from compile.
+is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
+
+
+def is_symbolic(number: Any) -> bool:
+    """True for a number that a compiler knows only as an expression; no kernel takes one as an argument."""
+    # Imported late: it loads a computer algebra system.
+    from torch.fx.experimental import symbolic_shapes
+
+    # From torch 2.7 on. In 2.6 the size becomes a constant of the graph.
+    return hasattr(symbolic_shapes, "has_static_value") and not symbolic_shapes.has_static_value(number)
+
+
+def partitioned_shape(parameter: Tensor) -> tuple[str, str]:
+    """Say who may have taken a parameter's values away, and the shape that it had; empty if nobody has."""
+    # DeepSpeed's ZeRO stage 3 notes the whole shape.
+    if hasattr(parameter, "ds_shape"):
+        return ("", "") if 0 in parameter.ds_shape else ("ZeRO stage 3 (DeepSpeed)", str(list(parameter.ds_shape)))
+    if getattr(parameter, "_fsdp_flattened", False) and parameter.dim() == 1:
+        return "FullyShardedDataParallel", "its own"
+    return "", ""
+
+
+def mesh_order(tensor: Any, dim: int) -> Any:
+    """List the mesh dimensions that shard a dimension of a DTensor, in the order in which they split it."""
+    # From torch 2.10 on; in earlier releases it is the order of the mesh.
+    orders = {entry.tensor_dim: entry.mesh_dims for entry in getattr(tensor._spec, "shard_order", None) or ()}
+    return orders.get(dim, range(tensor.device_mesh.ndim))
+
+
+def split_indices(placement: Any, indices: Tensor, parts: int) -> list[Tensor]:
+    """Split indices as a placement, sharded or strided, splits the dimension that it names."""
+    strided = {"split_factor": placement.split_factor} if hasattr(placement, "split_factor") else {}
+    chunks: list[Tensor] = type(placement)(0, **strided)._split_tensor(indices, parts, with_padding=False)[0]
+    return chunks
+
+
+# The native counter-based kernel, from torch 2.14 on; without it the integer operators of keyed draw the same values.
+has_philox_kernel = hasattr(torch.ops.aten, "_philox_uniform_")
+
+
+def philox_uniform_(values: Tensor, key: Tensor, low: float, high: float) -> Tensor:
+    filled: Tensor = torch.ops.aten._philox_uniform_(values, key.view(torch.uint64), low, high)
+    return filled
+
+
+def schema_arguments(schema: str) -> list[str]:
+    """List the names of an operator's arguments."""
+    return [argument.name for argument in torch._C.parse_schema(schema).arguments]
+
+
+def define(module: torch.jit.ScriptModule, source: str, names: Mapping[str, Any]) -> None:
+    """Compile methods from their source, which may call the functions in ``names``.
+
+    NB: all modules scripted from instances of one class share a type, so each of them gets the methods.
+    """
+    module._c._define(module._concrete_type, source, names.get)
+
+
+def save_mobile(module: torch.jit.ScriptModule, extra_files: Mapping[str, bytes] | None = None) -> bytes:
+    """Save a module for the mobile (lite) interpreter."""
+    contents: bytes = module._save_to_buffer_for_lite_interpreter(_extra_files=dict(extra_files or {}))
+    return contents
+
+
+def load_mobile(contents: bytes) -> Any:
+    """Load a module into the mobile (lite) interpreter."""
+    from torch.jit.mobile import _load_for_lite_interpreter
+
+    return _load_for_lite_interpreter(io.BytesIO(contents))  # type: ignore[no-untyped-call]

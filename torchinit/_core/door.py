@@ -1,0 +1,88 @@
+"""The one question that a function asks before it writes: is this a plain tensor?
+
+Every function that writes to a tensor begins with it:
+
+    if not is_scripting():
+        if not is_plain(tensor) and enter(tensor, fill) is None:
+            return tensor
+
+The lines below it are what TorchScript and eager Python share. All else is handled behind this door: DTensors in
+``dtensor``, sizes that a compiler leaves open in ``symbolic``, and what compilers, traces and exporters cannot record as
+it stands in ``tracing``.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+from torch.nn import Parameter
+
+from torchinit._core import dtensor
+from torchinit._core.checks import check_inference, check_partitioned
+from torchinit._core.compat import are_transforms_active, is_tracing
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """True if eager kernels write to this very tensor at once.
+
+    False under a compiler, a trace or a transform, for a subclass, for an inference tensor, and for an empty parameter,
+    whose values a partitioner may have taken away.
+    """
+    kind = type(tensor)
+    if (
+        is_dynamo_compiling()
+        or is_tracing()
+        or are_transforms_active()
+        or not (kind is Tensor or (kind is Parameter and tensor.numel() > 0))
+    ):
+        return False
+    try:
+        # NB: an inference tensor has no version; this costs half of is_inference().
+        tensor._version  # noqa: B018
+    except RuntimeError:
+        return False
+    return True
+
+
+def checked_view(tensor: Tensor) -> Tensor:
+    """Return the no-grad view of a tensor that is not plain, or refuse one that may not be written."""
+    distributed = dtensor.is_dtensor(tensor)
+    if distributed:
+        dtensor.check_placements(tensor)
+    if is_dynamo_compiling():
+        return tensor.detach()
+    check_inference(tensor)
+    check_partitioned(tensor)
+    if is_tracing() and torch.onnx.is_in_onnx_export():
+        raise RuntimeError(
+            "an initializer needs an ONNX exporter that keeps a no-grad write, as torch.onnx.export(dynamo=True) does,"
+            " got the legacy one, which drops it"
+        )
+    # NB: a DTensor made outside inference mode cannot be detached in it, where no gradient is recorded anyway.
+    return tensor if distributed and torch.is_inference_mode_enabled() else tensor.detach()
+
+
+def enter(
+    tensor: Tensor, fill: Callable[[Tensor], Tensor], broadcast: bool = False, elementwise: bool = False
+) -> Tensor | None:
+    """Fill a DTensor, or return the no-grad view of any other tensor that is not plain, for the caller to write to.
+
+    Args:
+        tensor: the tensor
+        fill: fills a plain tensor of the same shape
+        broadcast: whether all ranks take the first one's values, since the parts must fit each other
+        elementwise: whether each value is drawn by itself, so that a GPU's own generator serves a DTensor
+
+    Returns:
+        None if the tensor is filled
+
+    Raises:
+        RuntimeError: if the tensor may not be written
+    """
+    view = checked_view(tensor)
+    whole = dtensor.draws_replicated(tensor) if elementwise else dtensor.is_dtensor(tensor)
+    if not whole or tensor.numel() == 0 or tensor.is_meta:
+        return view
+    dtensor.fill_replicated_(tensor, view, fill, broadcast)
+    return None

@@ -1,0 +1,72 @@
+"""Warnings, and values as messages spell them, the same in eager and in TorchScript."""
+
+import sys
+import warnings
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_scripting
+
+
+def dtype_name(tensor: Tensor) -> str:
+    """Name a dtype that is not floating-point; in TorchScript a dtype is an integer and would print as one."""
+    names = {
+        torch.bool: "torch.bool",
+        torch.uint8: "torch.uint8",
+        torch.int8: "torch.int8",
+        torch.int16: "torch.int16",
+        torch.int32: "torch.int32",
+        torch.int64: "torch.int64",
+        torch.uint16: "torch.uint16",
+        torch.uint32: "torch.uint32",
+        torch.uint64: "torch.uint64",
+        torch.complex32: "torch.complex32",
+        torch.complex64: "torch.complex64",
+        torch.complex128: "torch.complex128",
+    }
+    return names.get(tensor.dtype, "an integer dtype")
+
+
+def format_float(x: float) -> str:
+    """Spell a float the same in eager and in TorchScript, whose ``str`` says ``0.10000000000000001``."""
+    if not abs(x) >= 0.0:
+        # NB: TorchScript prints the sign of a NaN; its x != x folds to false, and its isnan fails on torch 2.6.
+        return "nan"
+    if 0.0 < abs(x) < 1e-37:
+        # NB: TorchScript's %e prints 0 here.
+        exponent = 0
+        while abs(x) < 1.0:
+            x = x * 10.0
+            exponent += 1
+        return "%fe-%d" % (x, exponent)  # noqa: UP031
+    if 0.0 < abs(x) < 1e-4:
+        return "%e" % x  # noqa: UP031
+    text = ("%f" % x).rstrip("0").rstrip(".")  # noqa: UP031
+    # Where six decimals are not enough, each language spells the float in its own way.
+    return text if abs(x) < 1e16 and float(text) == x else f"{x}"
+
+
+def outside_level() -> int:
+    """Count the frames up to the first that is not of this package, as the ``stacklevel`` of a caller's warning."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "torchinit":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def warn_user(message: str) -> None:
+    """Warn at the user's line; a compiler cannot capture a warning whole and gets none."""
+    if is_scripting():
+        warnings.warn(message, stacklevel=2)
+    elif not is_compiling():
+        warnings.warn(message, stacklevel=outside_level())
+
+
+def warn_deprecated(old: str, new: str) -> None:
+    message = f"`torchinit.{old}` is now deprecated in favor of `torchinit.{new}`."
+    if is_scripting():
+        # NB: TorchScript's warnings.warn takes no category.
+        warnings.warn(message, stacklevel=2)
+    elif not is_compiling():
+        warnings.warn(message, FutureWarning, stacklevel=outside_level())

@@ -1,0 +1,265 @@
+"""The registry: one entry a function, in upstream's order, as plain data.
+
+The code generator, recipes, keyed functions, the bundle and the docs read it. It imports no function; ``Entry.function``
+looks one up by name. ``jit_tests/test_schemas.py`` compares each schema with ``torch.jit.script(function).schema``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, NamedTuple
+
+
+class Choices(NamedTuple):
+    """The values of a string argument, and the name of their type in the stub."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A function.
+
+    Args:
+        schema: its JIT schema, as ``torch.jit.script(function).schema`` prints it
+        family: the module of ``torchinit`` that defines it
+        choices: the values of each argument that takes only a few strings
+        deprecated: the old name, which warns and calls this one
+    """
+
+    schema: str
+    family: str
+    choices: Mapping[str, Choices] = field(default_factory=dict)
+    deprecated: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.schema.partition("(")[0]
+
+    @property
+    def draws(self) -> bool:
+        """Whether it draws random numbers; such an initializer has a sibling in ``torchinit.keyed``."""
+        return "Generator?" in self.schema
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function itself."""
+        found: Callable[..., Any] = getattr(import_module(f"torchinit.{self.family}"), self.name)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Initializer(Entry):
+    """An initializer, and what it needs of a weight.
+
+    Args:
+        ndim: dimensions of the smallest weight to try it on
+        needs_fans: its numbers follow from the fans
+        alias_of: the initializer that it is, with other numbers
+        structured: a value depends on its position, or only some shapes are valid
+        indivisible: values depend on each other, so a shard cannot be drawn without the whole
+        has_scale: its spread around a center is an argument or follows from one, so it can be divided
+    """
+
+    ndim: int = 2
+    needs_fans: bool = False
+    alias_of: str | None = None
+    structured: bool = False
+    indivisible: bool = False
+    has_scale: bool = False
+
+
+# The stub's types, under upstream's names where it has them.
+NONLINEARITY = Choices(
+    "_NonlinearityType",
+    (
+        *("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+        *("sigmoid", "tanh", "relu", "leaky_relu", "selu"),
+        # Upstream has none of these.
+        *("gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus", "hardswish", "hardsigmoid"),
+        *("hardtanh", "relu6", "softsign", "squared_relu", "sine"),
+    ),
+)
+FAN_MODE = Choices("_FanMode", ("fan_in", "fan_out"))
+MEAN_MODE = Choices("_MeanMode", ("fan_in", "fan_out", "fan_avg", "fan_geo_avg"))
+DISTRIBUTION = Choices("_Distribution", ("truncated_normal", "normal", "uniform"))
+
+_SCALING = {"mode": MEAN_MODE, "distribution": DISTRIBUTION}
+_KAIMING = {"mode": FAN_MODE, "nonlinearity": NONLINEARITY}
+
+# What torch.nn.init has.
+UPSTREAM = (
+    Entry(
+        "calculate_gain(str nonlinearity, Union(float, int, NoneType) param=None) -> float",
+        "_core.gains",
+        choices={"nonlinearity": NONLINEARITY},
+    ),
+    Initializer(
+        "uniform_(Tensor tensor, float a=0., float b=1., Generator? generator=None) -> Tensor",
+        "_core.distributions",
+        deprecated="uniform",
+        has_scale=True,
+    ),
+    Initializer(
+        "normal_(Tensor tensor, float mean=0., float std=1., Generator? generator=None) -> Tensor",
+        "_core.distributions",
+        deprecated="normal",
+        has_scale=True,
+    ),
+    Initializer(
+        "trunc_normal_(Tensor tensor, float mean=0., float std=1., float a=-2., float b=2., "
+        "Generator? generator=None) -> Tensor",
+        "_core.distributions",
+        has_scale=True,
+    ),
+    Initializer("constant_(Tensor tensor, float val) -> Tensor", "_core.distributions", deprecated="constant"),
+    Initializer("ones_(Tensor tensor) -> Tensor", "_core.distributions"),
+    Initializer("zeros_(Tensor tensor) -> Tensor", "_core.distributions"),
+    Initializer("eye_(Tensor tensor) -> Tensor", "_core.structured", deprecated="eye", structured=True),
+    Initializer(
+        "dirac_(Tensor tensor, int groups=1) -> Tensor",
+        "_core.structured",
+        deprecated="dirac",
+        ndim=3,
+        structured=True,
+    ),
+    Initializer(
+        "xavier_uniform_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
+        "_core.variance_scaling",
+        deprecated="xavier_uniform",
+        needs_fans=True,
+        has_scale=True,
+    ),
+    Initializer(
+        "xavier_normal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
+        "_core.variance_scaling",
+        deprecated="xavier_normal",
+        needs_fans=True,
+        has_scale=True,
+    ),
+    Initializer(
+        'kaiming_uniform_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
+        "Generator? generator=None) -> Tensor",
+        "_core.variance_scaling",
+        choices=_KAIMING,
+        deprecated="kaiming_uniform",
+        needs_fans=True,
+        has_scale=True,
+    ),
+    Initializer(
+        'kaiming_normal_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
+        "Generator? generator=None) -> Tensor",
+        "_core.variance_scaling",
+        choices=_KAIMING,
+        deprecated="kaiming_normal",
+        needs_fans=True,
+        has_scale=True,
+    ),
+    Initializer(
+        "orthogonal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
+        "_core.structured",
+        deprecated="orthogonal",
+        structured=True,
+        indivisible=True,
+        has_scale=True,
+    ),
+    Initializer(
+        "sparse_(Tensor tensor, float sparsity, float std=0.01, Generator? generator=None) -> Tensor",
+        "_core.structured",
+        deprecated="sparse",
+        structured=True,
+        indivisible=True,
+    ),
+    # Private upstream, but imported by other packages.
+    Entry("_calculate_fan_in_and_fan_out(Tensor tensor) -> ((int, int))", "_core.fans"),
+    Entry("_calculate_correct_fan(Tensor tensor, str mode) -> int", "_core.fans", choices={"mode": FAN_MODE}),
+    Entry("_no_grad_uniform_(Tensor tensor, float a, float b, Generator? generator=None) -> Tensor", "_core.writes"),
+    Entry(
+        "_no_grad_normal_(Tensor tensor, float mean, float std, Generator? generator=None) -> Tensor", "_core.writes"
+    ),
+    Entry(
+        "_no_grad_trunc_normal_(Tensor tensor, float mean, float std, float a, float b, "
+        "Generator? generator=None) -> Tensor",
+        "_core.writes",
+    ),
+    Entry("_no_grad_fill_(Tensor tensor, float val) -> Tensor", "_core.writes"),
+    Entry("_no_grad_zero_(Tensor tensor) -> Tensor", "_core.writes"),
+)
+
+# What it lacks.
+EXTRAS = (
+    Entry("fans(int[] size, int groups=1, bool transposed=False) -> ((int, int))", "_core.fans"),
+    Entry("depth_scaled_std(float std, int layers, int branches=2) -> float", "_core.gains"),
+    Initializer(
+        "trunc_normal_tf_(Tensor tensor, float mean=0., float std=1., float a=-2., float b=2., "
+        "Generator? generator=None, bool correct_std=False) -> Tensor",
+        "_core.distributions",
+        alias_of="trunc_normal_",
+        has_scale=True,
+    ),
+    Initializer(
+        'variance_scaling_(Tensor tensor, float scale=1., str mode="fan_in", str distribution="truncated_normal", '
+        "int? fan_in=None, int? fan_out=None, Generator? generator=None) -> Tensor",
+        "_core.variance_scaling",
+        choices=_SCALING,
+        needs_fans=True,
+        has_scale=True,
+    ),
+    Initializer(
+        "lecun_uniform_(Tensor tensor, Generator? generator=None) -> Tensor",
+        "_core.variance_scaling",
+        needs_fans=True,
+        has_scale=True,
+    ),
+    Initializer(
+        "lecun_normal_(Tensor tensor, Generator? generator=None) -> Tensor",
+        "_core.variance_scaling",
+        needs_fans=True,
+        has_scale=True,
+    ),
+    Initializer(
+        "sine_uniform_(Tensor tensor, float omega=30., bool is_first=False, Generator? generator=None) -> Tensor",
+        "_core.variance_scaling",
+        needs_fans=True,
+        has_scale=True,
+    ),
+    Initializer("identity_(Tensor tensor, float gain=1., int groups=1) -> Tensor", "_core.structured", structured=True),
+    Initializer(
+        "block_orthogonal_(Tensor tensor, int blocks, float gain=1., Generator? generator=None) -> Tensor",
+        "_core.structured",
+        structured=True,
+        indivisible=True,
+        has_scale=True,
+    ),
+    Initializer(
+        "delta_orthogonal_(Tensor tensor, float gain=1., int groups=1, Generator? generator=None) -> Tensor",
+        "_core.structured",
+        ndim=3,
+        structured=True,
+        indivisible=True,
+        has_scale=True,
+    ),
+    Initializer("bilinear_(Tensor tensor, int groups=1) -> Tensor", "_core.layers", ndim=3, structured=True),
+    Initializer(
+        'icnr_(Tensor tensor, int upscale_factor=2, float scale=2., str mode="fan_in", str distribution="normal", '
+        "Generator? generator=None) -> Tensor",
+        "_core.layers",
+        choices=_SCALING,
+        ndim=3,
+        structured=True,
+    ),
+    Initializer("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", "_core.layers", ndim=1, structured=True),
+    Initializer("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", "_core.layers", alias_of="constant_"),
+)
+
+# Of ``torchinit.keyed``, beside the siblings of the initializers that draw.
+KEYS = (
+    Entry("key(int seed) -> Tensor", "keyed._keys"),
+    Entry("split(Tensor key, int n=2) -> Tensor", "keyed._keys"),
+    Entry("fold_in(Tensor key, Union(int, str) data) -> Tensor", "keyed._keys"),
+)
+
+# By name, in upstream's order and then that of the extras.
+INITIALIZERS = {entry.name: entry for entry in UPSTREAM + EXTRAS if isinstance(entry, Initializer)}

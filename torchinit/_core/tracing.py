@@ -1,0 +1,90 @@
+"""Writes as compilers, traces, transforms and exporters can record them.
+
+Each has the values of the write of the same name in ``writes``, which serves plain tensors. It takes the no-grad view.
+"""
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from torchinit._core import trunc_normal
+from torchinit._core.checks import check_overlap
+from torchinit._core.dtensor import is_dtensor
+from torchinit._core.views import by_group, centre
+
+
+def _loadable_bounds(a: float, b: float) -> tuple[float, float]:
+    """Change the bounds of a ``uniform_(0, 1)``, which equal the operator's defaults.
+
+    NB: torch.export cannot load it back, since its argument "from" is a keyword of Python. The least positive number
+    changes no draw but 0, in 64 bits, into itself.
+    """
+    return (5e-324, b) if a == 0.0 and b == 1.0 else (a, b)
+
+
+def uniform_(values: Tensor, a: float, b: float, generator: torch.Generator | None) -> None:
+    if is_compiling():
+        if generator is None and torch.onnx.is_in_onnx_export():
+            # NB: the exporter translates rand_like, to RandomUniformLike, but not uniform_.
+            values.copy_(torch.rand_like(values) * (b - a) + a)
+            return
+        a, b = _loadable_bounds(a, b)
+    values.uniform_(a, b, generator=generator)
+
+
+def trunc_normal_(
+    values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None
+) -> None:
+    """Draw and invert the whole at once; a trace would keep the number of chunks."""
+    wide = values
+    if values.dtype == torch.float16 or values.dtype == torch.bfloat16:
+        check_overlap(values)
+        wide = torch.empty_like(values, dtype=torch.float32)
+    low, high = trunc_normal.uniform_bounds(mean, std, a, b, wide.dtype)
+    if is_compiling():
+        low, high = _loadable_bounds(low, high)
+    wide.uniform_(low, high, generator=generator)
+    # NB: a DTensor has no rule for erfcx on torch 2.6; each value is inverted by itself.
+    trunc_normal.invert_(wide.to_local() if is_dtensor(wide) else wide, mean, std, a, b)  # type: ignore[attr-defined]
+    if wide is not values:
+        values.copy_(wide)
+
+
+def eye_(values: Tensor) -> None:
+    # NB: a transform has no rule for an out= argument, and the ONNX exporter none for a write to a diagonal.
+    values.copy_(torch.eye(values.size(0), values.size(1), device=values.device))
+
+
+def dirac_(values: Tensor, groups: int, gain: float) -> None:
+    check_overlap(values)
+    values.zero_()
+    if values.numel() > 0:
+        taps = by_group(centre(values), groups)
+        ones = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
+        # Not a product, which for a negative gain would write -0.
+        eye = ones if gain == 1.0 else ones.masked_fill(ones != 0, gain)
+        taps.copy_(eye.expand(taps.shape))
+
+
+def kernel_(values: Tensor, groups: int, kernel: Tensor) -> None:
+    check_overlap(values)
+    values.zero_()
+    taps = by_group(values, groups)
+    eye = torch.eye(taps.size(1), taps.size(2), dtype=kernel.dtype, device=taps.device)
+    taps.copy_((eye.view(list(eye.shape) + [1] * kernel.dim()) * kernel).expand(taps.shape))
+
+
+def drop_rows_(matrix: Tensor, count: int, generator: torch.Generator | None) -> None:
+    """Drop the rows of all columns at once; a trace would keep the number of blocks of columns."""
+    rows, columns = matrix.shape
+    if columns == 0:
+        return
+    if generator is None:
+        order = torch.stack([torch.randperm(rows) for _ in range(columns)])
+    else:
+        device = matrix.device
+        order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(columns)])
+    # Slower for a small count than a narrow, which would compare a symbolic count with the size.
+    first = (torch.arange(rows, device=order.device) < count).expand_as(order)
+    dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order, first).t()
+    matrix.masked_fill_(dropped.to(matrix.device), 0.0)

@@ -1,0 +1,235 @@
+"""Fills from one distribution, drawn from a key."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from torchinit._core.checks import check_inexact, check_trunc_normal, check_uniform
+from torchinit._core.messages import format_float
+from torchinit._core.scale import truncated_scale, truncation_bounds, uniform_bound
+from torchinit._core.writes import _no_grad_fill_
+from torchinit.keyed._fill import fill_, one_key
+from torchinit.keyed._piece import Piece, piece_of
+
+
+def _greatest(dtype: torch.dtype) -> float:
+    # NB: TorchScript has no finfo.
+    if dtype == torch.float16 or dtype == torch.complex32:
+        return 65504.0
+    if dtype == torch.float64 or dtype == torch.complex128:
+        return 1.7976931348623157e308
+    return 3.3895313892515355e38 if dtype == torch.bfloat16 else 3.4028234663852886e38
+
+
+def fill_uniform_(function: str, tensor: Tensor, key: Tensor, a: float, b: float, piece: Piece) -> Tensor:
+    # The checks that a kernel makes when a generator draws.
+    check_uniform(function, tensor, a, b)
+    if a > b:
+        raise RuntimeError(
+            f"uniform_ expects to return a [from, to) range, but found from={format_float(a)} > to={format_float(b)}"
+        )
+    limit = _greatest(tensor.dtype)
+    if a < -limit or b > limit or b - a > limit:
+        raise RuntimeError(
+            f"{function} expects bounds, and a range between them, that the tensor's dtype holds, but found"
+            f" from={format_float(a)} and to={format_float(b)}"
+        )
+    return fill_(tensor, key, "uniform", [a, b], piece)
+
+
+def fill_normal_(function: str, tensor: Tensor, key: Tensor, mean: float, std: float, piece: Piece) -> Tensor:
+    check_inexact(function, tensor)
+    if not std >= 0.0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {format_float(std)}")
+    if tensor.is_complex():
+        # As upstream: the real and the imaginary part share the variance.
+        std = std / math.sqrt(2.0)
+    return fill_(tensor, key, "normal", [mean, std], piece)
+
+
+def fill_trunc_normal_(
+    function: str, tensor: Tensor, key: Tensor, mean: float, std: float, a: float, b: float, piece: Piece
+) -> Tensor:
+    check_trunc_normal(function, tensor, mean, std, a, b)
+    if std == 0.0:
+        one_key(key)
+        return _no_grad_fill_(tensor, min(b, max(a, mean)))
+    return fill_(tensor, key, "trunc_normal", [mean, std, a, b], piece)
+
+
+def fill_scaled_(function: str, tensor: Tensor, key: Tensor, std: float, distribution: str, piece: Piece) -> Tensor:
+    """Draw from the named distribution around 0 that has a standard deviation."""
+    if distribution == "uniform":
+        bound = uniform_bound(std)
+        return fill_uniform_(function, tensor, key, -bound, bound, piece)
+    if distribution == "normal":
+        return fill_normal_(function, tensor, key, 0.0, std, piece)
+    scale = truncated_scale(std)
+    return fill_trunc_normal_(function, tensor, key, 0.0, scale, -2.0 * scale, 2.0 * scale, piece)
+
+
+def uniform_(
+    tensor: Tensor,
+    key: Tensor,
+    a: float = 0.0,
+    b: float = 1.0,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill ``tensor`` from the uniform distribution, by key.
+
+    The sibling of :func:`torchinit.uniform_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point or complex tensor of any shape
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        a: lower bound, included
+        b: upper bound, excluded
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``a > b``, or a bound is not a finite value of the tensor's dtype
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.uniform_(torch.empty(6, 4), key)
+        >>> piece = keyed.uniform_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return fill_uniform_("uniform_", tensor, key, a, b, piece_of(tensor, full_size, offset))
+
+
+def normal_(
+    tensor: Tensor,
+    key: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill ``tensor`` from the normal distribution, by key.
+
+    The sibling of :func:`torchinit.normal_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point or complex tensor of any shape
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        mean: mean of the distribution
+        std: standard deviation of the distribution, not negative
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``std`` is negative or NaN
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.normal_(torch.empty(6, 4), key)
+        >>> piece = keyed.normal_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return fill_normal_("normal_", tensor, key, mean, std, piece_of(tensor, full_size, offset))
+
+
+def trunc_normal_(
+    tensor: Tensor,
+    key: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill ``tensor`` from the normal distribution truncated to [a, b], by key.
+
+    The sibling of :func:`torchinit.trunc_normal_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point tensor of any shape
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        mean: mean of the normal distribution before it is truncated
+        std: standard deviation of the normal distribution before it is truncated, not negative
+        a: least value
+        b: greatest value
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        NotImplementedError: if ``tensor`` is not floating-point
+        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.trunc_normal_(torch.empty(6, 4), key)
+        >>> piece = keyed.trunc_normal_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    return fill_trunc_normal_("trunc_normal_", tensor, key, mean, std, a, b, piece_of(tensor, full_size, offset))
+
+
+def trunc_normal_tf_(
+    tensor: Tensor,
+    key: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    correct_std: bool = False,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill ``tensor`` from the normal distribution truncated at so many standard deviations, by key.
+
+    The sibling of :func:`torchinit.trunc_normal_tf_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point tensor of any shape
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        mean: mean of the normal distribution before it is truncated
+        std: standard deviation of the normal distribution before it is truncated, not negative
+        a: least value, in standard deviations from the mean
+        b: greatest value, in standard deviations from the mean
+        correct_std: whether ``std`` is the standard deviation of the truncated distribution instead
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        NotImplementedError: if ``tensor`` is not floating-point
+        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite, or ``a == b`` with
+            ``correct_std``
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.trunc_normal_tf_(torch.empty(6, 4), key)
+        >>> piece = keyed.trunc_normal_tf_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    piece = piece_of(tensor, full_size, offset)
+    check_trunc_normal("trunc_normal_tf_", tensor, mean, std, a, b)
+    std, low, high = truncation_bounds(mean, std, a, b, correct_std)
+    return fill_trunc_normal_("trunc_normal_tf_", tensor, key, mean, std, low, high, piece)

@@ -1,0 +1,195 @@
+"""Fills a tensor, or any piece of one, with the values that a key's stream has at each index of the whole.
+
+A value's index is its row-major position in the whole tensor, whatever piece of it is at hand and however that lies in
+memory.
+"""
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_scripting
+
+from torchinit._core.trunc_normal import invert_, uniform_bounds
+from torchinit.keyed import _fast_paths
+from torchinit.keyed._keys import key_bits
+from torchinit.keyed._philox import _words
+from torchinit.keyed._piece import Piece, views
+from torchinit.keyed._sampling import normal_values, uniform_values
+from torchinit.keyed._tiles import advance, block_count, stream_run, tile_shape, tile_size
+
+
+def one_key(key: Tensor) -> Tensor:
+    """Check that there is one key, and return its words."""
+    bits = key_bits(key)
+    if bits.dim() != 1:
+        raise ValueError(f"one tensor needs one key, of shape [2], got {list(bits.shape)}; vmap takes a batch of keys")
+    return bits
+
+
+def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float], piece: Piece) -> Tensor:
+    """Fill a tensor, or a piece of one.
+
+    Args:
+        tensor: the piece, of floating-point or complex dtype and any strides
+        key: two words of 64 bits
+        distribution: ``"uniform"``, ``"normal"`` or ``"trunc_normal"``
+        parameters: low and high; mean and std; or mean, std and both bounds
+        piece: where it lies in the whole
+
+    Returns:
+        ``tensor``
+    """
+    bits = one_key(key)
+    if tensor.is_meta:
+        return tensor
+    for view, begin in views(tensor, piece):
+        if view.is_complex():
+            # A complex value is two real ones that lie side by side.
+            fill_view_(torch.view_as_real(view), bits, distribution, parameters, piece.full_size + [2], begin + [0])
+        else:
+            fill_view_(view, bits, distribution, parameters, piece.full_size, begin)
+    return tensor
+
+
+def fill_view_(
+    target: Tensor, bits: Tensor, distribution: str, parameters: list[float], full_size: list[int], begin: list[int]
+) -> None:
+    """Write to a plain tensor, tile by tile."""
+    if not is_scripting():
+        if distribution == "uniform" and _fast_paths.fill_uniform_(target, bits, parameters, full_size, begin):
+            return
+    shape = list(target.shape)
+    if 0 in shape:
+        return
+    bits = bits.to(target.device)
+    size = tile_size(target, full_size)
+    if target.numel() <= size:
+        _fill_tile_(target, bits, distribution, parameters, full_size, begin)
+        return
+    tile = tile_shape(shape, size)
+    at = [0] * len(shape)
+    done = False
+    while not done:
+        part = target
+        for d in range(len(shape)):
+            if tile[d] != shape[d]:
+                part = part.narrow(d, at[d], min(tile[d], shape[d] - at[d]))
+        start = [begin[d] + at[d] for d in range(len(shape))]
+        _fill_tile_(part, bits, distribution, parameters, full_size, start)
+        done = advance(at, tile, shape)
+
+
+def _fill_tile_(
+    target: Tensor, bits: Tensor, distribution: str, parameters: list[float], full_size: list[int], begin: list[int]
+) -> None:
+    values = _standard_values(bits, distribution == "normal", target, full_size, begin)
+    _transform_(values, distribution, parameters)
+    target.copy_(values)
+
+
+def _transform_(values: Tensor, distribution: str, parameters: list[float]) -> None:
+    """Turn standard values into those of a distribution."""
+    first, second = parameters[0], parameters[1]
+    if distribution == "trunc_normal":
+        low, high = uniform_bounds(first, second, parameters[2], parameters[3], values.dtype)
+        _affine_(values, low, high)
+        invert_(values, first, second, parameters[2], parameters[3])
+    elif distribution == "uniform":
+        _affine_(values, first, second)
+    elif not (first == 0.0 and second == 1.0):
+        values.mul_(second).add_(first)
+
+
+def _affine_(values: Tensor, low: float, high: float) -> None:
+    """Map values in [0, 1) to [low, high), in the dtype of the values, as upstream computes."""
+    if not (low == 0.0 and high == 1.0):
+        shift = torch.full([], low, dtype=values.dtype, device=values.device)
+        values.mul_(torch.full_like(shift, high) - shift).add_(shift)
+
+
+def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[int], begin: list[int]) -> Tensor:
+    """Compute the standard values of a piece, in a new tensor of its shape."""
+    shape, device = list(piece.shape), piece.device
+    dtype = torch.float64 if piece.dtype == torch.float64 else torch.float32
+    per_block = 2 if dtype == torch.float64 else 4
+    if shape == full_size:
+        return _draw_run(bits, normal, 0, block_count(0, piece.numel(), per_block), dtype)[: piece.numel()].view(shape)
+    rows, run = stream_run(shape, full_size)
+    first, count, aligned, stride = 0, 1, True, 1
+    for i in range(len(shape)):
+        d = len(shape) - 1 - i
+        first += begin[d] * stride
+        if d < rows:
+            count *= shape[d]
+            aligned = aligned and (shape[d] == 1 or stride % per_block == 0)
+        stride *= full_size[d]
+    lead = first % per_block
+    blocks = block_count(lead if aligned else per_block - 1, run, per_block)
+    if count == 1:
+        return _draw_run(bits, normal, first // per_block, blocks, dtype)[lead : lead + run].view(shape)
+    columns = torch.arange(first // per_block, first // per_block + blocks, device=device)
+    # Where each run begins; all begin at the same place of a block, or each at its own.
+    starts = _run_starts(shape[:rows], full_size, device) + lead
+    values = _draw(bits, normal, (starts // per_block).unsqueeze(1) + columns, dtype)
+    if aligned:
+        return values[:, lead : lead + run].reshape(shape)
+    return values.gather(1, (starts % per_block).unsqueeze(1) + torch.arange(run, device=device)).view(shape)
+
+
+def _run_starts(shape: list[int], full_size: list[int], device: torch.device) -> Tensor:
+    """Count from the first run of a piece to each of its runs, whose first dimensions are ``shape``."""
+    starts, stride = torch.zeros([1], dtype=torch.int64, device=device), 1
+    for size in full_size[len(shape) :]:
+        stride *= size
+    for i in range(len(shape)):
+        d = len(shape) - 1 - i
+        starts = (torch.arange(shape[d], device=device).unsqueeze(1) * stride + starts).flatten()
+        stride *= full_size[d]
+    return starts
+
+
+def _values(words: list[Tensor], normal: bool, dtype: torch.dtype) -> Tensor:
+    return normal_values(words, dtype) if normal else uniform_values(words, dtype)
+
+
+def _draw(bits: Tensor, normal: bool, blocks: Tensor, dtype: torch.dtype) -> Tensor:
+    """Compute the standard values of the given blocks, counted from where the key's stream begins."""
+    return _values(_words(bits, blocks + bits[1]), normal, dtype).flatten(blocks.dim() - 1)
+
+
+def _draw_run(bits: Tensor, normal: bool, first: int, blocks: int, dtype: torch.dtype) -> Tensor:
+    """Compute the standard values of consecutive blocks."""
+    if not is_scripting():
+        if not is_compiling() and _fast_paths.can_count(bits, blocks):
+            return _values([_fast_paths.words_of_run(bits, first, blocks)], normal, dtype).flatten()
+    return _draw(bits, normal, torch.arange(first, first + blocks, device=bits.device), dtype)
+
+
+def drop_rows_(target: Tensor, key: Tensor, count: int, full_size: list[int], begin: list[int]) -> None:
+    """Zero the rows that have the ``count`` least uniform values of each column of the whole matrix."""
+    if count == 0 or target.numel() == 0:
+        return
+    rows, columns = full_size[0], target.size(1)
+    block = _column_block(rows, columns)
+    for start in range(0, columns, block):
+        part = target.narrow(1, start, min(block, columns - start))
+        scores = part.new_empty([part.size(1), rows], dtype=torch.float32)
+        fill_view_(scores, key, "uniform", [0.0, 1.0], [full_size[1], rows], [begin[1] + start, 0])
+        # Stable, so that ties break alike everywhere.
+        order = torch.sort(scores, stable=True, dim=1)[1]
+        dropped = torch.zeros_like(order, dtype=torch.bool).scatter(1, order.narrow(1, 0, count), 1).t()
+        dropped = dropped.narrow(0, begin[0], part.size(0))
+        if part.element_size() == 1:
+            # There is no such kernel of 8 bits.
+            part.copy_(part.to(torch.float32).masked_fill_(dropped, 0.0))
+        else:
+            part.masked_fill_(dropped, 0.0)
+
+
+def _column_block(rows: int, columns: int) -> int:
+    """Count the columns whose indices make 1 MiB, or one."""
+    if not is_scripting():
+        # A trace would keep the number of blocks.
+        if is_compiling():
+            return columns
+    return max(1, 131072 // max(1, rows))

@@ -1,0 +1,57 @@
+"""Pieces: which part of a whole tensor is at hand."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.jit import is_scripting
+
+from torchinit._core import dtensor
+from torchinit._core.writes import no_grad_copy_, no_grad_view
+
+
+class Piece(NamedTuple):
+    """A part of a whole tensor of shape ``full_size`` that begins at the index ``offset``."""
+
+    full_size: list[int]
+    offset: list[int]
+
+
+def piece_of(tensor: Tensor, full_size: list[int] | None, offset: list[int] | None) -> Piece:
+    """Check that a tensor lies within its whole; without a size and an offset it is the whole."""
+    if not is_scripting():
+        if (full_size is not None or offset is not None) and dtensor.is_dtensor(tensor):
+            raise ValueError("a DTensor knows its own piece and takes neither full_size nor offset")
+    shape = list(tensor.shape)
+    begin = [0] * len(shape) if offset is None else offset
+    if full_size is None and offset is None:
+        return Piece(shape, begin)
+    whole = shape if full_size is None else full_size
+    if len(whole) != len(shape) or len(begin) != len(shape):
+        raise ValueError(
+            f"full_size and offset must have an entry for each dimension of shape {shape}, got {whole} and {begin}"
+        )
+    for d in range(len(shape)):
+        if begin[d] < 0 or whole[d] < shape[d] or begin[d] > whole[d] - shape[d]:
+            raise ValueError(f"a piece of shape {shape} at {begin} must lie within full_size, got {whole}")
+    return Piece(whole, begin)
+
+
+def views(tensor: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:
+    """Return the no-grad views to write to, each with its offset in the whole: of a DTensor the boxes of its shard."""
+    if not is_scripting():
+        if dtensor.is_dtensor(tensor):
+            return dtensor.local_boxes(tensor, no_grad_view(tensor))
+    return [(no_grad_view(tensor), piece.offset)]
+
+
+def part(whole: Tensor, begin: list[int], shape: list[int]) -> Tensor:
+    """View the part of a tensor that has a shape and begins at an index."""
+    for d in range(len(shape)):
+        whole = whole.narrow(d, begin[d], shape[d])
+    return whole
+
+
+def place_(targets: list[tuple[Tensor, list[int]]], whole: Tensor) -> None:
+    """Copy to each view its part of the whole."""
+    for view, begin in targets:
+        no_grad_copy_(view, part(whole, begin, list(view.shape)))

@@ -1,0 +1,269 @@
+"""The initializers that place values, drawn from a key: the whole is made and the piece taken from it."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from torchinit._core.checks import check_divisible, check_inexact, check_kernel, check_matrix, check_matrix_like
+from torchinit._core.layers import icnr_std, repeat_subpixels
+from torchinit._core.messages import format_float
+from torchinit._core.structured import check_delta, orthogonal_blocks, wide_matrix
+from torchinit._core.writes import no_grad_centre_
+from torchinit.keyed._distributions import fill_normal_, fill_scaled_
+from torchinit.keyed._fill import drop_rows_, one_key
+from torchinit.keyed._keys import split
+from torchinit.keyed._piece import Piece, piece_of, place_, views
+
+
+def _targets(tensor: Tensor, key: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:
+    """Check the key, and return the views that have something to write."""
+    one_key(key)
+    if tensor.numel() == 0 or tensor.is_meta:
+        return []
+    return views(tensor, piece)
+
+
+def _draw_blocks(like: Tensor, key: Tensor, blocks: int, rows: int, columns: int, gain: float) -> Tensor:
+    """Draw a normal matrix, and turn each of its blocks of rows into an orthogonal one."""
+    # Fail on a gain that is no number before drawing.
+    gain = 1.0 if 1.0 <= gain <= 1.0 else gain
+    matrix = wide_matrix(like, rows, columns)
+    fill_normal_("normal_", matrix, key, 0.0, 1.0, piece_of(matrix, None, None))
+    return orthogonal_blocks(list(torch.split(matrix, rows // blocks)), gain)
+
+
+def _place_blocks_(function: str, tensor: Tensor, key: Tensor, blocks: int, gain: float, piece: Piece) -> Tensor:
+    size = piece.full_size
+    check_matrix_like(tensor, size)
+    check_divisible(size, blocks, "blocks")
+    check_inexact(function, tensor)
+    targets = _targets(tensor, key, piece)
+    if len(targets) > 0:
+        columns = 1
+        for length in size[1:]:
+            columns *= length
+        place_(targets, _draw_blocks(targets[0][0], key, blocks, size[0], columns, gain).reshape(size))
+    return tensor
+
+
+def orthogonal_(
+    tensor: Tensor, key: Tensor, gain: float = 1.0, full_size: list[int] | None = None, offset: list[int] | None = None
+) -> Tensor:
+    """Fill ``tensor`` with a (semi-)orthogonal matrix, by key.
+
+    The sibling of :func:`torchinit.orthogonal_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point or complex tensor of at least 2 dimensions
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        gain: factor on the matrix
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` has fewer than
+            2 dimensions
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.orthogonal_(torch.empty(6, 4), key)
+        >>> piece = keyed.orthogonal_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    piece = piece_of(tensor, full_size, offset)
+    return _place_blocks_("orthogonal_", tensor, key, 1, gain, piece)
+
+
+def block_orthogonal_(
+    tensor: Tensor,
+    key: Tensor,
+    blocks: int,
+    gain: float = 1.0,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill ``tensor`` with equal blocks of rows, each of them a (semi-)orthogonal matrix, by key.
+
+    The sibling of :func:`torchinit.block_orthogonal_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point or complex tensor of at least 2 dimensions
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        blocks: number of blocks along dimension 0 of the whole, a divisor of its size
+        gain: factor on the matrices
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` has fewer than
+            2 dimensions, or ``blocks`` is below 1 or does not divide dimension 0
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.block_orthogonal_(torch.empty(6, 4), key, 2)
+        >>> piece = keyed.block_orthogonal_(torch.empty(3, 4), key, 2, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    piece = piece_of(tensor, full_size, offset)
+    return _place_blocks_("block_orthogonal_", tensor, key, blocks, gain, piece)
+
+
+def delta_orthogonal_(
+    tensor: Tensor,
+    key: Tensor,
+    gain: float = 1.0,
+    groups: int = 1,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it, by key.
+
+    The sibling of :func:`torchinit.delta_orthogonal_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point or complex weight of shape (out, in / groups, size, ...), with at least as many
+            outputs as inputs in each group
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        gain: factor on the matrix
+        groups: number of groups of the convolution, each with a matrix of its own
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` does not have
+            3, 4 or 5 dimensions, ``groups`` does not divide dimension 0, or a group has more inputs than outputs
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.delta_orthogonal_(torch.empty(6, 4, 3), key)
+        >>> piece = keyed.delta_orthogonal_(torch.empty(3, 4, 3), key, full_size=[6, 4, 3], offset=[3, 0, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    piece = piece_of(tensor, full_size, offset)
+    size = piece.full_size
+    check_delta(tensor, size, groups)
+    targets = _targets(tensor, key, piece)
+    if len(targets) > 0:
+        matrix = _draw_blocks(targets[0][0], key, groups, size[0], size[1], gain)
+        # Only the centre of the kernel is not zero, and a piece need not have it.
+        place_(targets, no_grad_centre_(matrix.new_empty(size), matrix))
+    return tensor
+
+
+def icnr_(
+    tensor: Tensor,
+    key: Tensor,
+    upscale_factor: int = 2,
+    scale: float = 2.0,
+    mode: str = "fan_in",
+    distribution: str = "normal",
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill the weight of a sub-pixel convolution with kernels that repeat within a cell, by key.
+
+    The sibling of :func:`torchinit.icnr_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point or complex weight of shape (out, in, size, ...), with one to three spatial dimensions
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        upscale_factor: factor of the pixel shuffle that follows
+        scale: the variance times the fan of the smaller weight, not negative
+        mode: which fan to divide by: ``"fan_in"``, ``"fan_out"``, ``"fan_avg"`` or ``"fan_geo_avg"``
+        distribution: ``"truncated_normal"`` (at two standard deviations), ``"normal"`` or ``"uniform"``
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` does not have
+            3, 4 or 5 dimensions, a cell does not divide dimension 0, or for a mode, distribution or scale that
+            :func:`variance_scaling_` refuses
+        NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
+        RuntimeError: if the dtype cannot hold the values
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.icnr_(torch.empty(6, 4, 3), key)
+        >>> piece = keyed.icnr_(torch.empty(3, 4, 3), key, full_size=[6, 4, 3], offset=[3, 0, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    piece = piece_of(tensor, full_size, offset)
+    check_kernel(tensor, piece.full_size)
+    std, small = icnr_std(piece.full_size, upscale_factor, scale, mode, distribution)
+    targets = _targets(tensor, key, piece)
+    if len(targets) > 0:
+        drawn = targets[0][0].new_empty(small)
+        fill_scaled_("icnr_", drawn, key, std, distribution, piece_of(drawn, None, None))
+        place_(targets, repeat_subpixels(drawn, piece.full_size))
+    return tensor
+
+
+def sparse_(
+    tensor: Tensor,
+    key: Tensor,
+    sparsity: float,
+    std: float = 0.01,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill a matrix from a normal distribution, then zero the same number of entries in each column, by key.
+
+    The sibling of :func:`torchinit.sparse_`, drawn from a key.
+
+    Args:
+        tensor: a floating-point or complex matrix
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        sparsity: fraction of each column that is zero, in :math:`[0, 1]`
+        std: standard deviation of the other entries, not negative
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` does not have
+            2 dimensions, or ``sparsity`` lies outside :math:`[0, 1]`
+        NotImplementedError: if ``tensor`` holds integers or booleans
+        RuntimeError: if ``std`` is negative or NaN
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> whole = keyed.sparse_(torch.empty(6, 4), key, 0.5)
+        >>> piece = keyed.sparse_(torch.empty(3, 4), key, 0.5, full_size=[6, 4], offset=[3, 0])
+        >>> torch.equal(piece, whole[3:])
+        True
+    """
+    piece = piece_of(tensor, full_size, offset)
+    size = piece.full_size
+    check_matrix(tensor, size)
+    if not 0.0 <= sparsity <= 1.0:
+        raise ValueError(f"sparsity must be in [0, 1], got {format_float(sparsity)}")
+    # One key for the values and one for the rows that are zero.
+    keys = split(one_key(key), 2)
+    fill_normal_("sparse_", tensor, keys[0], 0.0, std, piece)
+    if not tensor.is_meta:
+        count = math.ceil(sparsity * size[0])
+        for view, begin in views(tensor, piece):
+            drop_rows_(view, keys[1], count, size, begin)
+    return tensor

@@ -1,0 +1,58 @@
+"""Tiles: how a piece is split so that what is drawn at once stays in a processor's cache."""
+
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_scripting
+
+
+def stream_run(shape: list[int], full_size: list[int]) -> tuple[int, int]:
+    """Return how many dimensions precede those whose values follow one another in the stream, and how many these are."""
+    run = 1
+    for i in range(len(shape)):
+        d = len(shape) - 1 - i
+        run *= shape[d]
+        if shape[d] != full_size[d]:
+            return d, run
+    return 0, run
+
+
+def block_count(lead: int, run: int, per_block: int) -> int:
+    """Count the blocks that a run of values touches which begins ``lead`` values into one."""
+    return (lead + run + per_block - 1) // per_block
+
+
+def tile_size(target: Tensor, full_size: list[int]) -> int:
+    """Count the values to draw at once: few enough for a processor's cache, enough for its threads."""
+    if not is_scripting():
+        # A compiler fuses one tile, and a trace would keep the number of tiles.
+        if is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+            return 1 << 62
+    # ATen gives a thread at least 32768 elements, here blocks.
+    blocks = 98304 if target.device.type == "cpu" else 1048576
+    per_block = 2 if target.dtype == torch.float64 else 4
+    rows, run = stream_run(list(target.shape), full_size)
+    return blocks * per_block if rows == 0 else max(1, blocks * run // block_count(per_block - 1, run, per_block))
+
+
+def tile_shape(shape: list[int], size: int) -> list[int]:
+    """Split a shape into tiles of at most ``size`` values, whose rows are as long as they can be."""
+    tile = [1] * len(shape)
+    room = size
+    for i in range(len(shape)):
+        d = len(shape) - 1 - i
+        tile[d] = min(shape[d], room)
+        room = room // tile[d] if tile[d] == shape[d] else 1
+        room = max(1, room)
+    return tile
+
+
+def advance(at: list[int], tile: list[int], shape: list[int]) -> bool:
+    """Move on to the next tile, in row-major order; True after the last one."""
+    for i in range(len(shape)):
+        d = len(shape) - 1 - i
+        at[d] += tile[d]
+        if at[d] < shape[d]:
+            return False
+        at[d] = 0
+    return True
