@@ -59,7 +59,7 @@ class Refill(nn.Module):
 
 
 @every_group
-@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
 def test_compiled_whole_with_eagers_bits(calls: list[Call], backend: str) -> None:
     torch.compiler.reset()
     weights = [nn.Parameter(weight) for weight in _weights(calls)]
@@ -72,6 +72,7 @@ def test_compiled_whole_with_eagers_bits(calls: list[Call], backend: str) -> Non
         assert weight.requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{}, {"a": 3.0, "b": 10.0}], ids=["central", "tail"])
 def test_large_trunc_normal_is_compiled_with_eagers_bits(arguments: dict[str, float]) -> None:
     torch.compiler.reset()

@@ -128,6 +128,7 @@ def test_another_key_or_seed_or_offset_draws_other_values(call: KeyedCall) -> No
         assert all(not torch.equal(one, other) for other in values[:index])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", [*FIRST_CALLS, *TAILS], ids=str)
 def test_neither_threads_nor_tiles_matter(call: KeyedCall) -> None:
     # More values than are drawn at once.

@@ -320,6 +320,7 @@ def test_rows_of_a_larger_tensor_are_those_of_a_smaller_one(fill) -> None:  # ty
     assert torch.equal(fill(torch.empty(50, 33), key(2))[:20], fill(torch.empty(20, 33), key(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("full_size", [(600, 1003), (3, 400_003)], ids=["rows", "long rows"])

@@ -157,6 +157,7 @@ def test_import_loads_the_initializers_alone_and_does_little() -> None:
     assert calls <= 400
 
 
+@pytest.mark.slow
 def test_everything_but_scripting_works_when_torchscript_is_gone() -> None:
     code = """
 import torch
