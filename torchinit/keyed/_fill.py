@@ -45,9 +45,9 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
     for view, begin in views(tensor, piece):
         if view.is_complex():
             # A complex value is two real ones that lie side by side.
-            fill_view_(torch.view_as_real(view), bits, distribution, parameters, piece.full_size + [2], begin + [0])
+            fill_view_(torch.view_as_real(view), bits, distribution, parameters, piece[0] + [2], begin + [0])
         else:
-            fill_view_(view, bits, distribution, parameters, piece.full_size, begin)
+            fill_view_(view, bits, distribution, parameters, piece[0], begin)
     return tensor
 
 

@@ -1,19 +1,15 @@
 """Pieces: which part of a whole tensor is at hand."""
 
-from typing import NamedTuple
-
 from torch import Tensor
 from torch.jit import is_scripting
 
 from torchinit._core import dtensor
 from torchinit._core.writes import no_grad_copy_, no_grad_view
 
-
-class Piece(NamedTuple):
-    """A part of a whole tensor of shape ``full_size`` that begins at the index ``offset``."""
-
-    full_size: list[int]
-    offset: list[int]
+# A part of a whole tensor: the shape of the whole, and the index at which the part begins.
+# NB: a NamedTuple would be a type of its own, which the mobile interpreter does not find in a method that was defined on
+# a module read from a file.
+Piece = tuple[list[int], list[int]]
 
 
 def piece_of(tensor: Tensor, full_size: list[int] | None, offset: list[int] | None) -> Piece:
@@ -24,7 +20,7 @@ def piece_of(tensor: Tensor, full_size: list[int] | None, offset: list[int] | No
     shape = list(tensor.shape)
     begin = [0] * len(shape) if offset is None else offset
     if full_size is None and offset is None:
-        return Piece(shape, begin)
+        return shape, begin
     whole = shape if full_size is None else full_size
     if len(whole) != len(shape) or len(begin) != len(shape):
         raise ValueError(
@@ -33,7 +29,7 @@ def piece_of(tensor: Tensor, full_size: list[int] | None, offset: list[int] | No
     for d in range(len(shape)):
         if begin[d] < 0 or whole[d] < shape[d] or begin[d] > whole[d] - shape[d]:
             raise ValueError(f"a piece of shape {shape} at {begin} must lie within full_size, got {whole}")
-    return Piece(whole, begin)
+    return whole, begin
 
 
 def views(tensor: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:
@@ -41,7 +37,7 @@ def views(tensor: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:
     if not is_scripting():
         if dtensor.is_dtensor(tensor):
             return dtensor.local_boxes(tensor, no_grad_view(tensor))
-    return [(no_grad_view(tensor), piece.offset)]
+    return [(no_grad_view(tensor), piece[1])]
 
 
 def part(whole: Tensor, begin: list[int], shape: list[int]) -> Tensor:

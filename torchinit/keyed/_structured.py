@@ -34,7 +34,7 @@ def _draw_blocks(like: Tensor, key: Tensor, blocks: int, rows: int, columns: int
 
 
 def _place_blocks_(function: str, tensor: Tensor, key: Tensor, blocks: int, gain: float, piece: Piece) -> Tensor:
-    size = piece.full_size
+    size = piece[0]
     check_matrix_like(tensor, size)
     check_divisible(size, blocks, "blocks")
     check_inexact(function, tensor)
@@ -156,7 +156,7 @@ def delta_orthogonal_(
         True
     """
     piece = piece_of(tensor, full_size, offset)
-    size = piece.full_size
+    size = piece[0]
     check_delta(tensor, size, groups)
     targets = _targets(tensor, key, piece)
     if len(targets) > 0:
@@ -208,13 +208,13 @@ def icnr_(
         True
     """
     piece = piece_of(tensor, full_size, offset)
-    check_kernel(tensor, piece.full_size)
-    std, small = icnr_std(piece.full_size, upscale_factor, scale, mode, distribution)
+    check_kernel(tensor, piece[0])
+    std, small = icnr_std(piece[0], upscale_factor, scale, mode, distribution)
     targets = _targets(tensor, key, piece)
     if len(targets) > 0:
         drawn = targets[0][0].new_empty(small)
         fill_scaled_("icnr_", drawn, key, std, distribution, piece_of(drawn, None, None))
-        place_(targets, repeat_subpixels(drawn, piece.full_size))
+        place_(targets, repeat_subpixels(drawn, piece[0]))
     return tensor
 
 
@@ -255,7 +255,7 @@ def sparse_(
         True
     """
     piece = piece_of(tensor, full_size, offset)
-    size = piece.full_size
+    size = piece[0]
     check_matrix(tensor, size)
     if not 0.0 <= sparsity <= 1.0:
         raise ValueError(f"sparsity must be in [0, 1], got {format_float(sparsity)}")

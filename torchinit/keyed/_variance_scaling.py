@@ -20,7 +20,7 @@ from torchinit.keyed._piece import Piece, piece_of
 
 def _is_empty(tensor: Tensor, key: Tensor, piece: Piece) -> bool:
     """Warn, as ``kaiming_*`` do, of a whole without elements; an empty piece of another whole is nothing odd."""
-    empty = 0 in piece.full_size
+    empty = 0 in piece[0]
     if empty:
         one_key(key)
         check_partitioned(tensor)
@@ -30,7 +30,7 @@ def _is_empty(tensor: Tensor, key: Tensor, piece: Piece) -> bool:
 
 def _kaiming_std(piece: Piece, a: float, mode: str, nonlinearity: str) -> float:
     mode = fan_mode(mode)
-    fan_in, fan_out = fans(piece.full_size)
+    fan_in, fan_out = fans(piece[0])
     return kaiming_std(fan_in if mode == "fan_in" else fan_out, a, nonlinearity)
 
 
@@ -65,7 +65,7 @@ def xavier_uniform_(
         True
     """
     piece = piece_of(tensor, full_size, offset)
-    fan_in, fan_out = fans(piece.full_size)
+    fan_in, fan_out = fans(piece[0])
     bound = uniform_bound(xavier_std(fan_in, fan_out, gain))
     return fill_uniform_("xavier_uniform_", tensor, key, -bound, bound, piece)
 
@@ -101,7 +101,7 @@ def xavier_normal_(
         True
     """
     piece = piece_of(tensor, full_size, offset)
-    fan_in, fan_out = fans(piece.full_size)
+    fan_in, fan_out = fans(piece[0])
     std = xavier_std(fan_in, fan_out, gain)
     return fill_normal_("xavier_normal_", tensor, key, 0.0, std, piece)
 
@@ -243,7 +243,7 @@ def variance_scaling_(
     piece = piece_of(tensor, full_size, offset)
     mode = mode.lower()
     check_scaling(scale, mode, distribution)
-    inputs, outputs = fans_or_given(piece.full_size, mode, fan_in, fan_out)
+    inputs, outputs = fans_or_given(piece[0], mode, fan_in, fan_out)
     std = variance_scaling_std(inputs, outputs, scale, mode)
     return fill_scaled_("variance_scaling_", tensor, key, std, distribution, piece)
 
@@ -277,7 +277,7 @@ def lecun_uniform_(
         True
     """
     piece = piece_of(tensor, full_size, offset)
-    fan_in, fan_out = fans(piece.full_size)
+    fan_in, fan_out = fans(piece[0])
     std = variance_scaling_std(fan_in, fan_out, 1.0, "fan_in")
     return fill_scaled_("lecun_uniform_", tensor, key, std, "uniform", piece)
 
@@ -311,7 +311,7 @@ def lecun_normal_(
         True
     """
     piece = piece_of(tensor, full_size, offset)
-    fan_in, fan_out = fans(piece.full_size)
+    fan_in, fan_out = fans(piece[0])
     std = variance_scaling_std(fan_in, fan_out, 1.0, "fan_in")
     return fill_scaled_("lecun_normal_", tensor, key, std, "truncated_normal", piece)
 
@@ -353,5 +353,5 @@ def sine_uniform_(
         True
     """
     piece = piece_of(tensor, full_size, offset)
-    bound = sine_bound(fans(piece.full_size)[0], omega, is_first)
+    bound = sine_bound(fans(piece[0])[0], omega, is_first)
     return fill_uniform_("sine_uniform_", tensor, key, -bound, bound, piece)
