@@ -66,7 +66,7 @@ def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()))
     reader.start()
     save(tmp_path / "pipe", b"abc", force=False)
-    reader.join(10)
+    reader.join(900)
     assert got == [b"abc"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 

@@ -11,7 +11,7 @@ import math
 from torchinit._core.gains import calculate_gain
 from torchinit._core.messages import format_float
 from torchinit._core.special import truncated_moments
-from torchinit._core.symbolic import sqrt
+from torchinit._core.symbolic import check_gain, sqrt
 
 
 def uniform_bound(std: float) -> float:
@@ -28,6 +28,8 @@ def xavier_std(fan_in: int, fan_out: int, gain: float) -> float:
     fans = fan_in + fan_out
     if fans == 0:
         return 0.0
+    if not gain >= 0.0:
+        check_gain(gain, fans)
     return gain * sqrt(2.0 / fans)
 
 

@@ -6,11 +6,12 @@
 import math
 
 import torch
-from torch import SymFloat, Tensor
+from torch import SymFloat, SymInt, Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
 
 from torchinit._core.compat import is_symbolic
+from torchinit._core.messages import format_float
 
 
 def sqrt(x: float) -> float:
@@ -25,3 +26,10 @@ def sqrt(x: float) -> float:
 def depends_on_shape(scale: float, tensor: Tensor) -> bool:
     """True for a scale that is symbolic because a size is, and not because a caller's own number is."""
     return is_symbolic(scale) and any(is_symbolic(size) for size in tensor.shape)
+
+
+def check_gain(gain: float, fans: int) -> None:
+    """Refuse a negative gain where the fans are symbolic; elsewhere the kernel refuses the bounds that follow from it."""
+    if not is_scripting():
+        if (type(fans) is SymInt or is_dynamo_compiling()) and is_symbolic(fans):  # type: ignore[comparison-overlap]
+            raise RuntimeError(f"xavier_* expects gain >= 0.0, but found gain {format_float(gain)}")

@@ -79,26 +79,18 @@ def uniform_(
 ) -> Tensor:
     """Fill ``tensor`` from the uniform distribution, by key.
 
-    The sibling of :func:`torchinit.uniform_`, drawn from a key.
+    The sibling of :func:`torchinit.uniform_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point or complex tensor of any shape
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        a: lower bound, included
-        b: upper bound, excluded
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
         ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
-        NotImplementedError: if ``tensor`` holds integers or booleans
-        RuntimeError: if ``a > b``, or a bound is not a finite value of the tensor's dtype
 
     Examples:
-        >>> key = keyed.key(0)
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
         >>> whole = keyed.uniform_(torch.empty(6, 4), key)
         >>> piece = keyed.uniform_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
         >>> torch.equal(piece, whole[3:])
@@ -117,30 +109,19 @@ def normal_(
 ) -> Tensor:
     """Fill ``tensor`` from the normal distribution, by key.
 
-    The sibling of :func:`torchinit.normal_`, drawn from a key.
+    The sibling of :func:`torchinit.normal_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point or complex tensor of any shape
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        mean: mean of the distribution
-        std: standard deviation of the distribution, not negative
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
         ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
-        NotImplementedError: if ``tensor`` holds integers or booleans
-        RuntimeError: if ``std`` is negative or NaN
 
     Examples:
-        >>> key = keyed.key(0)
-        >>> whole = keyed.normal_(torch.empty(6, 4), key)
-        >>> piece = keyed.normal_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
-        >>> torch.equal(piece, whole[3:])
-        True
+        >>> keyed.normal_(torch.empty(3), keyed.key(0), std=0.02)
+        tensor([ 0.0198, -0.0185, -0.0124])
     """
     return fill_normal_("normal_", tensor, key, mean, std, piece_of(tensor, full_size, offset))
 
@@ -157,32 +138,19 @@ def trunc_normal_(
 ) -> Tensor:
     """Fill ``tensor`` from the normal distribution truncated to [a, b], by key.
 
-    The sibling of :func:`torchinit.trunc_normal_`, drawn from a key.
+    The sibling of :func:`torchinit.trunc_normal_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point tensor of any shape
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        mean: mean of the normal distribution before it is truncated
-        std: standard deviation of the normal distribution before it is truncated, not negative
-        a: least value
-        b: greatest value
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
         ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
-        NotImplementedError: if ``tensor`` is not floating-point
-        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite
 
     Examples:
-        >>> key = keyed.key(0)
-        >>> whole = keyed.trunc_normal_(torch.empty(6, 4), key)
-        >>> piece = keyed.trunc_normal_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
-        >>> torch.equal(piece, whole[3:])
-        True
+        >>> keyed.trunc_normal_(torch.empty(3), keyed.key(0), a=-1.0, b=1.0)
+        tensor([-0.6277, -0.1491, -0.2729])
     """
     return fill_trunc_normal_("trunc_normal_", tensor, key, mean, std, a, b, piece_of(tensor, full_size, offset))
 
@@ -200,34 +168,19 @@ def trunc_normal_tf_(
 ) -> Tensor:
     """Fill ``tensor`` from the normal distribution truncated at so many standard deviations, by key.
 
-    The sibling of :func:`torchinit.trunc_normal_tf_`, drawn from a key.
+    The sibling of :func:`torchinit.trunc_normal_tf_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point tensor of any shape
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        mean: mean of the normal distribution before it is truncated
-        std: standard deviation of the normal distribution before it is truncated, not negative
-        a: least value, in standard deviations from the mean
-        b: greatest value, in standard deviations from the mean
-        correct_std: whether ``std`` is the standard deviation of the truncated distribution instead
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
         ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
-        NotImplementedError: if ``tensor`` is not floating-point
-        RuntimeError: if ``a > b``, ``std`` is negative, or ``mean`` or ``std`` is not finite, or ``a == b`` with
-            ``correct_std``
 
     Examples:
-        >>> key = keyed.key(0)
-        >>> whole = keyed.trunc_normal_tf_(torch.empty(6, 4), key)
-        >>> piece = keyed.trunc_normal_tf_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
-        >>> torch.equal(piece, whole[3:])
-        True
+        >>> keyed.trunc_normal_tf_(torch.empty(3), keyed.key(0), std=0.02)
+        tensor([-0.0190, -0.0042, -0.0077])
     """
     piece = piece_of(tensor, full_size, offset)
     check_trunc_normal("trunc_normal_tf_", tensor, mean, std, a, b)

@@ -52,25 +52,18 @@ def orthogonal_(
 ) -> Tensor:
     """Fill ``tensor`` with a (semi-)orthogonal matrix, by key.
 
-    The sibling of :func:`torchinit.orthogonal_`, drawn from a key.
+    The sibling of :func:`torchinit.orthogonal_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point or complex tensor of at least 2 dimensions
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        gain: factor on the matrix
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` has fewer than
-            2 dimensions
-        NotImplementedError: if ``tensor`` holds integers or booleans
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
 
     Examples:
-        >>> key = keyed.key(0)
+        >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
         >>> whole = keyed.orthogonal_(torch.empty(6, 4), key)
         >>> piece = keyed.orthogonal_(torch.empty(3, 4), key, full_size=[6, 4], offset=[3, 0])
         >>> torch.equal(piece, whole[3:])
@@ -90,30 +83,22 @@ def block_orthogonal_(
 ) -> Tensor:
     """Fill ``tensor`` with equal blocks of rows, each of them a (semi-)orthogonal matrix, by key.
 
-    The sibling of :func:`torchinit.block_orthogonal_`, drawn from a key.
+    The sibling of :func:`torchinit.block_orthogonal_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point or complex tensor of at least 2 dimensions
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        blocks: number of blocks along dimension 0 of the whole, a divisor of its size
-        gain: factor on the matrices
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` has fewer than
-            2 dimensions, or ``blocks`` is below 1 or does not divide dimension 0
-        NotImplementedError: if ``tensor`` holds integers or booleans
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
 
     Examples:
-        >>> key = keyed.key(0)
-        >>> whole = keyed.block_orthogonal_(torch.empty(6, 4), key, 2)
-        >>> piece = keyed.block_orthogonal_(torch.empty(3, 4), key, 2, full_size=[6, 4], offset=[3, 0])
-        >>> torch.equal(piece, whole[3:])
-        True
+        >>> keyed.block_orthogonal_(torch.empty(4, 2), keyed.key(0), blocks=2)
+        tensor([[ 0.8487, -0.5289],
+                [-0.5289, -0.8487],
+                [-0.1816,  0.9834],
+                [ 0.9834,  0.1816]])
     """
     piece = piece_of(tensor, full_size, offset)
     return _place_blocks_("block_orthogonal_", tensor, key, blocks, gain, piece)
@@ -129,31 +114,19 @@ def delta_orthogonal_(
 ) -> Tensor:
     """Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it, by key.
 
-    The sibling of :func:`torchinit.delta_orthogonal_`, drawn from a key.
+    The sibling of :func:`torchinit.delta_orthogonal_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point or complex weight of shape (out, in / groups, size, ...), with at least as many
-            outputs as inputs in each group
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        gain: factor on the matrix
-        groups: number of groups of the convolution, each with a matrix of its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` does not have
-            3, 4 or 5 dimensions, ``groups`` does not divide dimension 0, or a group has more inputs than outputs
-        NotImplementedError: if ``tensor`` holds integers or booleans
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
 
     Examples:
-        >>> key = keyed.key(0)
-        >>> whole = keyed.delta_orthogonal_(torch.empty(6, 4, 3), key)
-        >>> piece = keyed.delta_orthogonal_(torch.empty(3, 4, 3), key, full_size=[6, 4, 3], offset=[3, 0, 0])
-        >>> torch.equal(piece, whole[3:])
-        True
+        >>> keyed.delta_orthogonal_(torch.empty(2, 1, 3), keyed.key(0)).flatten()
+        tensor([ 0.0000,  0.7312,  0.0000,  0.0000, -0.6822,  0.0000])
     """
     piece = piece_of(tensor, full_size, offset)
     size = piece[0]
@@ -178,34 +151,19 @@ def icnr_(
 ) -> Tensor:
     """Fill the weight of a sub-pixel convolution with kernels that repeat within a cell, by key.
 
-    The sibling of :func:`torchinit.icnr_`, drawn from a key.
+    The sibling of :func:`torchinit.icnr_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point or complex weight of shape (out, in, size, ...), with one to three spatial dimensions
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        upscale_factor: factor of the pixel shuffle that follows
-        scale: the variance times the fan of the smaller weight, not negative
-        mode: which fan to divide by: ``"fan_in"``, ``"fan_out"``, ``"fan_avg"`` or ``"fan_geo_avg"``
-        distribution: ``"truncated_normal"`` (at two standard deviations), ``"normal"`` or ``"uniform"``
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` does not have
-            3, 4 or 5 dimensions, a cell does not divide dimension 0, or for a mode, distribution or scale that
-            :func:`variance_scaling_` refuses
-        NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
-        RuntimeError: if the dtype cannot hold the values
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
 
     Examples:
-        >>> key = keyed.key(0)
-        >>> whole = keyed.icnr_(torch.empty(6, 4, 3), key)
-        >>> piece = keyed.icnr_(torch.empty(3, 4, 3), key, full_size=[6, 4, 3], offset=[3, 0, 0])
-        >>> torch.equal(piece, whole[3:])
-        True
+        >>> keyed.icnr_(torch.empty(4, 1, 1, 1), keyed.key(0)).flatten()
+        tensor([1.4017, 1.4017, 1.4017, 1.4017])
     """
     piece = piece_of(tensor, full_size, offset)
     check_kernel(tensor, piece[0])
@@ -228,31 +186,20 @@ def sparse_(
 ) -> Tensor:
     """Fill a matrix from a normal distribution, then zero the same number of entries in each column, by key.
 
-    The sibling of :func:`torchinit.sparse_`, drawn from a key.
+    The sibling of :func:`torchinit.sparse_`, which describes the other arguments and what is refused.
 
     Args:
-        tensor: a floating-point or complex matrix
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
-        sparsity: fraction of each column that is zero, in :math:`[0, 1]`
-        std: standard deviation of the other entries, not negative
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
         offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
 
-    Returns:
-        ``tensor``
-
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``; if ``tensor`` does not have
-            2 dimensions, or ``sparsity`` lies outside :math:`[0, 1]`
-        NotImplementedError: if ``tensor`` holds integers or booleans
-        RuntimeError: if ``std`` is negative or NaN
+        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
 
     Examples:
-        >>> key = keyed.key(0)
-        >>> whole = keyed.sparse_(torch.empty(6, 4), key, 0.5)
-        >>> piece = keyed.sparse_(torch.empty(3, 4), key, 0.5, full_size=[6, 4], offset=[3, 0])
-        >>> torch.equal(piece, whole[3:])
-        True
+        >>> keyed.sparse_(torch.empty(2, 3), keyed.key(0), sparsity=0.5)
+        tensor([[ 0.0000,  0.0028,  0.0107],
+                [-0.0038,  0.0000,  0.0000]])
     """
     piece = piece_of(tensor, full_size, offset)
     size = piece[0]
