@@ -8,13 +8,20 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PIP := $(PY) -m pip install --quiet --constraint $(VENV)/constraints.txt
 PINNED := $(shell sed -n 's/^torch==//p' tools/constraints.txt)
+# One thread a worker: two workers of two threads each wait for one another. Workers keep to a part of the tests, so that
+# what a file sets up is set up once, and take over from one another at the end.
+PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
+PARALLEL := -n 2 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What inductor has compiled once.
+export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/inductor
 
-.PHONY: help test quick lint types fresh pytest coverage demo bench calls codegen docs clean
+.PHONY: help test quick lint types fresh pytest exhaustive coverage demo bench calls codegen docs clean
 
 help:
 	@echo "make test      lint, types, generated files, and every test"
 	@echo "make quick     the same without types and the slow tests"
+	@echo "make exhaustive the tests with every combination of dtype, layout and shape, not every pair"
 	@echo "make coverage  every test, and which lines of the package they leave out"
 	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
 	@echo "make bench     torchinit against torch.nn.init, side by side; a few minutes"
@@ -39,7 +46,7 @@ endif
 test: lint types fresh pytest
 
 quick: $(STAMP) lint fresh
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 -q -m "not slow"
+	$(PYTEST) $(PARALLEL) -q -m "not slow"
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
@@ -55,20 +62,22 @@ endif
 fresh: $(STAMP)
 	$(PY) -m tools.codegen --check
 
-# One thread a worker: two workers of two threads each wait for one another.
 pytest: $(STAMP)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n 2
+	$(PYTEST) $(PARALLEL)
 
-# What a measured process does not do as another: stay under a limit of files or of time.
+# Every combination of dtype, layout, shape and placement, where `make test` takes every two of them.
+exhaustive: $(STAMP)
+	TORCHINIT_EXHAUSTIVE=1 $(PYTEST) $(PARALLEL)
+
+# What a measured process does not do as another: stay under a limit of files.
 UNMEASURED := \
-	--deselect jit_tests/test_deploy.py::test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind \
-	--deselect tests/package/test_surface.py::test_import_costs_at_most_20_ms_over_torch
+	--deselect jit_tests/test_deploy.py::test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind
 
 # Which lines of the package the whole suite runs; a third slower than it.
 coverage: $(STAMP)
 	rm -rf .cache/coverage
 	mkdir -p .cache/coverage
-	OMP_NUM_THREADS=1 $(PY) -m coverage run --rcfile=setup.cfg -m pytest -n 2 $(UNMEASURED)
+	OMP_NUM_THREADS=1 $(PY) -m coverage run --rcfile=setup.cfg -m pytest $(PARALLEL) $(UNMEASURED)
 	$(PY) -m coverage combine --rcfile=setup.cfg --quiet
 	$(PY) -m coverage report --rcfile=setup.cfg
 
@@ -87,9 +96,9 @@ codegen: $(STAMP)
 	$(PY) -m tools.codegen
 	$(PY) -m tools.operators
 
-# NO_MKDOCS_2_WARNING: what the theme says of its successor is not of these pages.
+# -n: a reference to a name that is not there is a warning; -W: a warning is an error.
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+	$(PY) -m sphinx -n -W --keep-going -q -d .cache/doctrees docs site
 
 clean:
-	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site *.egg-info
+	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site docs/pictures *.egg-info

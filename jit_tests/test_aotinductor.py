@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import torchinit
 from tests.support.outcome import ulps
 from tools import native
+from torchinit import keyed
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,12 +47,38 @@ class Model(nn.Module):
         return before + torch.stack([self.kaiming, self.truncated, self.orthogonal, self.sparse])
 
 
+class Everything(nn.Module):
+    """Re-initializes its buffers, a model's weights that are an input, and a new weight from a key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffers_of_its_own = Model()
+        self.model = Model(as_parameters=True)
+
+    def forward(self, weights: dict[str, Tensor], x: Tensor, key: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        own = self.buffers_of_its_own(x)
+        given = torch.func.functional_call(self.model, weights, (x,))
+        return own, given, keyed.kaiming_uniform_(torch.empty(9, 7), keyed.fold_in(key, "layer.weight"))
+
+
 def _packaged(module: nn.Module, arguments: tuple[Any, ...], path: Path) -> Any:
     program = torch.export.export(module, arguments)
     # With several draws in a graph inductor keeps their order only so.
-    with torch._inductor.config.patch(fallback_random=True):
+    with torch._inductor.config.patch({"fallback_random": True, "aot_inductor.compile_wrapper_opt_level": "O0"}):
         package = torch._inductor.aoti_compile_and_package(program, package_path=os.fspath(path))
     return torch._inductor.aoti_load_package(package)
+
+
+X, KEY = torch.zeros(1), keyed.key(0)
+
+
+def _zeros() -> dict[str, Tensor]:
+    return {name: torch.zeros(12, 30) for name in NAMES}
+
+
+@pytest.fixture(scope="module")
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return _packaged(Everything(), (_zeros(), X, KEY), tmp_path_factory.mktemp("package") / "model.pt2")
 
 
 def _assert_eagers_bits(drawn: Tensor, eager: Tensor) -> None:
@@ -59,43 +86,34 @@ def _assert_eagers_bits(drawn: Tensor, eager: Tensor) -> None:
         assert ulps(one, other) <= (4 if name == "truncated" else 0), name
 
 
-def test_packaged_model_reinitializes_its_buffers_with_eagers_bits(tmp_path: Path) -> None:
-    x = torch.zeros(1)
-    packaged, eager = _packaged(Model(), (x,), tmp_path / "model.pt2"), Model()
+def test_packaged_model_reinitializes_its_buffers_with_eagers_bits(packaged: Any) -> None:
+    eager = Everything()
     torch.manual_seed(5)
-    expected = [eager(x), eager(x)]
+    expected = [eager(_zeros(), X, KEY)[0] for _ in range(2)]
     torch.manual_seed(5)
-    drawn = [packaged(x), packaged(x)]
+    drawn = [packaged(_zeros(), X, KEY)[0] for _ in range(2)]
     for one, other in zip(drawn, expected):
         _assert_eagers_bits(one, other)
     assert not torch.equal(drawn[0], drawn[1])
     # The buffers hold what was drawn last.
-    assert packaged(torch.ones(1))[0].sub(drawn[1][0].sum()).abs().max() < 2.0
+    assert packaged(_zeros(), torch.ones(1), KEY)[0][0].sub(drawn[1][0].sum()).abs().max() < 2.0
 
 
-class Reset(nn.Module):
-    """Takes a model's weights as an input, which it writes in place."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, weights: dict[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(self.model, weights, (x,))
-
-
-def test_packaged_model_reinitializes_parameters_that_are_its_input(tmp_path: Path) -> None:
+def test_packaged_model_reinitializes_parameters_that_are_its_input(packaged: Any) -> None:
     model = Model(as_parameters=True)
     weights = dict(model.named_parameters())
-    x = torch.zeros(1)
-    arguments = ({name: weight.detach().clone() for name, weight in weights.items()}, x)
-    packaged = _packaged(Reset(Model(as_parameters=True)), arguments, tmp_path / "model.pt2")
     torch.manual_seed(5)
-    expected = Model()(x)
+    expected = Everything()(_zeros(), X, KEY)[1]
     torch.manual_seed(5)
-    packaged({name: weight.detach() for name, weight in weights.items()}, x)
+    packaged({name: weight.detach() for name, weight in weights.items()}, X, KEY)
     _assert_eagers_bits(torch.stack([weights[name] for name in NAMES]), expected)
     assert all(weight.requires_grad for weight in model.parameters())
+
+
+def test_packaged_model_draws_from_any_key(packaged: Any) -> None:
+    for seed in (0, 7):
+        expected = keyed.kaiming_uniform_(torch.empty(9, 7), keyed.fold_in(keyed.key(seed), "layer.weight"))
+        assert torch.equal(packaged(_zeros(), X, keyed.key(seed))[2], expected)
 
 
 def test_packaged_model_with_parameters_of_its_own_fails_as_documented(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def _expected(recipe: Recipe, exhibit: Exhibit) -> nn.Module:
     return recipe.apply_(seeded(exhibit.make, 1), _generator())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
     [(n, kind) for n, exhibit in MODELS.items() for kind in KINDS if exhibit.scripts or kind == "traced"],

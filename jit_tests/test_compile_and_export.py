@@ -2,6 +2,8 @@
 
 import io
 import itertools
+import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,60 +16,77 @@ from tests.support.layouts import LAYOUTS
 from tests.support.outcome import ulps
 from tests.support.records import CALLS, RECORDS, Record, call_id
 
-EVERY_CALL = pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
+Call = tuple[Record, dict[str, Any]]
+# Of each initializer all calls, also by its deprecated name: one compilation is as good as one each.
+GROUPS: dict[str, list[Call]] = {
+    name: list(calls)
+    for name, calls in itertools.groupby(
+        sorted(CALLS, key=lambda call: call[0].current_name), lambda call: call[0].current_name
+    )
+}
+every_group = pytest.mark.parametrize("calls", GROUPS.values(), ids=GROUPS)
+
+
+def _weights(calls: list[Call]) -> list[Tensor]:
+    return [torch.full(record.shape, 7.0) for record, _ in calls]
+
+
+def _fill(calls: list[Call], weights: list[Tensor]) -> list[Tensor]:
+    return [record.function(weight, **arguments) for (record, arguments), weight in zip(calls, weights)]
+
+
+def _seeded(function: Callable[..., Any], *arguments: Any) -> Any:
+    torch.manual_seed(4)
+    return function(*arguments)
+
+
+def _assert_equal(calls: list[Call], ours: list[Tensor], expected: list[Tensor]) -> None:
+    for (record, arguments), one, other in zip(calls, ours, expected, strict=True):
+        assert torch.equal(one, other), (record.name, arguments)
 
 
 class Refill(nn.Module):
-    """A module whose forward fills its buffer again."""
+    """A module whose forward fills its buffers again, one for each call."""
 
-    def __init__(self, record: Record, arguments: dict[str, Any]) -> None:
+    def __init__(self, calls: list[Call]) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.full(record.shape, 7.0))
-        self.record, self.arguments = record, arguments
+        self.calls = calls
+        for index, weight in enumerate(_weights(calls)):
+            self.register_buffer(f"weight_{index}", weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.record.function(self.weight, **self.arguments) * x
-
-
-def _expected(record: Record, arguments: dict[str, Any]) -> Tensor:
-    torch.manual_seed(4)
-    return record.function(torch.full(record.shape, 7.0), **arguments)
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [weight * x for weight in _fill(self.calls, list(self.buffers()))]
 
 
-@EVERY_CALL
-def test_compiled_whole_by_aot_eager_with_eagers_bits(record: Record, arguments: dict[str, Any]) -> None:
+@every_group
+@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
+def test_compiled_whole_with_eagers_bits(calls: list[Call], backend: str) -> None:
     torch.compiler.reset()
-
-    def fill(weight: Tensor) -> Tensor:
-        return record.function(weight, **arguments)
-
-    weight = nn.Parameter(torch.full(record.shape, 7.0))
-    version = weight._version
-    compiled = torch.compile(fill, fullgraph=True, backend="aot_eager")
-    expected = _expected(record, arguments)
-    torch.manual_seed(4)
-    compiled(weight)
-    assert torch.equal(weight, expected)
-    assert weight._version > version
-    assert weight.is_leaf
-    assert weight.requires_grad
+    weights = [nn.Parameter(weight) for weight in _weights(calls)]
+    versions = [weight._version for weight in weights]
+    _seeded(torch.compile(lambda weights: _fill(calls, weights), fullgraph=True, backend=backend), weights)
+    _assert_equal(calls, weights, _seeded(_fill, calls, _weights(calls)))
+    for weight, version in zip(weights, versions):
+        assert weight._version > version
+        assert weight.is_leaf
+        assert weight.requires_grad
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("layout", ["contiguous", "transposed", "sliced"])
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [{}, {"a": 3.0, "b": 10.0}], ids=["central", "tail"])
-def test_large_trunc_normal_is_compiled_with_eagers_bits(
-    arguments: dict[str, float], layout: str, dtype: torch.dtype
-) -> None:
+def test_large_trunc_normal_is_compiled_with_eagers_bits(arguments: dict[str, float]) -> None:
     torch.compiler.reset()
-    compiled = torch.compile(
-        lambda weight: torchinit.trunc_normal_(weight, **arguments), fullgraph=True, backend="aot_eager"
+    kinds = list(itertools.product(("contiguous", "transposed", "sliced"), (torch.float32, torch.bfloat16)))
+
+    def fill(weights: list[Tensor]) -> list[Tensor]:
+        return [torchinit.trunc_normal_(weight, **arguments) for weight in weights]
+
+    eager, compiled = (
+        _seeded(function, [LAYOUTS[layout]((600, 900), dtype) for layout, dtype in kinds])
+        for function in (fill, torch.compile(fill, fullgraph=True, backend="aot_eager"))
     )
-    tensors = []
-    for function in (lambda weight: torchinit.trunc_normal_(weight, **arguments), compiled):
-        torch.manual_seed(4)
-        tensors.append(function(LAYOUTS[layout]((600, 900), dtype)))
-    assert torch.equal(*tensors)
+    for kind, one, other in zip(kinds, compiled, eager, strict=True):
+        assert torch.equal(one, other), kind
 
 
 # Those that may draw a truncated normal.
@@ -112,44 +131,35 @@ def test_large_trunc_normal_is_compiled_by_inductor_to_4_ulp(arguments: dict[str
     assert torch.allclose(drawn[far], eager[far], rtol=0.0, atol=6e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
-@EVERY_CALL
-def test_exported_program_refills_its_buffer_with_eagers_bits(
-    record: Record, arguments: dict[str, Any], strict: bool
+@every_group
+def test_exported_program_refills_its_buffers_with_eagers_bits_also_decomposed_or_from_a_file(
+    calls: list[Call], strict: bool
 ) -> None:
-    x = torch.ones(record.shape)
-    program = torch.export.export(Refill(record, arguments), (x,), strict=strict)
+    x, file = torch.ones(()), io.BytesIO()
+    program = torch.export.export(Refill(calls), (x,), strict=strict)
+    expected = _seeded(_fill, calls, _weights(calls))
     module = program.module()
-    expected = _expected(record, arguments)
-    torch.manual_seed(4)
-    assert torch.equal(module(x), expected)
-    assert torch.equal(module.get_buffer("weight"), expected)
-    decomposed = program.run_decompositions().module()
-    torch.manual_seed(4)
-    assert torch.equal(decomposed(x), expected)
-
-
-@EVERY_CALL
-def test_exported_program_survives_a_file(record: Record, arguments: dict[str, Any]) -> None:
-    x = torch.ones(record.shape)
-    file = io.BytesIO()
-    torch.export.save(torch.export.export(Refill(record, arguments), (x,), strict=False), file)
-    file.seek(0)
-    module = torch.export.load(file).module()
-    expected = _expected(record, arguments)
-    torch.manual_seed(4)
-    assert torch.equal(module(x), expected)
+    _assert_equal(calls, _seeded(module, x), expected)
+    _assert_equal(calls, list(module.buffers()), expected)
+    if strict:
+        _assert_equal(calls, _seeded(program.run_decompositions().module(), x), expected)
+    else:
+        torch.export.save(program, file)
+        file.seek(0)
+        _assert_equal(calls, _seeded(torch.export.load(file).module(), x), expected)
 
 
 class FillAlike(nn.Module):
-    """A module whose forward fills a new tensor of its input's shape."""
+    """A module whose forward fills new tensors of its input's shape, one for each call."""
 
-    def __init__(self, record: Record, arguments: dict[str, Any]) -> None:
+    def __init__(self, *calls: Call) -> None:
         super().__init__()
-        self.record, self.arguments = record, arguments
+        self.calls = list(calls)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.record.function(torch.empty_like(x), **self.arguments)
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return _fill(self.calls, [torch.empty_like(x) for _ in self.calls])
 
 
 # Where a processor fuses uniform_'s multiply-add, a scaled draw has the bits of a draw in bounds.
@@ -166,29 +176,28 @@ def _parts(record: Record, arguments: dict[str, Any]) -> int:
     return 4 if record.name == "lstm_bias_" else arguments.get("groups", arguments.get("blocks", 1))
 
 
+@pytest.mark.slow
 @AFTER_2_6
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
-@pytest.mark.parametrize(
-    ("record", "arguments"), [(r, arguments) for r, arguments in CALLS if r.name == r.current_name], ids=call_id
-)
-def test_exported_program_fills_any_number_of_rows(record: Record, arguments: dict[str, Any], strict: bool) -> None:
+@every_group
+def test_exported_program_fills_any_number_of_rows(calls: list[Call], strict: bool) -> None:
+    calls = [(record, arguments) for record, arguments in calls if record.name == record.current_name]
+    record = calls[0][0]
     # A QR needs to know which side is longer, and a split into parts that they are even.
-    parts = _parts(record, arguments)
+    parts = math.lcm(*(_parts(*call) for call in calls))
     rows = parts * torch.export.Dim("rows", min=8 if "orthogonal" in record.name else 2, max=200)
-    module = FillAlike(record, arguments)
+    module = FillAlike(*calls)
     example = torch.ones(12 * parts, *record.shape[1:])
     program = torch.export.export(module, (example,), strict=strict, dynamic_shapes={"x": {0: rows}}).module()
     for size in (12 * parts, 24 * parts, 96 * parts):
         x = torch.ones(size, *record.shape[1:])
-        torch.manual_seed(4)
-        expected = module(x)
-        torch.manual_seed(4)
-        # A truncated normal is scaled once more where its deviation is symbolic.
-        scaled_later = record.name == "variance_scaling_" and arguments == {"mode": "fan_out"}
-        if FUSED and not scaled_later:
-            assert torch.equal(program(x), expected), size
-        else:
-            assert torch.allclose(program(x), expected, rtol=1e-6, atol=0.0), size
+        for (_, arguments), drawn, expected in zip(calls, _seeded(program, x), _seeded(module, x), strict=True):
+            # A truncated normal is scaled once more where its deviation is symbolic.
+            scaled_later = record.name == "variance_scaling_" and arguments == {"mode": "fan_out"}
+            if FUSED and not scaled_later:
+                assert torch.equal(drawn, expected), (arguments, size)
+            else:
+                assert torch.allclose(drawn, expected, rtol=1e-6, atol=0.0), (arguments, size)
 
 
 @AFTER_2_6
@@ -196,20 +205,17 @@ def test_symbolic_fan_draws_eagers_bits_in_64_bits_and_from_16_elements_on() -> 
     for dtype, size, limit in ((torch.float64, 2, not FUSED), (torch.float32, 2, 1), (torch.float32, 9, not FUSED)):
         for name in ("xavier_uniform_", "xavier_normal_"):
             record = next(record for record in RECORDS if record.name == name)
-            module = FillAlike(record, {"gain": 0.7})
+            module = FillAlike((record, {"gain": 0.7}))
             dynamic = {"x": {0: torch.export.Dim("rows", max=100)}}
             program = torch.export.export(module, (torch.ones(5, 4, dtype=dtype),), dynamic_shapes=dynamic).module()
             x = torch.ones(size, 4, dtype=dtype)
-            torch.manual_seed(4)
-            expected = module(x)
-            torch.manual_seed(4)
-            drawn = program(x)
+            (expected,), (drawn,) = _seeded(module, x), _seeded(program, x)
             assert (drawn - expected).abs().max() <= limit * torch.finfo(dtype).eps * expected.abs().max()
 
 
 @AFTER_2_6
 def test_negative_gain_is_refused_for_a_symbolic_fan() -> None:
-    module = FillAlike(next(record for record in RECORDS if record.name == "xavier_normal_"), {"gain": -0.5})
+    module = FillAlike((next(record for record in RECORDS if record.name == "xavier_normal_"), {"gain": -0.5}))
     for strict in (True, False):
         dynamic = {"x": {0: torch.export.Dim("rows", max=100)}}
         with pytest.raises(Exception, match=r"xavier_\* expects gain >= 0.0, but found gain -0.5"):
@@ -254,16 +260,6 @@ def test_compiled_sparse_takes_a_matrix_without_columns() -> None:
     assert compiled(torch.empty(5, 0)).shape == (5, 0)
 
 
-@EVERY_CALL
-def test_compiled_whole_by_the_eager_backend(record: Record, arguments: dict[str, Any]) -> None:
-    torch.compiler.reset()
-    weight = torch.full(record.shape, 7.0)
-    expected = _expected(record, arguments)
-    torch.manual_seed(4)
-    torch.compile(lambda w: record.function(w, **arguments), fullgraph=True, backend="eager")(weight)
-    assert torch.equal(weight, expected)
-
-
 @AFTER_2_6
 def test_generator_is_refused_under_fullgraph_and_taken_by_non_strict_export() -> None:
     torch.compiler.reset()
@@ -286,8 +282,8 @@ def test_generator_is_refused_under_fullgraph_and_taken_by_non_strict_export() -
 
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
 def test_export_is_of_tensor_operators_alone(strict: bool) -> None:
-    record, arguments = next((r, a) for r, a in CALLS if r.name == "kaiming_uniform_")
-    program = torch.export.export(Refill(record, arguments), (torch.ones(record.shape),), strict=strict)
+    call = next((r, a) for r, a in CALLS if r.name == "kaiming_uniform_")
+    program = torch.export.export(Refill([call]), (torch.ones(()),), strict=strict)
     operators = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
     assert operators - {"aten.detach.default"} == {"aten.uniform_.default", "aten.mul.Tensor"}
 

@@ -12,6 +12,7 @@ from tools.attached import Net
 from tools.codegen.__main__ import ROOT
 
 
+@pytest.mark.slow
 def test_demo_shows_all_names_and_exits_zero() -> None:
     done = subprocess.run([sys.executable, "-m", "tools.demo"], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr

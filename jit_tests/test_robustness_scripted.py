@@ -122,7 +122,7 @@ def _check(row: Function, call: Call) -> None:
 
 @every_row
 def test_any_call_is_answered_as_the_eager_one(row: Function) -> None:
-    @any_of(calls(row), 120)
+    @any_of(calls(row), 60)
     def check(call: Call) -> None:
         _check(row, call)
 
@@ -131,7 +131,7 @@ def test_any_call_is_answered_as_the_eager_one(row: Function) -> None:
 
 @every_row
 def test_call_that_the_schema_does_not_allow_is_refused_before_a_write_or_converted(row: Function) -> None:
-    @any_of(wrong_calls(row), 60)
+    @any_of(wrong_calls(row), 30)
     def check(call: Call) -> None:
         compiled = answer(call, _scripted(function_of(row)))
         if call.target is None or call.target.layout != "inference":

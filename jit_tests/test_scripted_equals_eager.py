@@ -5,36 +5,38 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 import torchinit
 from jit_tests.scripting import last_line, scripted
 from tests.support.layouts import LAYOUTS
 from tests.support.outcome import observe
+from tests.support.pairwise import pairwise
 from tests.support.records import CALLS, REFUSALS, Record, Refusal, call_id
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.int64)
+THEIR_LAYOUTS = ("contiguous", "transposed", "channels_last", "parameter", "non_leaf", "meta")
 # Beside the record's own shape; past 16 elements the kernels take another path.
 SHAPES = ((), (0,), (17,), (0, 4), (3, 5), (64, 50), (4, 2, 3), (6, 3, 2, 2, 3))
 
 
-def _observed(function: Any, record: Record, arguments: dict[str, Any], layout: str, dtype: torch.dtype) -> list[Any]:
-    results = []
-    for shape in (record.shape, *SHAPES):
-        for with_generator in (False, True) if record.takes_generator else (False,):
-            outcome = observe(function, LAYOUTS[layout](shape, dtype), arguments, with_generator)
-            message = outcome.error and last_line(Exception(outcome.error[1]))
-            names = ("memory", "global_state", "generator_state", "version_moved", "autograd_kept")
-            # The categories and places of warnings differ: TorchScript's warn takes no category.
-            results.append([message, [w[1] for w in outcome.warned], *(getattr(outcome, name) for name in names)])
-    return results
+def _observed(function: Any, arguments: dict[str, Any], tensor: Tensor, with_generator: bool) -> list[Any]:
+    outcome = observe(function, tensor, arguments, with_generator)
+    message = outcome.error and last_line(Exception(outcome.error[1]))
+    names = ("memory", "global_state", "generator_state", "version_moved", "autograd_kept")
+    # The categories and places of warnings differ: TorchScript's warn takes no category.
+    return [message, [w[1] for w in outcome.warned], *(getattr(outcome, name) for name in names)]
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "transposed", "channels_last", "parameter", "non_leaf", "meta"])
 @pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
-def test_scripted_call_equals_eager_call(record: Record, arguments: dict[str, Any], layout: str) -> None:
-    for dtype in DTYPES:
-        eager = _observed(record.function, record, arguments, layout, dtype)
-        assert _observed(scripted(record.name), record, arguments, layout, dtype) == eager, dtype
+def test_scripted_call_equals_eager_call(record: Record, arguments: dict[str, Any]) -> None:
+    generators = (False, True) if record.takes_generator else (False,)
+    for layout, dtype, shape, with_generator in pairwise(THEIR_LAYOUTS, DTYPES, (record.shape, *SHAPES), generators):
+        eager, compiled = (
+            _observed(function, arguments, LAYOUTS[layout](shape, dtype), with_generator)
+            for function in (record.function, scripted(record.name))
+        )
+        assert compiled == eager, (layout, dtype, shape, with_generator)
 
 
 @pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)

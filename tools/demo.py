@@ -20,7 +20,7 @@ import torchinit
 from tools import native
 from tools.attached import attach_and_reset
 from tools.targets import TARGETS, try_target
-from torchinit._progress import Progress
+from torchinit.cli._progress import Progress
 
 MODEL = """\
 import torch

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from tests.support.model_files import WRITERS, Net, rewrite, written as written
-from torchinit.commands._files import load
+from torchinit.cli._files import load
 from torchinit.recipes._layers import walk
 
 

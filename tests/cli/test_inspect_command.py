@@ -4,73 +4,36 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from expecttest import assert_expected_inline
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+import torchinit
 from tests.support.inspected_models import inspected
 from torchinit import cli
-from torchinit.commands import _inspect
-from torchinit.commands._inspect import COLUMNS, parameters
-
-
-@pytest.fixture
-def records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[nn.Module], dict[str, dict[str, Any]]]:
-    def run(model: nn.Module) -> dict[str, dict[str, Any]]:
-        assert inspected(model, tmp_path, "--json") == 0
-        return {record["name"]: record for record in json.loads(capsys.readouterr().out)}
-
-    return run
-
-
-class Tied(nn.Module):
-    """An embedding that is the head's weight too, and a layer that has two names."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.head = nn.Linear(4, 9, bias=False)
-        self.embedding = nn.Embedding(9, 4)
-        self.embedding.weight = self.head.weight
-        self.one = nn.Linear(2, 2)
-        self.other = self.one
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.embedding(x))
+from torchinit.cli.inspect import COLUMNS
+from torchinit.diagnostics import plot_statistics
 
 
 @pytest.mark.parametrize("how", ["script", "zip"])
 def test_tied_parameters_are_shown_once_with_their_other_names(
     how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, model = tmp_path / "tied", Tied()
+    model = nn.Sequential(nn.Linear(4, 9, bias=False), nn.Linear(4, 9, bias=False))
+    model[1].weight = model[0].weight
+    path = tmp_path / "tied"
     torch.jit.script(model).save(str(path)) if how == "script" else torch.save(model.state_dict(), path)
     assert cli.main(["inspect", str(path), "--json"]) == 0
     assert [(record["name"], record["tied"]) for record in json.loads(capsys.readouterr().out)] == [
-        ("head.weight", "embedding.weight"),
-        ("one.weight", "other.weight"),
-        ("one.bias", "other.bias"),
+        ("0.weight", "1.weight")
     ]
-
-
-def test_order_is_that_of_named_parameters() -> None:
-    model = nn.Module()
-    model.layer = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3))
-    model.own = nn.Parameter(torch.ones(2))
-    assert [p.name for p in parameters(model)] == [name for name, _ in model.named_parameters()]
-    assert parameters(model)[0].name == "own"
-
-
-def test_fans_are_the_layers_and_so_are_he_and_xavier(records: Callable[..., dict]) -> None:
-    record = records(nn.Sequential(nn.ConvTranspose2d(6, 4, 3, groups=2), nn.LayerNorm(5)))
-    assert (record["0.weight"]["fan_in"], record["0.weight"]["fan_out"]) == (27, 18)
-    assert record["0.weight"]["he"] == pytest.approx(math.sqrt(2 / 27))
-    assert record["0.weight"]["xavier"] == pytest.approx(math.sqrt(2 / 45))
-    assert {record["1.weight"][key] for key in ("fan_in", "fan_out", "he", "xavier")} == {None}
+    assert cli.main(["inspect", str(path)]) == 0
+    assert [line.split()[-1] for line in capsys.readouterr().out.splitlines()] == ["tied", "1.weight"]
 
 
 class Odd(nn.Module):
@@ -164,34 +127,31 @@ def test_model_without_parameters_is_said_to_have_none(tmp_path: Path, capsys: p
     assert shown.err == f"torchinit: {tmp_path}/model.pt holds no parameters\n"
 
 
-@pytest.mark.parametrize("plot", [True, False])
+@pytest.mark.usefixtures("slow_clock")
 @pytest.mark.parametrize("terminal", [True, False])
-def test_progress_is_shown_after_a_second_and_leaves_the_output_alone(
-    terminal: bool, plot: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_progress_leaves_the_output_alone(
+    terminal: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_inspect, "Progress", lambda total, after: _inspect_progress(total, after - 1.0))
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    assert inspected(nn.Linear(2, 3), tmp_path, "--json", *(["--plot", str(tmp_path / "a.png")] if plot else [])) == 0
+    assert inspected(nn.Linear(2, 3), tmp_path, "--json", "--plot", str(tmp_path / "a.png")) == 0
     shown = capsys.readouterr()
     assert len(json.loads(shown.out)) == 2
-    expected = "[1/2] {0} ...\n"
-    if terminal:
-        expected = "\r\033[K[1/2] {0} weight\r\033[K[2/2] {0} bias\r\033[K"
-    assert shown.err == "".join(expected.format(phase) for phase in ["measuring", "drawing"][: 1 + plot])
-
-
-_inspect_progress = _inspect.Progress
+    expected = "\r\033[K[1/2] {0} weight\r\033[K[2/2] {0} bias\r\033[K" if terminal else "[1/2] {0} ...\n"
+    assert shown.err == "".join(expected.format(phase) for phase in ("measuring", "drawing"))
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["none.pt"], 1, "[Errno 2] No such file or directory: 'none.pt'"),
+        (["none.pt"], 1, "No such file or directory: 'none.pt'"),
         (["model.pt", "--plot", "model.pt"], 1, "--plot must name another file than the input, got model.pt"),
-        (["model.pt", "--plot", "none/out.png"], 1, "[Errno 2] No such file or directory: 'none/out.png'"),
-        (["model.pt", "--plot", "out.pdf"], 2, "--plot writes a PNG file, got out.pdf"),
-        (["model.pt", "--recipe", "xavier"], 2, "--recipe is for --plot OUT.png, which is missing"),
-        (["model.pt", "--seed", "x"], 2, "argument --seed: invalid int value: 'x'"),
+        (["model.pt", "--plot", "none/out.png"], 1, "No such file or directory: 'none/out.png'"),
+        (
+            ["model.pt", "--plot", "out.jpg"],
+            2,
+            "argument --plot: the name of a picture must end in .png, .svg or .pdf, got 'out.jpg'",
+        ),
+        (["model.pt", "--recipe", "xavier"], 2, "--recipe is for --plot OUT, which is missing"),
         ([], 2, "the following arguments are required: FILE"),
     ],
 )
@@ -216,17 +176,111 @@ def test_what_is_asked_wrongly_gets_one_line(
         got = stop.code
     shown = capsys.readouterr()
     assert got == code
-    assert shown.err.splitlines()[-1].endswith(message)
+    assert shown.err.splitlines()[-1].endswith(f": {message}")
     assert Path("model.pt").read_bytes() == before
 
 
+@pytest.mark.parametrize("arguments", [["inspect"], ["probe", "--input", "1x2"]])
 def test_matplotlib_is_asked_for_before_the_file_is_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert cli.main(["inspect", str(tmp_path / "none.pt"), "--plot", str(tmp_path / "out.png")]) == 1
+    assert cli.main([*arguments, str(tmp_path / "none.pt"), "--plot", str(tmp_path / "out.png")]) == 1
     assert capsys.readouterr().err == (
         "torchinit: --plot needs the package matplotlib: pip install 'torchinit[plot]'\n"
     )
+
+
+def test_plot_shows_what_the_recipe_would_draw_from_the_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = _figures(monkeypatch)
+    model = nn.Linear(30, 40)
+    others = []
+    for seed in (3, 3, 4):
+        more = ["--recipe", "xavier", "--seed", str(seed), "--force"]
+        assert inspected(model, tmp_path, "--plot", str(tmp_path / "a.png"), *more) == 0
+        _, other = (patch.get_data().values for patch in figures[-1].axes[0].patches)
+        others.append(other.tolist())
+    assert others[0] == others[1] != others[2]
+    fresh = torchinit.xavier_uniform_(torch.empty(40, 30), generator=torch.Generator().manual_seed(4)).double()
+    both = torch.cat([fresh, model.weight.detach().double()])
+    counts = torch.histc(fresh, len(other), both.min().item(), both.max().item())
+    assert other == pytest.approx((counts / counts.max()).tolist())
+    assert figures[0].texts[0].get_text() == "model.pt"
+    assert [text.get_text() for text in figures[0].legends[0].get_texts()] == ["values", "recipe xavier"]
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert len(shown.out.splitlines()) == 3 * 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "model.pt"]
+
+
+def _figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Keep the figures that are drawn."""
+    figures: list[Any] = []
+    draw = plot_statistics
+    monkeypatch.setattr(
+        "torchinit.cli.inspect.plot_statistics", lambda *given: figures.append(draw(*given)) or figures[-1]
+    )
+    return figures
+
+
+def test_what_a_recipe_has_no_rule_for_has_no_curve_and_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = _figures(monkeypatch)
+    (tmp_path / "r.toml").write_text('[[rule]]\ninitializer = "zeros_"\nname = "*.bias"\n')
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))
+    options = ["--plot", str(tmp_path / "a.png"), "--recipe", str(tmp_path / "r.toml")]
+    torch.save(model.state_dict(), tmp_path / "net")
+    assert cli.main(["inspect", str(tmp_path / "net"), *options]) == 0
+    # The values of a weight are stairs, and the recipe's zeros of a bias are a line.
+    assert [len(axes.lines) for axes in figures[0].axes] == [0, 1, 0, 1]
+    assert capsys.readouterr().err == (
+        f"torchinit: no curve is drawn for 2 of 4 parameters, which {tmp_path}/r.toml has no rule for or keeps\n"
+    )
+
+
+def test_recipe_with_a_rule_for_everything_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "r.toml").write_text('[[rule]]\ninitializer = "zeros_"\n')
+    options = ["--plot", str(tmp_path / "a.png"), "--recipe", str(tmp_path / "r.toml")]
+    assert inspected(nn.Linear(3, 4), tmp_path, *options) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_unknown_recipe_is_refused_before_the_file_is_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.png"
+    assert cli.main(["inspect", str(tmp_path / "none.pt"), "--plot", str(out), "--recipe", "nonsense"]) == 1
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "nonsense" in error
+    assert not out.exists()
+
+
+def test_page_that_does_not_hold_all_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchinit.cli.inspect.plot_statistics", lambda *_: Figure())
+    torch.save({f"{i}": torch.ones(2) for i in range(61)}, tmp_path / "many")
+    assert cli.main(["inspect", str(tmp_path / "many"), "--plot", str(tmp_path / "many.png")]) == 0
+    note = "60 of 61 parameters; bad ones are kept first, constant ones last"
+    assert capsys.readouterr().err == f"torchinit: {tmp_path}/many.png shows {note}\n"
+
+
+def test_whatever_a_file_holds_can_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = {
+        **{"empty": torch.ones(0, 3), "meta": torch.empty(3, device="meta"), "nan": torch.full((3,), math.nan)},
+        **{"wide": torch.tensor([1.7e308, -1.7e308], dtype=torch.float64), "one": torch.tensor([1.00001, 1.00002])},
+        **{
+            "$\\frac$\n": torch.ones(3),
+            "huge": torch.tensor([3.0e38]),
+            "名前": torch.arange(9.0),
+            "x" * 300: torch.eye(3),
+        },
+        **{"complex": torch.ones(2, 2, dtype=torch.complex64), "float8": torch.ones(9).to(torch.float8_e5m2)},
+        **{"denormal": torch.tensor([5e-324, 0.0], dtype=torch.float64), "integer": torch.arange(3)},
+    }
+    torch.save(state, tmp_path / "odd")
+    assert cli.main(["inspect", str(tmp_path / "odd"), "--plot", str(tmp_path / "odd.png")]) == 0
+    assert (tmp_path / "odd.png").stat().st_size > 10_000
+    assert capsys.readouterr().err == ""

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import time
+import threading
 import warnings
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import torchinit
 from tests.support.distributed import on_ranks
+from tests.support.pairwise import pairwise
 from tests.support.records import CALLS, RECORDS, Record, call_id
 from torchinit import recipes
 
@@ -21,12 +22,15 @@ pytestmark = pytest.mark.slow
 
 # Beside a record's own shape: one row for two ranks, and sizes that two ranks do not share evenly.
 SHAPES = ((5, 7), (8, 6), (1, 4), (3, 3, 2), (6, 3, 3, 3), (9, 5, 3), (12,))
-CASES = [
-    (record, arguments, shape)
-    for record, arguments in CALLS
-    for shape in SHAPES
-    if record.name == record.current_name and record.suits(shape, arguments)
-]
+# Of the local tensor's dtype, and whether a parameter is filled from a generator.
+KINDS = ((torch.float32, False), (torch.bfloat16, False), (torch.float32, True))
+CASES = pairwise(
+    [call for call in CALLS if call[0].name == call[0].current_name],
+    SHAPES,
+    ("rows", "columns", "replicas"),
+    KINDS,
+    possible=lambda call, shape, place, kind: call[0].suits(shape, call[1]),
+)
 SEED = 6
 
 
@@ -38,8 +42,7 @@ FITTING: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-def _single(case: int, dtype: torch.dtype, generator: bool) -> Tensor:
-    record, arguments, shape = CASES[case]
+def _single(record: Record, arguments: dict[str, Any], shape: Any, dtype: torch.dtype, generator: bool) -> Tensor:
     torch.manual_seed(SEED)
     drawn = {"generator": torch.Generator().manual_seed(9)} if generator and record.takes_generator else {}
     return record.function(torch.full(shape, float("nan"), dtype=dtype), **arguments, **drawn)
@@ -51,47 +54,44 @@ def _placements() -> dict[str, Any]:
     return {"rows": Shard(0), "columns": Shard(-1), "replicas": Replicate()}
 
 
-def _fill_all(rank: int) -> dict[Any, Any]:
-    """Fill every case in every placement; return what each rank then has of the whole and of its own part."""
+def _fill_all(rank: int) -> list[Any]:
+    """Fill every case; return what each rank then has of the whole and of its own part."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import distribute_tensor
 
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-    found: dict[Any, Any] = {}
+    places, found = _placements(), []
     warnings.simplefilter("ignore")
-    for case, (record, arguments, shape) in enumerate(CASES):
-        for place, placement in _placements().items():
-            for dtype, generator in ((torch.float32, False), (torch.bfloat16, False), (torch.float32, True)):
-                weight = distribute_tensor(torch.full(shape, float("nan"), dtype=dtype), mesh, [placement])
-                weight = nn.Parameter(weight) if generator else weight
-                drawn = {"generator": torch.Generator().manual_seed(9)} if generator and record.takes_generator else {}
-                torch.manual_seed(SEED)
-                version = weight._version
-                assert record.function(weight, **arguments, **drawn) is weight
-                assert weight._version > version
-                whole, part = weight.detach().full_tensor(), weight.detach().to_local()
-                found[case, place, dtype, generator] = whole.float().numpy(), part.float().numpy()
+    for (record, arguments), shape, place, (dtype, generator) in CASES:
+        weight = distribute_tensor(torch.full(shape, float("nan"), dtype=dtype), mesh, [places[place]])
+        weight = nn.Parameter(weight) if generator else weight
+        drawn = {"generator": torch.Generator().manual_seed(9)} if generator and record.takes_generator else {}
+        torch.manual_seed(SEED)
+        version = weight._version
+        assert record.function(weight, **arguments, **drawn) is weight
+        assert weight._version > version
+        whole, part = weight.detach().full_tensor(), weight.detach().to_local()
+        found.append((whole.float().numpy(), part.float().numpy()))
     return found
 
 
 @pytest.fixture(scope="module")
-def filled() -> list[dict[Any, Any]]:
+def filled() -> list[list[Any]]:
     return on_ranks(2, _fill_all)
 
 
-@pytest.mark.parametrize(
-    "case", range(len(CASES)), ids=lambda case: f"{CASES[case][0]}-{call_id(CASES[case][1])}-{CASES[case][2]}"
-)
-def test_gathered_tensor_is_what_a_single_process_draws(filled: list[dict[Any, Any]], case: int) -> None:
-    for place in ("rows", "columns", "replicas"):
-        for dtype, generator in ((torch.float32, False), (torch.bfloat16, False), (torch.float32, True)):
-            expected = _single(case, dtype, generator).float()
-            for found in filled:
-                whole, part = map(torch.from_numpy, found[case, place, dtype, generator])
-                assert torch.equal(whole, expected), place
-                assert not part.isnan().any()
-                if place == "replicas":
-                    assert torch.equal(part, expected)
+@pytest.mark.parametrize("record", [record for record in RECORDS if record.name == record.current_name], ids=call_id)
+def test_gathered_tensor_is_what_a_single_process_draws(filled: list[list[Any]], record: Record) -> None:
+    cases = [(index, case) for index, case in enumerate(CASES) if case[0][0] is record]
+    assert cases
+    for index, ((_, arguments), shape, place, kind) in cases:
+        expected = _single(record, arguments, shape, *kind).float()
+        for found in filled:
+            whole, part = map(torch.from_numpy, found[index])
+            assert torch.equal(whole, expected), (arguments, shape, place, kind)
+            assert not part.isnan().any()
+            if place == "replicas":
+                assert torch.equal(part, expected)
 
 
 def _disagree(rank: int) -> dict[str, Any]:
@@ -352,13 +352,15 @@ def _die(rank: int) -> None:
 
 def _hang(rank: int) -> None:
     if rank == 1:
-        time.sleep(1000)
+        threading.Event().wait()
 
 
-@pytest.mark.parametrize(
-    ("function", "trouble"),
-    [(_raise, "on purpose"), (_die, "rank 1 died, exit code 3"), (_hang, "rank 1 was still running")],
-)
+@pytest.mark.parametrize(("function", "trouble"), [(_raise, "on purpose"), (_die, "rank 1 died, exit code 3")])
 def test_rank_that_fails_is_named(function: Any, trouble: str) -> None:
     with pytest.raises(AssertionError, match=trouble):
-        on_ranks(2, function, timeout=12.0)
+        on_ranks(2, function)
+
+
+def test_rank_that_hangs_is_named() -> None:
+    with pytest.raises(AssertionError, match="rank 1 was still running"):
+        on_ranks(2, _hang, patience=0.0)

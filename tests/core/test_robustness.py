@@ -21,6 +21,7 @@ from torch import Tensor
 import torchinit
 from tests.support.layouts import COMPLEX, FLOATING, INTEGER, LAYOUTS
 from tests.support.outcome import Outcome, memory, observe
+from tests.support.pairwise import EXHAUSTIVE
 from tests.support.records import RECORDS
 from tools.codegen.docstrings import docstring
 from tools.codegen.functions import FUNCTIONS, KEYS
@@ -52,6 +53,7 @@ every_row = pytest.mark.parametrize("row", ROWS, ids=label)
 
 def any_of(strategy: st.SearchStrategy[Any], examples: int) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     """Run a check on many calls; which these are follows from the check's own source."""
+    examples *= 4 if EXHAUSTIVE else 1
     # What may be slow is another worker on the same cores.
     slow = hypothesis.HealthCheck.too_slow
     settings = hypothesis.settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[slow])
@@ -394,6 +396,7 @@ def answered(row: Function, call: Call) -> str | None:
     return error
 
 
+@pytest.mark.slow
 @every_row
 def test_any_call_is_answered_as_promised_or_refused_as_documented(row: Function) -> None:
     seen: Counter[str | None] = Counter()
@@ -408,6 +411,7 @@ def test_any_call_is_answered_as_promised_or_refused_as_documented(row: Function
     assert len(seen) > 1 or not _DOCUMENTED[row.family, row.name] or row.name == "key"
 
 
+@pytest.mark.slow
 @every_row
 def test_call_that_the_schema_does_not_allow_is_refused_before_a_write_or_answered_all_the_same(row: Function) -> None:
     @any_of(wrong_calls(row), 60)

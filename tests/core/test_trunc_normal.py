@@ -11,7 +11,8 @@ import torch
 import torchinit
 from tests.support import oracle
 from tests.support.constant_generator import stuck_generator
-from torchinit._core.trunc_normal import _invert_tail_, _pieces
+from torchinit._core.trunc_normal import _invert_tail_
+from torchinit._core.views import chunks
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 INFINITY = math.inf
@@ -208,7 +209,7 @@ def test_every_value_of_a_large_tail_is_written_in_any_layout(shape: tuple[int, 
     torchinit.trunc_normal_(wide[..., ::2], 0.0, 1.0, 3.0, 4.0)
     assert (wide[..., ::2] > 3.0).all()
     assert not wide[..., 1::2].any()
-    assert sum(piece.numel() for piece in _pieces(wide[..., ::2])) == wide.numel() // 2
+    assert sum(piece.numel() for piece in chunks(wide[..., ::2])) == wide.numel() // 2
 
 
 def test_mean_far_outside_the_bounds_needs_no_warning(recwarn: pytest.WarningsRecorder) -> None:

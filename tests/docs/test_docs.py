@@ -1,9 +1,13 @@
-"""Do the examples of the docstrings, of the README and of the pages of the site run?"""
+"""Do the examples of the docstrings, of the README and of the pages run, and print what the pages say?"""
 
+import contextlib
 import doctest
+import io
+import json
 import re
-import subprocess
+import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,21 +15,21 @@ import pytest
 import torch
 
 import torchinit
-from tools.codegen.__main__ import ROOT
-from torchinit import deploy, keyed, recipes
+from tests.docs.conftest import ROOT
+from torchinit import cli, deploy, diagnostics, keyed, recipes
 
 # What a recipe returns or raises; the examples stand where it does.
-_RESULTS = ("Plan", "Row", "RecipeError")
+_RESULTS = ("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend")
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # What a block may be of; `py` or none would be Python that no test runs.
-_LANGUAGES = {"python", "sh", "toml", "cmake", "cpp", "text"}
+_LANGUAGES = {"python", "sh", "toml", "cmake", "cpp", "text", "{toctree}"}
+_BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(module, name) for module in (torchinit, deploy, recipes, keyed) for name in module.__all__]
-    + [(recipes, "torch")],
+    [(module, name) for module in (torchinit, deploy, diagnostics, recipes, keyed) for name in module.__all__],
 )
 def test_docstring_example_runs(module: ModuleType, name: str) -> None:
     examples = doctest.DocTestFinder(exclude_empty=False).find(
@@ -36,29 +40,52 @@ def test_docstring_example_runs(module: ModuleType, name: str) -> None:
     assert examples[0].examples or f"torchinit.{name}_`" in examples[0].docstring or name in _RESULTS
 
 
-def _found(language: str) -> list[tuple[str, str]]:
-    """Return every block of a language, after where it stands."""
-    blocks = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-    texts = [(path.relative_to(ROOT).as_posix(), path.read_text()) for path in _PAGES]
-    return [
-        (f"{name}:{text.count(chr(10), 0, match.start()) + 1}", match[1])
-        for name, text in texts
-        for match in blocks.finditer(text)
-    ]
+def _blocks(page: Path) -> list[tuple[int, str, str]]:
+    """Return every block of a page: its line, its language and its text."""
+    text = page.read_text()
+    return [(text.count("\n", 0, match.start()) + 1, match[1], match[2]) for match in _BLOCK.finditer(text)]
 
 
-def _blocks(language: str) -> list[str]:
-    return [block for _, block in _found(language)]
+def _run_python(source: str, line: int, module: ModuleType) -> None:
+    """Run a block from a file, in which TorchScript finds the source, at the line where it stands."""
+    file = Path(f"example_{line}.py").resolve()
+    file.write_text("\n" * line + source)
+    module.__file__ = str(file)
+    exec(compile(file.read_text(), file, "exec"), vars(module))
 
 
-@pytest.mark.parametrize("block", [pytest.param(block, id=place) for place, block in _found("python")])
-def test_example_of_the_docs_runs(block: str, tmp_path: Path) -> None:
-    if "executorch" in block:
-        pytest.importorskip("executorch.exir", reason="no executorch that works with this torch", exc_type=ImportError)
-    script = tmp_path / "example.py"
-    script.write_text(block)
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
+def _run_commands(source: str) -> None:
+    for command in source.splitlines():
+        if command.startswith("torchinit "):
+            assert cli.main(shlex.split(command)[1:]) == 0, command
+
+
+@pytest.fixture
+def page_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A module whose names the blocks of a page share, in a folder of their own."""
+    module = ModuleType("examples_of_a_page")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng():
+        yield module
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in _PAGES])
+def test_examples_of_a_page_run_and_print_what_it_says(page: Path, page_module: ModuleType) -> None:
+    printed: str | None = ""
+    for line, language, text in _blocks(page):
+        if "executorch" in text and language == "python":
+            pytest.importorskip("executorch.exir", reason="no executorch for this torch", exc_type=ImportError)
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            if language == "python":
+                _run_python(text, line, page_module)
+            elif language == "sh":
+                _run_commands(text)
+        if language == "text" and printed is not None:
+            assert doctest.OutputChecker().check_output(text, printed, doctest.ELLIPSIS), f"{line}: {printed}"
+        # Another test builds the C++ programs.
+        printed = None if language == "cpp" else output.getvalue()
 
 
 def test_no_block_of_the_docs_hides_from_the_tests() -> None:
@@ -68,12 +95,30 @@ def test_no_block_of_the_docs_hides_from_the_tests() -> None:
 
 
 def test_toml_of_the_docs_is_a_recipe() -> None:
-    for block in _blocks("toml"):
+    blocks = [text for page in _PAGES for _, language, text in _blocks(page) if language == "toml"]
+    assert blocks
+    for block in blocks:
         assert recipes.Recipe.from_toml(block).to_toml() == block
 
 
-def test_readme_has_examples_and_both_commands() -> None:
-    assert len(_blocks("python")) >= 2
-    commands = "".join(_blocks("sh"))
+def test_readme_is_short_and_has_both_commands() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    assert len(lines) < 120
+    assert max(map(len, lines)) <= 120
+    commands = "".join(text for _, language, text in _blocks(ROOT / "README.md") if language == "sh")
     assert "make demo" in commands
     assert "make test" in commands
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/explanation/speed.md"])
+def test_measured_rows_are_those_of_the_benchmark(page: str) -> None:
+    measured = json.loads((ROOT / "docs" / "benchmark.json").read_text())["rows"]
+    row = re.compile(
+        r"^\| .* \| (\S+|all parameters) (\w+) \| [\d.,]+ [mu]s \| [\d.,]+ [mu]s \| ([\d.]+) \|$", re.MULTILINE
+    )
+    rows = row.findall((ROOT / page).read_text())
+    assert len(rows) >= 5
+    for shape, dtype, ratio in rows:
+        ratios = [each["ratio"] for each in measured if (each["shape"], each["dtype"]) == (shape, dtype)]
+        digits = len(ratio.partition(".")[2])
+        assert float(ratio) in [round(each, digits) for each in ratios], (shape, dtype, ratio)

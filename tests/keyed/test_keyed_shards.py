@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tests.support.distributed import on_ranks
 from tests.support.keyed_records import CALLS, KeyedCall
+from tests.support.pairwise import pairwise
 from torchinit import keyed, recipes
 
 pytestmark = pytest.mark.slow
@@ -19,10 +20,6 @@ pytestmark = pytest.mark.slow
 KEY = torch.tensor([42, 2**32 - 3])
 # Even and uneven, fewer rows than ranks, and rows that end within a block.
 SHAPES = ((8, 12), (7, 5), (3, 9), (1, 16), (5, 3, 2), (12, 3, 2))
-
-
-def _cases() -> list[tuple[KeyedCall, tuple[int, ...]]]:
-    return [(call, shape) for call in CALLS for shape in SHAPES if call.suits(shape)]
 
 
 def _placements(size: int) -> dict[str, tuple[tuple[int, ...], tuple[Any, ...]]]:
@@ -65,44 +62,45 @@ def _part(whole: Tensor, mesh: Any, placements: tuple[Any, ...]) -> Tensor:
     return whole
 
 
+def _suits(call: KeyedCall, shape: tuple[int, ...], place: str, dtype: torch.dtype) -> bool:
+    return call.suits(shape)
+
+
 def _fill_all(rank: int) -> list[str]:
-    """Fill every case in every placement; return what differs from the part of the whole."""
+    """Fill every call's weight in every shape and placement; return what differs from the part of the whole."""
     from torch.distributed.tensor import DTensor
     from torch.distributed.tensor.debug import CommDebugMode
 
     warnings.simplefilter("ignore")
     wrong: list[str] = []
     places = _placements(dist.get_world_size())
-    for call, shape in _cases():
-        for dtype in (torch.float32, torch.bfloat16) if shape == SHAPES[1] else (torch.float32,):
-            whole = call(torch.empty(shape, dtype=dtype), KEY)
-            for place, (mesh_shape, placements) in places.items():
-                mesh = _mesh(mesh_shape)
-                try:
-                    part = _part(whole, mesh, placements)
-                except AssertionError as error:
-                    # NB: torch 2.6 has no uneven strided shards.
-                    assert "only allows even sharding" in str(error)  # noqa: PT017
-                    continue
-                local = torch.full(part.shape, float("nan"), dtype=dtype)
-                placements = tuple(type(p)(len(shape) + p.dim) if getattr(p, "dim", 0) < 0 else p for p in placements)
-                weight = nn.Parameter(
-                    DTensor.from_local(
-                        local, mesh, placements, run_check=False, shape=whole.shape, stride=whole.stride()
-                    )
-                )
-                version, state = weight._version, torch.get_rng_state()
-                with CommDebugMode() as counted:
-                    same = call(weight, KEY) is weight
-                good = (
-                    same
-                    and torch.equal(weight.to_local().detach(), part)
-                    and weight._version > version
-                    and counted.get_total_counts() == 0
-                    and torch.equal(torch.get_rng_state(), state)
-                )
-                if not good:
-                    wrong.append(f"{call} {shape} {dtype} {place}")
+    dtypes = (torch.float32, torch.bfloat16)
+    for call, shape, place, dtype in pairwise(CALLS, SHAPES, list(places), dtypes, possible=_suits):
+        whole = call(torch.empty(shape, dtype=dtype), KEY)
+        mesh, placements = _mesh(places[place][0]), places[place][1]
+        try:
+            part = _part(whole, mesh, placements)
+        except AssertionError as error:
+            # NB: torch 2.6 has no uneven strided shards.
+            assert "only allows even sharding" in str(error)  # noqa: PT017
+            continue
+        local = torch.full(part.shape, float("nan"), dtype=dtype)
+        placements = tuple(type(p)(len(shape) + p.dim) if getattr(p, "dim", 0) < 0 else p for p in placements)
+        weight = nn.Parameter(
+            DTensor.from_local(local, mesh, placements, run_check=False, shape=whole.shape, stride=whole.stride())
+        )
+        version, state = weight._version, torch.get_rng_state()
+        with CommDebugMode() as counted:
+            same = call(weight, KEY) is weight
+        good = (
+            same
+            and torch.equal(weight.to_local().detach(), part)
+            and weight._version > version
+            and counted.get_total_counts() == 0
+            and torch.equal(torch.get_rng_state(), state)
+        )
+        if not good:
+            wrong.append(f"{call} {shape} {dtype} {place}")
     return wrong
 
 

@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.func import vmap
 
 from tests.support.outcome import ulps
+from tests.support.philox_reference import philox, philox4x32
+from tests.support.philox_words import philox_words
 from torchinit import keyed
-from torchinit.keyed import _fast_paths, _fill, _philox, fold_in, key, split
+from torchinit.keyed import _fast_paths, fold_in, key, split
 
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 FILLS = [keyed.uniform_, keyed.normal_]
@@ -123,22 +125,6 @@ def _floats(golden: str, dtype: torch.dtype) -> Tensor:
     return torch.tensor([struct.unpack(code, bytes.fromhex(v))[0] for v in golden.split()], dtype=dtype)
 
 
-def _words(bits: Tensor, blocks: int) -> list[int]:
-    words = _philox._packed(_philox._words(bits, torch.arange(blocks) + bits[1]))
-    return [word & 0xFFFFFFFF for word in words.flatten().tolist()]
-
-
-def _reference(counter: list[int], halves: list[int]) -> list[int]:
-    """Philox4x32-10 in the integers of Python, for a counter of 128 bits."""
-    a, b, c, d = counter
-    low, high = halves
-    for _ in range(10):
-        first, second = a * 0xD2511F53, c * 0xCD9E8D57
-        a, b, c, d = (second >> 32) ^ b ^ low, second % 2**32, (first >> 32) ^ d ^ high, first % 2**32
-        low, high = (low + 0x9E3779B9) % 2**32, (high + 0xBB67AE85) % 2**32
-    return [a, b, c, d]
-
-
 @pytest.fixture(autouse=True)
 def _pure_operators(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     if "native" not in request.node.name:
@@ -150,7 +136,8 @@ class TestGolden:
     """One case of the golden values."""
 
     def test_words_are_those_of_torch(self, golden: Golden) -> None:
-        assert _words(_key(golden.seed, golden.offset), 3) == [int(word, 16) for word in golden.words.split()]
+        words = philox_words(_key(golden.seed, golden.offset), 3)
+        assert words.flatten().tolist() == [int(word, 16) for word in golden.words.split()]
 
     def test_uniform_values_are_those_of_torch_bit_for_bit(self, golden: Golden) -> None:
         for dtype, values in ((torch.float32, golden.uniform_32), (torch.float64, golden.uniform_64)):
@@ -187,19 +174,19 @@ def test_the_uniform_values_behind_normal_ones_lie_in_the_middle_of_their_step(
     ids=["zeros", "ones", "pi"],
 )
 def test_the_reference_gives_the_known_answers_of_random123(counter: list[int], halves: list[int], words: str) -> None:
-    assert _reference(counter, halves) == [int(word, 16) for word in words.split()]
+    assert philox4x32(counter, halves) == [int(word, 16) for word in words.split()]
 
 
 def test_words_are_the_references_for_any_seed_and_any_counter_of_64_bits() -> None:
     generator = np.random.default_rng(0)
     edges = [0, 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
     pairs = list(itertools.product(edges, edges)) + generator.integers(0, 2**64, (300, 2), np.uint64).tolist()
-    for seed, offset in pairs:
-        # Two blocks, so that the counter wraps too.
-        expected = []
-        for number in (offset, (offset + 1) % 2**64):
-            expected += _reference([number % 2**32, number >> 32, 0, 0], [seed % 2**32, seed >> 32])
-        assert _words(_key(seed, offset), 2) == expected, (seed, offset)
+    keys = torch.stack([_key(seed, offset) for seed, offset in pairs])
+    # Two blocks, so that the counter wraps too; of all keys at once, and of some by themselves.
+    for bits, words in zip(keys, philox_words(keys, 2).unbind(-1), strict=True):
+        assert words.tolist() == [philox(bits, 0), philox(bits, 1)], bits
+    for bits in keys[:81:7]:
+        assert philox_words(bits, 2).tolist() == [philox(bits, 0), philox(bits, 1)], bits
 
 
 @pytest.mark.skipif(not hasattr(torch.ops.aten, "_philox_randint_"), reason="torch has no stateless kernels to ask")
@@ -333,23 +320,27 @@ def test_rows_of_a_larger_tensor_are_those_of_a_smaller_one(fill) -> None:  # ty
     assert torch.equal(fill(torch.empty(50, 33), key(2))[:20], fill(torch.empty(20, 33), key(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_neither_tiles_nor_threads_matter(fill, dtype, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    piece = {"full_size": [600, 1003], "offset": [3, 1]}
-    drawn, parts = [], []
+@pytest.mark.parametrize("full_size", [(600, 1003), (3, 400_003)], ids=["rows", "long rows"])
+def test_neither_tiles_nor_threads_matter(fill, dtype, full_size) -> None:  # type: ignore[no-untyped-def]
+    whole, drawn = list(full_size), []
+    rows, columns = full_size
     threads = torch.get_num_threads()
     try:
-        for count, size in ((1, 0), (2, 0), (1, 1 << 62), (1, 5000), (1, 12_345)):
+        # A large piece is filled tile by tile, a small one at once; columns of a wider tensor take another way than rows.
+        for count in (1, 2):
             torch.set_num_threads(count)
-            if size:
-                monkeypatch.setattr(_fill, "tile_size", lambda target, full_size, size=size: size)
-            drawn.append(fill(torch.empty(600, 1001, dtype=dtype), key(4)))
-            parts.append(fill(torch.empty(500, 1001, dtype=dtype), key(4), **piece))
+            drawn.append(fill(torch.empty(whole, dtype=dtype), key(4)))
+            drawn.append(fill(torch.empty(rows, columns - 2, dtype=dtype), key(4), full_size=whole, offset=[0, 1]))
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(values, drawn[0]) for values in drawn)
-    assert all(torch.equal(values, parts[0]) for values in parts)
+    assert torch.equal(drawn[0], drawn[2])
+    assert all(torch.equal(values, drawn[0][:, 1:-1]) for values in (drawn[1], drawn[3]))
+    for row, column in ((0, 0), (rows - 1, columns - 99), (rows // 2, columns // 3)):
+        part = fill(torch.empty(1, 99, dtype=dtype), key(4), full_size=whole, offset=[row, column])
+        assert torch.equal(part[0], drawn[0][row, column : column + 99])
 
 
 @pytest.mark.parametrize("fill", FILLS)
@@ -366,7 +357,7 @@ def test_a_small_piece_of_a_vast_tensor_costs_what_the_piece_does() -> None:
     full = [2**20, 2**20, 2**20]
     part = keyed.uniform_(torch.empty(2, 3, 5), key(1), full_size=full, offset=[2**19, 77, 2**20 - 5])
     start = (2**19 * 2**20 + 77) * 2**20 + 2**20 - 5
-    word = _reference([start // 4 % 2**32, start // 4 >> 32, 0, 0], [1, 0])[start % 4]
+    word = philox4x32([start // 4 % 2**32, start // 4 >> 32, 0, 0], [1, 0])[start % 4]
     assert part[0, 0, 0].item() == word % 2**24 / 2**24
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import subprocess
 import sys
 import types
@@ -111,7 +112,8 @@ def test_package_imports_nothing_but_torch_the_standard_library_and_extras() -> 
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0
                 imported.add(str(node.module).split(".")[0])
-    assert imported - set(sys.stdlib_module_names) == {"torch", "torchinit"} | EXTRAS
+    # tomllib is in the standard library from Python 3.11 on.
+    assert imported - set(sys.stdlib_module_names) - {"tomllib"} == {"torch", "torchinit"} | EXTRAS
 
 
 def test_command_line_works_without_the_extras(tmp_path: Path) -> None:
@@ -136,12 +138,26 @@ def test_no_file_of_the_package_opens_a_grad_mode_context_or_writes_through_data
         assert not names & {"no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "data"}, path
 
 
-def test_import_costs_at_most_20_ms_over_torch() -> None:
-    # Of the process's own time, and the least of several, to leave out what else the machine does.
-    code = "import time, torch; t = time.process_time(); import torchinit; print(time.process_time() - t)"
-    assert min(float(_run(code).stdout) for _ in range(3)) <= 0.020
+def test_import_loads_the_initializers_alone_and_does_little() -> None:
+    # Milliseconds depend on the machine, and `make bench` reports them; modules and function calls do not.
+    done = _run(
+        "import json, sys, torch\n"
+        "before, calls = set(sys.modules), 0\n"
+        "def count(frame, event, _):\n"
+        "    global calls\n"
+        "    calls += event == 'call' and 'importlib' not in frame.f_code.co_filename\n"
+        "sys.setprofile(count)\n"
+        "import torchinit\n"
+        "sys.setprofile(None)\n"
+        "print(json.dumps([sorted(set(sys.modules) - before), calls]))"
+    )
+    modules, calls = json.loads(done.stdout)
+    assert {name.split(".")[1] for name in modules if "." in name} == {"_core"}
+    assert len(modules) <= 30
+    assert calls <= 400
 
 
+@pytest.mark.slow
 def test_everything_but_scripting_works_when_torchscript_is_gone() -> None:
     code = """
 import torch

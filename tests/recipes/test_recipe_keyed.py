@@ -65,7 +65,7 @@ def test_each_parameter_is_the_keyed_initializer_of_its_name() -> None:
 
 
 def test_clones_are_drawn_each_for_itself() -> None:
-    first, second = recipes.torch().apply_(Tied(), key=KEY).layers.layers
+    first, second = recipes.torch_default().apply_(Tied(), key=KEY).layers.layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
     assert not torch.equal(first.self_attn.in_proj_weight, second.self_attn.in_proj_weight)
 
@@ -84,16 +84,16 @@ def test_no_generator_is_touched_and_dtype_and_layout_do_not_matter() -> None:
 
 
 def test_wrapped_by_torch_a_model_keeps_its_names() -> None:
-    expected = recipes.torch().apply_(Tied(), key=KEY).state_dict()
+    expected = recipes.torch_default().apply_(Tied(), key=KEY).state_dict()
     model = Tied()
-    recipes.torch().apply_(torch.compile(model), key=KEY)  # type: ignore[arg-type]
+    recipes.torch_default().apply_(torch.compile(model), key=KEY)  # type: ignore[arg-type]
     assert all(torch.equal(values, expected[name]) for name, values in model.state_dict().items())
 
 
 def test_kept_parameters_are_left_alone_and_meta_ones_too() -> None:
     model = Tied()
     before = model.packed.weight.clone()
-    recipes.torch().keeping("packed.*").apply_(model, key=KEY)
+    recipes.torch_default().keeping("packed.*").apply_(model, key=KEY)
     assert torch.equal(model.packed.weight, before)
     with torch.device("meta"):
         assert RECIPE.apply_(Tied(), key=KEY).packed.weight.is_meta

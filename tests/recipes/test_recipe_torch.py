@@ -23,19 +23,15 @@ def test_recipe_torch_equals_constructing_the_layer_anew(name: str) -> None:
     fresh = seeded(LAYERS[name].make, 7)
     following = torch.rand(3)
     model = _worn(name)
-    torch.manual_seed(7)
-    assert recipes.torch().apply_(model) is model
-    assert differing(fresh, model) == []
-    assert torch.equal(torch.rand(3), following)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_generator_draws_what_the_global_one_does(name: str) -> None:
-    fresh, model = seeded(LAYERS[name].make, 7), _worn(name)
     before = torch.get_rng_state()
-    recipes.torch().apply_(model, torch.Generator().manual_seed(7))
+    recipes.torch_default().apply_(model, torch.Generator().manual_seed(7))
     assert differing(fresh, model) == []
     assert torch.equal(torch.get_rng_state(), before)
+    model = _worn(name)
+    torch.manual_seed(7)
+    assert recipes.torch_default().apply_(model) is model
+    assert differing(fresh, model) == []
+    assert torch.equal(torch.rand(3), following)
 
 
 def test_every_layer_of_torch_nn_with_parameters_is_here() -> None:
@@ -43,25 +39,32 @@ def test_every_layer_of_torch_nn_with_parameters_is_here() -> None:
     missing = []
     for name, kind in vars(nn).items():
         if inspect.isclass(kind) and issubclass(kind, nn.Module) and not name.startswith("Lazy"):
-            source = inspect.getsource(kind)
-            if name not in known and ("reset_parameters" in source or "Parameter(" in source):
+            own = [f.__code__.co_names for f in vars(kind).values() if inspect.isfunction(f)]
+            resets = any("reset_parameters" in attribute for attribute in vars(kind))
+            if name not in known and (resets or any("Parameter" in names for names in own)):
                 missing.append(name)
     # Where users put parameters of their own; what the batch and instance norms share.
     assert set(missing) <= {"Module", "ParameterList", "ParameterDict", "RNNBase", "RNNCellBase", "Container"}, missing
 
 
+def test_recipe_torch_keeps_its_old_name_which_a_star_does_not_import() -> None:
+    assert recipes.torch is recipes.torch_default
+    assert recipes.load("torch") == recipes.torch_default()
+    assert "torch" not in recipes.__all__
+
+
 def test_lazy_layer_is_refused_until_it_has_seen_an_input() -> None:
     model = nn.Sequential(nn.LazyLinear(4))
     with pytest.raises(RuntimeError, match=r"must have seen an input .*, got an uninitialized 0\.weight"):
-        recipes.torch().apply_(model)
+        recipes.torch_default().apply_(model)
     model(torch.zeros(1, 3))
-    recipes.torch().apply_(model)
+    recipes.torch_default().apply_(model)
 
 
 def test_channels_last_weights_equal_contiguous_ones() -> None:
     fresh = seeded(lambda: nn.Conv2d(8, 16, 3), 7)
     model = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)
-    recipes.torch().apply_(model, torch.Generator().manual_seed(7))
+    recipes.torch_default().apply_(model, torch.Generator().manual_seed(7))
     assert differing(fresh, model) == []
     assert model.weight.is_contiguous(memory_format=torch.channels_last)
 
@@ -70,10 +73,10 @@ def test_meta_model_is_left_alone_and_draws_nothing() -> None:
     with torch.device("meta"):
         model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Embedding(4, 3, padding_idx=0))
         before = torch.get_rng_state()
-        recipes.torch().apply_(model)
+        recipes.torch_default().apply_(model)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(p.is_meta for p in model.parameters())
-    assert [row.std for row in recipes.torch().plan(model).rows[:2]] == pytest.approx([1 / 3, 1 / 3])
+    assert [row.std for row in recipes.torch_default().plan(model).rows[:2]] == pytest.approx([1 / 3, 1 / 3])
 
 
 def test_scripted_class_of_another_name_takes_the_default_of_the_layer_that_it_names() -> None:
@@ -81,7 +84,7 @@ def test_scripted_class_of_another_name_takes_the_default_of_the_layer_that_it_n
         pass
 
     with pytest.raises(recipes.RecipeError, match=r"none for weight \(MyLinear\), bias \(MyLinear\)"):
-        recipes.torch().apply_(MyLinear(3, 4))
+        recipes.torch_default().apply_(MyLinear(3, 4))
     rule = recipes.Rule("default", args={"layer": "Linear"})
     model = recipes.Recipe([rule]).apply_(MyLinear(3, 4), torch.Generator().manual_seed(2))
     assert differing(seeded(lambda: nn.Linear(3, 4), 2), model) == []

@@ -66,9 +66,11 @@ def test_tied_parameters_are_initialized_once_by_their_first_name() -> None:
 def test_module_that_is_used_twice_is_initialized_once() -> None:
     layer = nn.MultiheadAttention(8, 2)
     model = nn.ModuleList([layer, nn.Linear(2, 2), layer])
-    recipes.torch().apply_(model, _generator())
+    recipes.torch_default().apply_(model, _generator())
     assert (
-        differing(model, recipes.torch().apply_(nn.ModuleList([layer, nn.Linear(2, 2)]), _generator()).append(layer))
+        differing(
+            model, recipes.torch_default().apply_(nn.ModuleList([layer, nn.Linear(2, 2)]), _generator()).append(layer)
+        )
         == []
     )
 
@@ -77,7 +79,7 @@ def test_kept_and_loaded_parameters_are_not_touched() -> None:
     model = seeded(Mixed, 1)
     before = copy.deepcopy(model)
     model.recurrent.weight_hh_l0._is_hf_initialized = True
-    recipe = recipes.torch().keeping("body.0.*", "*.norm.bias", "attention.out_proj.*")
+    recipe = recipes.torch_default().keeping("body.0.*", "*.norm.bias", "attention.out_proj.*")
     recipe.apply_(model, _generator())
     kept = {"body.0.weight", "body.0.bias", "norm.bias", "recurrent.weight_hh_l0"}
     kept |= {"attention.out_proj.weight", "attention.out_proj.bias"}
@@ -226,9 +228,9 @@ def test_inference_parameter_is_refused_outside_inference_mode() -> None:
     with torch.inference_mode():
         model = nn.Linear(2, 2)
     with pytest.raises(RuntimeError, match="Inplace update to inference tensor"):
-        recipes.torch().apply_(model)
+        recipes.torch_default().apply_(model)
     with torch.inference_mode():
-        recipes.torch().apply_(model)
+        recipes.torch_default().apply_(model)
 
 
 def test_generator_of_another_device_is_refused() -> None:
@@ -238,92 +240,7 @@ def test_generator_of_another_device_is_refused() -> None:
     with pytest.raises(
         RuntimeError, match="the generator must be of the parameters' device, got one of cuda for weight on cpu"
     ):
-        recipes.torch().apply_(nn.Linear(2, 2), Elsewhere())  # type: ignore[arg-type]
-
-
-def test_residual_divides_by_the_root_of_the_number_of_branches() -> None:
-    model = nn.ModuleDict(
-        {f"block{i}": nn.ModuleDict({"out": nn.Linear(4, 4), "mid": nn.Linear(4, 4)}) for i in range(9)}
-    )
-    rules = [
-        Rule("kaiming_uniform_", name="*.out.weight", residual=True),
-        Rule("kaiming_uniform_", name="*.mid.weight"),
-        REST,
-    ]
-    rows = {row.name: row for row in Recipe(rules).plan(model).rows}
-    assert rows["block0.mid.weight"].std == pytest.approx(3 * rows["block0.out.weight"].std)
-
-
-# An initializer with arguments, and the shape of what it fills.
-EXPECTED = {
-    "uniform_": ({"a": -1.0, "b": 3.0}, (400, 300)),
-    "normal_": ({"mean": 1.0, "std": 0.5}, (400, 300)),
-    "trunc_normal_": ({"mean": 0.3, "std": 1.5, "a": -1.0, "b": 2.0}, (400, 300)),
-    "constant_": ({"val": 0.25}, (4, 3)),
-    "ones_": ({}, (4, 3)),
-    "zeros_": ({}, (4, 3)),
-    "eye_": ({}, (4, 7)),
-    "dirac_": ({"groups": 2}, (6, 4, 3, 3)),
-    "xavier_uniform_": ({"gain": 2.0}, (400, 300)),
-    "xavier_normal_": ({}, (400, 300)),
-    "kaiming_uniform_": ({"a": 0.5}, (400, 300)),
-    "kaiming_normal_": ({"nonlinearity": "relu"}, (400, 300)),
-    "orthogonal_": ({"gain": 3.0}, (300, 400)),
-    "sparse_": ({"sparsity": 0.3, "std": 2.0}, (400, 300)),
-    "trunc_normal_tf_": ({"mean": 0.3, "std": 1.5, "a": -1.0, "b": 2.5, "correct_std": True}, (400, 300)),
-    "variance_scaling_": ({"scale": 3.0, "mode": "fan_geo_avg", "distribution": "normal", "fan_in": 50}, (400, 300)),
-    "lecun_uniform_": ({}, (400, 300)),
-    "lecun_normal_": ({}, (400, 300)),
-    "sine_uniform_": ({"omega": 5.0}, (400, 300)),
-    "identity_": ({"gain": -0.5, "groups": 2}, (6, 4, 3, 3)),
-    "block_orthogonal_": ({"blocks": 3, "gain": 2.0}, (600, 150)),
-    "delta_orthogonal_": ({"gain": 3.0, "groups": 2}, (300, 100, 3, 3)),
-    "bilinear_": ({"groups": 2}, (6, 4, 4, 5)),
-    "icnr_": ({"scale": 0.5, "mode": "fan_avg", "distribution": "uniform"}, (400, 100, 3, 3)),
-    "lstm_bias_": ({"forget": 3.0}, (20,)),
-    "prior_bias_": ({"prior": 0.2}, (20,)),
-}
-
-
-@pytest.mark.parametrize("name", recipes._fills.INITIALIZERS)
-def test_expected_mean_and_std_are_those_of_the_values(name: str) -> None:
-    args, shape = EXPECTED[name]
-    model = _Awkward(torch.empty(shape))
-    recipe = Recipe([Rule(name, name="second", args=args), REST])
-    row = recipe.apply_(model, _generator()) and recipe.plan(model).rows[1]
-    values = model.second.double()
-    assert values.mean().item() == pytest.approx(row.mean, abs=4 * row.std / math.sqrt(values.numel()) + 1e-7)
-    assert values.std(correction=0).item() == pytest.approx(row.std, rel=0.02, abs=1e-9)
-
-
-def test_expected_moments_of_blocks_and_of_padding_are_those_of_the_whole() -> None:
-    model = nn.ModuleDict({"packed": nn.Linear(300, 400, bias=False), "words": nn.Embedding(4, 3000, padding_idx=1)})
-    rules = [Rule("xavier_normal_", module="Linear", blocks=(50, 350)), Rule("normal_", args={"mean": 2.0, "std": 0.5})]
-    recipe = Recipe(rules)
-    for row, p in zip(recipe.plan(recipe.apply_(model, _generator())).rows, model.parameters(), strict=True):
-        assert p.std().item() == pytest.approx(row.std, rel=0.02)
-        assert p.mean().item() == pytest.approx(row.mean, abs=0.02)
-
-
-def test_moments_of_a_truncated_normal_hold_in_both_tails() -> None:
-    from scipy.stats import truncnorm
-
-    from torchinit.recipes._fills import Fill, moments
-
-    for mean, std, a, b in [
-        (0.0, 1.0, 3.0, 10.0),
-        (1.0, 0.5, -9.0, -1.0),
-        (0.0, 0.02, -2.0, 2.0),
-        (0.0, 1.0, 5.0, math.inf),
-    ]:
-        law = truncnorm((a - mean) / std, (b - mean) / std, loc=mean, scale=std)
-        assert moments(Fill("trunc_normal_", (mean, std, a, b)), [3]) == pytest.approx(
-            (law.mean(), law.std()), rel=1e-6
-        )
-    assert moments(Fill("trunc_normal_", (0.0, 0.0, 1.0, 2.0)), [3]) == (1.0, 0.0)
-    assert moments(Fill("trunc_normal_", (0.0, 1.0, 60.0, 70.0)), [3]) == pytest.approx(
-        (60.01665742, 0.01665280), rel=1e-6
-    )
+        recipes.torch_default().apply_(nn.Linear(2, 2), Elsewhere())  # type: ignore[arg-type]
 
 
 def test_plan_writes_and_draws_nothing_and_speaks_json() -> None:

@@ -266,3 +266,102 @@ def test_loaded_parameters_of_transformers_are_kept(make: Callable[[], nn.Module
         row = next(row for row in recipes.load(recipe).plan(model).rows if row.name == name)
     assert torch.equal(loaded, before)
     assert (row.rule, row.initializer) == ("loaded", "keep")
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_convolutions_of_every_dimension_have_their_recipe(dims: int) -> None:
+    kind = getattr(nn, f"Conv{dims}d")
+    for name, std in (("resnet", math.sqrt(2 / (6 * 3**dims))), ("dcgan", 0.02)):
+        rows = recipes.load(name).plan(kind(4, 6, 3)).rows
+        assert rows[0].std == pytest.approx(std), name
+    assert recipes.resnet().plan(kind(4, 6, 3)).rows[1].initializer == "zeros_"
+    assert recipes.orthogonal_rl((), ()).plan(kind(4, 6, 3)).rows[0].initializer == "orthogonal_"
+    assert recipes.xavier().plan(kind(4, 6, 3)).rows[0].initializer == "xavier_uniform_"
+
+
+def test_bias_of_two_dimensions_is_a_weight() -> None:
+    model = nn.Linear(2, 2)
+    model.relative_bias = nn.Parameter(torch.zeros(3, 4))
+    rows = {row.name: row.initializer for row in recipes.xavier().plan(model).rows}
+    assert rows == {"weight": "xavier_uniform_", "bias": "zeros_", "relative_bias": "xavier_uniform_"}
+
+
+def test_xavier_takes_each_gate_by_itself_and_leaves_embeddings() -> None:
+    for cell, name in (
+        (nn.LSTM(4, 6), "weight_ih_l0"),
+        (nn.LSTMCell(4, 6), "weight_ih"),
+        (nn.GRU(4, 6), "weight_ih_l0"),
+        (nn.GRUCell(4, 6), "weight_ih"),
+    ):
+        rows = {row.name: row for row in recipes.xavier().plan(cell).rows}
+        assert rows[name].std == pytest.approx(math.sqrt(2 / 10))
+    for words in (nn.Embedding(5, 3), nn.EmbeddingBag(5, 3)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert recipes.xavier().plan(words).rows[0].std == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:.*matched no parameter")
+def test_vit_knows_the_names_of_timm_and_torchvision() -> None:
+    names = ("cls_token", "class_token", "dist_token", "reg_token", "pos_embed", "pos_embedding", "position_embeddings")
+    model = nn.Module()
+    for name in names:
+        model.register_parameter(name, nn.Parameter(torch.zeros(1, 2, 3)))
+    model.words, model.attention = nn.Embedding(5, 3), nn.MultiheadAttention(4, 2)
+    model.heads = nn.Module()
+    model.heads.head = nn.Linear(3, 2)
+    rows = {row.name: row for row in recipes.vit().plan(model).rows}
+    drawn = (*names, "words.weight", "attention.in_proj_weight", "attention.out_proj.weight")
+    assert [rows[name].std for name in drawn] == pytest.approx([0.02] * len(drawn))
+    assert (rows["heads.head.weight"].initializer, rows["heads.head.bias"].initializer) == ("zeros_", "zeros_")
+
+
+def test_llama_takes_every_norm_and_gpt2_packed_projections() -> None:
+    model = nn.Sequential(nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 3))
+    assert [row.initializer for row in recipes.llama().plan(model).rows[:3]] == ["ones_", "zeros_", "ones_"]
+    rows = {row.name: row for row in recipes.gpt2(()).plan(nn.MultiheadAttention(4, 2)).rows}
+    assert rows["in_proj_weight"].std == 0.02
+
+
+def test_heads_of_every_known_name_have_their_gain() -> None:
+    for names, gain in (
+        (("actor", "action_net", "policy_head", "actor_head", "pi"), 0.01),
+        (("critic", "value_net", "value_head", "critic_head", "vf"), 1.0),
+    ):
+        model = nn.ModuleDict({name: nn.Linear(4, 4) for name in names})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            rows = recipes.orthogonal_rl().plan(model).rows
+        assert {row.std for row in rows if row.name.endswith("weight")} == {gain / 2}
+
+
+def test_recipes_for_parts_that_need_not_be_there_say_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recipes.dcgan().apply_(nn.Conv2d(2, 2, 1, bias=False))
+        recipes.resnet().apply_(nn.Conv2d(2, 2, 1, bias=False))
+        recipes.llama().apply_(nn.Linear(2, 2, bias=False))
+        recipes.xavier().apply_(nn.Linear(2, 2, bias=False))
+
+
+def test_biases_are_told_by_their_own_name() -> None:
+    model = nn.ModuleDict({"bias_mlp": nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "head": nn.Linear(2, 2)})
+    model["c_proj"] = nn.Linear(2, 2)
+    for name in ("vit", "gpt2", "xavier"):
+        recipes.load(name).apply_(model)
+        assert torch.equal(model["bias_mlp"][1].weight, torch.ones(2)), name
+        assert not model["bias_mlp"][0].bias.any(), name
+
+
+def test_vit_zeroes_every_head_with_its_bias_and_the_mask_token() -> None:
+    model = nn.ModuleDict({"head": nn.Linear(3, 2), "head_dist": nn.Linear(3, 2), "body": nn.Linear(3, 3)})
+    model.mask_token = nn.Parameter(torch.ones(1, 1, 3))
+    recipes.vit().apply_(model)
+    zero = [name for name, p in model.named_parameters() if not p.any()]
+    assert zero == ["mask_token", "head.weight", "head.bias", "head_dist.weight", "head_dist.bias", "body.bias"]
+
+
+def test_recipes_without_globs_have_no_rule_for_them() -> None:
+    assert len(recipes.gpt2(()).rules) == len(recipes.gpt2().rules) - 1
+    assert len(recipes.orthogonal_rl((), ()).rules) == len(recipes.orthogonal_rl().rules) - 2
+    assert len(recipes.vit(()).rules) == len(recipes.vit().rules) - 1

@@ -1,21 +1,24 @@
 """Runs a function on several ranks of a gloo group, each a process, and says which rank failed and how."""
 
 import os
-import pickle
 import tempfile
 import time
 import traceback
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+
+from tests.support.forked import CONTEXT
+
+# Far beyond what a busy machine needs: only a rank that hangs is ever given up.
+PATIENCE = 900.0
 
 
-def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any]) -> None:
+def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any], result: Connection) -> None:
     torch.set_num_threads(1)
     try:
         dist.init_process_group(
@@ -23,47 +26,49 @@ def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any]) -> 
             init_method=f"file://{folder}/store",
             rank=rank,
             world_size=size,
-            timeout=timedelta(seconds=60),
+            timeout=timedelta(seconds=PATIENCE),
         )
-        outcome = (True, function(rank))
+        result.send((True, function(rank)))
     except BaseException:
-        outcome = (False, traceback.format_exc())
-    part = Path(folder, f"{rank}.part")
-    part.write_bytes(pickle.dumps(outcome))
-    part.rename(Path(folder, f"{rank}.done"))
+        result.send((False, traceback.format_exc()))
     # NB: no orderly end; the group would wait for a peer that is gone.
     os._exit(0)
 
 
-def _report(folder: str, rank: int, process: Any) -> tuple[bool, Any]:
-    """Return what a rank that has ended left behind: whether it went well, and its result or its trouble."""
-    done = Path(folder, f"{rank}.done")
-    if not done.exists():
-        return False, f"rank {rank} died, exit code {process.exitcode}"
-    good, value = pickle.loads(done.read_bytes())
-    return good, value if good else f"rank {rank} raised\n{value}"
-
-
-def on_ranks(size: int, function: Callable[[int], Any], timeout: float = 150.0) -> list[Any]:
+def on_ranks(size: int, function: Callable[[int], Any], patience: float = PATIENCE) -> list[Any]:
     """Call an importable function on each rank and return the results, which must pickle without a tensor."""
     with tempfile.TemporaryDirectory() as folder:
-        context = mp.get_context("spawn")
-        ranks = [context.Process(target=_rank, args=(rank, size, folder, function)) for rank in range(size)]
-        for process in ranks:
+        processes, pipes = [], {}
+        for rank in range(size):
+            receiver, sender = CONTEXT.Pipe(duplex=False)
+            process = CONTEXT.Process(target=_rank, args=(rank, size, folder, function, sender))
             process.start()
-        end = time.monotonic() + timeout
-        while any(process.is_alive() for process in ranks) and time.monotonic() < end:
-            time.sleep(0.02)
-            ended = [rank for rank, process in enumerate(ranks) if not process.is_alive()]
-            if not all(_report(folder, rank, ranks[rank])[0] for rank in ended):
-                # The others only wait for the failed rank.
-                end = min(end, time.monotonic() + 2.0)
-        hung = [rank for rank, process in enumerate(ranks) if process.is_alive()]
-        for process in ranks:
-            process.kill()
-            process.join()
-        reports = [_report(folder, rank, process) for rank, process in enumerate(ranks) if rank not in hung]
-        troubles = [value for good, value in reports if not good] + [f"rank {rank} was still running" for rank in hung]
-        if troubles:
-            raise AssertionError("\n".join(troubles))
-        return [value for _, value in reports]
+            sender.close()
+            processes.append(process)
+            pipes[receiver] = rank
+        try:
+            return _results(processes, pipes, time.monotonic() + patience)
+        finally:
+            for process in processes:
+                process.kill()
+                process.join()
+
+
+def _results(processes: list[Any], pipes: dict[Any, int], end: float) -> list[Any]:
+    """Receive a result from each rank, until one fails: the others may then wait for it for ever."""
+    results: dict[int, Any] = {}
+    while len(results) < len(processes):
+        ready = wait([pipe for pipe in pipes if pipes[pipe] not in results], max(0.0, end - time.monotonic()))
+        if not ready:
+            running = sorted(set(pipes.values()) - set(results))
+            raise AssertionError("\n".join(f"rank {rank} was still running" for rank in running))
+        for pipe in ready:
+            rank = pipes[pipe]
+            try:
+                good, results[rank] = pipe.recv()
+            except EOFError:
+                processes[rank].join()
+                raise AssertionError(f"rank {rank} died, exit code {processes[rank].exitcode}") from None
+            if not good:
+                raise AssertionError(f"rank {rank} raised\n{results[rank]}")
+    return [results[rank] for rank in range(len(processes))]

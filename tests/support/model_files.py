@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.torchscript import silenced
-from torchinit.commands._files import load
+from torchinit.cli._files import load
 
 
 class Net(nn.Module):

@@ -1,7 +1,8 @@
 """The record table that drives every suite: one row an initializer, its calls, and what it refuses."""
 
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -57,6 +58,7 @@ class Record:
     shape: tuple[int, ...]
     refusals: tuple[Refusal, ...] = ()
     unmatched: tuple[dict[str, Any], ...] = ()
+    _suited: dict[tuple[tuple[int, ...], str], bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def row(self) -> Any:
@@ -81,11 +83,17 @@ class Record:
 
     def suits(self, shape: tuple[int, ...], arguments: dict[str, Any]) -> bool:
         """Whether it fills such a shape at all."""
-        try:
-            self.function(torch.empty(shape, device="meta"), **arguments)
-        except ValueError:
-            return False
-        return True
+        key = shape, repr(arguments)
+        if key not in self._suited:
+            try:
+                # NB: not on meta, which imports torch's decompositions.
+                with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    self.function(torch.empty(shape), **arguments)
+                self._suited[key] = True
+            except ValueError:
+                self._suited[key] = False
+        return self._suited[key]
 
     def __str__(self) -> str:
         return self.name

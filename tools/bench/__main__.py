@@ -13,9 +13,9 @@ import torch
 import torchinit
 from tools.bench.cases import Case, cases
 from tools.bench.chart import draw
-from tools.bench.measure import Timing, check_no_sync, measure
+from tools.bench.measure import Timing, check_no_sync, import_milliseconds, measure
 from tools.files import write_whole
-from torchinit._progress import Progress
+from torchinit.cli._progress import Progress
 
 # What two measurements of the same thing may differ by on a machine that does other things too.
 _NOISE = 0.03
@@ -87,6 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows = run(selected, options.threads if options.device == "cpu" else [1], options.seconds)
     machine = f"torch {torch.__version__}, torchinit {torchinit.__version__}, {max(options.threads)} cores"
     print(machine)
+    print(f"import torchinit after torch: {import_milliseconds():.1f} ms")
     for count in sorted({row["threads"] for row in rows}):
         print(f"\n{count} thread(s); * is short of its least ratio by more than {_NOISE:.0%}\n")
         print(table([row for row in rows if row["threads"] == count]))

@@ -1,6 +1,8 @@
 """Times two fills in turn, and the memory that each takes beside its targets."""
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +60,13 @@ def _sample(fill: Fill, targets: list[Tensor], calls: int) -> float:
     for _ in range(calls):
         fill(targets)
     return (time.perf_counter() - begin) * 1e3 / calls
+
+
+def import_milliseconds() -> float:
+    """Time ``import torchinit`` once torch is there: the least of several processes."""
+    code = "import time, torch; t = time.perf_counter(); import torchinit; print(time.perf_counter() - t)"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)]
+    return min(float(run.stdout) for run in runs) * 1e3
 
 
 def check_no_sync(fill: Fill, targets: list[Tensor]) -> None:

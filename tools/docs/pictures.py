@@ -1,11 +1,10 @@
-"""Draws the guide's pictures, from runs that are made while the site is built."""
+"""Draws the guide's pictures from runs, made when the site is first built."""
 
 import io
 import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any, Literal
 
 import torch
@@ -136,7 +135,5 @@ def _draw_tail() -> str:
     return _svg(figure)
 
 
-@cache
-def draw() -> dict[str, str]:
-    """Draw every picture, as SVG by its path."""
-    return {"guide/scales.svg": _draw_scales(), "guide/tail.svg": _draw_tail()}
+# By the name of its file, a picture as SVG.
+PICTURES: Mapping[str, Callable[[], str]] = {"scales.svg": _draw_scales, "tail.svg": _draw_tail}

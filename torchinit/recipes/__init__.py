@@ -6,9 +6,11 @@ Works on eager, scripted, traced and loaded modules alike, and can be attached t
 from torchinit.recipes._plan import Plan, Row
 from torchinit.recipes._recipe import Recipe
 from torchinit.recipes._rule import RecipeError, Rule
-from torchinit.recipes._shipped import dcgan, gpt2, llama, load, orthogonal_rl, resnet, torch as torch, vit, xavier
+from torchinit.recipes._shipped import dcgan, gpt2, llama, load, orthogonal_rl, resnet, torch_default, vit, xavier
 
-# Without torch, which `import *` would put in the place of the package.
+# The name before 0.2; not in __all__, since `import *` would shadow the library.
+torch = torch_default
+
 __all__ = [
     "Plan",
     "Recipe",
@@ -21,6 +23,7 @@ __all__ = [
     "load",
     "orthogonal_rl",
     "resnet",
+    "torch_default",
     "vit",
     "xavier",
 ]

@@ -2,25 +2,26 @@
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from torchinit import keyed
 from torchinit._core import compat, torchscript
-from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_
-from torchinit._table import first_line
-from torchinit.recipes._by_key import INITIALIZERS as KEYED, lasting, plain_name
-from torchinit.recipes._fills import DRAWING, INITIALIZERS, Fill, Value, check
-from torchinit.recipes._plan import Plan, Step
+from torchinit._core.table import first_line
+from torchinit._core.writes import no_grad_copy_
+from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
+from torchinit.recipes._keyed_apply import KEYED, lasting, plain_name
+from torchinit.recipes._plan import Step, make_plan
+from torchinit.recipes._rule import Rule
 
 METHOD = "reset_parameters"
 KEYED_METHOD = "reset_parameters_keyed"
 
 
 def _given(parameter: Tensor | None) -> Tensor:
-    """Tell TorchScript, for which a layer's bias may be None, that this one is there."""
+    """Tell TorchScript that a parameter is not None, as a layer's bias may be."""
     assert parameter is not None
     return parameter
 
@@ -28,7 +29,7 @@ def _given(parameter: Tensor | None) -> Tensor:
 def _expression(name: str) -> str:
     """Spell a qualified name as TorchScript; its parts need not be identifiers."""
     if not name.isascii():
-        # NB: TorchScript writes such a name so that it cannot read it.
+        # NB: TorchScript cannot read back such a name once it has written it.
         raise RuntimeError(f"a name that is not ASCII, {name}")
     text = "self"
     for part in name.split("."):
@@ -43,7 +44,7 @@ def _literal(value: Value) -> str:
 
 def _line(fill: Fill, target: str, whole: bool) -> str:
     args = "".join(f", {_literal(arg)}" for arg in fill.args)
-    generator = ", generator=generator" if fill.initializer in DRAWING else ""
+    generator = ", generator=generator" if fill.entry.draws else ""
     call = f"{fill.initializer}({{}}{args}{generator})"
     return (
         f"    {call.format(target)}\n" if whole else f"    copy_({target}, {call.format(f'{target}.contiguous()')})\n"
@@ -51,7 +52,7 @@ def _line(fill: Fill, target: str, whole: bool) -> str:
 
 
 def _lines(step: Step) -> str:
-    """The TorchScript of one step, in the order and with the calls of ``write``."""
+    """Return the TorchScript of one step: the calls of ``write`` in its order."""
     target = _expression(step.target)
     if step.source is not None:
         return f"    copy_({target}, {_expression(step.source)})\n"
@@ -68,7 +69,7 @@ def _lines(step: Step) -> str:
 def _source(steps: Sequence[Step], mobile: bool) -> str:
     argument = "seed: Optional[int]" if mobile else "generator: Optional[Generator]"
     text = f"def {METHOD}(self, {argument} = None) -> None:\n"
-    drawing = [s.target for s in steps if not s.tensor.is_meta and any(fill.initializer in DRAWING for fill in s.fills)]
+    drawing = [s.target for s in steps if not s.tensor.is_meta and any(fill.entry.draws for fill in s.fills)]
     if mobile and drawing:
         text += f"    generator = seeded({_expression(drawing[0])}, seed)\n"
     elif mobile:
@@ -81,19 +82,19 @@ def _target(name: str, fill: Fill) -> str:
 
 
 def _argument(arg: Value, index: int) -> str:
-    """Spell an argument of a fill of a loop, all of whose words come last and are the same."""
+    """Spell an argument of a fill in a loop; string arguments come last and are the same in all its fills."""
     if isinstance(arg, str):
         return f", {arg!r}"
     return f", int(numbers[i][{index}])" if isinstance(arg, int) else f", numbers[i][{index}]"
 
 
 def _alike(fill: Fill) -> tuple[Value, ...]:
-    """What fills of one loop share: the initializer and the words among its arguments."""
+    """Return what the fills of one loop share: the initializer and its string arguments."""
     return (fill.initializer, *(arg for arg in fill.args if isinstance(arg, str)))
 
 
 def _loop(drawn: list[tuple[str, Fill]]) -> str:
-    """Draw by one initializer in a loop; a line for each would be a graph that takes seconds to optimize."""
+    """Write a loop for the fills of one initializer; the graph of a line for each would take seconds to optimize."""
     names = ", ".join(repr(plain_name(name)) for name, _ in drawn)
     targets = ", ".join(_target(name, fill) for name, fill in drawn)
     starts = ", ".join(str(-1 if fill.block is None else fill.block[1]) for _, fill in drawn)
@@ -112,30 +113,34 @@ def _loop(drawn: list[tuple[str, Fill]]) -> str:
 
 
 def _keyed_source(steps: Sequence[Step]) -> str:
-    """The TorchScript of ``write_by_key`` of every parameter: all first fills, then all second ones, and so on."""
+    """Return the TorchScript of ``write_by_key`` for all parameters: all first fills, then all second ones, and so on."""
     text = f"def {KEYED_METHOD}(self, seed: int) -> None:\n    root = key(seed)\n"
     fills = {name: fills for name, (_, fills) in lasting(steps).items()}
     whole = {step.target: step.tensor for step in steps}
     for turn in range(max(map(len, fills.values()), default=0)):
         now = [(name, kept[turn]) for name, kept in fills.items() if len(kept) > turn]
-        for kind in dict.fromkeys(_alike(fill) for _, fill in now if fill.initializer in DRAWING):
+        for kind in dict.fromkeys(_alike(fill) for _, fill in now if fill.entry.draws):
             text += _loop([(name, fill) for name, fill in now if _alike(fill) == kind])
-        text += "".join(_lines(Step(n, whole[n], (fill,))) for n, fill in now if fill.initializer not in DRAWING)
+        text += "".join(_lines(Step(n, whole[n], (fill,))) for n, fill in now if not fill.entry.draws)
     return text + "    return None\n"
 
 
-def _with_methods(module: torch.jit.ScriptModule, source: str) -> torch.jit.ScriptModule:
-    """Define the methods on a copy; only a module that was read from a file has a type of its own."""
-    names = {**INITIALIZERS, "copy_": _no_grad_copy_, "given": _given, "seeded": torchscript.seeded}
+def _with_methods(module: torch.jit.ScriptModule, source: str, mobile: bool) -> torch.jit.ScriptModule:
+    """Define the methods on a copy: only a module that was read from a file has a type of its own."""
+    names = {**FUNCTIONS, "copy_": no_grad_copy_, "given": _given, "seeded": torchscript.seeded}
     names |= {"key": keyed.key, "fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
-    copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
+    copy = _reloaded(module)
     compat.define(copy, source, names)
-    return copy
+    # NB: a mobile file lacks the types of what the methods call, until the module itself has them from a file.
+    return _reloaded(copy) if mobile else copy
 
 
-def attach(
-    module: torch.jit.ScriptModule, make_plan: Callable[[torch.nn.Module], Plan], mobile: bool
-) -> torch.jit.ScriptModule:
+def _reloaded(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    found: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
+    return found
+
+
+def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) -> torch.jit.ScriptModule:
     """Copy a TorchScript module and define the methods on the copy."""
     if not isinstance(module, torch.jit.ScriptModule):
         raise TypeError(
@@ -144,17 +149,17 @@ def attach(
     for method in (METHOD, KEYED_METHOD):
         if hasattr(module, method):
             raise RuntimeError(f"the module must not have a {method} yet, got {module.original_name}, which has one")
-    steps = make_plan(module).steps
+    steps = make_plan(rules, module).steps
     if not steps and not list(module.named_parameters()):
         raise RuntimeError(
             f"the module must have parameters, got {module.original_name} without any; a frozen module has none left:"
             f' attach first, then freeze with preserved_attrs=["{METHOD}"]'
         )
-    check((step.tensor, step.fills) for step in steps)
+    dry_run((step.tensor, step.fills) for step in steps)
     try:
         with torchscript.silenced():
-            return _with_methods(module, _source(steps, mobile) + _keyed_source(steps))
+            return _with_methods(module, _source(steps, mobile) + _keyed_source(steps), mobile)
     except (RuntimeError, UnicodeDecodeError) as error:
-        # Torch says what is wrong below a blank line.
+        # torch puts the reason below a blank line.
         said = first_line(str(error))
         raise RuntimeError(f"the module must survive being saved and read back, got {said}") from error

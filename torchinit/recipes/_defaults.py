@@ -1,4 +1,4 @@
-"""What a layer of ``torch.nn`` draws when it is constructed, as its ``reset_parameters`` says.
+"""Defaults: what a layer of ``torch.nn`` draws when it is constructed, as its ``reset_parameters`` says.
 
 Sources: the modules of ``torch.nn.modules`` in torch 2.13, whose initialization is the same from 2.6 to 2.15.
 """
@@ -7,7 +7,7 @@ import math
 
 from torch import Tensor
 
-from torchinit.recipes._fills import Fill, scaled
+from torchinit.recipes._fill import Fill, settle, within
 from torchinit.recipes._layers import Layer, upstream_fans
 
 _DENSE = ("Linear", *(f"Conv{n}d" for n in (1, 2, 3)), *(f"ConvTranspose{n}d" for n in (1, 2, 3)))
@@ -16,12 +16,8 @@ _NORMS = (*_STATISTICAL, "LayerNorm", "GroupNorm", "RMSNorm")
 _EMBEDDINGS = ("Embedding", "EmbeddingBag")
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1, "LSTMCell": 4, "GRUCell": 3, "RNNCell": 1}
 
-# What a normalization layer keeps of its inputs, and starts from.
+# The running statistics of a normalization layer, and their initial values.
 STATISTICS = {"running_mean": Fill("zeros_"), "running_var": Fill("ones_"), "num_batches_tracked": Fill("zeros_")}
-
-
-def _within(bound: float) -> list[Fill]:
-    return [Fill("uniform_", (-bound, bound))]
 
 
 def _dense(layer: Layer, name: str) -> list[Fill] | None:
@@ -30,8 +26,8 @@ def _dense(layer: Layer, name: str) -> list[Fill] | None:
     if name not in ("weight", "bias") or fans is None:
         return None
     if name == "bias":
-        return _within(1 / math.sqrt(fans[0]) if fans[0] > 0 else 0.0)
-    return [scaled("kaiming_uniform_", fans, {"a": math.sqrt(5)})] if fans[0] > 0 else []
+        return [within(1 / math.sqrt(fans[0]) if fans[0] > 0 else 0.0)]
+    return [settle("kaiming_uniform_", {"a": math.sqrt(5)}, fans)] if fans[0] > 0 else []
 
 
 def _recurrent(layer: Layer, kind: str, name: str) -> list[Fill] | None:
@@ -39,13 +35,13 @@ def _recurrent(layer: Layer, kind: str, name: str) -> list[Fill] | None:
     if not weights or not name.startswith(("weight_", "bias_")):
         return None
     hidden = weights[0].size(0) // _GATES[kind]
-    return _within(1.0 / math.sqrt(hidden) if hidden > 0 else 0.0)
+    return [within(1.0 / math.sqrt(hidden) if hidden > 0 else 0.0)]
 
 
 def padding_fills(layer: Layer) -> list[Fill]:
-    """The row of an embedding that stands for padding, which is zero however the others are drawn."""
+    """Return the fill of an embedding's padding row, which is zero however the other rows are drawn."""
     padding = layer.attribute("padding_idx") if layer.standard in _EMBEDDINGS else None
-    # A traced embedding says -1 for none.
+    # A traced embedding without padding says -1.
     return [Fill("zeros_", (), (0, padding, 1))] if isinstance(padding, int) and padding >= 0 else []
 
 
@@ -55,15 +51,15 @@ def _attention(name: str, shape: list[int]) -> list[Fill] | None:
     fans = upstream_fans(shape)
     if fans is None:
         return None
-    return [scaled("xavier_normal_" if name in ("bias_k", "bias_v") else "xavier_uniform_", fans, {})]
+    return [settle("xavier_normal_" if name in ("bias_k", "bias_v") else "xavier_uniform_", {}, fans)]
 
 
-# What a recipe may say that a class of its author's is like.
+# The types that a rule may name as the default of a module of another type.
 KINDS = (*_DENSE, *_NORMS, *_GATES, *_EMBEDDINGS, "Bilinear", "PReLU", "MultiheadAttention")
 
 
 def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | None:
-    """What the layer draws for a parameter of its own, or None if it is not one of torch's."""
+    """Return what the layer draws for a parameter of its own, or None if the parameter is not one of torch's."""
     kind = layer.standard
     if kind in _DENSE:
         return _dense(layer, name)
@@ -77,7 +73,7 @@ def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | No
         return [Fill("normal_", (0.0, 1.0))]
     if kind == "Bilinear" and name in ("weight", "bias"):
         weight = dict(layer.parameters()).get("weight")
-        return None if weight is None else _within(1 / math.sqrt(weight.size(1)))
+        return None if weight is None else [within(1 / math.sqrt(weight.size(1)))]
     if kind == "PReLU" and name == "weight":
         return [Fill("constant_", (float(layer.attribute("init", 0.25)),))]
     if kind == "MultiheadAttention":
@@ -85,19 +81,19 @@ def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | No
     return None
 
 
-def late_fills(layer: Layer) -> list[tuple[str, Fill]]:
-    """What a layer writes to its children's parameters after they have drawn theirs."""
+def parent_fills(layer: Layer) -> list[tuple[str, Fill]]:
+    """Return what a layer writes to its children's parameters after they have drawn theirs."""
     if layer.standard == "MultiheadAttention":
         return [("out_proj.bias", Fill("zeros_"))]
     if layer.standard == "Transformer":
         shapes = {name: list(p.shape) for name, p in layer.module.named_parameters()}
         fans = {name: upstream_fans(shape) for name, shape in shapes.items()}
-        return [(name, scaled("xavier_uniform_", f, {})) for name, f in fans.items() if f is not None]
+        return [(name, settle("xavier_uniform_", {}, f)) for name, f in fans.items() if f is not None]
     return []
 
 
 def statistics(layer: Layer) -> list[tuple[str, Tensor]]:
-    """The running statistics of a normalization layer, which its ``reset_parameters`` resets."""
+    """Return the running statistics of a normalization layer, which its ``reset_parameters`` resets."""
     if layer.standard not in _STATISTICAL:
         return []
     return [

@@ -1,15 +1,16 @@
-"""The layers of a model and what they say of themselves, alike for eager, scripted, traced and loaded modules."""
+"""The layers of a model: the same view of eager, scripted, traced and loaded modules."""
 
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from torchinit._core import modules
+from torchinit._core import compat, modules
 from torchinit._core.fans import fans
 
 # Stacks that torch fills with deep copies of one layer.
@@ -18,28 +19,28 @@ _CLONING = ("TransformerEncoder", "TransformerDecoder")
 
 @dataclass(frozen=True)
 class Layer:
-    """A module with its qualified name, that of the layer that it was cloned from, and what a recipe says it is like."""
+    """A module, its qualified name, the name of the layer it was cloned from, and the type that a rule says it is like."""
 
     path: str
     module: nn.Module
     source: str | None = None
     like: str = ""
 
-    @property
+    @cached_property
     def kind(self) -> str:
-        """The name of the module's type."""
+        """Return the name of the module's type."""
         return modules.kind_of(self.module)
 
-    @property
+    @cached_property
     def standard(self) -> str:
-        """The type of ``torch.nn`` whose default the layer has; empty if it has none."""
+        """Return the type of ``torch.nn`` whose default the layer has; empty if it has none."""
         return self.like or (self.kind if modules.package_of(self.module)[1].startswith("torch.nn.") else "")
 
     def qualified(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
-        """The module's own parameters, without those of its children."""
+        """Return the module's own parameters, without those of its children."""
         own = [(name, p) for name, p in self.module._parameters.items() if p is not None]
         for name, parameter in own:
             if is_lazy(parameter):
@@ -50,30 +51,30 @@ class Layer:
         return own
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """What the module says of itself."""
+        """Return an attribute of the module, even if it was traced."""
         return modules.attribute(self.module, name, default)
 
     def fans(self, shape: list[int]) -> tuple[int, int] | None:
-        """Count the inputs and outputs of each unit by what the layer does; None for fewer than two dimensions."""
+        """Count the fans by what the layer does; None for fewer than two dimensions."""
         return fans(shape, *modules.orientation(self.module, shape)) if len(shape) >= 2 else None
 
 
-def memory(tensor: Tensor) -> Hashable:
-    """Identify the elements that tied parameters share, since a loaded file has another tensor for each name."""
+def storage_key(tensor: Tensor) -> Hashable:
+    """Return a key that tied parameters share; a loaded file has another tensor for each name."""
     if type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided and tensor.numel() > 0:
-        # What torch.func wraps has no memory to ask for.
+        # A tensor that torch.func wraps has no storage.
         with suppress(NotImplementedError):
-            return (tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.numel())
+            return (compat.storage_id(tensor), tensor.storage_offset(), tensor.numel())
     return id(tensor)
 
 
 def upstream_fans(shape: list[int]) -> tuple[int, int] | None:
-    """Count as ``torch.nn.init`` does, which knows nothing of the layer."""
+    """Count the fans as ``torch.nn.init`` does, by the shape alone; None for fewer than two dimensions."""
     return fans(shape) if len(shape) >= 2 else None
 
 
 def walk(module: nn.Module, path: str = "", source: str | None = None) -> Iterator[Layer]:
-    """Go through a model as ``Module.apply`` does, children before their parent: the order of construction."""
+    """Yield the layers as ``Module.apply`` visits them, children before their parent: the order of construction."""
     layer = Layer(path, module, source)
     for name, child in module._modules.items():
         if child is not None:

@@ -1,32 +1,27 @@
-"""What a recipe does to a model: the writes in their order, and a row for each parameter."""
+"""What a recipe does to a model: the steps in their order, and a row for each parameter.
+
+Planning has three stages: :func:`match` finds the rule of each parameter, :func:`make_steps` settles what is written
+in which order, and :func:`make_rows` describes it.
+"""
 
 import math
-import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.checks import check_partitioned as _check_partitioned
-from torchinit._table import Cell, table, to_json
-from torchinit.recipes._defaults import STATISTICS, default_fills, late_fills, padding_fills, statistics
-from torchinit.recipes._fills import (
-    REWRITTEN,
-    SCALED,
-    STRUCTURED,
-    Fill,
-    Value,
-    block_shape,
-    call,
-    damped,
-    mixed_moments,
-    rewritten,
-    scaled,
-)
-from torchinit.recipes._layers import Layer, memory, upstream_fans, walk
-from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule, arguments_of
+from torchinit._core.checks import check_partitioned
+from torchinit._core.compat import is_loaded
+from torchinit._core.messages import warn_user
+from torchinit._core.registry import INITIALIZERS
+from torchinit._core.table import Cell, table, to_json
+from torchinit.recipes._defaults import STATISTICS, default_fills, padding_fills, parent_fills, statistics
+from torchinit.recipes._expected import mixed_moments
+from torchinit.recipes._fill import Fill, block_shape, call, scale_residual, settle
+from torchinit.recipes._layers import Layer, storage_key, upstream_fans, walk
+from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule
 
 COLUMNS = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out", "mean", "std")
 
@@ -51,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Step:
-    """Fills of one parameter or buffer, in order; or, but for a key, which draws each anew, a copy of another's values."""
+    """Fills of one parameter or buffer, in order; or a copy of the values of ``source``, unless a key draws."""
 
     target: str
     tensor: Tensor
@@ -73,17 +68,163 @@ class Plan:
         return to_json(COLUMNS, [row.cells() for row in self.rows])
 
 
-def _is_loaded(tensor: Tensor) -> bool:
-    """Whether transformers has read the parameter from a file."""
-    return bool(getattr(tensor, "_is_hf_initialized", False))
+# Stage 1: the rule of each parameter.
+
+
+@dataclass(frozen=True)
+class MatchedLayer:
+    """A layer with its own parameters and the running statistics that are reset with them."""
+
+    layer: Layer
+    parameters: list[tuple[str, nn.Parameter]]
+    statistics: list[tuple[str, Tensor]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which rule each parameter has; a tied parameter is known by the first of its names."""
+
+    layers: list[MatchedLayer] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)
+    tied: dict[str, str] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)
+
+    def writer(self, name: str) -> Rule | None:
+        """Return the rule by which a parameter is written, under any of its names; None if it is kept."""
+        name = self.tied.get(name, name)
+        rule = self.rules.get(name)
+        return None if rule is None or rule.initializer == KEEP or is_loaded(self.tensors[name]) else rule
+
+
+def _like(layer: Layer, rule: Rule) -> Layer:
+    """Return the layer as the type of torch.nn whose default the rule says it has."""
+    like = str(rule.args.get("layer", ""))
+    return replace(layer, like=like) if rule.initializer == DEFAULT and like else layer
+
+
+def _first_match(rules: Sequence[Rule], layer: Layer, name: str, tensor: Tensor) -> Rule | None:
+    kind, qualified, ndim = layer.kind, layer.qualified(name), tensor.dim()
+    for rule in rules:
+        if rule.matches(kind, qualified, ndim) and (
+            rule.initializer != DEFAULT or default_fills(_like(layer, rule), name, tensor) is not None
+        ):
+            return rule
+    return None
+
+
+def match(rules: Sequence[Rule], module: nn.Module) -> Match:
+    """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
+    found = Match()
+    first: dict[Hashable, str] = {}
+    uncovered: dict[str, str] = {}
+    for layer in walk(module):
+        parameters = layer.parameters()
+        for name, parameter in parameters:
+            qualified = layer.qualified(name)
+            found.tensors[qualified] = parameter
+            owner = first.setdefault(storage_key(parameter), qualified)
+            rule = _first_match(rules, layer, name, parameter)
+            if owner != qualified:
+                found.tied[qualified] = owner
+                if rule is None or rule.initializer != KEEP:
+                    continue
+            if rule is not None:
+                found.used.add(id(rule))
+                found.rules[owner] = rule
+                layer = _like(layer, rule)
+            elif not is_loaded(parameter):
+                uncovered[qualified] = layer.kind
+        found.layers.append(MatchedLayer(layer, parameters))
+    listed = [f"{name} ({kind})" for name, kind in uncovered.items() if name not in found.rules]
+    if listed:
+        raise RecipeError(f"every parameter needs a rule, if only keep, got none for {', '.join(listed)}")
+    for matched in found.layers:
+        matched.statistics.extend(_match_statistics(rules, matched, found))
+    return found
+
+
+def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -> list[tuple[str, Tensor]]:
+    """Choose the statistics to reset: those of a layer whose parameters are written or that has none, unless kept."""
+    layer, parameters = matched.layer, matched.parameters
+    written = not parameters or any(found.writer(layer.qualified(name)) is not None for name, _ in parameters)
+    chosen = []
+    for name, buffer in statistics(layer):
+        rule = _first_match(rules, layer, name, buffer)
+        if rule is not None and rule.initializer in (KEEP, DEFAULT):
+            found.used.add(id(rule))
+        # A rule that keeps the rest does not mean the statistics of a layer whose parameters are written.
+        meant = rule is not None and (not parameters or (rule.name and "*" not in rule.name))
+        kept = rule is not None and rule.initializer == KEEP and meant
+        if written and not kept and not is_loaded(buffer):
+            chosen.append((name, buffer))
+    return chosen
+
+
+# Stage 2: what is written, in order.
+
+
+def make_steps(found: Match) -> list[Step]:
+    """Settle the writes of each layer: its own parameters, then those of its children, then its statistics."""
+    counts = Counter(map(id, found.rules.values()))
+    steps: list[Step] = []
+    for matched in found.layers:
+        layer = matched.layer
+        for name, parameter in matched.parameters:
+            qualified = layer.qualified(name)
+            rule = found.writer(qualified)
+            if rule is not None and qualified not in found.tied:
+                fills = _fills(rule, layer, name, parameter, counts[id(rule)])
+                source = _clone_source(found, layer, name, parameter) if rule.initializer == DEFAULT else None
+                if fills or source is not None:
+                    steps.append(Step(qualified, parameter, tuple(fills), source))
+        for name, fill in parent_fills(layer):
+            qualified = layer.qualified(name)
+            rule = found.writer(qualified)
+            if rule is not None and qualified not in found.tied and rule.initializer == DEFAULT:
+                steps.append(Step(qualified, found.tensors[qualified], (fill,)))
+        steps += [Step(layer.qualified(name), buffer, (STATISTICS[name],)) for name, buffer in matched.statistics]
+    return steps
+
+
+def _clone_source(found: Match, layer: Layer, name: str, parameter: Tensor) -> str | None:
+    """Name the parameter that this one is a clone of, if that one draws its default and is alike."""
+    if layer.source is None:
+        return None
+    source = f"{layer.source}.{name}"
+    source = found.tied.get(source, source)
+    rule = found.writer(source)
+    if rule is None or rule.initializer != DEFAULT:
+        return None
+    other = found.tensors[source]
+    return source if other.shape == parameter.shape and other.is_meta == parameter.is_meta else None
+
+
+def _fills(rule: Rule, layer: Layer, name: str, parameter: Tensor, count: int) -> list[Fill]:
+    """Settle the fills of a parameter by its rule, which matches ``count`` parameters in the model."""
+    if parameter.numel() == 0:
+        check_partitioned(parameter)
+        return []
+    padding = padding_fills(layer) if name == "weight" else []
+    if rule.initializer == DEFAULT:
+        return [*(default_fills(layer, name, parameter) or []), *padding]
+    qualified, shape = layer.qualified(name), list(parameter.shape)
+    fills = []
+    for block in _blocks(rule, qualified, shape):
+        fill = _fill(rule, layer, qualified, block_shape(shape, block))
+        if rule.residual:
+            # Bounds that follow from the deviation shrink with it.
+            fill = scale_residual(fill, math.sqrt(count), with_bounds=rule.initializer != fill.initializer)
+        fills.append(replace(fill, block=block))
+    return [*fills, *padding]
 
 
 def _blocks(rule: Rule, name: str, shape: list[int]) -> list[tuple[int, int, int] | None]:
-    """Where a packed parameter's blocks begin and how long they are."""
+    """Return dimension, start and length of each block of a packed parameter."""
     if rule.blocks is None:
         return [None]
     if not -len(shape) <= rule.dim < len(shape):
-        raise rule.error(f"dim must be one of {name}, of shape {shape}, got {rule.dim}", "dim")
+        raise rule.error(f"dim must be one of {name}, of shape {shape}, got {rule.dim}")
     dim = rule.dim % len(shape)
     if not isinstance(rule.blocks, int):
         sizes = list(rule.blocks)
@@ -91,200 +232,90 @@ def _blocks(rule: Rule, name: str, shape: list[int]) -> list[tuple[int, int, int
         sizes = [shape[dim] // rule.blocks] * rule.blocks if shape[dim] % rule.blocks == 0 else []
     if sum(sizes) != shape[dim]:
         blocks = rule.blocks if isinstance(rule.blocks, int) else sizes
-        raise rule.error(f"blocks must fill dimension {dim} of {name}, of shape {shape}, got {blocks}", "blocks")
+        raise rule.error(f"blocks must fill dimension {dim} of {name}, of shape {shape}, got {blocks}")
     return [(dim, sum(sizes[:index]), size) for index, size in enumerate(sizes)]
 
 
 def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
     """Settle the numbers of a rule for a parameter, or a block, of this shape."""
-    if rule.initializer in SCALED:
-        fans = layer.fans(shape) if rule.fans == "layer" else upstream_fans(shape)
-        if fans is None:
-            raise rule.error(f"{rule.initializer} needs fans, thus 2 dimensions or more, got {name} of shape {shape}")
-        return scaled(rule.initializer, fans, dict(rule.args))
-    if rule.initializer in REWRITTEN:
-        return rewritten(rule.initializer, dict(rule.args))
-    takes = arguments_of(rule.initializer)
-    values: list[Value] = [rule.args.get(name, p.default) for name, p in takes.items()]
-    fill = Fill(rule.initializer, tuple(values))
-    if rule.initializer in STRUCTURED:
+    fans = layer.fans(shape) if rule.fans == "layer" else upstream_fans(shape)
+    if fans is None and INITIALIZERS[rule.initializer].needs_fans:
+        raise rule.error(f"{rule.initializer} needs fans, thus 2 dimensions or more, got {name} of shape {shape}")
+    fill = settle(rule.initializer, rule.args, fans)
+    if fill.entry.structured:
         try:
-            # On meta it looks at the shape and no more.
+            # On the meta device the initializer checks the shape and does no more.
             call(torch.empty(shape, device="meta"), fill, None)
         except ValueError as error:
             raise rule.error(f"{rule.initializer} of {name}: {error}") from None
     return fill
 
 
-def _like(layer: Layer, rule: Rule) -> Layer:
-    """The layer, as the type of torch whose default a rule says it has."""
-    like = str(rule.args.get("layer", ""))
-    return replace(layer, like=like) if rule.initializer == DEFAULT and like else layer
+# Stage 3: a row for each parameter.
 
 
-class _Planner:
-    """Goes through a model: first which rule each parameter has, then what is written."""
-
-    def __init__(self, rules: Sequence[Rule], module: nn.Module) -> None:
-        self.rules = rules
-        self.layers = [(layer, layer.parameters()) for layer in walk(module)]
-        self.tensors: dict[str, Tensor] = {}
-        self.fills: dict[str, list[Fill]] = {}
-        self.rule_of: dict[str, Rule] = {}
-        self.tied: dict[str, str] = {}
-        self.used: set[int] = set()
-        self.steps: list[Step] = []
-        self.rows: dict[str, Row] = {}
-        self.counts: Counter[int] = Counter()
-
-    def _rule(self, layer: Layer, name: str, parameter: Tensor) -> Rule | None:
-        for rule in self.rules:
-            if rule.matches(layer.kind, layer.qualified(name), parameter.dim()) and (
-                rule.initializer != DEFAULT or default_fills(_like(layer, rule), name, parameter) is not None
-            ):
-                return rule
-        return None
-
-    def match(self) -> None:
-        """Find the rule of each parameter, the first that matches; of tied ones that of the first name, or keep."""
-        first: dict[object, str] = {}
-        uncovered: dict[str, str] = {}
-        for index, (layer, parameters) in enumerate(self.layers):
-            for name, parameter in parameters:
-                qualified = layer.qualified(name)
-                self.tensors[qualified] = parameter
-                owner = first.setdefault(memory(parameter), qualified)
-                rule = self._rule(layer, name, parameter)
-                if owner != qualified:
-                    self.tied[qualified] = owner
-                    if rule is None or rule.initializer != KEEP:
-                        continue
-                if rule is not None:
-                    self.used.add(id(rule))
-                    self.rule_of[owner] = rule
-                    layer = _like(layer, rule)
-                elif not _is_loaded(parameter):
-                    uncovered[qualified] = layer.kind
-            self.layers[index] = (layer, parameters)
-        listed = [f"{name} ({kind})" for name, kind in uncovered.items() if name not in self.rule_of]
-        if listed:
-            raise RecipeError(f"every parameter needs a rule, if only keep, got none for {', '.join(listed)}")
-        self.counts = Counter(id(rule) for rule in self.rule_of.values())
-
-    def _is_written(self, name: str) -> bool:
-        name = self.tied.get(name, name)
-        rule = self.rule_of.get(name)
-        return rule is not None and rule.initializer != KEEP and not _is_loaded(self.tensors[name])
-
-    def _fills(self, rule: Rule, layer: Layer, name: str, parameter: Tensor) -> list[Fill]:
-        if parameter.numel() == 0:
-            _check_partitioned(parameter)
-            return []
-        padding = padding_fills(layer) if name == "weight" else []
-        if rule.initializer == DEFAULT:
-            return [*(default_fills(layer, name, parameter) or []), *padding]
-        qualified, shape = layer.qualified(name), list(parameter.shape)
-        fills = []
-        for block in _blocks(rule, qualified, shape):
-            fill = _fill(rule, layer, qualified, block_shape(shape, block))
-            if rule.residual:
-                narrowed = rule.initializer != fill.initializer
-                fill = damped(fill, math.sqrt(self.counts[id(rule)]), narrowed)
-            fills.append(replace(fill, block=block))
-        return [*fills, *padding]
-
-    def _is_cloned(self, source: str, parameter: Tensor) -> bool:
-        """Whether the layer that this one's layer was cloned from draws its default for a like parameter."""
-        if not self._is_written(source) or self.rule_of[source].initializer != DEFAULT:
-            return False
-        other = self.tensors[source]
-        return other.shape == parameter.shape and other.is_meta == parameter.is_meta
-
-    def _write(self, layer: Layer, name: str, parameter: Tensor) -> None:
-        qualified, source = layer.qualified(name), f"{layer.source}.{name}"
-        source = self.tied.get(source, source)
-        rule = self.rule_of[qualified]
-        if layer.source is not None and rule.initializer == DEFAULT and self._is_cloned(source, parameter):
-            self.fills[qualified] = self.fills.get(source, [])
-            self.steps.append(Step(qualified, parameter, tuple(self._fills(rule, layer, name, parameter)), source))
-        else:
-            self._append(qualified, parameter, self._fills(rule, layer, name, parameter))
-
-    def _append(self, name: str, tensor: Tensor, fills: Sequence[Fill]) -> None:
-        self.fills[name] = [*self.fills.get(name, []), *fills]
-        if fills:
-            self.steps.append(Step(name, tensor, tuple(fills)))
-
-    def _row(self, layer: Layer, name: str, tensor: Tensor, label: str, initializer: str) -> None:
-        qualified, shape = layer.qualified(name), list(tensor.shape)
-        rule = self.rule_of.get(qualified)
-        by_shape = rule is not None and (rule.initializer == DEFAULT or rule.fans == "upstream")
-        fans = (upstream_fans(shape) if by_shape else layer.fans(shape)) or (None, None)
-        expected = mixed_moments(self.fills.get(qualified, []), shape) or (None, None)
-        self.rows[qualified] = Row(qualified, layer.kind, tuple(shape), label, initializer, *fans, *expected)
-
-    def _statistics(self, layer: Layer, parameters: list[tuple[str, nn.Parameter]]) -> None:
-        """Reset running statistics with the layer's parameters; without any, unless a rule keeps them."""
-        for name, buffer in statistics(layer):
+def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> list[Row]:
+    """Describe what the steps do to each parameter, in the order of the layers, and to each statistic at the end."""
+    labels = {id(rule): f"{number}: {rule.conditions()}" for number, rule in enumerate(rules, 1)}
+    fills = _fills_of(steps)
+    rows, resets = [], []
+    for matched in found.layers:
+        layer = matched.layer
+        for name, parameter in matched.parameters:
             qualified = layer.qualified(name)
-            rule = self._rule(layer, name, buffer)
-            if rule is not None and rule.initializer in (KEEP, DEFAULT):
-                self.used.add(id(rule))
-            # A rule that keeps the rest does not mean the statistics of a layer that starts anew.
-            meant = rule is not None and (not parameters or (rule.name and "*" not in rule.name))
-            kept = rule is not None and rule.initializer == KEEP and meant
-            written = not parameters or any(self._is_written(layer.qualified(own)) for own, _ in parameters)
-            if written and not kept and not _is_loaded(buffer):
-                self._append(qualified, buffer, [STATISTICS[name]])
-                self._row(layer, name, buffer, "statistics", STATISTICS[name].initializer)
-
-    def run(self) -> None:
-        for layer, parameters in self.layers:
-            for name, parameter in parameters:
-                if layer.qualified(name) not in self.tied and self._is_written(layer.qualified(name)):
-                    self._write(layer, name, parameter)
-            for name, fill in late_fills(layer):
-                qualified = layer.qualified(name)
-                ours = qualified not in self.tied and self._is_written(qualified)
-                if ours and self.rule_of[qualified].initializer == DEFAULT:
-                    self._append(qualified, self.tensors[qualified], [fill])
-            self._statistics(layer, parameters)
-
-    def describe(self) -> None:
-        for layer, parameters in self.layers:
-            for name, parameter in parameters:
-                qualified = layer.qualified(name)
-                rule = self.rule_of.get(qualified)
-                if qualified in self.tied:
-                    self._row(layer, name, parameter, "tied", f"as {self.tied[qualified]}")
-                elif rule is None or _is_loaded(parameter):
-                    self._row(layer, name, parameter, "loaded", KEEP)
-                else:
-                    self._row(layer, name, parameter, self._label(rule), self._initializer(rule, qualified))
-
-    def _label(self, rule: Rule) -> str:
-        return f"{self.rules.index(rule) + 1}: {rule.conditions()}"
-
-    def _initializer(self, rule: Rule, name: str) -> str:
-        fills = self.fills.get(name, [])
-        if rule.initializer == DEFAULT:
-            # What is left of several draws is the last of the whole.
-            whole = [fill.initializer for fill in fills if fill.block is None]
-            return f"{DEFAULT} {whole[-1]}" if whole else DEFAULT
-        if rule.blocks is None:
-            return rule.initializer
-        return f"{rule.initializer} x{rule.blocks if isinstance(rule.blocks, int) else len(rule.blocks)}"
+            rule, drawn = found.rules.get(qualified), fills.get(qualified, [])
+            if qualified in found.tied:
+                rows.append(_row(layer, name, parameter, "tied", f"as {found.tied[qualified]}", None, []))
+            elif rule is None or is_loaded(parameter):
+                rows.append(_row(layer, name, parameter, "loaded", KEEP, rule, []))
+            else:
+                initializer = _initializer(rule, drawn)
+                rows.append(_row(layer, name, parameter, labels[id(rule)], initializer, rule, drawn))
+        for name, buffer in matched.statistics:
+            fill = STATISTICS[name]
+            resets.append(_row(layer, name, buffer, "statistics", fill.initializer, None, [fill]))
+    return rows + resets
 
 
-def make_plan(rules: Sequence[Rule], module: nn.Module, stacklevel: int) -> Plan:
-    """Plan what the rules do to a model; warn of each that does nothing."""
-    planner = _Planner(rules, module)
-    planner.match()
-    planner.run()
-    planner.describe()
+def _fills_of(steps: Sequence[Step]) -> dict[str, list[Fill]]:
+    """Collect the fills of each parameter in order; a copy has those of its source."""
+    fills: dict[str, list[Fill]] = {}
+    for step in steps:
+        if step.source is None:
+            fills[step.target] = [*fills.get(step.target, []), *step.fills]
+        else:
+            fills[step.target] = fills.get(step.source, [])
+    return fills
+
+
+def _row(
+    layer: Layer, name: str, tensor: Tensor, label: str, initializer: str, rule: Rule | None, fills: Sequence[Fill]
+) -> Row:
+    shape = list(tensor.shape)
+    by_shape = rule is not None and (rule.initializer == DEFAULT or rule.fans == "upstream")
+    fans = (upstream_fans(shape) if by_shape else layer.fans(shape)) or (None, None)
+    expected = mixed_moments(fills, shape) or (None, None)
+    return Row(layer.qualified(name), layer.kind, tuple(shape), label, initializer, *fans, *expected)
+
+
+def _initializer(rule: Rule, fills: Sequence[Fill]) -> str:
+    if rule.initializer == DEFAULT:
+        # Only the last fill of the whole parameter remains.
+        whole = [fill.initializer for fill in fills if fill.block is None]
+        return f"{DEFAULT} {whole[-1]}" if whole else DEFAULT
+    if rule.blocks is None:
+        return rule.initializer
+    return f"{rule.initializer} x{rule.blocks if isinstance(rule.blocks, int) else len(rule.blocks)}"
+
+
+def make_plan(rules: Sequence[Rule], module: nn.Module) -> Plan:
+    """Plan what the rules do to a model; warn about each rule that does nothing."""
+    found = match(rules, module)
+    steps = make_steps(found)
+    rows = make_rows(rules, found, steps)
     for number, rule in enumerate(rules, 1):
-        if id(rule) not in planner.used and not rule.optional:
-            warnings.warn(f"{rule.origin}: rule {number} matched no parameter: {rule!r}", stacklevel=stacklevel)
-    # In the model's own order, the statistics last.
-    names = dict.fromkeys([*(name for name, _ in module.named_parameters(remove_duplicate=False)), *planner.rows])
-    return Plan([planner.rows[name] for name in names if name in planner.rows], planner.steps)
+        if id(rule) not in found.used and not rule.optional:
+            warn_user(f"{rule.origin}: rule {number} matched no parameter: {rule!r}")
+    # The model lists a parent's parameters before its children's; the statistics stay last.
+    order = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
+    return Plan(sorted(rows, key=lambda row: order.get(row.name, len(order))), steps)

@@ -7,11 +7,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from torchinit._core.writes import no_grad_copy_ as _no_grad_copy_
-from torchinit.keyed._fill import one_key as _one_key
+from torchinit._core.writes import no_grad_copy_
+from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
-from torchinit.recipes._by_key import lasting, write_by_key
-from torchinit.recipes._fills import DRAWING, check, write
+from torchinit.recipes._fill import dry_run, write
+from torchinit.recipes._keyed_apply import lasting, write_by_key
 from torchinit.recipes._plan import Plan, Step, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule
 from torchinit.recipes._toml import read_rules, write_rules
@@ -20,18 +20,19 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 class Recipe:
-    """Ordered rules for the parameters of a model; the first that matches a parameter has it.
+    """Ordered rules for the parameters of a model; each parameter follows the first rule that matches it.
 
     Parameters are visited as ``Module.apply`` visits modules, children before their parent. Tied parameters are
-    initialized once, by the rule of their first name, and kept if any of their names is. Parameters that transformers has loaded (``_is_hf_initialized``) are kept.
-    The running statistics of a normalization layer are reset with its parameters.
+    initialized once, by the rule of their first name, and kept if any of their names is. Parameters that transformers
+    has loaded (``_is_hf_initialized``) are kept. The running statistics of a normalization layer are reset with its
+    parameters.
 
     Args:
         rules: the rules in order
         name: what tables and messages call the recipe
 
     Raises:
-        RecipeError: if there is no rule, or one is left nothing to match by those before it
+        RecipeError: if there is no rule, or the earlier ones leave a rule nothing to match
 
     Examples:
         >>> from torch import nn
@@ -72,7 +73,7 @@ class Recipe:
         return hash((self.rules, self.name))
 
     def keeping(self, *names: str) -> "Recipe":
-        """Make the same recipe with the parameters that these globs name left as they are."""
+        """Return the same recipe, except that it keeps the parameters that these globs name."""
         return Recipe([Rule(KEEP, name=names), *self.rules], self.name) if names else self
 
     @staticmethod
@@ -80,8 +81,8 @@ class Recipe:
         r"""Read a recipe from TOML.
 
         Args:
-            text: one ``[[rule]]`` table a rule, whose keys are the arguments of :class:`Rule`; optionally a ``name``
-            origin: what messages call the text, before the line
+            text: one ``[[rule]]`` table per rule, whose keys are the arguments of :class:`Rule`; optionally a ``name``
+            origin: what messages call the text
 
         Raises:
             RecipeError: if something in it is wrong, in one line
@@ -92,7 +93,7 @@ class Recipe:
             (Rule('normal_', args={'std': 0.02}),)
             >>> Recipe.from_toml('[[rule]]\ninitializer = "norml_"')
             Traceback (most recent call last):
-            torchinit.recipes._rule.RecipeError: recipe:2: unknown initializer 'norml_'; did you mean normal_?
+            torchinit.recipes._rule.RecipeError: recipe: rule 1: unknown initializer 'norml_'; did you mean normal_?
         """
         rules, name = read_rules(text, origin)
         return Recipe(rules, name)
@@ -102,7 +103,7 @@ class Recipe:
         return write_rules(self.rules, self.name)
 
     def plan(self, module: nn.Module) -> Plan:
-        """Say what :meth:`apply_` would do, without writing or drawing.
+        """Plan what :meth:`apply_` would do, without writing or drawing.
 
         Args:
             module: an eager, scripted, traced or loaded module
@@ -112,12 +113,12 @@ class Recipe:
             fans, and the mean and standard deviation to expect; it prints as a table
 
         Raises:
-            RecipeError: if a parameter has no rule, which lists all such, or a rule does not fit a parameter
+            RecipeError: if a parameter has no rule (the message lists all such), or a rule does not fit a parameter
 
         Warns:
-            UserWarning: of each rule that matches nothing and is not optional
+            UserWarning: about each rule that matches nothing and is not optional
         """
-        return make_plan(self.rules, module, stacklevel=3)
+        return make_plan(self.rules, module)
 
     def apply_(
         self, module: _Module, generator: torch.Generator | None = None, key: torch.Tensor | None = None
@@ -138,34 +139,34 @@ class Recipe:
             ``module``
 
         Raises:
-            RecipeError: if a parameter has no rule, which lists all such, or a rule does not fit a parameter
+            RecipeError: if a parameter has no rule (the message lists all such), or a rule does not fit a parameter
             ValueError: if ``key`` is no key, or both a generator and a key are given
             RuntimeError: if a parameter cannot be written, or the generator is of another device; nothing is written
                 or drawn when this raises
 
         Warns:
-            UserWarning: of each rule that matches nothing and is not optional
+            UserWarning: about each rule that matches nothing and is not optional
 
         Examples:
             >>> from torch import nn
             >>> from torchinit import recipes
-            >>> a = recipes.torch().apply_(nn.LSTM(3, 4), torch.Generator().manual_seed(0))
-            >>> b = recipes.torch().apply_(torch.jit.script(nn.LSTM(3, 4)), torch.Generator().manual_seed(0))
+            >>> a = recipes.torch_default().apply_(nn.LSTM(3, 4), torch.Generator().manual_seed(0))
+            >>> b = recipes.torch_default().apply_(torch.jit.script(nn.LSTM(3, 4)), torch.Generator().manual_seed(0))
             >>> torch.equal(a.weight_hh_l0, b.weight_hh_l0)
             True
             >>> from torchinit import keyed
-            >>> small = recipes.torch().apply_(nn.Sequential(nn.Linear(3, 4)), key=keyed.key(0))
-            >>> large = recipes.torch().apply_(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4)), key=keyed.key(0))
+            >>> small = recipes.torch_default().apply_(nn.Sequential(nn.Linear(3, 4)), key=keyed.key(0))
+            >>> large = recipes.torch_default().apply_(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 4)), key=keyed.key(0))
             >>> torch.equal(small[0].weight, large[0].weight)
             True
         """
         if key is not None:
-            _one_key(key)
+            one_key(key)
             if generator is not None:
                 raise ValueError("the draws come from a generator or from a key, got both")
-        steps = [step for step in make_plan(self.rules, module, stacklevel=3).steps if not step.tensor.is_meta]
+        steps = [step for step in make_plan(self.rules, module).steps if not step.tensor.is_meta]
         _check_generator(steps, generator)
-        check((step.tensor, step.fills) for step in steps)
+        dry_run((step.tensor, step.fills) for step in steps)
         if key is not None:
             for name, (tensor, fills) in lasting(steps).items():
                 write_by_key(name, tensor, fills, key)
@@ -175,7 +176,7 @@ class Recipe:
             if step.source is None:
                 write(step.tensor, step.fills, generator)
             else:
-                _no_grad_copy_(step.tensor, tensors[step.source])
+                no_grad_copy_(step.tensor, tensors[step.source])
         return module
 
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:
@@ -202,18 +203,18 @@ class Recipe:
             >>> from torch import nn
             >>> from torchinit import recipes
             >>> traced = torch.jit.trace(nn.Linear(3, 4), torch.zeros(1, 3))
-            >>> net = recipes.torch().attach(traced)
+            >>> net = recipes.torch_default().attach(traced)
             >>> net.reset_parameters(torch.Generator().manual_seed(0))
-            >>> again = recipes.torch().apply_(nn.Linear(3, 4), torch.Generator().manual_seed(0))
+            >>> again = recipes.torch_default().apply_(nn.Linear(3, 4), torch.Generator().manual_seed(0))
             >>> torch.equal(net.weight, again.weight)
             True
         """
-        return attach(scripted, lambda module: make_plan(self.rules, module, stacklevel=5), mobile)
+        return attach(self.rules, scripted, mobile)
 
 
 def _check_generator(steps: Sequence[Step], generator: torch.Generator | None) -> None:
     for step in steps:
-        drawn = any(fill.initializer in DRAWING for fill in step.fills)
+        drawn = any(fill.entry.draws for fill in step.fills)
         if generator is not None and drawn and generator.device.type != step.tensor.device.type:
             raise RuntimeError(
                 f"the generator must be of the parameters' device, got one of {generator.device} for {step.target} on"
@@ -226,7 +227,7 @@ def read(path: str | os.PathLike[str]) -> Recipe:
 
     Raises:
         OSError: if the file cannot be read
-        RecipeError: if something in it is wrong, in one line with file and line
+        RecipeError: if something in it is wrong, in one line with the file and the rule
     """
     with open(path, "rb") as file:
         contents = file.read()

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -11,31 +12,16 @@ from typing import Any
 
 import torch
 
+from torchinit._core.messages import outside_level
+from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._defaults import KINDS
-from torchinit.recipes._fills import DRAWING, INITIALIZERS, NATURAL, SCALED, Value, small
+from torchinit.recipes._fill import FUNCTIONS, Value, arguments, minimal_tensor
 
 KEEP, DEFAULT = "keep", "default"
-_DAMPED = (
-    *(*SCALED, "uniform_", "normal_", "trunc_normal_", "trunc_normal_tf_"),
-    *("orthogonal_", "block_orthogonal_", "delta_orthogonal_"),
-)
 
 
 class RecipeError(ValueError):
-    """What is wrong with a recipe, or with a recipe for a model, in one line; ``key`` is the part of a rule at fault."""
-
-    def __init__(self, message: str, key: str = "initializer") -> None:
-        super().__init__(message)
-        self.key = key
-
-
-def _origin() -> str:
-    """Where the caller, outside this package's recipes, wrote the rule."""
-    frame = inspect.currentframe()
-    # NB: a dataclass's __init__ is compiled from a string, in its module's namespace.
-    while frame is not None and frame.f_globals.get("__name__", "").startswith("torchinit.recipes"):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "recipe"
+    """A mistake in a recipe, or a recipe that does not fit a model; the message is one line that says where."""
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
@@ -44,28 +30,11 @@ def suggest(word: str, known: Sequence[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
 
 
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind == "int" else f"a {kind}"
-
-
 def arguments_of(initializer: str) -> dict[str, inspect.Parameter]:
-    """What a rule may pass: all but the tensor and the generator."""
+    """Return the arguments that a rule may pass: all but the tensor and the generator."""
     if initializer == DEFAULT:
         return {"layer": inspect.Parameter("layer", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str)}
-    if initializer == KEEP:
-        return {}
-    parameters = inspect.signature(INITIALIZERS[initializer]).parameters
-    return {name: p for name, p in parameters.items() if name not in ("tensor", "generator")}
-
-
-def _types(annotation: Any) -> tuple[type, ...]:
-    return typing.get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-
-
-def _is_a(value: Any, types: tuple[type, ...]) -> bool:
-    if isinstance(value, bool):
-        return bool in types
-    return isinstance(value, types) or (isinstance(value, int) and float in types)
+    return {} if initializer == KEEP else arguments(initializer)
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,7 +47,7 @@ class Rule:
         initializer: the name of an initializer of torchinit; ``"default"`` for what the layer of ``torch.nn`` draws
             when it is constructed; ``"keep"`` to leave the parameter as it is
         module: the name of the type of the module that owns the parameter, such as ``"Conv2d"``, or a glob. It is the
-            very type, not a base class: a scripted module does not know its base classes
+            type itself, not a base class: a scripted module does not know its base classes
         name: a glob on the parameter's qualified name; ``*`` stands for dots too, and ``*.bias`` is also the ``bias``
             of the model itself
         ndim: number of dimensions
@@ -89,12 +58,12 @@ class Rule:
         dim: the dimension along which the blocks lie
         fans: ``"layer"`` to swap the fans of a transposed convolution and divide the outer fan of a grouped one;
             ``"upstream"`` to count as ``torch.nn.init`` does, from the shape alone
-        residual: whether the standard deviation (of ``trunc_normal_`` before it is truncated) is divided by the root of
-            the number of parameters that the rule matches in the model, the residual branches that they end
+        residual: whether to divide the standard deviation (that of ``trunc_normal_`` before it is truncated) by the
+            root of the number of parameters that the rule matches in the model: the residual branches that they end
         optional: whether the rule may match nothing without a warning
 
     Raises:
-        RecipeError: if the rule is wrong in itself, in one line: where, what, and what would be right
+        RecipeError: if the rule is wrong; the message is one line that says where, what, and what would be right
 
     Examples:
         >>> from torchinit.recipes import Rule
@@ -112,92 +81,18 @@ class Rule:
     fans: str = "layer"
     residual: bool = False
     optional: bool = False
-    origin: str = field(default_factory=_origin, compare=False)
+    origin: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        self._check_kinds()
-        for name in ("module", "name", "ndim", "blocks"):
-            value = getattr(self, name)
-            # A count of blocks is not a list of one size.
-            single = isinstance(value, str) or (isinstance(value, int) and name == "ndim")
-            normal = (value,) if single else tuple(value) if isinstance(value, Sequence) else value
-            object.__setattr__(self, name, normal)
-        object.__setattr__(self, "args", dict(self.args))
-        known = (*INITIALIZERS, DEFAULT, KEEP)
-        if self.initializer not in known:
-            raise self.error(f"unknown initializer {self.initializer!r}; {suggest(self.initializer, known)}")
-        self._check_args()
-        self._check_options()
-        if self.initializer in INITIALIZERS:
-            self._try_out()
+        origin = self.origin or _callers_line()
+        try:
+            settled = _settled(vars(self))
+        except RecipeError as error:
+            raise RecipeError(f"{origin}: {error}") from None
+        vars(self).update(settled, origin=origin)
 
-    def error(self, message: str, key: str = "initializer") -> RecipeError:
-        return RecipeError(f"{self.origin}: {message}", key)
-
-    def _check_kinds(self) -> None:
-        for name, kind in {"module": str, "name": str, "ndim": int, "blocks": int}.items():
-            value = getattr(self, name)
-            several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-            least, most = (1, 2**63 - 1) if name == "blocks" else (0, 64)
-            good = [_is_a(one, (kind,)) and one != "" and (kind is str or least <= one <= most) for one in several]
-            if value is not None and not (good and all(good)):
-                what = "a name or a list of names" if kind is str else f"a count from {least} or a list of counts"
-                raise self.error(f"{name} must be {what}, got {value!r}", name)
-        for name, kind in {"initializer": str, "dim": int, "fans": str, "residual": bool, "optional": bool}.items():
-            if not _is_a(getattr(self, name), (kind,)):
-                raise self.error(f"{name} must be {_a(kind.__name__)}, got {getattr(self, name)!r}", name)
-        if not isinstance(self.args, Mapping) or not all(isinstance(name, str) for name in self.args):
-            raise self.error(f"args must be a table of arguments by name, got {self.args!r}", "args")
-
-    def _check_args(self) -> None:
-        takes = arguments_of(self.initializer)
-        for name, value in self.args.items():
-            if name not in takes:
-                right = suggest(name, list(takes)) if takes else "it takes none"
-                raise self.error(f"{self.initializer} takes no argument {name!r}; {right}", "args")
-            types = _types(takes[name].annotation)
-            if not _is_a(value, types):
-                raise self.error(f"{name} of {self.initializer} must be {_a(types[0].__name__)}, got {value!r}", "args")
-            try:
-                # A number of numpy's becomes one that can be spelled everywhere.
-                self.args[name] = value if isinstance(value, str) else types[0](value)  # type: ignore[index]
-            except OverflowError:
-                raise self.error(
-                    f"{name} of {self.initializer} must be finite, got an int of many digits", "args"
-                ) from None
-        for name, parameter in takes.items():
-            if parameter.default is inspect.Parameter.empty and name not in self.args:
-                raise self.error(
-                    f"{self.initializer} needs the argument {name}, got {dict(self.args) or 'none'}", "args"
-                )
-
-    def _check_options(self) -> None:
-        if self.fans not in ("layer", "upstream"):
-            raise self.error(f"fans must be 'layer' or 'upstream', got {self.fans!r}", "fans")
-        if self.residual and self.initializer not in _DAMPED:
-            raise self.error(f"residual needs an initializer with a scale, got {self.initializer}", "residual")
-        if self.residual and self.initializer == "uniform_" and self.args.get("a", 0.0) != -self.args.get("b", 1.0):  # type: ignore[operator]
-            raise self.error(f"residual needs bounds around 0, got {dict(self.args) or 'the default ones'}", "residual")
-        if self.blocks is not None and self.initializer not in INITIALIZERS:
-            raise self.error(f"blocks need an initializer of their own, got {self.initializer}", "blocks")
-        layer = str(self.args.get("layer", KINDS[0]))
-        if layer not in KINDS:
-            raise self.error(f"layer must be one of torch's, got {layer!r}; {suggest(layer, KINDS)}", "args")
-
-    def _try_out(self) -> None:
-        """Call the initializer on a small tensor of each allowed number of dimensions, for what it itself refuses."""
-        natural = (NATURAL.get(self.initializer, 2),)
-        drawing = self.initializer in (*DRAWING, *SCALED, "trunc_normal_tf_")
-        own = {"generator": torch.Generator("cpu")} if drawing else {}
-        for ndim in self.ndim or natural:  # type: ignore[union-attr]
-            try:
-                tensor = small(self.initializer, self.args, ndim, torch.float32, torch.device("cpu"))
-                INITIALIZERS[self.initializer](tensor, **self.args, **own)
-            except (RuntimeError, ValueError, TypeError, OverflowError) as error:
-                reason = str(error).splitlines()[0]
-                if "dimension" in reason:
-                    raise self.error(f"the rule can never match with ndim {ndim}: {reason}", "ndim") from None
-                raise self.error(f"{self.initializer}: {reason}", "args") from None
+    def error(self, message: str) -> RecipeError:
+        return RecipeError(f"{self.origin}: {message}")
 
     def matches(self, kind: str, name: str, ndim: int) -> bool:
         return (
@@ -207,8 +102,8 @@ class Rule:
         )
 
     def shadows(self, other: "Rule") -> bool:
-        """Whether nothing is left for ``other`` if it comes later."""
-        # A default is drawn only where the layer has one.
+        """Return whether ``other`` can match nothing when it comes later."""
+        # A default applies only where the layer has one.
         alike = self.initializer != DEFAULT or (other.initializer == DEFAULT and self.args == other.args)
         return (
             alike
@@ -218,7 +113,7 @@ class Rule:
         )
 
     def given(self) -> dict[str, Any]:
-        """What was said, without what is left at its default; one choice stands alone."""
+        """Return the fields that differ from their defaults; a single choice stands alone."""
         found: dict[str, Any] = {}
         for spec in fields(self):
             value = getattr(self, spec.name)
@@ -236,15 +131,116 @@ class Rule:
         return f"Rule({given['initializer']!r}{rest})"
 
     def conditions(self) -> str:
-        """The conditions in short, for a table."""
+        """Return the conditions in short, for a table."""
         parts = ["|".join(names) for names in (self.module, self.name) if names]
         if self.ndim:
             parts.append("ndim " + "|".join(map(str, self.ndim)))  # type: ignore[arg-type]
         return " ".join(parts) or "any"
 
 
+def _callers_line() -> str:
+    """Return file and line of the innermost frame outside torchinit."""
+    frame = sys._getframe(outside_level() - 1)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the fields of a rule and normalize them: tuples for lists, Python's numbers for numpy's."""
+    _check_kinds(given)
+    initializer, known = given["initializer"], (*INITIALIZERS, DEFAULT, KEEP)
+    if initializer not in known:
+        raise RecipeError(f"unknown initializer {initializer!r}; {suggest(initializer, known)}")
+    settled = {**given, "args": _settled_args(initializer, given["args"])}
+    for name in ("module", "name", "ndim", "blocks"):
+        value = given[name]
+        # A count of blocks is not a list of one size.
+        single = isinstance(value, str) or (isinstance(value, int) and name == "ndim")
+        settled[name] = (value,) if single else tuple(value) if isinstance(value, Sequence) else value
+    _check_options(settled)
+    if initializer in INITIALIZERS:
+        _validate(initializer, settled["args"], settled["ndim"] or (INITIALIZERS[initializer].ndim,))
+    return settled
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind == "int" else f"a {kind}"
+
+
+def _is_a(value: Any, types: tuple[type, ...]) -> bool:
+    if isinstance(value, bool):
+        return bool in types
+    return isinstance(value, types) or (isinstance(value, int) and float in types)
+
+
+def _check_kinds(given: Mapping[str, Any]) -> None:
+    for name, kind in {"module": str, "name": str, "ndim": int, "blocks": int}.items():
+        value = given[name]
+        several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        least, most = (1, 2**63 - 1) if name == "blocks" else (0, 64)
+        good = [_is_a(one, (kind,)) and one != "" and (kind is str or least <= one <= most) for one in several]
+        if value is not None and not (good and all(good)):
+            what = "a name or a list of names" if kind is str else f"a count from {least} or a list of counts"
+            raise RecipeError(f"{name} must be {what}, got {value!r}")
+    for name, kind in {"initializer": str, "dim": int, "fans": str, "residual": bool, "optional": bool}.items():
+        if not _is_a(given[name], (kind,)):
+            raise RecipeError(f"{name} must be {_a(kind.__name__)}, got {given[name]!r}")
+    args = given["args"]
+    if not isinstance(args, Mapping) or not all(isinstance(name, str) for name in args):
+        raise RecipeError(f"args must be a table of arguments by name, got {args!r}")
+
+
+def _settled_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Value]:
+    settled: dict[str, Value] = {}
+    takes = arguments_of(initializer)
+    for name, value in args.items():
+        if name not in takes:
+            right = suggest(name, list(takes)) if takes else "it takes none"
+            raise RecipeError(f"{initializer} takes no argument {name!r}; {right}")
+        annotation = takes[name].annotation
+        types = typing.get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+        if not _is_a(value, types):
+            raise RecipeError(f"{name} of {initializer} must be {_a(types[0].__name__)}, got {value!r}")
+        try:
+            settled[name] = value if isinstance(value, str) else types[0](value)
+        except OverflowError:
+            raise RecipeError(f"{name} of {initializer} must be finite, got an int of many digits") from None
+    for name, parameter in takes.items():
+        if parameter.default is inspect.Parameter.empty and name not in args:
+            raise RecipeError(f"{initializer} needs the argument {name}, got {settled or 'none'}")
+    return settled
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
+    initializer, args = given["initializer"], given["args"]
+    if given["fans"] not in ("layer", "upstream"):
+        raise RecipeError(f"fans must be 'layer' or 'upstream', got {given['fans']!r}")
+    if given["residual"] and not (initializer in INITIALIZERS and INITIALIZERS[initializer].has_scale):
+        raise RecipeError(f"residual needs an initializer with a scale, got {initializer}")
+    if given["residual"] and initializer == "uniform_" and args.get("a", 0.0) != -args.get("b", 1.0):
+        raise RecipeError(f"residual needs bounds around 0, got {args or 'the default ones'}")
+    if given["blocks"] is not None and initializer not in INITIALIZERS:
+        raise RecipeError(f"blocks need an initializer of their own, got {initializer}")
+    layer = str(args.get("layer", KINDS[0]))
+    if layer not in KINDS:
+        raise RecipeError(f"layer must be one of torch's, got {layer!r}; {suggest(layer, KINDS)}")
+
+
+def _validate(initializer: str, args: Mapping[str, Value], ndims: Sequence[int]) -> None:
+    """Call the initializer on a minimal tensor of each number of dimensions, to learn what it refuses."""
+    own = {"generator": torch.Generator("cpu")} if INITIALIZERS[initializer].draws else {}
+    for ndim in ndims:
+        try:
+            tensor = minimal_tensor(initializer, args, ndim, torch.float32, torch.device("cpu"))
+            FUNCTIONS[initializer](tensor, **args, **own)
+        except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+            reason = str(error).splitlines()[0]
+            if "dimension" in reason:
+                raise RecipeError(f"the rule can never match with ndim {ndim}: {reason}") from None
+            raise RecipeError(f"{initializer}: {reason}") from None
+
+
 def _covers(wide: Any, narrow: Any) -> bool:
-    """Whether every name that the patterns of ``narrow`` match is matched by one of ``wide``."""
+    """Return whether the patterns of ``wide`` match every name that those of ``narrow`` match."""
 
     def covers(pattern: str, text: str) -> bool:
         # A star in the text stands under a star of the pattern, so whatever it stands for matches too.

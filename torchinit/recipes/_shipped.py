@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from torchinit.recipes._recipe import Recipe, read
@@ -10,21 +11,21 @@ from torchinit.recipes._rule import DEFAULT, RecipeError, Rule, suggest
 
 _CONVOLUTIONS = "Conv?d"
 
-# Whatever a recipe does not speak of: what torch.nn draws, as models do that call no initializer for it.
+# The parameters that a recipe does not mention keep torch's default.
 _REST = Rule(DEFAULT, optional=True)
 _BIASES = ("*.bias", "*_bias", "*.bias_[ih]h", "*.bias_[ih]h_l*")
 _NO_BIAS = Rule("zeros_", name=_BIASES, ndim=1, optional=True)
 
 
 def _named(initializer: str, patterns: str | Sequence[str], suffixes: Sequence[str] = ("",), **more: Any) -> list[Rule]:
-    """One rule for what the globs name, or none for none."""
+    """Return one rule for the parameters that the globs name, or none without globs."""
     globs = [patterns] if isinstance(patterns, str) else patterns
     names = [f"{glob}{suffix}" for suffix in suffixes for glob in globs]
     return [Rule(initializer, name=names, **more)] if names else []
 
 
-def torch() -> Recipe:
-    """What each layer of ``torch.nn`` draws when it is constructed, in the order of construction.
+def torch_default() -> Recipe:
+    """Torch's own default: what each layer of ``torch.nn`` draws when it is constructed, in that order.
 
     Source: the ``reset_parameters`` of ``torch.nn.modules`` (torch 2.13). Under the same seed the bits equal those of
     constructing the model anew, as long as it registers its layers in the order in which it constructs them. As there,
@@ -38,7 +39,7 @@ def torch() -> Recipe:
         >>> fresh = nn.MultiheadAttention(8, 2)
         >>> reset = nn.MultiheadAttention(8, 2)
         >>> _ = torch.manual_seed(0)
-        >>> torch.equal(recipes.torch().apply_(reset).in_proj_weight, fresh.in_proj_weight)
+        >>> torch.equal(recipes.torch_default().apply_(reset).in_proj_weight, fresh.in_proj_weight)
         True
     """
     return Recipe([Rule(DEFAULT)], "torch")
@@ -90,24 +91,16 @@ def xavier(gain: float = 1.0) -> Recipe:
         >>> bool((net.weight.abs() <= (6 / 8) ** 0.5).all())
         True
     """
-    args = {"gain": gain}
+    glorot = partial(Rule, "xavier_uniform_", args={"gain": gain})
+    gates = "*.weight_[ih]h*"
     return Recipe(
         [
             Rule(DEFAULT, module=("Embedding", "EmbeddingBag"), optional=True),
             _NO_BIAS,
-            Rule(
-                "xavier_uniform_",
-                module=("LSTM", "LSTMCell"),
-                name="*.weight_[ih]h*",
-                args=args,
-                blocks=4,
-                optional=True,
-            ),
-            Rule(
-                "xavier_uniform_", module=("GRU", "GRUCell"), name="*.weight_[ih]h*", args=args, blocks=3, optional=True
-            ),
-            Rule("xavier_uniform_", name="*.in_proj_weight", args=args, blocks=3, optional=True),
-            Rule("xavier_uniform_", ndim=(2, 3, 4, 5), args=args),
+            glorot(module=("LSTM", "LSTMCell"), name=gates, blocks=4, optional=True),
+            glorot(module=("GRU", "GRUCell"), name=gates, blocks=3, optional=True),
+            glorot(name="*.in_proj_weight", blocks=3, optional=True),
+            glorot(ndim=(2, 3, 4, 5)),
             _REST,
         ],
         "xavier",
@@ -131,15 +124,8 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
         >>> recipes.vit().apply_(model)["head"].weight.abs().max().item()
         0.0
     """
-    embeddings = (
-        "cls_token",
-        "class_token",
-        "dist_token",
-        "reg_token",
-        "pos_embed",
-        "pos_embedding",
-        "position_embeddings",
-    )
+    tokens, positions = ("cls_token", "class_token", "dist_token", "reg_token"), ("pos_embed", "pos_embedding")
+    embeddings = (*tokens, *positions, "position_embeddings")
     args = {"std": 0.02}
     return Recipe(
         [
@@ -270,7 +256,7 @@ def orthogonal_rl(
 
 
 SHIPPED: dict[str, Callable[[], Recipe]] = {
-    "torch": torch,
+    "torch": torch_default,
     "resnet": resnet,
     "xavier": xavier,
     "vit": vit,

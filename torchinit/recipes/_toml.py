@@ -1,4 +1,4 @@
-"""Recipes as TOML, and the lines that things stand on."""
+"""Recipes as TOML."""
 
 import json
 import re
@@ -26,63 +26,24 @@ def _parse(text: str, origin: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except ValueError as error:
-        # An int of thousands of digits is an error of Python's, without a line.
+        # For an int of thousands of digits Python raises an error without a line.
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
         line = found.group(1) if found else str(text.count("\n") + 1)
         reason = re.sub(r" \(at .*\)$", "", str(error))
         raise RecipeError(f"{origin}:{line}: this must be TOML: {reason}") from None
 
 
-class _Lines:
-    """Finds the line of a rule, and of a key within it."""
-
-    def __init__(self, text: str) -> None:
-        self.lines = text.split("\n")
-        self.heads = [
-            index
-            for index, line in enumerate(self.lines)
-            # What stands before a true header is TOML by itself; a header within a string is cut from its quotes.
-            if re.match(r"""\s*\[\[\s*["']?rule["']?\s*\]\]""", line) and self._is_whole(index)
-        ]
-
-    def _is_whole(self, end: int) -> bool:
-        try:
-            tomllib.loads("\n".join(self.lines[:end]))
-        except ValueError:
-            return False
-        return True
-
-    def rule(self, index: int) -> int:
-        """The first line of a rule, from 1; of the file if the rules are written otherwise."""
-        return self.heads[index] + 1 if index < len(self.heads) else 1
-
-    def find(self, index: int, key: str) -> int:
-        """The line on which the rule gives a key, or its first."""
-        start = self.rule(index)
-        end = self.heads[index + 1] if index + 1 < len(self.heads) else len(self.lines)
-        given = re.compile(rf"""\s*(\[\s*rule\s*\.\s*)?["']?{re.escape(key)}["']?\s*[]=.]""")
-        lines = [number for number in range(start, end + 1) if given.match(self.lines[number - 1])]
-        return next((number for number in lines if self._is_whole(number - 1)), start)
-
-
-def _rule(table: Any, origin: str, lines: _Lines, index: int) -> Rule:
-    def located(message: str, key: str) -> RecipeError:
-        return RecipeError(f"{origin}:{lines.find(index, key)}: {message}")
-
+def _rule(table: Any, origin: str) -> Rule:
     if not isinstance(table, dict):
-        raise located(f"a rule must be a table, got {table!r}", "rule")
+        raise RecipeError(f"{origin}: a rule must be a table, got {table!r}")
+    named = [_spelled(table[key]) for key in ("module", "name") if key in table]
+    origin += f" ({' '.join(named)})" if named else ""
     for key in table:
         if key not in _KEYS:
-            raise located(f"a rule has no key {key!r}; {suggest(key, _KEYS)}", key)
+            raise RecipeError(f"{origin}: a rule has no key {key!r}; {suggest(key, _KEYS)}")
     if "initializer" not in table:
-        raise located(f"a rule needs an initializer, got the keys {', '.join(table) or 'none'}", "rule")
-    try:
-        rule = Rule(**table, origin="")
-    except RecipeError as error:
-        raise located(str(error).removeprefix(": "), error.key) from None
-    # Later messages speak of the rule as a whole.
-    object.__setattr__(rule, "origin", f"{origin}:{lines.rule(index)}")
-    return rule
+        raise RecipeError(f"{origin}: a rule needs an initializer, got the keys {', '.join(table) or 'none'}")
+    return Rule(**table, origin=origin)
 
 
 def read_rules(text: str, origin: str) -> tuple[list[Rule], str]:
@@ -90,19 +51,18 @@ def read_rules(text: str, origin: str) -> tuple[list[Rule], str]:
     tables = _parse(text, origin)
     for key in tables:
         if key not in ("name", "rule"):
-            raise RecipeError(f"{origin}:1: a recipe has no key {key!r}; {suggest(key, ['name', 'rule'])}")
+            raise RecipeError(f"{origin}: a recipe has no key {key!r}; {suggest(key, ['name', 'rule'])}")
     name, rules = tables.get("name", ""), tables.get("rule", [])
     if not isinstance(name, str):
-        raise RecipeError(f"{origin}:1: the name of a recipe must be a str, got {name!r}")
+        raise RecipeError(f"{origin}: the name of a recipe must be a str, got {name!r}")
     if not isinstance(rules, list) or not rules:
-        raise RecipeError(f"{origin}:1: a recipe needs at least one [[rule]], got {rules!r}")
-    lines = _Lines(text)
-    return [_rule(table, origin, lines, index) for index, table in enumerate(rules)], name
+        raise RecipeError(f"{origin}: a recipe needs at least one [[rule]], got {rules!r}")
+    return [_rule(table, f"{origin}: rule {number}") for number, table in enumerate(rules, 1)], name
 
 
 def _spelled(value: Any) -> str:
     if isinstance(value, str):
-        # JSON's strings are TOML's, but for one control character.
+        # A JSON string is a TOML string, except for one control character.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return str(value).lower()
@@ -110,7 +70,7 @@ def _spelled(value: Any) -> str:
         return "{ " + ", ".join(f"{name} = {_spelled(one)}" for name, one in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(_spelled, value)) + "]"
-    # TOML's inf and nan are Python's, and repr() of a float is read back whole.
+    # TOML spells inf and nan as Python does, and repr() of a float reads back as the same float.
     return repr(value)
 
 

@@ -1,0 +1,153 @@
+"""Do the plots show every parameter and every layer, and can they be read?"""
+
+import math
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+import torchinit
+from tests.support.inspected_models import drawn
+from tests.support.signal_models import he, tower
+from torchinit.diagnostics import plot_signal, plot_statistics, signal, statistics
+
+
+def _page(state: dict[str, Tensor], **more: Any) -> Figure:
+    return plot_statistics(state, statistics(state), **more)
+
+
+def _texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def test_each_parameter_has_a_panel_with_its_verdict() -> None:
+    layer, told = nn.Linear(20, 30), []
+    figure = plot_statistics(layer, statistics(layer), title="net.pt", progress=lambda *step: told.append(step))
+    assert len(figure.axes) == 2
+    assert _texts(figure)[:4] == ["net.pt", "2 parameters", "weight", "30x20, like torch's default"]
+    assert told == [("drawing", "weight", 2), ("drawing", "bias", 2)]
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_others_are_drawn_on_the_bins_of_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchinit.diagnostics._moments._CHUNK", 100)
+    values, others = drawn("uniform_", (40, 30), a=-0.1, b=0.1), drawn("xavier_uniform_", (40, 30))
+    figure = _page({"weight": values, "bias": torch.zeros(30)}, others={"weight": others}, label="recipe xavier")
+    stairs = [patch.get_data() for patch in figure.axes[0].patches]
+    low, high = (f(torch.cat([values, others]).double()).item() for f in (torch.min, torch.max))
+    for (heights, edges, _), tensor in zip(stairs, (values, others), strict=True):
+        counts, _ = np.histogram(tensor.double().numpy(), len(heights), (low, high))
+        assert heights == pytest.approx(counts / counts.max())
+        assert edges[[0, -1]] == pytest.approx([low, high])
+    # A constant is a line, and a parameter without others has one curve.
+    assert [list(line.get_xdata()) for line in figure.axes[1].lines] == [[0.0, 0.0]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["values", "recipe xavier"]
+
+
+def test_what_is_not_finite_is_left_out_of_a_panel() -> None:
+    ((heights, edges, _),) = [
+        p.get_data() for p in _page({"w": torch.tensor([1.0, math.nan, 3.0, math.inf, 1.0])}).axes[0].patches
+    ]
+    assert heights.tolist() == [1.0, 0, 0, 0, 0, 0, 0, 0.5]
+    assert (edges[0], edges[-1]) == (1.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("values", "count"), [(1 + torch.arange(9, dtype=torch.float64) * 1e-6, 3), (torch.full((3,), 2.25), 1)]
+)
+def test_ticks_have_the_digits_that_tell_them_apart(values: Tensor, count: int) -> None:
+    figure = _page({"w": values})
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert len(set(labels)) == len(labels) >= count
+    assert "2.25" in labels or count > 1
+    assert _texts(figure)[1] == "1 parameter"
+
+
+def test_long_name_loses_its_front_up_to_a_dot() -> None:
+    names = ["encoder." * 4 + "layer.10.weight", "x" * 60 + ".bias", "x" * 60, "a\033b"]
+    shown = {"…encoder.encoder.layer.10.weight", f"…{'x' * 30}.bias", f"…{'x' * 35}", r"a\x1bb"}
+    assert set(_texts(_page({name: torch.ones(2) for name in names}))[2::2]) == shown
+
+
+def test_page_holds_bad_panels_first_and_constant_ones_last_and_says_what_is_missing() -> None:
+    layers = [layer for _ in range(40) for layer in (nn.Linear(3, 3), nn.LayerNorm(3))]
+    torchinit.constant_(layers[-2].weight, math.nan)
+    model = nn.Sequential(*layers)
+    figure = plot_statistics(model, statistics(model))
+    names = _texts(figure)[2::2]
+    assert _texts(figure)[1] == "60 of 160 parameters; bad ones are kept first, constant ones last"
+    assert len(names) == len(figure.axes) == 60
+    assert names[-1] == "78.weight"
+    assert names[:4] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 60])
+def test_no_label_of_a_page_covers_another(count: int) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    values = drawn("normal_", (30, 30), std=123.456) + 1000
+    parameters = count if count < 60 else 70
+    names = [f"module.encoder.layers.layer.{i:03}.attention.output.WWWWWWWW.weight" for i in range(parameters)]
+    figure = _page(
+        {name: values.clone() for name in names},
+        others=dict.fromkeys(names, values * 2),
+        title="a-rather-long-name-of-a-model-file-" * 3 + ".safetensors",
+        label="recipe " + "my-own-recipe-" * 5 + ".toml",
+    )
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    labels = [*figure.texts, *figure.legends[0].get_texts()]
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        # What lies beyond the axis is not drawn.
+        labels += [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
+    boxes = [label.get_window_extent(renderer) for label in labels]
+    page = figure.bbox
+    inside = [page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1 for box in boxes]
+    assert [label.get_text() for label, fits in zip(labels, inside, strict=True) if not fits] == []
+    plots = [axes.get_window_extent(renderer) for axes in figure.axes]
+    overlapping = [
+        (labels[i].get_text(), labels[j].get_text())
+        for i in range(len(boxes))
+        for j in range(i)
+        if boxes[i].overlaps(boxes[j])
+    ]
+    assert overlapping == []
+    assert not any(box.overlaps(plot) for box in boxes for plot in plots)
+
+
+@pytest.mark.parametrize("depth", [5, 100, 300])
+def test_page_of_layers_grows_with_them_up_to_a_limit(depth: int) -> None:
+    width, height = plot_signal(signal(tower(he, depth, 4), torch.randn(2, 4))).get_size_inches() * 110
+    assert 900 < width < 1200
+    # 17 pixels are enough for a line of its own.
+    assert 17 * min(depth, 100) < height < 3000
+
+
+def test_every_value_and_name_of_a_signal_is_drawn() -> None:
+    model = tower(he, 5, 8)
+    nn.init.zeros_(model[6].weight)
+    rows = signal(model, torch.randn(4, 8))
+    rows[4] = replace(rows[4], gradient=None)
+    rows[3] = replace(rows[3], gradient=math.inf)
+    left, right = plot_signal(rows).axes
+    assert [label.get_text() for label in left.get_yticklabels()] == ["0", "2", "4", "6", "8"]
+    drawn = [dict(zip(line.get_ydata(), line.get_xdata(), strict=True)) for line in left.lines[:2]]
+    assert drawn[0] == drawn[1] == {i: rows[i].activation for i in range(3)}
+    assert {line.get_ydata()[0] for line in left.lines if line.get_marker() == "<"} == {3, 4}
+    assert {line.get_ydata()[0] for line in right.lines if line.get_marker() == "<"} == {0, 1, 2}
+    assert {line.get_ydata()[0] for line in right.lines if line.get_marker() == ">"} == {3}
+    assert left.get_xscale() == right.get_xscale() == "log"
+
+
+@pytest.mark.parametrize("plot", [plot_statistics, plot_signal])
+def test_missing_matplotlib_is_said(plot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(RuntimeError, match=r"^a plot needs the package matplotlib: pip install 'torchinit\[plot\]'$"):
+        plot(*([nn.Linear(2, 2), []] if plot is plot_statistics else [[]]))

@@ -1,0 +1,45 @@
+"""Picks few of many combinations so that every two values that can meet still meet in one of them."""
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# Set by `make exhaustive`.
+EXHAUSTIVE = bool(os.environ.get("TORCHINIT_EXHAUSTIVE"))
+
+
+def pairwise(*axes: Sequence[Any], possible: Callable[..., bool] = lambda *values: True) -> list[tuple[Any, ...]]:
+    """List combinations of a value of each axis in which every possible pair of values stands at least once.
+
+    Picks greedily, and always the same. Under `make exhaustive` lists every possible combination.
+    """
+    rows = [
+        row
+        for row in itertools.product(*(range(len(axis)) for axis in axes))
+        if possible(*(axis[index] for axis, index in zip(axes, row, strict=True)))
+    ]
+    if not EXHAUSTIVE:
+        rows = _covering(rows)
+    return [tuple(axis[index] for axis, index in zip(axes, row, strict=True)) for row in rows]
+
+
+def _pairs(row: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
+    return set(itertools.combinations(enumerate(row), 2))
+
+
+def _covering(rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Take rows that cover the most new pairs, asking less of a row with each pass."""
+    missing = set[tuple[tuple[int, int], ...]]().union(*map(_pairs, rows))
+    found = []
+    for wanted in range(len(_pairs(rows[0])) if rows else 0, 0, -1):
+        left = []
+        for row in rows:
+            new = _pairs(row) & missing
+            if len(new) >= wanted:
+                found.append(row)
+                missing -= new
+            elif new:
+                left.append(row)
+        rows = left
+    return found

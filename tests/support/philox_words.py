@@ -1,0 +1,21 @@
+"""The words of keys' streams, as `tools.random_words` writes them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from tools.random_words.__main__ import batches
+
+
+def philox_words(keys: Tensor, blocks: int) -> Tensor:
+    """Return the words of each key, of shape ``(blocks, 4)`` for one key and ``(blocks, 4, N)`` for a batch of them.
+
+    They are unsigned, in int64.
+    """
+    bits = keys.unsqueeze(0) if keys.dim() == 1 else keys
+    source = batches(bits)
+    first = next(source)
+    rest = [next(source) for _ in range(math.ceil(blocks / len(first)) - 1)]
+    words = torch.cat([first, *rest])[:blocks].long().bitwise_and_(0xFFFFFFFF)
+    return words.squeeze(-1) if keys.dim() == 1 and words.dim() == 3 else words

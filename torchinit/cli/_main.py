@@ -1,0 +1,71 @@
+"""Parse the arguments, run a command, and turn errors into one line and an exit code."""
+
+import argparse
+import io
+import os
+import platform
+import sys
+import warnings
+
+import torch
+
+import torchinit
+from torchinit.cli import attach, bundle, init, inspect, list as list_, plan, probe
+from torchinit.cli._output import Output
+from torchinit.recipes import RecipeError
+
+
+def _version() -> str:
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return f"torchinit {torchinit.__version__}, torch {torch.__version__}, {python}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="torchinit",
+        description="Weight initialization.",
+        # Keeps the version in one line.
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command in (list_, plan, init, attach, inspect, probe, bundle):
+        command.add(commands)
+    return parser
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> int:
+    try:
+        arguments.run(arguments, output)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, RuntimeError, RecipeError) as error:
+        output.error(error)
+        return 1
+    except KeyboardInterrupt:
+        # A shell's code for a program that SIGINT ended.
+        return 130
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: those after the program's name; None for ``sys.argv``
+
+    Returns:
+        0, or 1 if the input is at fault; a wrong usage exits with 2 by ``SystemExit``
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does by default.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    parsed = _parser().parse_args(arguments)
+    output = Output(getattr(parsed, "json", False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = output.warning  # type: ignore[assignment]
+        return _run(parsed, output)

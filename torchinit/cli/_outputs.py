@@ -1,0 +1,90 @@
+"""Files that commands write: none is overwritten unless forced, each is written whole or not at all."""
+
+import argparse
+import errno
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from torchinit._core.table import printable
+from torchinit.diagnostics._plots import render, require_matplotlib
+
+PathLike = str | os.PathLike[str]
+
+# Suffixes that name a picture's format, and those that a TorchScript file may have; .ptl is for the mobile interpreter.
+PICTURES = (".png", ".svg", ".pdf")
+MODELS = (".pt", ".pth", ".ts", ".ptl")
+
+
+def is_device(path: PathLike) -> bool:
+    """True for a pipe, a terminal, and standard output wherever it goes: a file must not replace them."""
+    descriptor = re.fullmatch(r"/dev/(stdout|stderr|fd/\d+)", os.fspath(path)) is not None
+    return descriptor or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
+
+
+def is_same_file(path: PathLike, other: PathLike) -> bool:
+    """True if both exist and are one file, by whatever names or links."""
+    return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
+
+
+def check_output(path: PathLike, force: bool) -> None:
+    """Fail if a file would be overwritten without ``--force``, or there is no folder to write to."""
+    if is_device(path):
+        return
+    if not force and os.path.isfile(path):
+        raise RuntimeError(f"an existing file is overwritten only with --force, got {printable(os.fspath(path))}")
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    try:
+        os.stat(os.path.join(os.path.dirname(os.path.realpath(path)), ""))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def save(path: PathLike, contents: bytes, force: bool) -> None:
+    """Write a file whole or not at all, by way of a temporary file beside it.
+
+    Args:
+        path: where to write; a link is followed, and a file that is replaced keeps its mode
+        contents: what to write
+        force: whether an existing file is overwritten
+
+    Raises:
+        RuntimeError: if the file exists and ``force`` is not given
+        OSError: if the file cannot be written; an existing file is still whole
+    """
+    check_output(path, force)
+    if is_device(path):
+        Path(path).write_bytes(contents)
+        return
+    target = Path(os.path.realpath(path))
+    staged = target.with_name(f".torchinit-{secrets.token_hex(8)}")
+    try:
+        with open(staged, "xb") as file:
+            file.write(contents)
+        if target.exists():
+            os.chmod(staged, stat.S_IMODE(target.stat().st_mode))
+        os.replace(staged, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    finally:
+        with suppress(OSError):
+            staged.unlink()
+
+
+def check_plot(arguments: argparse.Namespace) -> None:
+    """Fail at once where writing the picture would fail at the end."""
+    if is_same_file(arguments.plot, arguments.file):
+        raise RuntimeError(f"--plot must name another file than the input, got {printable(arguments.plot)}")
+    check_output(arguments.plot, arguments.force)
+    require_matplotlib("--plot")
+
+
+def save_plot(arguments: argparse.Namespace, figure: Any) -> None:
+    """Write a picture in the format of its suffix; PNG to a device, which has none."""
+    suffix = Path(arguments.plot).suffix.lower()
+    save(arguments.plot, render(figure, suffix[1:] if suffix in PICTURES else "png"), arguments.force)

@@ -1,0 +1,25 @@
+"""``bundle``: what a C++ or mobile program needs, for the torch that is installed."""
+
+import argparse
+
+from torchinit.cli._arguments import Commands
+from torchinit.cli._output import Output
+from torchinit.deploy import write_package
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> None:
+    for path in write_package(arguments.directory, force=arguments.force):
+        output.text(str(path))
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "bundle",
+        help="write what a C++ or mobile program needs, for the torch that is installed",
+        description="Write torchinit.pt, torchinit.ptl, include/torchinit/init.h, torchinitConfig.cmake and an example"
+        " into DIR, for the torch that is installed, and print their paths.",
+    )
+    parser.add_argument("directory", metavar="DIR", help="where to write; made if it is not there")
+    parser.add_argument("--force", action="store_true", help="overwrite files that are there already")
+    parser.set_defaults(run=_run)

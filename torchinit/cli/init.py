@@ -1,0 +1,34 @@
+"""``init``: re-initialize a saved model."""
+
+import argparse
+
+import torch
+
+from torchinit.cli._archive import rewrite
+from torchinit.cli._arguments import Commands, add_model_and_recipe, add_model_output, add_seed
+from torchinit.cli._output import Output
+from torchinit.keyed import key
+from torchinit.recipes import Recipe
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> None:
+    def initialize(recipe: Recipe, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+        if arguments.keyed:
+            recipe.apply_(module, key=key(arguments.seed))
+        else:
+            recipe.apply_(module, torch.Generator().manual_seed(arguments.seed))
+        return module
+
+    rewrite(arguments, output, "initialize", initialize)
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser("init", help="re-initialize a saved model")
+    add_model_and_recipe(parser)
+    add_model_output(parser)
+    add_seed(parser, "of the generator that all draws come from", required=True)
+    parser.add_argument(
+        "--keyed", action="store_true", help="draw each parameter from the seed and its name, whatever else there is"
+    )
+    parser.set_defaults(run=_run)

@@ -1,0 +1,24 @@
+"""Look at a model before it trains: what its weights are like, and how a signal passes through it.
+
+Everything returns data; tables are the command line's, and plots need matplotlib (``pip install 'torchinit[plot]'``).
+"""
+
+from torchinit.diagnostics._histograms import plot_statistics
+from torchinit.diagnostics._signal import LayerSignal, signal
+from torchinit.diagnostics._signal_plot import plot_signal
+from torchinit.diagnostics._statistics import ParameterStatistics, statistics
+from torchinit.diagnostics._trend import Trend, notes, summary, trend, trends
+
+__all__ = [
+    "LayerSignal",
+    "ParameterStatistics",
+    "Trend",
+    "notes",
+    "plot_signal",
+    "plot_statistics",
+    "signal",
+    "statistics",
+    "summary",
+    "trend",
+    "trends",
+]

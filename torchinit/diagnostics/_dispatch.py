@@ -1,0 +1,197 @@
+"""Traces the operators of a forward pass, and tells by their arguments' memory whose parameters they take."""
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from torchinit.recipes._layers import walk
+
+# Layers that torch runs as one operator a step where it has no kernel for the whole.
+_RECURRENT = ("RNN", "LSTM", "GRU")
+
+# Operators whose result takes the shape or dtype of an argument but none of its values.
+_SHAPED = ("new_", "zeros_like", "ones_like", "full_like", "empty_like", "rand")
+
+
+@dataclass(eq=False)
+class CalledLayer:
+    """A module and its floating parameters; those of a parametrization belong to the parametrized module."""
+
+    path: str
+    kind: str
+    parameters: list[tuple[str, nn.Parameter]]
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """A stretch of memory that holds a parameter, or a value computed from parameters alone.
+
+    Attributes:
+        start: first address
+        stop: first address after it
+        layer: layer of the parameters
+        addresses: addresses of the parameters
+        tensor: keeps the memory from being given to another tensor
+    """
+
+    start: int
+    stop: int
+    layer: CalledLayer
+    addresses: frozenset[int]
+    tensor: Tensor
+
+
+@dataclass(eq=False)
+class LayerCall:
+    """One call of a layer, as far as it has been traced."""
+
+    layer: CalledLayer
+    number: int
+    taken: set[int] = field(default_factory=set)
+    shape: tuple[int, ...] = ()
+    activation: float = math.nan
+    gradient: float | None = None
+    # The node of autograd that made the output, and the index among its outputs.
+    edge: tuple[Any, int] | None = None
+
+
+def rms(*tensors: Tensor) -> float:
+    """Root mean square of all elements, in float64: in float32, the square of 1e-30 is zero."""
+    dense = [t.detach().to_dense() for t in tensors]
+    norms = [float(torch.linalg.vector_norm(t, dtype=torch.float64)) for t in dense]
+    return math.hypot(*norms) / math.sqrt(max(1, sum(t.numel() for t in dense)))
+
+
+def flatten(value: Any) -> Iterator[Tensor]:
+    """Yield the tensors in the arguments or results of an operator or a model."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, (tuple, list)):
+        for item in value:
+            yield from flatten(item)
+    elif isinstance(value, dict):
+        yield from flatten(list(value.values()))
+
+
+def _storage(tensor: Tensor) -> int:
+    """Address of the storage that a tensor shares with its views; 0 without one."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout is torch.strided else 0
+
+
+def find_layers(module: nn.Module) -> list[CalledLayer]:
+    """List the layers that have floating parameters of their own."""
+    found: dict[str, CalledLayer] = {}
+    for layer in walk(module):
+        path = re.sub(r"(^|\.)parametrizations\..*", "", layer.path)
+        called = found.setdefault(path, CalledLayer(path, layer.kind, []))
+        called.parameters += [(name, p) for name, p in layer.parameters() if p.is_floating_point()]
+        if layer.path == path:
+            called.kind = layer.kind
+    return [called for called in found.values() if called.parameters]
+
+
+class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sees every operator of a forward pass, also those that TorchScript's interpreter runs.
+
+    A value computed from parameters alone, such as a normalized weight, counts as a parameter.
+    """
+
+    def __init__(self, layers: list[CalledLayer], inputs: list[Tensor], step: Callable[[str], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.calls: list[LayerCall] = []
+        self._step = step
+        self._origins: dict[int, list[_Origin]] = {}
+        for layer in layers:
+            for _, parameter in layer.parameters:
+                start = parameter.data_ptr()
+                self._add_origin(_Origin(start, start + parameter.nbytes, layer, frozenset(), parameter))
+        self._parameters = set(self._origins)
+        # Storages that depend on the input. A freed address may later hold a constant.
+        self._live = {_storage(t) for t in inputs}
+        self.failure: Exception | None = None
+        # Parameters that forward wrote to, as an embedding with max_norm does, and their values before.
+        self.overwritten: dict[int, tuple[Tensor, Tensor]] = {}
+        # The last call's output, until the next operator.
+        self._fresh: Tensor | None = None
+
+    def _add_origin(self, origin: _Origin) -> None:
+        self._origins.setdefault(_storage(origin.tensor), []).append(origin)
+
+    def _find(self, tensor: Tensor) -> list[_Origin] | None:
+        """Find the parameters that a tensor is or was computed from, all tied ones; None if it depends on the input."""
+        storage = _storage(tensor)
+        if storage in self._live:
+            return None
+        return [o for o in self._origins.get(storage, []) if o.start <= tensor.data_ptr() < o.stop]
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        fresh = self.settle()
+        self._save_overwritten(func.__name__, args)
+        try:
+            result = func(*args, **(kwargs or {}))
+        except Exception as error:
+            # NB: TorchScript drops the message of an error raised here.
+            self.failure = error
+            raise
+        arguments, results = list(flatten([args, kwargs or {}])), list(flatten(result))
+        if fresh is not None and func.__name__ in ("view.default", "_unsafe_view.default") and arguments[0] is fresh:
+            self._unfold(results[0])
+        self._classify(func.__name__, arguments, results)
+        return result
+
+    def _save_overwritten(self, name: str, args: Any) -> None:
+        if name.partition(".")[0].endswith("_") and _storage(args[0]) in self._parameters:
+            self.overwritten.setdefault(args[0].data_ptr(), (args[0], args[0].clone()))
+
+    def settle(self) -> Tensor | None:
+        """Note the autograd node of the last output, which is made after the operator and may be replaced by the next."""
+        fresh, self._fresh = self._fresh, None
+        if fresh is not None and fresh.grad_fn is not None:
+            self.calls[-1].edge = fresh.grad_fn, fresh.output_nr
+        return fresh
+
+    def _unfold(self, view: Tensor) -> None:
+        """Take the shape of a linear layer's output from the view that unfolds its batch dimensions."""
+        shape = self.calls[-1].shape
+        if len(shape) == 2 and view.dim() > 2 and view.shape[-1] == shape[-1]:
+            self.calls[-1].shape = tuple(view.shape)
+
+    def _classify(self, name: str, arguments: list[Tensor], results: list[Tensor]) -> None:
+        found = [self._find(t) for t in arguments]
+        taken = [(t, origins) for t, origins in zip(arguments, found, strict=True) if origins]
+        # A lookup in a table is an output, even at the same indices for every input.
+        looked_up = bool(taken) and any(not t.is_floating_point() and t.dtype != torch.bool for t in arguments)
+        if None in found or looked_up or len({origins[0].layer for _, origins in taken}) > 1:
+            changed = {_storage(t) for t in results} - self._parameters
+            self._live |= changed
+            outputs = [t for t in results if t.is_floating_point() and _storage(t) in changed]
+            if taken and outputs:
+                self._record(name, taken, outputs[0])
+            return
+        addresses = frozenset(a for t, origins in taken for a in (t.data_ptr(), *origins[0].addresses))
+        for tensor in results:
+            if _storage(tensor) not in self._origins:
+                self._live.discard(_storage(tensor))
+                for origin in taken[0][1] if taken and not name.startswith(_SHAPED) else []:
+                    self._add_origin(_Origin(0, 1 << 64, origin.layer, addresses, tensor))
+
+    def _record(self, name: str, taken: list[tuple[Tensor, list[_Origin]]], output: Tensor) -> None:
+        # A bias or a mask goes with the weight.
+        candidates = [origin.layer for origin in max(taken, key=lambda pair: pair[0].numel())[1]]
+        fitting = [each for each in candidates if ("Embedding" in each.kind) == ("embedding" in name)]
+        layer = (fitting or candidates)[0]
+        addresses = {t.data_ptr() for t, _ in taken}
+        call = self.calls[-1] if self.calls else None
+        if call is None or call.layer is not layer or (call.taken & addresses and layer.kind not in _RECURRENT):
+            call = LayerCall(layer, 1 + sum(each.layer is layer for each in self.calls))
+            self.calls.append(call)
+            self._step(layer.path)
+        call.taken |= addresses.union(*(o.addresses for _, origins in taken for o in origins))
+        call.shape, call.activation, call.edge = tuple(output.shape), rms(output), None
+        self._fresh = output

@@ -1,0 +1,238 @@
+"""A page of histograms, one small panel a parameter."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchinit._core.table import text
+from torchinit.diagnostics._moments import chunks, only_finite
+from torchinit.diagnostics._parameters import module_of
+from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, RED, require_matplotlib, shortened
+from torchinit.diagnostics._statistics import ParameterStatistics
+
+# Largest number of panels that can still be told apart.
+MOST = 60
+_MOST_COLUMNS = 6
+
+# How panels are chosen if there are more.
+ORDER = "bad ones are kept first, constant ones last"
+
+# Inches: a panel, the margins for its titles and ticks, and the space above and below all panels.
+_WIDTH, _HEIGHT = 2.7, 1.9
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.17, 0.17, 0.44, 0.3
+_HEAD, _FOOT = 0.5, 0.15
+_NARROWEST = 5.4
+
+# Characters that fit beside one another, in the sizes below.
+_TITLE, _SUBTITLE = 36, 44
+
+
+def _choose(rows: Sequence[ParameterStatistics]) -> list[ParameterStatistics]:
+    """Choose the parameters that a page shows, in their order."""
+    ranks = [0 if row.bad else 2 if row.constant else 1 for row in rows]
+    return [rows[index] for index in sorted(sorted(range(len(rows)), key=ranks.__getitem__)[:MOST])]
+
+
+def _finite(tensor: Tensor) -> Iterator[Tensor]:
+    """Go through the finite values in float64, real and imaginary parts alike."""
+    for chunk in chunks(tensor):
+        yield only_finite(torch.view_as_real(chunk).reshape(-1) if chunk.is_complex() else chunk)
+
+
+def _range(tensor: Tensor) -> tuple[float, float]:
+    low, high = math.inf, -math.inf
+    for values in _finite(tensor):
+        if values.numel():
+            least, most = torch.aminmax(values)
+            low, high = min(low, least.item()), max(high, most.item())
+    return low, high
+
+
+def _heights(tensor: Tensor, bins: int, low: float, high: float) -> list[float]:
+    """Count the values in each bin, as shares of the fullest."""
+    counts = torch.zeros(bins, dtype=torch.float64)
+    for values in _finite(tensor):
+        counts += torch.histc(values, bins, low, high)
+    heights: list[float] = (counts / counts.max()).tolist()
+    return heights
+
+
+@dataclass
+class Curve:
+    """A histogram, or the one value if all are equal."""
+
+    heights: list[float]
+    constant: float | None
+
+
+@dataclass
+class Panel:
+    """Histograms of a parameter's values and, on the same bins, of others to compare."""
+
+    name: str
+    about: str
+    bad: bool
+    low: float
+    high: float
+    values: Curve | None
+    other: Curve | None
+
+    @staticmethod
+    def of(row: ParameterStatistics, tensor: Tensor, other: Tensor | None) -> "Panel":
+        """Count the values of a parameter."""
+        about = text(row.shape) + (", real and imaginary" if tensor.is_complex() else "")
+        about += f", {row.verdict}" if row.verdict else ""
+        limits = []
+        for each in (tensor, other):
+            low, high = (math.inf, -math.inf) if each is None or each.is_meta else _range(each)
+            # No axis spans more than float64 does.
+            limits.append((low, high) if math.isfinite(high - low) else None)
+        low = min((pair[0] for pair in limits if pair), default=0.0)
+        high = max((pair[1] for pair in limits if pair), default=0.0)
+        bins = max(8, min(40, math.isqrt(tensor.numel())))
+
+        def curve(each: Tensor | None, pair: tuple[float, float] | None) -> Curve | None:
+            if each is None or pair is None:
+                return None
+            if pair[0] == pair[1]:
+                return Curve([], pair[0])
+            return Curve(_heights(each, bins, low, high), None)
+
+        return Panel(row.name, about, row.bad, low, high, curve(tensor, limits[0]), curve(other, limits[1]))
+
+
+def _span(panel: Panel) -> tuple[float, float]:
+    """Add a margin to the range, a larger one around a single value."""
+    margin = 0.05 * (panel.high - panel.low) or abs(panel.low) or 1.0
+    return panel.low - margin, panel.high + margin
+
+
+def _draw_panel(axes: Any, panel: Panel) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
+
+    for curve, color, filled in ((panel.values, BLUE, True), (panel.other, ORANGE, False)):
+        if curve is None:
+            continue
+        if curve.constant is not None:
+            axes.axvline(curve.constant, color=color, linewidth=4.0 if filled else 1.3)
+        else:
+            step = (panel.high - panel.low) / len(curve.heights)
+            edges = [panel.low + step * index for index in range(len(curve.heights) + 1)]
+            axes.stairs(curve.heights, edges, fill=filled, color=color, linewidth=1.3, alpha=0.6 if filled else 1.0)
+    if panel.values is None:
+        axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=GREY, fontsize=8)
+    low, high = _span(panel)
+    # As many digits as tell the ticks apart.
+    digits = max(4, 2 + math.ceil(math.log10(max(abs(low), abs(high)) / (high - low))))
+    axes.set_xlim(low, high)
+    axes.set_ylim(0.0, 1.08)
+    axes.set_yticks([])
+    drawn = panel.values is not None or panel.other is not None
+    single = FixedLocator([panel.low] if drawn else [])
+    axes.xaxis.set_major_locator(single if panel.low == panel.high else MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.{digits}g}"))
+    axes.tick_params(axis="x", labelsize=7, length=2, colors=GREY)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(GREY)
+
+
+def _size(count: int) -> tuple[int, int]:
+    """Choose columns and rows: a page wider than high until all columns are used."""
+    columns = count if count <= 4 else min(_MOST_COLUMNS, math.ceil(math.sqrt(1.3 * count)))
+    return max(1, columns), max(1, math.ceil(count / max(1, columns)))
+
+
+def _legend(figure: Any, label: str, left: float, height: float) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    handles = [Patch(color=BLUE, alpha=0.6), Line2D([], [], color=ORANGE, linewidth=1.3)]
+    labels = ["values", label]
+    legend = figure.legend(
+        handles,
+        labels,
+        loc="upper right",
+        bbox_to_anchor=(1.0 - left, 1.0 - 0.26 / height),
+        ncols=2,
+        frameon=False,
+        fontsize=8,
+        borderaxespad=0,
+    )
+    for words in legend.get_texts():
+        words.set_parse_math(False)
+
+
+def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) -> Any:
+    """Draw a page of panels, and say on it how many parameters are left out."""
+    from matplotlib.figure import Figure
+
+    columns, rows = _size(len(panels))
+    width, height = max(_NARROWEST, columns * _WIDTH), _HEAD + rows * _HEIGHT + _FOOT
+    figure = Figure(figsize=(width, height), dpi=120, facecolor="white")
+    each = width / columns
+
+    def write(x: float, y: float, words: str, size: float, **style: Any) -> None:
+        figure.text(x / width, 1.0 - y / height, words, fontsize=size, parse_math=False, va="top", **style)
+
+    count = f"{total} parameter{'s' * (total != 1)}"
+    if len(panels) < total:
+        count = f"{len(panels)} of {count}; {ORDER}"
+    write(_LEFT, 0.08, shortened(title, 30), 10, weight="bold")
+    write(_LEFT, 0.27, count, 8, color=GREY)
+    if label is not None:
+        _legend(figure, shortened(label, 31), _RIGHT / width, height)
+    for index, panel in enumerate(panels):
+        x, y = index % columns * each + _LEFT, index // columns * _HEIGHT + _HEAD
+        write(x, y + 0.05, shortened(panel.name, _TITLE), 8, color=RED if panel.bad else "black")
+        write(x, y + 0.22, panel.about[:_SUBTITLE], 7, color=RED if panel.bad else GREY)
+        inner = (each - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
+        bottom = height - y - _TOP - inner[1]
+        _draw_panel(figure.add_axes((x / width, bottom / height, inner[0] / width, inner[1] / height)), panel)
+    return figure
+
+
+def plot_statistics(
+    model: nn.Module | Mapping[str, Any],
+    rows: Sequence[ParameterStatistics],
+    others: Mapping[str, Tensor] | None = None,
+    title: str = "",
+    label: str = "others",
+    progress: Callable[[str, str, int], object] | None = None,
+) -> Any:
+    """Draw a histogram of each parameter, at most 60: the bad ones first, the constant ones last.
+
+    Args:
+        model: the module or the state dict that was measured
+        rows: its rows of :func:`statistics`
+        others: tensors to compare by parameter name, such as fresh weights; drawn over the values, on the same bins
+        title: heading of the page
+        label: name of ``others`` in the legend
+        progress: called before each panel with ``"drawing"``, the parameter's name and the number of panels
+
+    Returns:
+        A ``matplotlib.figure.Figure``.
+
+    Raises:
+        RuntimeError: if matplotlib is not installed
+
+    Examples:
+        >>> layer = torch.nn.Linear(20, 30)
+        >>> figure = torchinit.diagnostics.plot_statistics(layer, torchinit.diagnostics.statistics(layer))
+        >>> len(figure.axes)
+        2
+    """
+    require_matplotlib()
+    module = model if isinstance(model, nn.Module) else module_of(model)
+    tensors = dict(module.named_parameters(remove_duplicate=False))
+    panels = []
+    shown = _choose(rows)
+    for row in shown:
+        if progress is not None:
+            progress("drawing", row.name, len(shown))
+        panels.append(Panel.of(row, tensors[row.name], None if others is None else others.get(row.name)))
+    return _page(panels, len(rows), title, None if others is None else label)

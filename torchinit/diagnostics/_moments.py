@@ -1,0 +1,89 @@
+"""Mean, standard deviation and range of a tensor's finite values, accumulated in float64."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+# Elements that are widened to float64 at a time: 2 MiB.
+_CHUNK = 1 << 18
+
+
+@dataclass
+class Moments:
+    """Moments of the finite values among ``size`` elements; ``constant`` is their one value if all are equal."""
+
+    size: int
+    count: int = 0
+    mean: complex = 0.0
+    squares: float = 0.0
+    min: float = math.inf
+    max: float = -math.inf
+    zeros: int = 0
+    constant: complex | None = None
+
+    @property
+    def std(self) -> float:
+        """The population's standard deviation."""
+        return math.sqrt(self.squares / self.count)
+
+    @property
+    def not_finite(self) -> int:
+        return self.size - self.count
+
+    def add(self, values: Tensor) -> None:
+        """Merge some values: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm" (1979)."""
+        values = only_finite(values)
+        if values.numel() == 0:
+            return
+        variance, mean = (number.item() for number in torch.var_mean(values, correction=0))
+        first = values[0].item()
+        if self.count == 0:
+            self.constant = first
+        if self.constant is not None and not (values == self.constant).all():
+            self.constant = None
+        count, size = self.count, values.numel()
+        self.count += size
+        apart = mean - self.mean
+        self.mean += apart * (size / self.count)
+        # NB: a product overflows to infinity, where ** and abs raise.
+        apart_squared = apart.real * apart.real + apart.imag * apart.imag
+        self.squares += variance * size + apart_squared * count * (size / self.count)
+        self.zeros += size - int(torch.count_nonzero(values))
+        if not values.is_complex():
+            low, high = torch.aminmax(values)
+            self.min, self.max = min(self.min, low.item()), max(self.max, high.item())
+
+
+def chunks(tensor: Tensor) -> Iterator[Tensor]:
+    """Yield a tensor in float64 or complex128, a part at a time, so that memory stays bounded."""
+    tensor = tensor.detach()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    wide = torch.complex128 if tensor.is_complex() else torch.float64
+    for chunk in torch.split(tensor.reshape(-1), _CHUNK):
+        yield chunk.to(wide)
+
+
+def only_finite(values: Tensor) -> Tensor:
+    """Drop NaN and infinities; copies only if there are some."""
+    finite = torch.isfinite(values)
+    return values if finite.all() else values[finite]
+
+
+def measure(tensor: Tensor) -> Moments | None:
+    """Measure a tensor; None on the meta device and for dtypes of mere bits, which have no numbers."""
+    if tensor.is_meta:
+        return None
+    moments = Moments(tensor.numel())
+    try:
+        for chunk in chunks(tensor):
+            moments.add(chunk)
+    except RuntimeError as error:
+        # NB: torch 2.6 has no NotImplementedError here.
+        if "not implemented for" not in str(error):
+            raise
+        return None
+    return moments

@@ -1,0 +1,26 @@
+"""What a recipe would draw for a model, without touching it."""
+
+import copy
+import warnings
+
+import torch
+from torch import Tensor, nn
+
+from torchinit.recipes import Recipe, Rule
+from torchinit.recipes._layers import storage_key
+
+
+def preview(model: nn.Module, recipe: Recipe, generator: torch.Generator) -> dict[str, Tensor]:
+    """Initialize a copy of a model by a recipe, and return by name the parameters that it has a rule for."""
+    other = copy.deepcopy(model)
+    rest = Rule("keep", optional=True)
+    if not any(rule.shadows(rest) for rule in recipe.rules):
+        # Rules for kinds of modules match nothing in a file without modules.
+        recipe = Recipe([*recipe.rules, rest], recipe.name)
+    recipe.apply_(other, generator=generator)
+    after = dict(other.named_parameters(remove_duplicate=False))
+    with warnings.catch_warnings():
+        # apply_ has warned of the same.
+        warnings.simplefilter("ignore")
+        kept = {storage_key(after[row.name]) for row in recipe.plan(other).rows if row.initializer == "keep"}
+    return {name: parameter for name, parameter in after.items() if storage_key(parameter) not in kept}

@@ -1,0 +1,254 @@
+"""The scale of activations and gradients at each layer of any module, on noise."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchinit._core.compat import forget_optimized_forward
+from torchinit._core.writes import no_grad_copy_
+from torchinit.diagnostics._dispatch import CalledLayer, LayerCall, OperatorTrace, find_layers, flatten, rms
+from torchinit.recipes._layers import Layer
+
+
+@dataclass(frozen=True)
+class LayerSignal:
+    """The signal at one call of a layer, that is, of a module with parameters of its own.
+
+    A call is a run of operators that take the layer's parameters, with no other layer's in between; it ends where a
+    parameter is taken once more, except in RNN, LSTM and GRU. All scales are root mean squares.
+
+    Attributes:
+        layer: qualified name of the module; for a tied parameter, of the first module that holds it
+        use: number of the call, from 1
+        kind: name of the module's type
+        output: shape of the last operator's result
+        activation: scale of that result
+        activation_ratio: the same over that of the row before; None for the first row
+        gradient: scale of the gradient at that result; None if none arrived
+        gradient_ratio: the same over that of the row after, where gradients come from; None for the last row
+        weight: scale of the layer's weights, or of all its parameters if none is named a weight
+        weight_gradient: scale of their gradient, summed over all calls; None if none arrived
+    """
+
+    layer: str
+    use: int
+    kind: str
+    output: tuple[int, ...]
+    activation: float
+    activation_ratio: float | None
+    gradient: float | None
+    gradient_ratio: float | None
+    weight: float
+    weight_gradient: float | None
+
+    @property
+    def label(self) -> str:
+        """The layer's name, with the number of the call from the second on."""
+        name = self.layer or "(root)"
+        return name if self.use == 1 else f"{name} #{self.use}"
+
+
+@contextmanager
+def _restored(module: nn.Module, parameters: list[nn.Parameter], seed: int) -> Iterator[None]:
+    """Let every parameter require a gradient and seed the global generators; put everything back afterwards."""
+    buffers = [(m, name, b, b.clone()) for m in module.modules() for name, b in m._buffers.items() if b is not None]
+    frozen = [p for p in parameters if not p.requires_grad]
+    generators = [torch.default_generator, *torch.cuda.default_generators]
+    states = [g.get_state() for g in generators]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        for generator in generators:
+            generator.manual_seed(seed)
+        yield
+    finally:
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        for holder, name, buffer, values in buffers:
+            if holder._buffers[name] is not buffer:
+                setattr(holder, name, buffer)
+            if not torch.equal(buffer, values):
+                no_grad_copy_(buffer, values)
+
+
+def _described(inputs: Sequence[Any]) -> str:
+    described = (
+        f"{str(i.dtype).removeprefix('torch.')} {'x'.join(map(str, i.shape)) or 'scalar'}"
+        if isinstance(i, Tensor)
+        else type(i).__name__
+        for i in inputs
+    )
+    return ", ".join(described) or "nothing"
+
+
+def _script_cause(error: Exception, inner: Exception | None = None) -> str:
+    """Find the line that names the cause of an error; TorchScript puts it last, after its call stack."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if any("Traceback of TorchScript" in line for line in lines):
+        if inner is not None and lines[-1].endswith("Error:"):
+            return _script_cause(inner)
+        lines = [line for line in lines if re.match(r"[\w.]*(Error|Exception): ", line)] or lines
+        return lines[-1]
+    return ": ".join([type(error).__name__, *lines[:1]])
+
+
+def _forward(module: nn.Module, inputs: list[Any], trace: OperatorTrace) -> list[Tensor]:
+    """Run the module and return its differentiable outputs."""
+    for child in module.modules():
+        if isinstance(child, torch.jit.ScriptModule):
+            # NB: the plan runs even where optimization is off.
+            forget_optimized_forward(child)
+    try:
+        with torch.jit.optimized_execution(False), trace:
+            returned = module(*inputs)
+    except Exception as error:
+        raise RuntimeError(
+            f"forward must run on the inputs, got {_described(inputs)}: {_script_cause(error, trace.failure)}"
+        ) from error
+    trace.settle()
+    outputs = [t for t in flatten(returned) if t.is_floating_point() and t.requires_grad]
+    if not outputs:
+        got = _described(list(flatten(returned)))
+        raise RuntimeError(f"forward must return a floating tensor that depends on a parameter, got {got}")
+    return outputs
+
+
+def _hook(call: LayerCall, step: Callable[[str], object]) -> None:
+    """Measure the gradient when it arrives at the node of autograd that made the call's output."""
+    if call.edge is None:
+        return
+    node, index = call.edge
+    # Break the cycle of node, hook and call, which would keep the model alive.
+    call.edge = None
+
+    def arrive(gradients: tuple[Tensor | None, ...]) -> None:
+        gradient = gradients[index]
+        call.gradient = None if gradient is None else rms(gradient)
+        step(call.layer.path)
+
+    node.register_prehook(arrive)
+
+
+def _backward(
+    calls: list[LayerCall],
+    outputs: list[Tensor],
+    parameters: list[nn.Parameter],
+    generator: torch.Generator,
+    step: Callable[[str], object],
+) -> dict[int, Tensor]:
+    """Send standard normal noise back from all outputs, and return the gradients by the parameters' ids."""
+    for call in calls:
+        _hook(call, step)
+    noise = [
+        torch.randn(t.shape, generator=generator, device=generator.device, dtype=t.dtype).to(t.device) for t in outputs
+    ]
+    try:
+        gradients = torch.autograd.grad(outputs, parameters, noise, allow_unused=True)
+    except RuntimeError as error:
+        raise RuntimeError(f"backward must run on the model, got {_script_cause(error)}") from error
+    return {id(p): g for p, g in zip(parameters, gradients, strict=True) if g is not None}
+
+
+def _ratio(value: float | None, reference: float | None) -> float | None:
+    return None if value is None or not reference else value / reference
+
+
+def _rows(calls: list[LayerCall], gradients: dict[int, Tensor]) -> list[LayerSignal]:
+    rows = []
+    for index, call in enumerate(calls):
+        before = calls[index - 1].activation if index else None
+        after = calls[index + 1].gradient if index + 1 < len(calls) else None
+        named = [p for name, p in call.layer.parameters if "weight" in name]
+        weights = named or [p for _, p in call.layer.parameters]
+        arrived = [gradients[id(p)] for p in weights if id(p) in gradients]
+        rows.append(
+            LayerSignal(
+                layer=call.layer.path,
+                use=call.number,
+                kind=call.layer.kind,
+                output=call.shape,
+                activation=call.activation,
+                activation_ratio=_ratio(call.activation, before),
+                gradient=call.gradient,
+                gradient_ratio=_ratio(call.gradient, after),
+                weight=rms(*weights),
+                weight_gradient=rms(*arrived) if arrived else None,
+            )
+        )
+    return rows
+
+
+def _parameters(module: nn.Module, layers: list[CalledLayer]) -> list[nn.Parameter]:
+    """List the parameters once; fail if a probe cannot measure them."""
+    if not torch.is_grad_enabled():
+        raise RuntimeError("a probe needs gradients, got them disabled by torch.no_grad() or the like")
+    parameters = list({id(p): p for layer in layers for _, p in layer.parameters}.values())
+    if not parameters:
+        raise RuntimeError(
+            f"a probe needs a module with floating parameters, got {Layer('', module).kind} without any"
+            " (torch.jit.freeze makes them constants)"
+        )
+    if any(p.is_meta for p in parameters):
+        raise RuntimeError("a probe needs parameters with values, got some on the meta device")
+    return parameters
+
+
+def signal(
+    module: nn.Module,
+    *inputs: Any,
+    generator: torch.Generator | None = None,
+    progress: Callable[[str, str, int], object] | None = None,
+) -> list[LayerSignal]:
+    """Run a module forward and backward, and measure the scale of the signal at each of its layers.
+
+    The gradients come from standard normal noise at every floating output. Frozen parameters count as trainable. The
+    module, its buffers, the inputs and the global random generators are left as they were.
+
+    Args:
+        module: eager, scripted, traced or loaded
+        inputs: the arguments of its forward
+        generator: draws the noise, and a seed for forward's own draws; None for one with seed 0
+        progress: called at each call of a layer, with ``"forward"`` or ``"backward"``, the layer's name and the
+            number of steps as far as it is known
+
+    Returns:
+        A row for each call of a layer, in the order of execution.
+
+    Raises:
+        RuntimeError: if the module cannot be run forward and backward, in one line
+
+    Examples:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
+        >>> rows = torchinit.diagnostics.signal(model, torch.randn(16, 8))
+        >>> [(row.layer, row.kind, row.output) for row in rows]
+        [('0', 'Linear', (16, 32)), ('2', 'Linear', (16, 4))]
+    """
+    generator = generator or torch.Generator().manual_seed(0)
+    report = progress or (lambda *_: None)
+    layers = find_layers(module)
+    parameters = _parameters(module, layers)
+    seed = int(torch.randint(1 << 62, (1,), generator=generator, device=generator.device))
+    copies = [i.detach().clone() if isinstance(i, Tensor) else i for i in inputs]
+
+    def step(path: str) -> None:
+        report("forward", path, 2 * max(len(layers), len(trace.calls)))
+
+    trace = OperatorTrace(layers, list(flatten(copies)), step)
+    try:
+        with _restored(module, parameters, seed):
+            outputs = _forward(module, copies, trace)
+            total = 2 * len(trace.calls)
+            gradients = _backward(
+                trace.calls, outputs, parameters, generator, lambda path: report("backward", path, total)
+            )
+    finally:
+        for parameter, values in trace.overwritten.values():
+            parameter.detach().copy_(values)
+    return _rows(trace.calls, gradients)

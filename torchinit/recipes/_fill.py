@@ -1,0 +1,185 @@
+"""A fill: an initializer with the numbers it is called with, on a parameter or on one block of it."""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchinit._core import dtensor
+from torchinit._core.checks import check_overlap
+from torchinit._core.compat import are_transforms_active
+from torchinit._core.door import checked_view
+from torchinit._core.fans import fan_mode
+from torchinit._core.registry import INITIALIZERS, Initializer
+from torchinit._core.scale import (
+    kaiming_std,
+    prior_logit,
+    sine_bound,
+    truncated_scale,
+    truncation_bounds,
+    uniform_bound,
+    variance_scaling_std,
+    xavier_std,
+)
+from torchinit._core.writes import no_grad_copy_, no_grad_view
+
+Value = int | float | str | bool
+Fans = tuple[int, int]
+
+FUNCTIONS: dict[str, Callable[..., Tensor]] = {name: entry.function for name, entry in INITIALIZERS.items()}
+
+
+@dataclass(frozen=True)
+class Fill:
+    """An initializer, its arguments in order, and the block (dim, start, length); settled by :func:`settle`."""
+
+    initializer: str
+    args: tuple[Value, ...] = ()
+    block: tuple[int, int, int] | None = None
+
+    @property
+    def entry(self) -> Initializer:
+        """The initializer's entry in the registry."""
+        return INITIALIZERS[self.initializer]
+
+
+def block_shape(shape: Sequence[int], block: tuple[int, int, int] | None) -> list[int]:
+    """Return the shape of a block (dim, start, length), or of the whole."""
+    return list(shape) if block is None else [*shape[: block[0]], block[2], *shape[block[0] + 1 :]]
+
+
+@cache
+def arguments(initializer: str) -> dict[str, inspect.Parameter]:
+    """Return an initializer's arguments: all but the tensor and the generator."""
+    parameters = inspect.signature(FUNCTIONS[initializer]).parameters
+    return {name: p for name, p in parameters.items() if name not in ("tensor", "generator")}
+
+
+# From an initializer to the plain one that it calls, with its numbers.
+
+
+def within(bound: float) -> Fill:
+    """Draw uniformly between ``-bound`` and ``bound``."""
+    return Fill("uniform_", (-bound, bound))
+
+
+def _around_zero(distribution: str, std: float) -> Fill:
+    """Draw around 0 with this standard deviation."""
+    if distribution == "uniform":
+        return within(uniform_bound(std))
+    if distribution == "normal":
+        return Fill("normal_", (0.0, std))
+    scale = truncated_scale(std)
+    return Fill("trunc_normal_", (0.0, scale, -2.0 * scale, 2.0 * scale))
+
+
+def _kaiming(distribution: str, fans: Fans, a: float, mode: str, nonlinearity: str) -> Fill:
+    fan = fans[0] if fan_mode(mode) == "fan_in" else fans[1]
+    return _around_zero(distribution, kaiming_std(fan, a, nonlinearity))
+
+
+def _variance_scaling(
+    fans: Fans, scale: float, mode: str, distribution: str, fan_in: int | None = None, fan_out: int | None = None
+) -> Fill:
+    return _around_zero(distribution, variance_scaling_std(fan_in or fans[0], fan_out or fans[1], scale, mode.lower()))
+
+
+# Those whose entry says that they need fans take the fans first; the others are aliases.
+_SETTLED: dict[str, Callable[..., Fill]] = {
+    "xavier_uniform_": lambda fans, gain: _around_zero("uniform", xavier_std(fans[0], fans[1], gain)),
+    "xavier_normal_": lambda fans, gain: _around_zero("normal", xavier_std(fans[0], fans[1], gain)),
+    "kaiming_uniform_": partial(_kaiming, "uniform"),
+    "kaiming_normal_": partial(_kaiming, "normal"),
+    "variance_scaling_": _variance_scaling,
+    "lecun_uniform_": partial(_variance_scaling, scale=1.0, mode="fan_in", distribution="uniform"),
+    "lecun_normal_": partial(_variance_scaling, scale=1.0, mode="fan_in", distribution="truncated_normal"),
+    "sine_uniform_": lambda fans, **given: within(sine_bound(fans[0], **given)),
+    "trunc_normal_tf_": lambda mean, **given: Fill("trunc_normal_", (mean, *truncation_bounds(mean, **given))),
+    "prior_bias_": lambda prior: Fill("constant_", (prior_logit(prior),)),
+}
+
+
+def settle(initializer: str, args: Mapping[str, Value], fans: Fans | None = None) -> Fill:
+    """Return the fill that draws what an initializer does, for fans that need not be those of the shape."""
+    given: dict[str, Any] = {name: args.get(name, p.default) for name, p in arguments(initializer).items()}
+    if INITIALIZERS[initializer].needs_fans:
+        return _SETTLED[initializer](fans, **given)
+    if INITIALIZERS[initializer].alias_of is not None:
+        return _SETTLED[initializer](**given)
+    return Fill(initializer, tuple(given.values()))
+
+
+def scale_residual(fill: Fill, divisor: float, with_bounds: bool) -> Fill:
+    """Divide the standard deviation of a fill, and the distance of a truncated normal's bounds from its mean if asked."""
+    args: dict[str, Any] = dict(zip(arguments(fill.initializer), fill.args))
+    for name in ("a", "b") if fill.initializer == "uniform_" else ("std", "gain"):
+        if name in args:
+            args[name] /= divisor
+    if fill.initializer == "trunc_normal_" and with_bounds:
+        for name in ("a", "b"):
+            args[name] = args["mean"] + (args[name] - args["mean"]) / divisor
+    return Fill(fill.initializer, tuple(args.values()))
+
+
+# How a fill is written.
+
+
+def call(tensor: Tensor, fill: Fill, generator: torch.Generator | None) -> Tensor:
+    """Run one fill on the whole of a tensor."""
+    own = {"generator": generator} if fill.entry.draws else {}
+    return FUNCTIONS[fill.initializer](tensor, *fill.args, **own)
+
+
+def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | None) -> Tensor:
+    """Run the fills of one parameter in order.
+
+    A tensor that is not contiguous is drawn in the order of its indices, so that no memory format changes the weights.
+    """
+    direct = tensor.is_contiguous() and all(fill.block is None for fill in fills)
+    if dtensor.is_dtensor(tensor) and not direct:
+        indivisible = any(fill.entry.indivisible for fill in fills)
+        again = partial(write, fills=fills, generator=generator)
+        return dtensor.fill_replicated_(tensor, checked_view(tensor), again, broadcast=indivisible)
+    for fill in fills:
+        target = tensor if fill.block is None else no_grad_view(tensor).narrow(*fill.block)
+        if target.is_contiguous():
+            call(target, fill, generator)
+        else:
+            no_grad_copy_(target, call(no_grad_view(target).contiguous(), fill, generator))
+    return tensor
+
+
+def minimal_tensor(
+    initializer: str, args: Mapping[str, Value], ndim: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Return the smallest tensor that an initializer refuses whenever it refuses a larger one."""
+    parts = max(1, int(args.get("groups", args.get("blocks", 1))))
+    if initializer == "icnr_":
+        parts = max(1, int(args.get("upscale_factor", 2))) ** max(0, ndim - 2)
+    elif initializer == "lstm_bias_":
+        parts = 2
+    shape = [2 * parts, 2, *[1] * (ndim - 2)][:ndim]
+    # Parts may be many, and are checked without looking at the values.
+    return torch.empty(shape, dtype=dtype, device="meta" if parts > 1 else device)
+
+
+def dry_run(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
+    """Raise any error that one of the writes would raise, before the first; each kind of fill runs on a minimal tensor."""
+    seen = set()
+    for tensor, fills in targets:
+        if tensor.is_meta:
+            continue
+        no_grad_view(tensor)
+        check_overlap(tensor)
+        for fill in fills:
+            kind = (fill.initializer, fill.args, tensor.dim(), tensor.dtype, tensor.device)
+            # NB: under vmap no random function may write to a tensor that is not batched, such as a minimal one.
+            if kind not in seen and not are_transforms_active():
+                seen.add(kind)
+                args = dict(zip(arguments(fill.initializer), fill.args))
+                generator = torch.Generator(tensor.device) if fill.entry.draws else None
+                call(minimal_tensor(fill.initializer, args, *kind[2:]), fill, generator)

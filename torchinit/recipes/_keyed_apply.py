@@ -1,0 +1,68 @@
+"""Runs a recipe's fills by key, where each parameter is drawn by itself, in any order."""
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+
+from torchinit import keyed
+from torchinit._core.registry import INITIALIZERS
+from torchinit._core.writes import no_grad_copy_
+from torchinit.keyed._piece import part, piece_of, views
+from torchinit.recipes._fill import Fill, block_shape, call
+from torchinit.recipes._plan import Step
+
+KEYED = {name: getattr(keyed, name) for name, entry in INITIALIZERS.items() if entry.draws}
+
+# The parts that torch's wrappers add to a qualified name; it means the same parameter without them.
+_WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+
+
+def plain_name(name: str) -> str:
+    """Remove the parts of a qualified name that torch.compile and other wrappers have added."""
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
+def lasting(steps: Sequence[Step]) -> dict[str, tuple[Tensor, list[Fill]]]:
+    """Collect the fills of each parameter that remain visible: the last of the whole, and those after it."""
+    found: dict[str, tuple[Tensor, list[Fill]]] = {}
+    for step in steps:
+        kept = found.setdefault(step.target, (step.tensor, []))[1]
+        for fill in step.fills:
+            if fill.block is None:
+                kept.clear()
+            kept.append(fill)
+    return found
+
+
+def _overlaps(tensor: Tensor, block: tuple[int, int, int] | None) -> Iterator[tuple[Tensor, list[int]]]:
+    """Yield the part of a tensor, or of each box of a DTensor's shard, within a block, and where in the block it begins."""
+    for view, begin in views(tensor, piece_of(tensor, None, None)):
+        if block is None:
+            yield view, begin
+            continue
+        dim, start, length = block
+        first, last = max(begin[dim], start), min(begin[dim] + view.size(dim), start + length)
+        if first < last:
+            inside = [first - start if d == dim else index for d, index in enumerate(begin)]
+            yield view.narrow(dim, first - begin[dim], last - first), inside
+
+
+def _place(view: Tensor, fill: Fill, shape: list[int], begin: list[int]) -> None:
+    """Write one piece of a fill that does not draw."""
+    if not fill.entry.structured:
+        call(view, fill, None)
+        return
+    no_grad_copy_(view, part(call(view.new_empty(shape), fill, None), begin, list(view.shape)))
+
+
+def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) -> None:
+    """Run the fills of one parameter: the whole by the key of its name, a block by that of the name and its start."""
+    of_name = keyed.fold_in(key, plain_name(name))
+    for fill in fills:
+        of_fill = of_name if fill.block is None else keyed.fold_in(of_name, fill.block[1])
+        shape = block_shape(tensor.shape, fill.block)
+        for view, begin in _overlaps(tensor, fill.block):
+            if fill.entry.draws:
+                KEYED[fill.initializer](view, of_fill, *fill.args, full_size=shape, offset=begin)
+            else:
+                _place(view, fill, shape, begin)
