@@ -33,7 +33,6 @@ toc_object_entries_show_parents = "hide"
 
 # A reference to a name that does not exist is a warning. Names of other packages would need a network.
 nitpicky = True
-nitpick_ignore = [("py:func", "calculate_gain")]
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|typing|collections|pathlib|os|types)\..+"),
     ("py:.*", r"(.+\.)?_\w+|torchinit\.(\w+\.)?_.*|optional|callable|\.\.\."),

@@ -1,104 +1,31 @@
-"""Does a recipe draw with each function that torch.nn.init lacks what the function draws, also attached to a file?"""
+"""Does a recipe that is attached to a file draw what each function that torch.nn.init lacks draws?"""
 
 import io
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.jit.mobile import _load_for_lite_interpreter
 
 from jit_tests.scripting import run_quietly
-from tests.support.records import CALLS
-from torchinit import keyed, recipes
-from torchinit.recipes import Recipe, Rule
+from tests.recipes.test_recipe_draws import NAMES, RECIPE, Weights, different, drawn, drawn_by_key, drawn_directly
 
 pytestmark = pytest.mark.slow
-
-OWN = [(record, arguments) for record, arguments in CALLS if not record.upstream]
-NAMES = [f"p{index}" for index in range(len(OWN))]
-RECIPE = Recipe([Rule(r.name, name=name, args=arguments) for name, (r, arguments) in zip(NAMES, OWN, strict=True)])
-
-
-class Weights(nn.Module):
-    """A parameter for each call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        for name, (record, _) in zip(NAMES, OWN, strict=True):
-            self.register_parameter(name, nn.Parameter(torch.zeros(record.shape)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-def _drawn(model: Any) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-
-
-def _directly() -> dict[str, Tensor]:
-    """Call each function in the order of the parameters, from one generator."""
-    generator, found = torch.Generator().manual_seed(3), {}
-    for name, (record, arguments) in zip(NAMES, OWN, strict=True):
-        own = {"generator": generator} if record.takes_generator else {}
-        found[name] = record.function(torch.zeros(record.shape), **arguments, **own)
-    return found
-
-
-def _by_key() -> dict[str, Tensor]:
-    found, root = {}, keyed.key(5)
-    for name, (record, arguments) in zip(NAMES, OWN, strict=True):
-        weight = torch.zeros(record.shape)
-        if record.takes_generator:
-            found[name] = getattr(keyed, record.name)(weight, keyed.fold_in(root, name), **arguments)
-        else:
-            found[name] = record.function(weight, **arguments)
-    return found
-
-
-def _differing(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
-    assert list(one) == list(other)
-    return [f"{OWN[int(name[1:])][0]} {name}" for name in one if not torch.equal(one[name], other[name])]
-
-
-def test_rule_draws_what_the_function_draws() -> None:
-    model = RECIPE.apply_(Weights(), torch.Generator().manual_seed(3))
-    assert _differing(_drawn(model), _directly()) == []
-
-
-def test_rule_draws_by_key_what_the_keyed_function_draws() -> None:
-    assert _differing(_drawn(RECIPE.apply_(Weights(), key=keyed.key(5))), _by_key()) == []
-
-
-def test_toml_of_the_rules_reads_back() -> None:
-    assert Recipe.from_toml(RECIPE.to_toml()) == RECIPE
 
 
 def test_attached_methods_draw_the_same_in_torchscript_and_in_the_mobile_interpreter() -> None:
     net = RECIPE.attach(run_quietly(torch.jit.script, Weights()))
     for _ in range(2):
         net.reset_parameters(torch.Generator().manual_seed(3))
-        assert _differing(_drawn(net), _directly()) == []
+        assert different(drawn(net), drawn_directly()) == []
         net.reset_parameters_keyed(5)
-        assert _differing(_drawn(net), _by_key()) == []
+        assert different(drawn(net), drawn_by_key()) == []
     script = run_quietly(torch.jit.script, Weights())
     script.define(f"def values(self): return torch.cat([{', '.join(f'self.{name}.flatten()' for name in NAMES)}])\n")
     file = io.BytesIO(run_quietly(RECIPE.attach(script, mobile=True)._save_to_buffer_for_lite_interpreter))
     lite = run_quietly(_load_for_lite_interpreter, file)
-    for method, seed, expected in (("reset_parameters", 3, _directly()), ("reset_parameters_keyed", 5, _by_key())):
+    for method, seed, expected in (
+        ("reset_parameters", 3, drawn_directly()),
+        ("reset_parameters_keyed", 5, drawn_by_key()),
+    ):
         lite.run_method(method, seed)
         assert torch.equal(lite.run_method("values"), torch.cat([values.flatten() for values in expected.values()]))
-
-
-def test_residual_narrows_a_truncated_draw_with_its_bounds() -> None:
-    model = nn.ModuleDict({f"layer{i}": nn.Linear(300, 400, bias=False) for i in range(4)})
-    for initializer in ("variance_scaling_", "trunc_normal_tf_", "lecun_normal_", "block_orthogonal_"):
-        args = {"blocks": 2} if initializer == "block_orthogonal_" else {}
-        plain, damped = (
-            Recipe([Rule(initializer, args=args, residual=residual)]).apply_(model, torch.Generator().manual_seed(1))
-            and _drawn(model)
-            for residual in (False, True)
-        )
-        for name in plain:
-            assert torch.allclose(damped[name], plain[name] / 2, rtol=1e-5, atol=1e-7), initializer
-    assert recipes.Recipe([Rule("delta_orthogonal_", residual=True, ndim=3)])

@@ -131,6 +131,22 @@ def test_existing_file_is_overwritten_only_by_force(
 
 
 @pytest.mark.parametrize("command", OUTPUTS)
+def test_output_that_cannot_be_written_is_refused_before_the_input_is_read(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suffix = ".pt" if command in ("init", "attach") else ".png"
+    (tmp_path / f"folder{suffix}").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    for name, said in (
+        ("folder", "Is a directory"),
+        ("none/out", "No such file or directory"),
+        ("file/out", "Not a directory"),
+    ):
+        assert _run(command, "none.pt", *OUTPUTS[command], tmp_path / f"{name}{suffix}") == 1
+        assert capsys.readouterr().err == f"torchinit: {said}: '{tmp_path}/{name}{suffix}'\n"
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
 def test_suffix_that_names_no_format_is_refused(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     for path in ("out", "out.txt", "out.png" if command in ("init", "attach") else "out.pt"):
         with pytest.raises(SystemExit) as raised:

@@ -168,9 +168,9 @@ def test_corrected_std_is_that_of_the_values(mean: float, std: float, a: float, 
 
 
 def test_correction_at_two_deviations_is_the_constant_of_jax_and_keras() -> None:
-    from torchinit._core.special import _truncated_moments
+    from torchinit._core.special import truncated_moments
 
-    assert _truncated_moments(-2.0, 2.0) == pytest.approx((0.0, FACTOR), rel=1e-14, abs=1e-15)
+    assert truncated_moments(-2.0, 2.0) == pytest.approx((0.0, FACTOR), rel=1e-14, abs=1e-15)
 
 
 # Computed with 60 digits from the closed form (Johnson, Kotz and Balakrishnan 1994, section 13.10).
@@ -181,7 +181,7 @@ def test_correction_at_two_deviations_is_the_constant_of_jax_and_keras() -> None
 def test_moments_of_a_truncated_normal_have_nearly_all_digits(a: float, b: float) -> None:
     import mpmath
 
-    from torchinit._core.special import _truncated_moments
+    from torchinit._core.special import truncated_moments
 
     with mpmath.workdps(60):
         low, high = mpmath.mpf(a), mpmath.mpf(b)
@@ -189,15 +189,15 @@ def test_moments_of_a_truncated_normal_have_nearly_all_digits(a: float, b: float
         mean = (mpmath.npdf(low) - mpmath.npdf(high)) / mass
         variance = 1 + (low * mpmath.npdf(low) - high * mpmath.npdf(high)) / mass - mean**2
         expected = float(mean), float(mpmath.sqrt(variance))
-    assert _truncated_moments(a, b) == pytest.approx(expected, rel=1e-13, abs=1e-15)
-    assert _truncated_moments(-b, -a) == pytest.approx((-expected[0], expected[1]), rel=1e-13, abs=1e-15)
+    assert truncated_moments(a, b) == pytest.approx(expected, rel=1e-13, abs=1e-15)
+    assert truncated_moments(-b, -a) == pytest.approx((-expected[0], expected[1]), rel=1e-13, abs=1e-15)
 
 
 def test_moments_of_an_empty_interval_are_its_place() -> None:
-    from torchinit._core.special import _truncated_moments
+    from torchinit._core.special import truncated_moments
 
     for place in (0.0, 1.5, -1e30):
-        assert _truncated_moments(place, place) == (place, 0.0)
+        assert truncated_moments(place, place) == (place, 0.0)
 
 
 def test_sines_pre_activations_have_the_variance_that_the_formula_gives_in_every_layer() -> None:

@@ -16,14 +16,15 @@ def function(name: str) -> list[str]:
     lines = _equals(EQUALS[name]) if name in EQUALS else []
     others = []
     if name in keyed.__all__:
-        others.append(f"``keyed.{name}`` by key")
+        others.append(f"`keyed.{name}` by key")
     if name.removesuffix("_") in set(torchinit.__all__) - set(FUNCTIONS):
-        others.append(f"``torchinit.{name.removesuffix('_')}``, deprecated as in upstream")
+        others.append(f"`torchinit.{name.removesuffix('_')}`, deprecated as in upstream")
     if others:
         lines += ["", f"**Other names:** {'; '.join(others)}."]
     if PEERS.get(name):
         lines += ["", ".. rubric:: In other libraries", "", *_peers(PEERS[name])]
-    return [line.replace("`", "``").replace("````", "``") for line in lines]
+    # The data is Markdown.
+    return [line.replace("`", "``") for line in lines]
 
 
 def _equals(equal: Equal) -> list[str]:
@@ -32,11 +33,8 @@ def _equals(equal: Equal) -> list[str]:
         lines += ["", ".. code-block:: python", ""]
         for equation in equal.equations:
             lines += [f"    {equation.left}", f"        {'==' if equation.exact else '~='} {equation.right}"]
-        exact = all(equation.exact for equation in equal.equations)
-        lines += [
-            "",
-            "`==`: the same bits under the same seed" + ("." if exact else "; `~=`: the same but for rounding."),
-        ]
+        rounded = not all(equation.exact for equation in equal.equations)
+        lines += ["", f"`==`: the same bits under the same seed{'; `~=`: the same but for rounding' * rounded}."]
     return lines
 
 

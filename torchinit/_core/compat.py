@@ -6,6 +6,7 @@ others; where nothing is said, all supported releases (2.6 to 2.15) have it.
 
 import io
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -37,6 +38,17 @@ def partitioned_shape(parameter: Tensor) -> tuple[str, str]:
     if getattr(parameter, "_fsdp_flattened", False) and parameter.dim() == 1:
         return "FullyShardedDataParallel", "its own"
     return "", ""
+
+
+def is_loaded(parameter: Tensor) -> bool:
+    """True for a parameter that transformers has read from a file, which it marks so."""
+    return bool(getattr(parameter, "_is_hf_initialized", False))
+
+
+def storage_id(tensor: Tensor) -> int:
+    """Identify the storage of a tensor, on the meta device too, where all data pointers are 0."""
+    address: int = tensor.untyped_storage()._cdata
+    return address
 
 
 def mesh_order(tensor: Any, dim: int) -> Any:
@@ -86,3 +98,11 @@ def load_mobile(contents: bytes) -> Any:
     from torch.jit.mobile import _load_for_lite_interpreter
 
     return _load_for_lite_interpreter(io.BytesIO(contents))  # type: ignore[no-untyped-call]
+
+
+def forget_optimized_forward(module: torch.jit.ScriptModule) -> None:
+    """Drop the plan that earlier calls of ``forward`` optimized; it computes gradients outside the graph of autograd."""
+    if module._c._has_method("forward"):
+        # The legacy executor has no such plan and raises.
+        with suppress(RuntimeError):
+            module._c._get_method("forward")._debug_flush_compilation_cache()

@@ -13,7 +13,7 @@ from torchinit._core.torchscript import silenced
 from torchinit.cli._arguments import recipe_of
 from torchinit.cli._files import load_torchscript
 from torchinit.cli._output import Output
-from torchinit.cli._outputs import refuse_existing, save
+from torchinit.cli._outputs import check_output, save
 from torchinit.recipes import Recipe
 
 
@@ -54,7 +54,7 @@ def rewrite(
     mobile: bool | None = None,
 ) -> None:
     """Read a module, change it by a recipe, and write it; for the mobile interpreter if ``mobile``, or as it was."""
-    refuse_existing(arguments.output, arguments.force)
+    check_output(arguments.output, arguments.force)
     recipe = recipe_of(arguments)
     with output.progress(3) as progress:
         progress.step("read", arguments.file)

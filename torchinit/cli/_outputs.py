@@ -1,6 +1,7 @@
 """Files that commands write: none is overwritten unless forced, each is written whole or not at all."""
 
 import argparse
+import errno
 import os
 import re
 import secrets
@@ -30,10 +31,18 @@ def is_same_file(path: PathLike, other: PathLike) -> bool:
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
-def refuse_existing(path: PathLike, force: bool) -> None:
-    """Fail if a file would be overwritten without ``--force``."""
-    if not force and os.path.isfile(path) and not is_device(path):
+def check_output(path: PathLike, force: bool) -> None:
+    """Fail if a file would be overwritten without ``--force``, or there is no folder to write to."""
+    if is_device(path):
+        return
+    if not force and os.path.isfile(path):
         raise RuntimeError(f"an existing file is overwritten only with --force, got {printable(os.fspath(path))}")
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    try:
+        os.stat(os.path.join(os.path.dirname(os.path.realpath(path)), ""))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def save(path: PathLike, contents: bytes, force: bool) -> None:
@@ -48,7 +57,7 @@ def save(path: PathLike, contents: bytes, force: bool) -> None:
         RuntimeError: if the file exists and ``force`` is not given
         OSError: if the file cannot be written; an existing file is still whole
     """
-    refuse_existing(path, force)
+    check_output(path, force)
     if is_device(path):
         Path(path).write_bytes(contents)
         return
@@ -71,7 +80,7 @@ def check_plot(arguments: argparse.Namespace) -> None:
     """Fail at once where writing the picture would fail at the end."""
     if is_same_file(arguments.plot, arguments.file):
         raise RuntimeError(f"--plot must name another file than the input, got {printable(arguments.plot)}")
-    refuse_existing(arguments.plot, arguments.force)
+    check_output(arguments.plot, arguments.force)
     require_matplotlib("--plot")
 
 

@@ -83,7 +83,7 @@ def _scripted(module: Bundle) -> torch.jit.ScriptModule:
 
 
 def bundle() -> torch.jit.ScriptModule:
-    """Script a module with every initializer, :func:`calculate_gain` and the fan functions as exported methods.
+    """Script a module that exports each initializer, :func:`torchinit.calculate_gain` and the fan functions as methods.
 
     A method has its function's name, arguments and defaults, but for ``param`` of ``calculate_gain``, which is
     ``Optional[float]``. ``save`` writes what ``torch::jit::load`` reads in C++; ``torchinit/init.h`` wraps that.

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from torchinit._core.compat import forget_optimized_forward
 from torchinit._core.writes import no_grad_copy_
 from torchinit.diagnostics._dispatch import CalledLayer, LayerCall, OperatorTrace, find_layers, flatten, rms
 from torchinit.recipes._layers import Layer
@@ -101,11 +102,9 @@ def _script_cause(error: Exception, inner: Exception | None = None) -> str:
 def _forward(module: nn.Module, inputs: list[Any], trace: OperatorTrace) -> list[Tensor]:
     """Run the module and return its differentiable outputs."""
     for child in module.modules():
-        if isinstance(child, torch.jit.ScriptModule) and child._c._has_method("forward"):
-            # NB: a plan that earlier calls optimized computes gradients outside the graph of autograd, and runs even
-            # where optimization is off. The legacy executor has no such plan and raises.
-            with suppress(RuntimeError):
-                child._c._get_method("forward")._debug_flush_compilation_cache()
+        if isinstance(child, torch.jit.ScriptModule):
+            # NB: the plan runs even where optimization is off.
+            forget_optimized_forward(child)
     try:
         with torch.jit.optimized_execution(False), trace:
             returned = module(*inputs)

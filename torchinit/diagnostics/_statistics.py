@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchinit._core.scale import xavier_std
 from torchinit.diagnostics._moments import Moments, measure
 from torchinit.diagnostics._parameters import Parameter, module_of, parameters
 from torchinit.diagnostics._verdict import he_std, known_stds, verdict
@@ -81,7 +82,7 @@ def _row(parameter: Parameter) -> ParameterStatistics:
         fan_out=fan_out,
         **_numbers(moments),
         he=he_std(fans[0]) if fans else None,
-        xavier=he_std(sum(fans)) if fans else None,
+        xavier=xavier_std(*fans, gain=1.0) if fans else None,
         verdict=said,
         bad=bad,
         constant=moments is not None and moments.constant is not None,

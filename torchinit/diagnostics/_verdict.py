@@ -3,6 +3,7 @@
 import math
 import re
 
+from torchinit._core.scale import kaiming_std, xavier_std
 from torchinit._core.table import text
 from torchinit.diagnostics._moments import Moments
 from torchinit.diagnostics._parameters import Parameter
@@ -23,23 +24,28 @@ _EMBEDDING = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
 
 
 def he_std(fan: int) -> float:
-    """The std of He's initialization; of Xavier's if ``fan`` is the sum of both fans."""
-    return math.sqrt(2.0 / fan)
+    """The std of ``kaiming_normal_`` for ReLU."""
+    return kaiming_std(fan, 0.0, "relu")
+
+
+def _drawn_by_torch(fan: int) -> float:
+    """The std of ``kaiming_uniform_`` with a=sqrt(5), torch's default: uniform up to 1 / sqrt(fan)."""
+    return kaiming_std(fan, math.sqrt(5.0), "leaky_relu")
 
 
 def _default_std(parameter: Parameter) -> float | None:
-    """The std of torch's own default for a weight and its bias: kaiming_uniform_ with a=sqrt(5), and the like."""
+    """The std of torch's own default for a weight and its bias; None if there is none."""
     siblings = dict(parameter.layer.parameters())
     # A recurrent layer draws everything by its number of units, the columns of its projection if it has one.
     for name in ("weight_hr_l0", "weight_hh_l0", "weight_hh"):
         if name in siblings and siblings[name].dim() == 2:
-            return 1.0 / math.sqrt(3 * siblings[name].shape[1])
+            return _drawn_by_torch(siblings[name].shape[1])
     weight = siblings.get("weight") if parameter.tensor.dim() < 2 else parameter.tensor
     # NB: torch ignores transposition here.
     fans = None if weight is None else upstream_fans(list(weight.shape))
     if weight is None or fans is None or fans[0] == 0:
         return None
-    return 1.0 / math.sqrt(3 * (weight.shape[1] if parameter.layer.kind == "Bilinear" else fans[0]))
+    return _drawn_by_torch(weight.shape[1] if parameter.layer.kind == "Bilinear" else fans[0])
 
 
 def known_stds(parameter: Parameter) -> dict[str, float]:
@@ -54,8 +60,8 @@ def known_stds(parameter: Parameter) -> dict[str, float]:
     known = {
         "He": he_std(fans[0]),
         "He fan_out": he_std(fans[1]),
-        "Xavier": he_std(sum(fans)),
-        "LeCun": 1.0 / math.sqrt(fans[0]),
+        "Xavier": xavier_std(*fans, gain=1.0),
+        "LeCun": kaiming_std(fans[0], 0.0, "linear"),
         "orthogonal": 1.0 / math.sqrt(max(rows, columns)),
         "N(0, 0.02)": 0.02,
     }

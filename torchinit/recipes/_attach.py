@@ -125,13 +125,19 @@ def _keyed_source(steps: Sequence[Step]) -> str:
     return text + "    return None\n"
 
 
-def _with_methods(module: torch.jit.ScriptModule, source: str) -> torch.jit.ScriptModule:
+def _with_methods(module: torch.jit.ScriptModule, source: str, mobile: bool) -> torch.jit.ScriptModule:
     """Define the methods on a copy: only a module that was read from a file has a type of its own."""
     names = {**FUNCTIONS, "copy_": no_grad_copy_, "given": _given, "seeded": torchscript.seeded}
     names |= {"key": keyed.key, "fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
-    copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
+    copy = _reloaded(module)
     compat.define(copy, source, names)
-    return copy
+    # NB: a mobile file lacks the types of what the methods call, until the module itself has them from a file.
+    return _reloaded(copy) if mobile else copy
+
+
+def _reloaded(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    found: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
+    return found
 
 
 def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) -> torch.jit.ScriptModule:
@@ -152,7 +158,7 @@ def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) 
     dry_run((step.tensor, step.fills) for step in steps)
     try:
         with torchscript.silenced():
-            return _with_methods(module, _source(steps, mobile) + _keyed_source(steps))
+            return _with_methods(module, _source(steps, mobile) + _keyed_source(steps), mobile)
     except (RuntimeError, UnicodeDecodeError) as error:
         # torch puts the reason below a blank line.
         said = first_line(str(error))

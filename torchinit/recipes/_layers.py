@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from torchinit._core import modules
+from torchinit._core import compat, modules
 from torchinit._core.fans import fans
 
 # Stacks that torch fills with deep copies of one layer.
@@ -64,7 +64,7 @@ def storage_key(tensor: Tensor) -> Hashable:
     if type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided and tensor.numel() > 0:
         # A tensor that torch.func wraps has no storage.
         with suppress(NotImplementedError):
-            return (tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.numel())
+            return (compat.storage_id(tensor), tensor.storage_offset(), tensor.numel())
     return id(tensor)
 
 

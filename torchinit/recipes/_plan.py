@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.checks import check_partitioned
+from torchinit._core.compat import is_loaded
 from torchinit._core.messages import warn_user
 from torchinit._core.registry import INITIALIZERS
 from torchinit._core.table import Cell, table, to_json
@@ -67,11 +68,6 @@ class Plan:
         return to_json(COLUMNS, [row.cells() for row in self.rows])
 
 
-def _is_loaded(tensor: Tensor) -> bool:
-    """Return whether transformers has read the parameter from a file."""
-    return bool(getattr(tensor, "_is_hf_initialized", False))
-
-
 # Stage 1: the rule of each parameter.
 
 
@@ -98,7 +94,7 @@ class Match:
         """Return the rule by which a parameter is written, under any of its names; None if it is kept."""
         name = self.tied.get(name, name)
         rule = self.rules.get(name)
-        return None if rule is None or rule.initializer == KEEP or _is_loaded(self.tensors[name]) else rule
+        return None if rule is None or rule.initializer == KEEP or is_loaded(self.tensors[name]) else rule
 
 
 def _like(layer: Layer, rule: Rule) -> Layer:
@@ -137,7 +133,7 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
                 found.used.add(id(rule))
                 found.rules[owner] = rule
                 layer = _like(layer, rule)
-            elif not _is_loaded(parameter):
+            elif not is_loaded(parameter):
                 uncovered[qualified] = layer.kind
         found.layers.append(MatchedLayer(layer, parameters))
     listed = [f"{name} ({kind})" for name, kind in uncovered.items() if name not in found.rules]
@@ -160,7 +156,7 @@ def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match
         # A rule that keeps the rest does not mean the statistics of a layer whose parameters are written.
         meant = rule is not None and (not parameters or (rule.name and "*" not in rule.name))
         kept = rule is not None and rule.initializer == KEEP and meant
-        if written and not kept and not _is_loaded(buffer):
+        if written and not kept and not is_loaded(buffer):
             chosen.append((name, buffer))
     return chosen
 
@@ -270,7 +266,7 @@ def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> lis
             rule, drawn = found.rules.get(qualified), fills.get(qualified, [])
             if qualified in found.tied:
                 rows.append(_row(layer, name, parameter, "tied", f"as {found.tied[qualified]}", None, []))
-            elif rule is None or _is_loaded(parameter):
+            elif rule is None or is_loaded(parameter):
                 rows.append(_row(layer, name, parameter, "loaded", KEEP, rule, []))
             else:
                 initializer = _initializer(rule, drawn)

@@ -20,7 +20,7 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 class Recipe:
-    """Ordered rules for the parameters of a model; the first that matches a parameter has it.
+    """Ordered rules for the parameters of a model; each parameter follows the first rule that matches it.
 
     Parameters are visited as ``Module.apply`` visits modules, children before their parent. Tied parameters are
     initialized once, by the rule of their first name, and kept if any of their names is. Parameters that transformers
@@ -32,7 +32,7 @@ class Recipe:
         name: what tables and messages call the recipe
 
     Raises:
-        RecipeError: if there is no rule, or one is left nothing to match by those before it
+        RecipeError: if there is no rule, or the earlier ones leave a rule nothing to match
 
     Examples:
         >>> from torch import nn
@@ -73,7 +73,7 @@ class Recipe:
         return hash((self.rules, self.name))
 
     def keeping(self, *names: str) -> "Recipe":
-        """Make the same recipe with the parameters that these globs name left as they are."""
+        """Return the same recipe, except that it keeps the parameters that these globs name."""
         return Recipe([Rule(KEEP, name=names), *self.rules], self.name) if names else self
 
     @staticmethod
@@ -81,7 +81,7 @@ class Recipe:
         r"""Read a recipe from TOML.
 
         Args:
-            text: one ``[[rule]]`` table a rule, whose keys are the arguments of :class:`Rule`; optionally a ``name``
+            text: one ``[[rule]]`` table per rule, whose keys are the arguments of :class:`Rule`; optionally a ``name``
             origin: what messages call the text
 
         Raises:
@@ -113,7 +113,7 @@ class Recipe:
             fans, and the mean and standard deviation to expect; it prints as a table
 
         Raises:
-            RecipeError: if a parameter has no rule, which lists all such, or a rule does not fit a parameter
+            RecipeError: if a parameter has no rule (the message lists all such), or a rule does not fit a parameter
 
         Warns:
             UserWarning: about each rule that matches nothing and is not optional
@@ -139,7 +139,7 @@ class Recipe:
             ``module``
 
         Raises:
-            RecipeError: if a parameter has no rule, which lists all such, or a rule does not fit a parameter
+            RecipeError: if a parameter has no rule (the message lists all such), or a rule does not fit a parameter
             ValueError: if ``key`` is no key, or both a generator and a key are given
             RuntimeError: if a parameter cannot be written, or the generator is of another device; nothing is written
                 or drawn when this raises

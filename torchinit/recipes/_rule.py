@@ -47,7 +47,7 @@ class Rule:
         initializer: the name of an initializer of torchinit; ``"default"`` for what the layer of ``torch.nn`` draws
             when it is constructed; ``"keep"`` to leave the parameter as it is
         module: the name of the type of the module that owns the parameter, such as ``"Conv2d"``, or a glob. It is the
-            very type, not a base class: a scripted module does not know its base classes
+            type itself, not a base class: a scripted module does not know its base classes
         name: a glob on the parameter's qualified name; ``*`` stands for dots too, and ``*.bias`` is also the ``bias``
             of the model itself
         ndim: number of dimensions
@@ -58,12 +58,12 @@ class Rule:
         dim: the dimension along which the blocks lie
         fans: ``"layer"`` to swap the fans of a transposed convolution and divide the outer fan of a grouped one;
             ``"upstream"`` to count as ``torch.nn.init`` does, from the shape alone
-        residual: whether the standard deviation (of ``trunc_normal_`` before it is truncated) is divided by the root of
-            the number of parameters that the rule matches in the model, the residual branches that they end
+        residual: whether to divide the standard deviation (that of ``trunc_normal_`` before it is truncated) by the
+            root of the number of parameters that the rule matches in the model: the residual branches that they end
         optional: whether the rule may match nothing without a warning
 
     Raises:
-        RecipeError: if the rule is wrong in itself, in one line: where, what, and what would be right
+        RecipeError: if the rule is wrong; the message is one line that says where, what, and what would be right
 
     Examples:
         >>> from torchinit.recipes import Rule
