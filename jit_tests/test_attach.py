@@ -13,7 +13,7 @@ from torch.jit.mobile import _load_for_lite_interpreter
 import torchinit
 from jit_tests.scripting import run_quietly
 from tests.support import transformers_models
-from tests.support.layers import LAYERS, MIXED, Exhibit, Mixed, differing, seeded
+from tests.support.layers import LAYERS, MIXED, Example, Mixed, differing, seeded
 from tools import native
 from tools.attached import reset_in_cpp
 from torchinit import recipes
@@ -41,11 +41,11 @@ MODELS = LAYERS | {"mixed": MIXED}
 KINDS = ("scripted", "traced")
 
 
-def _deploy(kind: str, exhibit: Exhibit, seed: int = 1) -> torch.jit.ScriptModule:
-    model = seeded(exhibit.make, seed)
+def _deploy(kind: str, example: Example, seed: int = 1) -> torch.jit.ScriptModule:
+    model = seeded(example.make, seed)
     if kind == "scripted":
         return run_quietly(torch.jit.script, model)
-    return run_quietly(torch.jit.trace, model, exhibit.inputs, check_trace=False, strict=False)
+    return run_quietly(torch.jit.trace, model, example.inputs, check_trace=False, strict=False)
 
 
 def _reload(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
@@ -56,18 +56,18 @@ def _generator(seed: int = 7) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _expected(recipe: Recipe, exhibit: Exhibit) -> nn.Module:
-    return recipe.apply_(seeded(exhibit.make, 1), _generator())
+def _expected(recipe: Recipe, example: Example) -> nn.Module:
+    return recipe.apply_(seeded(example.make, 1), _generator())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [(n, kind) for n, exhibit in MODELS.items() for kind in KINDS if exhibit.scripts or kind == "traced"],
+    [(n, kind) for n, example in MODELS.items() for kind in KINDS if example.scripts or kind == "traced"],
 )
 def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -> None:
-    exhibit, module = MODELS[name], _deploy(kind, MODELS[name])
-    expected = _expected(recipes.torch(), exhibit)
+    example, module = MODELS[name], _deploy(kind, MODELS[name])
+    expected = _expected(recipes.torch(), example)
     net = recipes.torch().attach(module)
     for again in (net, _reload(net)):
         again.reset_parameters(_generator())

@@ -27,7 +27,7 @@ def _expected(recipe: Recipe, make: object = MIXED.make) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("name", "kind"),
-    [(n, kind) for n, exhibit in MODELS.items() for kind in KINDS if exhibit.scripts or kind == "traced"],
+    [(n, kind) for n, example in MODELS.items() for kind in KINDS if example.scripts or kind == "traced"],
 )
 def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -> None:
     expected = _expected(recipes.torch(), MODELS[name].make)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.layers import LAYERS, MIXED, Exhibit
+from tests.support.layers import LAYERS, MIXED, Example
 from tests.support.signal_models import DEPTH, WIDTH, he, loaded, rms, tower
 from torchinit.diagnostics import notes, signal, summary, trend
 
@@ -125,12 +125,12 @@ def test_rows_are_what_retained_gradients_say() -> None:
 @pytest.mark.parametrize("name", [name for name in LAYERS if "without parameters" not in name])
 def test_every_kind_of_module_gives_the_rows_of_the_eager_one(name: str) -> None:
     torch.manual_seed(0)
-    exhibit: Exhibit = LAYERS[name]
-    model = exhibit.make()
-    rows = signal(model, *exhibit.inputs)
+    example: Example = LAYERS[name]
+    model = example.make()
+    rows = signal(model, *example.inputs)
     assert all(math.isfinite(row.activation) and row.gradient is not None for row in rows)
-    for what, variant in variants(model, exhibit.inputs, exhibit.scripts).items():
-        assert signal(variant, *exhibit.inputs) == rows, what
+    for what, variant in variants(model, example.inputs, example.scripts).items():
+        assert signal(variant, *example.inputs) == rows, what
 
 
 def test_a_model_of_many_layers_gives_the_same_rows_also_when_it_was_optimized_before() -> None:

@@ -35,7 +35,7 @@ def test_recipe_torch_equals_constructing_the_layer_anew(name: str) -> None:
 
 
 def test_every_layer_of_torch_nn_with_parameters_is_here() -> None:
-    known = {type(module).__name__ for exhibit in LAYERS.values() for module in exhibit.make().modules()}
+    known = {type(module).__name__ for example in LAYERS.values() for module in example.make().modules()}
     missing = []
     for name, kind in vars(nn).items():
         if inspect.isclass(kind) and issubclass(kind, nn.Module) and not name.startswith("Lazy"):

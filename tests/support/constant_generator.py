@@ -21,7 +21,7 @@ def _untemper(word: int) -> int:
     return word
 
 
-def stuck_generator(word: int) -> torch.Generator:
+def constant_generator(word: int) -> torch.Generator:
     """Make a CPU generator whose next 624 words are all ``word``; 0 stays 0 beyond that."""
     generator = torch.Generator().manual_seed(0)
     state = bytearray(generator.get_state().numpy().tobytes())

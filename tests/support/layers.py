@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Example:
     """How to construct a model, what to call it with, and whether torch can script it."""
 
     make: Callable[[], nn.Module]
@@ -23,63 +23,63 @@ def _noise(*shape: int) -> Tensor:
 _IDS = torch.tensor([[1, 2, 3], [0, 3, 9]])
 
 LAYERS = {
-    "Linear": Exhibit(lambda: nn.Linear(5, 7), (_noise(2, 5),)),
-    "Linear without bias": Exhibit(lambda: nn.Linear(5, 7, bias=False), (_noise(2, 5),)),
-    "Linear of 64 bits": Exhibit(lambda: nn.Linear(20, 7, dtype=torch.float64), (_noise(2, 20).double(),)),
-    "Bilinear": Exhibit(lambda: nn.Bilinear(3, 4, 5), (_noise(2, 3), _noise(2, 4))),
-    "Conv1d": Exhibit(lambda: nn.Conv1d(4, 6, 3), (_noise(1, 4, 8),)),
-    "Conv2d": Exhibit(lambda: nn.Conv2d(4, 6, 3, groups=2), (_noise(1, 4, 5, 5),)),
-    "Conv2d padded by reflection": Exhibit(
+    "Linear": Example(lambda: nn.Linear(5, 7), (_noise(2, 5),)),
+    "Linear without bias": Example(lambda: nn.Linear(5, 7, bias=False), (_noise(2, 5),)),
+    "Linear of 64 bits": Example(lambda: nn.Linear(20, 7, dtype=torch.float64), (_noise(2, 20).double(),)),
+    "Bilinear": Example(lambda: nn.Bilinear(3, 4, 5), (_noise(2, 3), _noise(2, 4))),
+    "Conv1d": Example(lambda: nn.Conv1d(4, 6, 3), (_noise(1, 4, 8),)),
+    "Conv2d": Example(lambda: nn.Conv2d(4, 6, 3, groups=2), (_noise(1, 4, 5, 5),)),
+    "Conv2d padded by reflection": Example(
         lambda: nn.Conv2d(4, 6, 3, padding=1, padding_mode="reflect"), (_noise(1, 4, 5, 5),)
     ),
-    "Conv3d": Exhibit(lambda: nn.Conv3d(2, 3, 2), (_noise(1, 2, 3, 3, 3),)),
-    "ConvTranspose1d": Exhibit(lambda: nn.ConvTranspose1d(4, 6, 3, groups=2), (_noise(1, 4, 8),)),
-    "ConvTranspose2d": Exhibit(lambda: nn.ConvTranspose2d(4, 6, 3), (_noise(1, 4, 5, 5),)),
-    "ConvTranspose3d": Exhibit(lambda: nn.ConvTranspose3d(2, 3, 2), (_noise(1, 2, 3, 3, 3),)),
-    "Embedding": Exhibit(lambda: nn.Embedding(10, 6), (_IDS,)),
-    "Embedding with padding": Exhibit(lambda: nn.Embedding(10, 6, padding_idx=-2), (_IDS,)),
-    "EmbeddingBag": Exhibit(lambda: nn.EmbeddingBag(10, 6), (_IDS,)),
-    "EmbeddingBag with padding": Exhibit(lambda: nn.EmbeddingBag(10, 6, padding_idx=3), (_IDS,)),
-    "BatchNorm1d": Exhibit(lambda: nn.BatchNorm1d(6), (_noise(2, 6),)),
-    "BatchNorm2d": Exhibit(lambda: nn.BatchNorm2d(6), (_noise(2, 6, 2, 2),)),
-    "BatchNorm2d without parameters": Exhibit(lambda: nn.BatchNorm2d(6, affine=False), (_noise(2, 6, 2, 2),)),
-    "BatchNorm3d": Exhibit(lambda: nn.BatchNorm3d(6, track_running_stats=False), (_noise(2, 6, 2, 2, 2),)),
-    "SyncBatchNorm": Exhibit(lambda: nn.SyncBatchNorm(6).eval(), (_noise(2, 6, 2, 2),), scripts=False),
-    "InstanceNorm1d": Exhibit(lambda: nn.InstanceNorm1d(6, affine=True), (_noise(2, 6, 4),)),
-    "InstanceNorm2d": Exhibit(
+    "Conv3d": Example(lambda: nn.Conv3d(2, 3, 2), (_noise(1, 2, 3, 3, 3),)),
+    "ConvTranspose1d": Example(lambda: nn.ConvTranspose1d(4, 6, 3, groups=2), (_noise(1, 4, 8),)),
+    "ConvTranspose2d": Example(lambda: nn.ConvTranspose2d(4, 6, 3), (_noise(1, 4, 5, 5),)),
+    "ConvTranspose3d": Example(lambda: nn.ConvTranspose3d(2, 3, 2), (_noise(1, 2, 3, 3, 3),)),
+    "Embedding": Example(lambda: nn.Embedding(10, 6), (_IDS,)),
+    "Embedding with padding": Example(lambda: nn.Embedding(10, 6, padding_idx=-2), (_IDS,)),
+    "EmbeddingBag": Example(lambda: nn.EmbeddingBag(10, 6), (_IDS,)),
+    "EmbeddingBag with padding": Example(lambda: nn.EmbeddingBag(10, 6, padding_idx=3), (_IDS,)),
+    "BatchNorm1d": Example(lambda: nn.BatchNorm1d(6), (_noise(2, 6),)),
+    "BatchNorm2d": Example(lambda: nn.BatchNorm2d(6), (_noise(2, 6, 2, 2),)),
+    "BatchNorm2d without parameters": Example(lambda: nn.BatchNorm2d(6, affine=False), (_noise(2, 6, 2, 2),)),
+    "BatchNorm3d": Example(lambda: nn.BatchNorm3d(6, track_running_stats=False), (_noise(2, 6, 2, 2, 2),)),
+    "SyncBatchNorm": Example(lambda: nn.SyncBatchNorm(6).eval(), (_noise(2, 6, 2, 2),), scripts=False),
+    "InstanceNorm1d": Example(lambda: nn.InstanceNorm1d(6, affine=True), (_noise(2, 6, 4),)),
+    "InstanceNorm2d": Example(
         lambda: nn.InstanceNorm2d(6, affine=True, track_running_stats=True), (_noise(2, 6, 2, 2),)
     ),
-    "InstanceNorm3d": Exhibit(lambda: nn.InstanceNorm3d(6, affine=True), (_noise(2, 6, 2, 2, 2),)),
-    "LayerNorm": Exhibit(lambda: nn.LayerNorm((3, 6)), (_noise(2, 3, 6),)),
-    "GroupNorm": Exhibit(lambda: nn.GroupNorm(2, 6), (_noise(2, 6, 2, 2),)),
-    "RMSNorm": Exhibit(lambda: nn.RMSNorm(6), (_noise(2, 6),)),
-    "PReLU": Exhibit(lambda: nn.PReLU(3), (_noise(2, 3),)),
-    "RNN": Exhibit(lambda: nn.RNN(4, 5, 2, bidirectional=True), (_noise(3, 2, 4),)),
-    "GRU": Exhibit(lambda: nn.GRU(4, 5, 2), (_noise(3, 2, 4),)),
-    "LSTM": Exhibit(lambda: nn.LSTM(4, 5, 2, bidirectional=True), (_noise(3, 2, 4),)),
-    "LSTM with projection": Exhibit(lambda: nn.LSTM(4, 5, proj_size=3), (_noise(3, 2, 4),)),
-    "RNNCell": Exhibit(lambda: nn.RNNCell(4, 5), (_noise(2, 4),)),
-    "GRUCell": Exhibit(lambda: nn.GRUCell(4, 5, bias=False), (_noise(2, 4),)),
-    "LSTMCell": Exhibit(lambda: nn.LSTMCell(4, 5), (_noise(2, 4),)),
-    "MultiheadAttention": Exhibit(lambda: nn.MultiheadAttention(8, 2), (_noise(3, 2, 8),) * 3),
-    "MultiheadAttention of all kinds": Exhibit(
+    "InstanceNorm3d": Example(lambda: nn.InstanceNorm3d(6, affine=True), (_noise(2, 6, 2, 2, 2),)),
+    "LayerNorm": Example(lambda: nn.LayerNorm((3, 6)), (_noise(2, 3, 6),)),
+    "GroupNorm": Example(lambda: nn.GroupNorm(2, 6), (_noise(2, 6, 2, 2),)),
+    "RMSNorm": Example(lambda: nn.RMSNorm(6), (_noise(2, 6),)),
+    "PReLU": Example(lambda: nn.PReLU(3), (_noise(2, 3),)),
+    "RNN": Example(lambda: nn.RNN(4, 5, 2, bidirectional=True), (_noise(3, 2, 4),)),
+    "GRU": Example(lambda: nn.GRU(4, 5, 2), (_noise(3, 2, 4),)),
+    "LSTM": Example(lambda: nn.LSTM(4, 5, 2, bidirectional=True), (_noise(3, 2, 4),)),
+    "LSTM with projection": Example(lambda: nn.LSTM(4, 5, proj_size=3), (_noise(3, 2, 4),)),
+    "RNNCell": Example(lambda: nn.RNNCell(4, 5), (_noise(2, 4),)),
+    "GRUCell": Example(lambda: nn.GRUCell(4, 5, bias=False), (_noise(2, 4),)),
+    "LSTMCell": Example(lambda: nn.LSTMCell(4, 5), (_noise(2, 4),)),
+    "MultiheadAttention": Example(lambda: nn.MultiheadAttention(8, 2), (_noise(3, 2, 8),) * 3),
+    "MultiheadAttention of all kinds": Example(
         lambda: nn.MultiheadAttention(8, 2, add_bias_kv=True, kdim=4, vdim=6),
         (_noise(3, 2, 8), _noise(3, 2, 4), _noise(3, 2, 6)),
     ),
-    "TransformerEncoderLayer": Exhibit(lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), (_noise(3, 2, 8),)),
-    "TransformerDecoderLayer": Exhibit(
+    "TransformerEncoderLayer": Example(lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), (_noise(3, 2, 8),)),
+    "TransformerDecoderLayer": Example(
         lambda: nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8))
     ),
-    "TransformerEncoder": Exhibit(
+    "TransformerEncoder": Example(
         lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), 3, nn.LayerNorm(8)),
         (_noise(3, 2, 8),),
     ),
-    "TransformerDecoder": Exhibit(
+    "TransformerDecoder": Example(
         lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0), 2),
         (_noise(3, 2, 8), _noise(4, 2, 8)),
     ),
-    "Transformer": Exhibit(lambda: nn.Transformer(8, 2, 2, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8))),
-    "AdaptiveLogSoftmaxWithLoss": Exhibit(
+    "Transformer": Example(lambda: nn.Transformer(8, 2, 2, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8))),
+    "AdaptiveLogSoftmaxWithLoss": Example(
         lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10]), (_noise(2, 8), torch.tensor([1, 12])), scripts=False
     ),
 }
@@ -106,7 +106,7 @@ class Mixed(nn.Module):
         return self.body(image), self.head(self.norm(attended))
 
 
-MIXED = Exhibit(Mixed, (_noise(1, 4, 6, 6), _IDS))
+MIXED = Example(Mixed, (_noise(1, 4, 6, 6), _IDS))
 
 
 def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
