@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import deprecated
 
-from torchinit import deploy as deploy, keyed as keyed, recipes as recipes
+from torchinit import deploy as deploy, diagnostics as diagnostics, keyed as keyed, recipes as recipes
 from torchinit._core.patch import Patch
 
 __version__: str

@@ -2,13 +2,17 @@
 
 import argparse
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from torchinit.cli._outputs import MODELS, PICTURES, is_device
 from torchinit.recipes import Recipe, load
 from torchinit.recipes._shipped import SHIPPED
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+if TYPE_CHECKING:
+    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
+else:
+    # NB: this class takes no parameter at run time.
+    Commands = argparse._SubParsersAction
 
 
 def _seed(words: str) -> int:

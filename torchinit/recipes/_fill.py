@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -52,11 +52,13 @@ def block_shape(shape: Sequence[int], block: tuple[int, int, int] | None) -> lis
     return list(shape) if block is None else [*shape[: block[0]], block[2], *shape[block[0] + 1 :]]
 
 
-@cache
-def arguments(initializer: str) -> dict[str, inspect.Parameter]:
-    """Return an initializer's arguments: all but the tensor and the generator."""
-    parameters = inspect.signature(FUNCTIONS[initializer]).parameters
+def _arguments(function: Callable[..., Tensor]) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(function).parameters
     return {name: p for name, p in parameters.items() if name not in ("tensor", "generator")}
+
+
+# Each initializer's arguments: all but the tensor and the generator.
+ARGUMENTS = {name: _arguments(function) for name, function in FUNCTIONS.items()}
 
 
 # From an initializer to the plain one that it calls, with its numbers.
@@ -105,7 +107,7 @@ _SETTLED: dict[str, Callable[..., Fill]] = {
 
 def settle(initializer: str, args: Mapping[str, Value], fans: Fans | None = None) -> Fill:
     """Return the fill that draws what an initializer does, for fans that need not be those of the shape."""
-    given: dict[str, Any] = {name: args.get(name, p.default) for name, p in arguments(initializer).items()}
+    given: dict[str, Any] = {name: args.get(name, p.default) for name, p in ARGUMENTS[initializer].items()}
     if INITIALIZERS[initializer].needs_fans:
         return _SETTLED[initializer](fans, **given)
     if INITIALIZERS[initializer].alias_of is not None:
@@ -115,7 +117,7 @@ def settle(initializer: str, args: Mapping[str, Value], fans: Fans | None = None
 
 def scale_residual(fill: Fill, divisor: float, with_bounds: bool) -> Fill:
     """Divide the standard deviation of a fill, and the distance of a truncated normal's bounds from its mean if asked."""
-    args: dict[str, Any] = dict(zip(arguments(fill.initializer), fill.args))
+    args: dict[str, Any] = dict(zip(ARGUMENTS[fill.initializer], fill.args))
     for name in ("a", "b") if fill.initializer == "uniform_" else ("std", "gain"):
         if name in args:
             args[name] /= divisor
@@ -180,6 +182,6 @@ def dry_run(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
             # NB: under vmap no random function may write to a tensor that is not batched, such as a minimal one.
             if kind not in seen and not are_transforms_active():
                 seen.add(kind)
-                args = dict(zip(arguments(fill.initializer), fill.args))
+                args = dict(zip(ARGUMENTS[fill.initializer], fill.args))
                 generator = torch.Generator(tensor.device) if fill.entry.draws else None
                 call(minimal_tensor(fill.initializer, args, *kind[2:]), fill, generator)

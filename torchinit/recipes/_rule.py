@@ -15,7 +15,7 @@ import torch
 from torchinit._core.messages import outside_level
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._defaults import KINDS
-from torchinit.recipes._fill import FUNCTIONS, Value, arguments, minimal_tensor
+from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Value, minimal_tensor
 
 KEEP, DEFAULT = "keep", "default"
 
@@ -34,7 +34,7 @@ def arguments_of(initializer: str) -> dict[str, inspect.Parameter]:
     """Return the arguments that a rule may pass: all but the tensor and the generator."""
     if initializer == DEFAULT:
         return {"layer": inspect.Parameter("layer", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str)}
-    return {} if initializer == KEEP else arguments(initializer)
+    return {} if initializer == KEEP else ARGUMENTS[initializer]
 
 
 @dataclass(frozen=True, repr=False)
