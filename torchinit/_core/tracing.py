@@ -57,21 +57,25 @@ def eye_(values: Tensor) -> None:
 
 def dirac_(values: Tensor, groups: int, gain: float) -> None:
     check_overlap(values)
-    values.zero_()
-    if values.numel() > 0:
-        taps = by_group(centre(values), groups)
-        ones = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
+    if values.numel() == 0:
+        values.zero_()
+        return
+    taps = by_group(centre(values), groups)
+    eye = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
+    if gain != 1.0:
         # Not a product, which for a negative gain would write -0.
-        eye = ones if gain == 1.0 else ones.masked_fill(ones != 0, gain)
-        taps.copy_(eye.expand(taps.shape))
+        eye = eye.masked_fill(eye != 0, gain)
+    values.zero_()
+    taps.copy_(eye.expand(taps.shape))
 
 
 def kernel_(values: Tensor, groups: int, kernel: Tensor) -> None:
     check_overlap(values)
-    values.zero_()
     taps = by_group(values, groups)
     eye = torch.eye(taps.size(1), taps.size(2), dtype=kernel.dtype, device=taps.device)
-    taps.copy_((eye.view(list(eye.shape) + [1] * kernel.dim()) * kernel).expand(taps.shape))
+    eye = eye.view(list(eye.shape) + [1] * kernel.dim()) * kernel
+    values.zero_()
+    taps.copy_(eye.expand(taps.shape))
 
 
 def drop_rows_(matrix: Tensor, count: int, generator: torch.Generator | None) -> None:

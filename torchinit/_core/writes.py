@@ -150,8 +150,9 @@ def no_grad_kernel_(tensor: Tensor, groups: int, kernel: Tensor) -> Tensor:
             return tensor
     check_overlap(tensor)
     weight = tensor.detach()
+    taps = by_group(weight, groups).diagonal(0, 1, 2)
     weight.zero_()
-    by_group(weight, groups).diagonal(0, 1, 2).copy_(kernel.unsqueeze(-1))
+    taps.copy_(kernel.unsqueeze(-1))
     return tensor
 
 

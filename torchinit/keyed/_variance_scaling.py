@@ -2,7 +2,6 @@
 
 from torch import Tensor
 
-from torchinit._core.checks import check_partitioned
 from torchinit._core.fans import fan_mode, fans, fans_or_given
 from torchinit._core.messages import warn_user
 from torchinit._core.scale import (
@@ -18,12 +17,11 @@ from torchinit.keyed._fill import one_key
 from torchinit.keyed._piece import Piece, piece_of
 
 
-def _is_empty(tensor: Tensor, key: Tensor, piece: Piece) -> bool:
+def _is_empty(key: Tensor, piece: Piece) -> bool:
     """Warn, as ``kaiming_*`` do, of a whole without elements; an empty piece of another whole is nothing odd."""
     empty = 0 in piece[0]
     if empty:
         one_key(key)
-        check_partitioned(tensor)
         warn_user("Initializing zero-element tensors is a no-op")
     return empty
 
@@ -113,7 +111,7 @@ def kaiming_uniform_(
                 [-1.4047,  1.1137,  0.5525]])
     """
     piece = piece_of(tensor, full_size, offset)
-    if _is_empty(tensor, key, piece):
+    if _is_empty(key, piece):
         return tensor
     std = _kaiming_std(piece, a, mode, nonlinearity)
     bound = uniform_bound(std)
@@ -147,7 +145,7 @@ def kaiming_normal_(
                 [-0.3936, -0.1254,  0.1476]])
     """
     piece = piece_of(tensor, full_size, offset)
-    if _is_empty(tensor, key, piece):
+    if _is_empty(key, piece):
         return tensor
     std = _kaiming_std(piece, a, mode, nonlinearity)
     return fill_normal_("kaiming_normal_", tensor, key, 0.0, std, piece)
