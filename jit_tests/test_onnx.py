@@ -34,7 +34,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
 
 def _documented() -> dict[str, str]:
     """Read the table of the docs: for each initializer the operator or "constant", or "no"."""
-    table = re.search(r"## ONNX\n(.*?)\n## ", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
+    table = re.search(r"## ONNX\n(.*?)\n## ", (ROOT / "docs" / "guide" / "export.md").read_text(), re.DOTALL)
     assert table is not None
     rows: dict[str, str] = {}
     for names, cell in re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", table[1], re.MULTILINE):

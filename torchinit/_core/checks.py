@@ -26,9 +26,9 @@ def check_inference(tensor: Tensor) -> None:
 def check_partitioned(tensor: Tensor) -> None:
     """Refuse an empty parameter whose values a partitioner has taken away."""
     if not is_scripting():
-        if not is_compiling() and tensor.numel() == 0:
+        if not is_compiling():
             by, shape = partitioned_shape(tensor)
-            if by:
+            if by and tensor.numel() == 0:
                 raise RuntimeError(
                     f"a parameter that {by} has partitioned must be gathered before it is initialized, got an empty one"
                     f" in place of shape {shape}"

@@ -2,8 +2,6 @@
 
 Eager, scripted and keyed initializers, recipes and diagnostics all take them from here. The order of floating-point
 operations is that of ``torch.nn.init``, whose bits it decides.
-
-NB: an integer n becomes a float by ``1.0 * n``, since ``float(n)`` would make a constant of a symbolic size.
 """
 
 import math
@@ -11,7 +9,7 @@ import math
 from torchinit._core.gains import calculate_gain
 from torchinit._core.messages import format_float
 from torchinit._core.special import truncated_moments
-from torchinit._core.symbolic import check_gain, sqrt
+from torchinit._core.symbolic import as_float, check_gain, sqrt
 
 
 def uniform_bound(std: float) -> float:
@@ -30,13 +28,13 @@ def xavier_std(fan_in: int, fan_out: int, gain: float) -> float:
         return 0.0
     if not gain >= 0.0:
         check_gain(gain, fans)
-    return gain * sqrt(2.0 / fans)
+    return gain * sqrt(2.0 / as_float(fans))
 
 
 def kaiming_std(fan: int, a: float, nonlinearity: str) -> float:
     # The default of a is a slope of leaky_relu, and no parameter that another function could have.
     gain = calculate_gain(nonlinearity, a if a != 0.0 or nonlinearity == "leaky_relu" else None)
-    return gain / sqrt(1.0 * fan)
+    return gain / sqrt(as_float(fan))
 
 
 def check_scaling(scale: float, mode: str, distribution: str) -> None:
@@ -56,13 +54,13 @@ def check_scaling(scale: float, mode: str, distribution: str) -> None:
 def variance_scaling_std(fan_in: int, fan_out: int, scale: float, mode: str) -> float:
     """Return the root of a scale over the fan, or the mean of both fans, that ``mode`` names."""
     if mode == "fan_in":
-        fan = 1.0 * fan_in
+        fan = as_float(fan_in)
     elif mode == "fan_out":
-        fan = 1.0 * fan_out
+        fan = as_float(fan_out)
     elif mode == "fan_avg":
-        fan = 1.0 * (fan_in + fan_out) / 2
+        fan = as_float(fan_in + fan_out) / 2
     else:
-        fan = sqrt(1.0 * fan_in * fan_out)
+        fan = sqrt(as_float(fan_in) * as_float(fan_out))
     # Only a tensor without elements has fans of 0.
     return 0.0 if fan == 0 else sqrt(scale / fan)
 
@@ -72,7 +70,7 @@ def sine_bound(fan_in: int, omega: float, is_first: bool) -> float:
         raise ValueError(f"omega must be a positive number, got {format_float(omega)}")
     if fan_in == 0:
         return 0.0
-    return 1.0 / fan_in if is_first else sqrt(6.0 / fan_in) / omega
+    return 1.0 / as_float(fan_in) if is_first else sqrt(6.0 / as_float(fan_in)) / omega
 
 
 def prior_logit(prior: float) -> float:

@@ -14,6 +14,15 @@ from torchinit._core.compat import is_symbolic
 from torchinit._core.messages import format_float
 
 
+def as_float(n: int) -> float:
+    """Convert an integer, and leave a symbolic one symbolic."""
+    if not is_scripting():
+        if type(n) is SymInt or is_dynamo_compiling():  # type: ignore[comparison-overlap]
+            return n
+    # NB: under torch.jit.trace a size is a tensor, whose quotient would be of 32 bits.
+    return float(n)
+
+
 def sqrt(x: float) -> float:
     if not is_scripting():
         if (type(x) is SymFloat or is_dynamo_compiling()) and is_symbolic(x):  # type: ignore[comparison-overlap]
