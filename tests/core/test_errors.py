@@ -145,19 +145,19 @@ dirac_ float32-4x3x3-groups=2.0
       didn't match because some of the arguments have invalid types: (!list of [float, float, int]!)
 
 xavier_uniform_ int32-4x3
-  NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.int32
+  NotImplementedError: xavier_uniform_ needs a floating-point or complex tensor, got torch.int32
 xavier_uniform_ bool-4x3
-  NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.bool
+  NotImplementedError: xavier_uniform_ needs a floating-point or complex tensor, got torch.bool
 xavier_uniform_ float32-3
   ValueError: Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape [3]
 xavier_uniform_ float32-4x3-gain=-1.0
   RuntimeError: uniform_ expects to return a [from, to) range, but found from=0.92582 > to=-0.92582
 xavier_uniform_ float32-4x3-gain=nan
-  RuntimeError: uniform_ expects finite bounds, but found from=nan and to=nan
+  RuntimeError: xavier_uniform_ expects finite bounds, but found from=nan and to=nan
 xavier_normal_ int32-4x3
-  NotImplementedError: normal_ needs a floating-point or complex tensor, got torch.int32
+  NotImplementedError: xavier_normal_ needs a floating-point or complex tensor, got torch.int32
 xavier_normal_ bool-4x3
-  NotImplementedError: normal_ needs a floating-point or complex tensor, got torch.bool
+  NotImplementedError: xavier_normal_ needs a floating-point or complex tensor, got torch.bool
 xavier_normal_ float32-3
   ValueError: Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape [3]
 xavier_normal_ float32-4x3-gain=-1.0
@@ -165,9 +165,9 @@ xavier_normal_ float32-4x3-gain=-1.0
 xavier_normal_ float32-4x3-gain=nan
   RuntimeError: normal expects std >= 0.0, but found std nan
 kaiming_uniform_ int32-4x3
-  NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.int32
+  NotImplementedError: kaiming_uniform_ needs a floating-point or complex tensor, got torch.int32
 kaiming_uniform_ bool-4x3
-  NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.bool
+  NotImplementedError: kaiming_uniform_ needs a floating-point or complex tensor, got torch.bool
 kaiming_uniform_ float32-3
   ValueError: Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape [3]
 kaiming_uniform_ float32-scalar
@@ -183,11 +183,11 @@ kaiming_uniform_ float32-4x3-a=True
 kaiming_uniform_ float32-4x3-a=0.1
   ValueError: negative_slope 0.1 not a valid number
 kaiming_uniform_ float32-4x3-a=nan
-  RuntimeError: uniform_ expects finite bounds, but found from=nan and to=nan
+  RuntimeError: kaiming_uniform_ expects finite bounds, but found from=nan and to=nan
 kaiming_normal_ int32-4x3
-  NotImplementedError: normal_ needs a floating-point or complex tensor, got torch.int32
+  NotImplementedError: kaiming_normal_ needs a floating-point or complex tensor, got torch.int32
 kaiming_normal_ bool-4x3
-  NotImplementedError: normal_ needs a floating-point or complex tensor, got torch.bool
+  NotImplementedError: kaiming_normal_ needs a floating-point or complex tensor, got torch.bool
 kaiming_normal_ float32-3
   ValueError: Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape [3]
 kaiming_normal_ float32-scalar
@@ -211,7 +211,7 @@ orthogonal_ bool-4x3
 orthogonal_ float32-3
   ValueError: Only tensors with 2 or more dimensions are supported, got shape [3]
 sparse_ int32-4x3-sparsity=0.5
-  NotImplementedError: normal_ needs a floating-point or complex tensor, got torch.int32
+  NotImplementedError: sparse_ needs a floating-point or complex tensor, got torch.int32
 sparse_ float32-4x3x2-sparsity=0.5
   ValueError: Only tensors with 2 dimensions are supported, got shape [4, 3, 2]
 sparse_ float32-4x3-sparsity=-0.5
@@ -223,25 +223,25 @@ sparse_ float32-4x3-sparsity=nan
 sparse_ float32-4x3-sparsity=0.5-std=-1.0
   RuntimeError: normal expects std >= 0.0, but found std -1
 trunc_normal_tf_ int32-4x3
-  NotImplementedError: trunc_normal_ needs a floating-point tensor, got torch.int32
+  NotImplementedError: trunc_normal_tf_ needs a floating-point tensor, got torch.int32
 trunc_normal_tf_ bool-4x3
-  NotImplementedError: trunc_normal_ needs a floating-point tensor, got torch.bool
+  NotImplementedError: trunc_normal_tf_ needs a floating-point tensor, got torch.bool
 trunc_normal_tf_ float32-4x3-std=-0.5
-  RuntimeError: trunc_normal_ expects a finite std >= 0.0, but found std -0.5
+  RuntimeError: trunc_normal_tf_ expects a finite std >= 0.0, but found std -0.5
 trunc_normal_tf_ float32-4x3-std=nan
-  RuntimeError: trunc_normal_ expects a finite std >= 0.0, but found std nan
+  RuntimeError: trunc_normal_tf_ expects a finite std >= 0.0, but found std nan
 trunc_normal_tf_ float32-4x3-mean=nan
-  RuntimeError: trunc_normal_ expects a finite mean, but found mean nan
+  RuntimeError: trunc_normal_tf_ expects a finite mean, but found mean nan
 trunc_normal_tf_ float32-4x3-a=2.0-b=-2.5
-  RuntimeError: trunc_normal_ expects a <= b around a finite value, but found a=2 and b=-2.5
+  RuntimeError: trunc_normal_tf_ expects a <= b around a finite value, but found a=2 and b=-2.5
 trunc_normal_tf_ float32-4x3-a=1.0-b=1.0-correct_std=True
   RuntimeError: trunc_normal_tf_ with correct_std expects a < b, but found a=1 and b=1
 trunc_normal_tf_ float32-4x3-std=1e+30-a=1e+30-b=2e+30
-  RuntimeError: trunc_normal_ expects a <= b around a finite value, but found a=1.0000000000000001e+60 and b=2.0000000000000003e+60
+  RuntimeError: trunc_normal_tf_ expects a <= b around a finite value, but found a=1.0000000000000001e+60 and b=2.0000000000000003e+60
 variance_scaling_ int32-4x3
-  NotImplementedError: trunc_normal_ needs a floating-point tensor, got torch.int32
+  NotImplementedError: variance_scaling_ needs a floating-point tensor, got torch.int32
 variance_scaling_ bool-4x3
-  NotImplementedError: trunc_normal_ needs a floating-point tensor, got torch.bool
+  NotImplementedError: variance_scaling_ needs a floating-point tensor, got torch.bool
 variance_scaling_ float32-3
   ValueError: Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape [3]
 variance_scaling_ float32-4x3-mode=fan
@@ -259,21 +259,21 @@ variance_scaling_ float32-4x3-fan_in=0
 variance_scaling_ float32-4x3-mode=fan_avg-fan_out=-2
   ValueError: fan_in and fan_out must be positive, got None and -2
 lecun_uniform_ int32-4x3
-  NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.int32
+  NotImplementedError: lecun_uniform_ needs a floating-point or complex tensor, got torch.int32
 lecun_uniform_ bool-4x3
-  NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.bool
+  NotImplementedError: lecun_uniform_ needs a floating-point or complex tensor, got torch.bool
 lecun_uniform_ float32-3
   ValueError: Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape [3]
 lecun_normal_ int32-4x3
-  NotImplementedError: trunc_normal_ needs a floating-point tensor, got torch.int32
+  NotImplementedError: lecun_normal_ needs a floating-point tensor, got torch.int32
 lecun_normal_ bool-4x3
-  NotImplementedError: trunc_normal_ needs a floating-point tensor, got torch.bool
+  NotImplementedError: lecun_normal_ needs a floating-point tensor, got torch.bool
 lecun_normal_ float32-3
   ValueError: Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape [3]
 sine_uniform_ int32-4x3
-  NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.int32
+  NotImplementedError: sine_uniform_ needs a floating-point or complex tensor, got torch.int32
 sine_uniform_ bool-4x3
-  NotImplementedError: uniform_ needs a floating-point or complex tensor, got torch.bool
+  NotImplementedError: sine_uniform_ needs a floating-point or complex tensor, got torch.bool
 sine_uniform_ float32-3
   ValueError: Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape [3]
 sine_uniform_ float32-4x3-omega=0.0
@@ -323,7 +323,7 @@ bilinear_ float32-4x3x3-groups=3
 bilinear_ float32-4x3x3-groups=0
   ValueError: groups must be at least 1, got 0
 icnr_ int32-4x3x3
-  NotImplementedError: normal_ needs a floating-point or complex tensor, got torch.int32
+  NotImplementedError: icnr_ needs a floating-point or complex tensor, got torch.int32
 icnr_ float32-4x3
   ValueError: Only tensors with 3, 4, or 5 dimensions are supported, got shape [4, 3]
 icnr_ float32-4x3x3x3x3x3
