@@ -444,7 +444,7 @@ class Initializers {
   }
 
   /// Make a key from a seed.
-  /// @param seed any integer of 64 bits, with sign or without
+  /// @param seed any 64-bit integer, signed or unsigned
   /// @return the key, of shape (2,), on the CPU
   at::Tensor key(const detail::Integer& seed) const {
     return call(31, seed).toTensor();
@@ -452,7 +452,7 @@ class Initializers {
 
   /// Derive `n` keys from one; the i-th is `fold_in(key, i)`.
   /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
-  /// @param n how many keys
+  /// @param n number of keys
   /// @return the keys, of shape (n, ..., 2)
   at::Tensor split(const at::Tensor& key, const detail::Integer& n = 2) const {
     return call(32, detail::operand(key), n).toTensor();
@@ -460,7 +460,7 @@ class Initializers {
 
   /// Derive a key for a number or for a name.
   /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
-  /// @param data any integer of 64 bits, with sign or without, or a name
+  /// @param data any 64-bit integer, signed or unsigned, or a name
   /// @return the key or keys, of the shape of `key`
   template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
   at::Tensor fold_in(const at::Tensor& key, Value data) const {
@@ -469,7 +469,7 @@ class Initializers {
 
   /// Derive a key for a number or for a name.
   /// @param key a key, of shape (2,), or a batch of keys, of shape (..., 2)
-  /// @param data any integer of 64 bits, with sign or without, or a name
+  /// @param data any 64-bit integer, signed or unsigned, or a name
   /// @return the key or keys, of the shape of `key`
   at::Tensor fold_in(const at::Tensor& key, const std::string& data) const {
     return call(34, detail::operand(key), data).toTensor();
