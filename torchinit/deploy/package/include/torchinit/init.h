@@ -192,10 +192,9 @@ template <typename Derived, typename Random>
 class Initializers {
  public:
   /// Return the gain recommended for a nonlinearity.
-  /// @param nonlinearity name of the function, in `torch.nn.functional` where that has it; one of linear, conv1d,
-  ///   conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d, sigmoid, tanh, relu, leaky_relu, selu,
-  ///   gelu, gelu_tanh, silu, swish, mish, elu, celu, softplus, hardswish, hardsigmoid, hardtanh, relu6, softsign,
-  ///   squared_relu, sine
+  /// @param nonlinearity name of the function, as in `torch.nn.functional`; one of linear, conv1d, conv2d, conv3d,
+  ///   conv_transpose1d, conv_transpose2d, conv_transpose3d, sigmoid, tanh, relu, leaky_relu, selu, gelu, gelu_tanh,
+  ///   silu, swish, mish, elu, celu, softplus, hardswish, hardsigmoid, hardtanh, relu6, softsign, squared_relu, sine
   /// @param param negative slope of `"leaky_relu"` (default: 0.01); alpha of `"elu"` and `"celu"`, bound of
   ///   `"hardtanh"` or frequency of `"sine"`, positive (default: 1). Upstream's other names ignore it
   /// @return the gain, a factor without unit
@@ -222,9 +221,9 @@ class Initializers {
   /// Fill `tensor` from the normal distribution truncated to `[a, b]`.
   /// @param mean mean of the normal distribution before it is truncated
   /// @param std standard deviation of the normal distribution before it is truncated, not negative; at 0 every value
-  ///   is the mean, moved into `[a, b]`
-  /// @param a least value
-  /// @param b greatest value
+  ///   is the mean, clamped to `[a, b]`
+  /// @param a smallest value
+  /// @param b largest value
   at::Tensor trunc_normal_(
       const at::Tensor& tensor, double mean = 0.0, double std = 1.0, double a = -2.0, double b = 2.0,
       const Random& random = std::nullopt) const {
@@ -271,10 +270,9 @@ class Initializers {
   }
 
   /// Fill `tensor` from the uniform distribution of Kaiming (He) initialization.
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, where 0 means that one's default
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
-  ///   lower case
+  /// @param a negative slope for `nonlinearity="leaky_relu"`, or the parameter of another nonlinearity (0: its
+  ///   default)
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; case is ignored
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it
   at::Tensor kaiming_uniform_(
       const at::Tensor& tensor, double a = 0.0, const std::string& mode = "fan_in",
@@ -283,10 +281,9 @@ class Initializers {
   }
 
   /// Fill `tensor` from the normal distribution of Kaiming (He) initialization.
-  /// @param a negative slope of the rectifier after this layer, for `nonlinearity="leaky_relu"`; the parameter of
-  ///   another nonlinearity that has one, where 0 means that one's default
-  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; in upper or
-  ///   lower case
+  /// @param a negative slope for `nonlinearity="leaky_relu"`, or the parameter of another nonlinearity (0: its
+  ///   default)
+  /// @param mode `"fan_in"` keeps the variance of the activations, `"fan_out"` that of the gradients; case is ignored
   /// @param nonlinearity name of the function after this layer, as `calculate_gain` takes it
   at::Tensor kaiming_normal_(
       const at::Tensor& tensor, double a = 0.0, const std::string& mode = "fan_in",
@@ -321,7 +318,7 @@ class Initializers {
     return call(16, detail::operand(tensor), mode).toInt();
   }
 
-  /// Count the inputs and the outputs of each unit of a layer, by what the layer does with a weight of this shape.
+  /// Count the inputs and the outputs of each unit of a layer, with its groups and its orientation.
   /// @param size shape of the weight: (out, in / groups, ...), or (in, out / groups, ...) if transposed
   /// @param groups number of groups of the convolution, a divisor of dimension 0
   /// @param transposed whether the layer is a transposed convolution, or computes `x @ weight`
@@ -331,22 +328,22 @@ class Initializers {
     return call(17, size, groups, transposed).template to<detail::Fans>();
   }
 
-  /// Divide a standard deviation for the layers that write to a residual stream, by the root of how many there are.
+  /// Scale down the standard deviation of the layers that write to a residual stream.
   /// @param std standard deviation of the other layers
   /// @param layers number of the model's layers (blocks)
-  /// @param branches number of residual branches of each, 2 for a transformer's attention and MLP
+  /// @param branches number of residual branches per layer, 2 for a transformer's attention and MLP
   /// @return the standard deviation for the last linear layer of each branch
   double depth_scaled_std(double std, const detail::Integer& layers, const detail::Integer& branches = 2) const {
     return call(18, std, layers, branches).toDouble();
   }
 
-  /// Fill `tensor` from the normal distribution truncated so many standard deviations from its mean.
+  /// Fill `tensor` from the normal distribution truncated at a number of standard deviations.
   /// @param mean mean of the normal distribution before it is truncated
   /// @param std standard deviation of the normal distribution before it is truncated, not negative; at 0 every value
   ///   is the mean
-  /// @param a least value, in standard deviations from the mean
-  /// @param b greatest value, in standard deviations from the mean
-  /// @param correct_std whether `std` is the standard deviation of the truncated distribution instead
+  /// @param a smallest value, in standard deviations from the mean
+  /// @param b largest value, in standard deviations from the mean
+  /// @param correct_std whether `std` is the standard deviation after truncation instead
   at::Tensor trunc_normal_tf_(
       const at::Tensor& tensor, double mean = 0.0, double std = 1.0, double a = -2.0, double b = 2.0,
       const Random& random = std::nullopt, bool correct_std = false) const {
@@ -355,8 +352,8 @@ class Initializers {
 
   /// Fill `tensor` from a distribution whose variance is a scale over a fan.
   /// @param scale the variance times the fan, not negative; the square of a gain
-  /// @param mode which fan to divide by, in upper or lower case; `"fan_avg"` the mean of both, `"fan_geo_avg"` their
-  ///   geometric mean; one of fan_in, fan_out, fan_avg, fan_geo_avg
+  /// @param mode the fan to divide by; `"fan_avg"` is their mean, `"fan_geo_avg"` the geometric mean; case is ignored;
+  ///   one of fan_in, fan_out, fan_avg, fan_geo_avg
   /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`
   /// @param fan_in inputs of each unit (default: those of the shape)
   /// @param fan_out outputs of each unit (default: those of the shape)
@@ -378,7 +375,7 @@ class Initializers {
     return call(22, detail::target(tensor), random).toTensor();
   }
 
-  /// Fill `tensor` from the uniform distribution of a network of sines (SIREN).
+  /// Fill `tensor` from the uniform distribution of a sine network (SIREN).
   /// @param omega the frequency of the sines, positive; the first layer's bound does not depend on it
   /// @param is_first whether the layer's inputs are the coordinates
   at::Tensor sine_uniform_(
@@ -388,13 +385,13 @@ class Initializers {
   }
 
   /// Fill the weight of a linear layer or a convolution with a multiple of the identity.
-  /// @param gain what the inputs are multiplied by, which the tensor's dtype must be able to hold
+  /// @param gain factor on the inputs, which the tensor's dtype must be able to hold
   /// @param groups number of groups of the layer, a divisor of its outputs
   at::Tensor identity_(const at::Tensor& tensor, double gain = 1.0, const detail::Integer& groups = 1) const {
     return call(24, detail::target(tensor), gain, groups).toTensor();
   }
 
-  /// Fill `tensor` with equal blocks of rows, each of them a (semi-)orthogonal matrix.
+  /// Fill `tensor` with equal blocks of rows, each a (semi-)orthogonal matrix.
   /// @param blocks number of blocks along dimension 0, a divisor of its size
   /// @param gain factor on the matrices
   at::Tensor block_orthogonal_(
@@ -419,10 +416,10 @@ class Initializers {
     return call(27, detail::target(tensor), groups).toTensor();
   }
 
-  /// Fill the weight of a sub-pixel convolution so that it begins as a convolution and nearest neighbours.
+  /// Fill the weight of a sub-pixel convolution so that it starts as nearest-neighbor upsampling.
   /// @param upscale_factor factor of the pixel shuffle that follows
   /// @param scale the variance times the fan of the smaller weight, not negative; see `variance_scaling_`
-  /// @param mode which fan of the smaller weight to divide by; one of fan_in, fan_out, fan_avg, fan_geo_avg
+  /// @param mode the fan of the smaller weight to divide by; one of fan_in, fan_out, fan_avg, fan_geo_avg
   /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`
   at::Tensor icnr_(
       const at::Tensor& tensor, const detail::Integer& upscale_factor = 2, double scale = 2.0,
@@ -431,13 +428,13 @@ class Initializers {
     return call(28, detail::target(tensor), upscale_factor, scale, mode, distribution, random).toTensor();
   }
 
-  /// Fill the bias of an LSTM with zeros, but for the forget gate.
+  /// Fill the bias of an LSTM with zeros, except for the forget gate.
   /// @param forget bias of the forget gate, which the tensor's dtype must be able to hold
   at::Tensor lstm_bias_(const at::Tensor& tensor, double forget = 1.0) const {
     return call(29, detail::target(tensor), forget).toTensor();
   }
 
-  /// Fill the bias of a classifier so that its sigmoid begins at a prior probability.
+  /// Fill the bias of a classifier so that its sigmoid starts at a prior probability.
   /// @param prior the probability, in `(0, 1)`
   at::Tensor prior_bias_(const at::Tensor& tensor, double prior = 0.01) const {
     return call(30, detail::target(tensor), prior).toTensor();
