@@ -1,4 +1,4 @@
-"""Write ``docs/reference/operators.md``, the operators that each function needs of a selective mobile build.
+"""Write ``docs/reference/operators.md``: the operators that each function needs in a selective mobile build.
 
 ``python -m tools.operators`` asks the installed torch; ``make codegen`` runs it too.
 """
@@ -21,9 +21,10 @@ _HEAD = """\
 
 # Operators
 
-A mobile build that selects its operators needs these for each function, as `torch.jit.export_opnames` lists them for a
-module with that one method, the same from torch 2.6 to 2.15. A model whose own `reset_parameters` passes no seed needs neither
-`aten::Generator` nor `aten::manual_seed.generator`; `torch.jit.export_opnames(model)` lists what a model needs.
+A selective mobile build needs these operators for each function. `torch.jit.export_opnames` lists them for a module
+with that one method; they are the same from torch 2.6 to 2.15. A model whose own `reset_parameters` passes no seed
+needs neither `aten::Generator` nor `aten::manual_seed.generator`; `torch.jit.export_opnames(model)` lists the operators
+of a model.
 
 | function | operators |
 | --- | --- |
@@ -31,7 +32,7 @@ module with that one method, the same from torch 2.6 to 2.15. A model whose own 
 
 
 def operators(method: str, function: Callable[..., object]) -> list[str]:
-    """List what the mobile method of a function needs."""
+    """List the operators of a function's mobile method."""
 
     class Alone(nn.Module):
         """A type of its own for each function."""

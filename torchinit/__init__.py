@@ -1,7 +1,7 @@
 """Weight initialization that means the same everywhere PyTorch runs.
 
-Every name of ``torch.nn.init`` and what it lacks, as plain functions that eager Python, TorchScript, the compilers and
-the exporters take alike, with the same bits for the same seed where upstream is right.
+Every name of ``torch.nn.init`` and more, as plain functions that work in eager Python, TorchScript, compilers and
+exporters. The same seed gives the bits of ``torch.nn.init`` where that is correct.
 """
 
 from importlib import import_module
@@ -86,7 +86,7 @@ __all__ = [
     "kaiming_normal",
     "orthogonal",
     "sparse",
-    # What torch.nn.init lacks.
+    # Not in torch.nn.init.
     "fans",
     "fans_of",
     "depth_scaled_std",
@@ -105,7 +105,7 @@ __all__ = [
     "patch_torch",
 ]
 
-# Imported when they are first used.
+# Imported on first use.
 _SUBPACKAGES = ("deploy", "diagnostics", "keyed", "recipes")
 
 

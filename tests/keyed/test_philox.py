@@ -221,7 +221,7 @@ def test_native_kernel_serves_plain_tensors_alone_and_changes_no_uniform_bit(mon
         assert _fast_paths.fill_uniform_(target, bits, [-1.0, 2.0], full_size, offset) == able
         native = keyed.uniform_(target, bits, -1.0, 2.0, full_size, offset).clone()
         with monkeypatch.context() as patch:
-            patch.setattr(_fast_paths, "_KNOWN", {torch.device("cpu"): False})
+            patch.setattr(_fast_paths, "_KERNEL_MATCHES", {torch.device("cpu"): False})
             assert torch.equal(keyed.uniform_(target, bits, -1.0, 2.0, full_size, offset), native)
 
 
@@ -232,18 +232,18 @@ def _fused(bits: Tensor, count: int, low: float, high: float) -> Tensor:
 
 def test_native_kernel_of_another_stream_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     if hasattr(torch.ops.aten, "_philox_randint_"):
-        assert _fast_paths._draws_the_stream(torch.device("cpu"))
+        assert _fast_paths._kernel_matches(torch.device("cpu"))
     fake = type("Kernels", (), {})()
     # What torch 2.13 had on CUDA: the offset counts words.
     fake._philox_uniform_ = lambda w, k, low, high: keyed.uniform_(w, fold_in(k.view(torch.int64), 1), low, high)
     monkeypatch.setattr(_fast_paths, "fill_uniform_", lambda *arguments: False)
     monkeypatch.setattr(torch.ops, "aten", fake)
-    assert not _fast_paths._draws_the_stream(torch.device("cpu"))
+    assert not _fast_paths._kernel_matches(torch.device("cpu"))
     # And a kernel that fuses the multiplication and the addition.
     fake._philox_uniform_ = lambda w, k, low, high: w.copy_(_fused(k.view(torch.int64), w.numel(), low, high))
-    assert not _fast_paths._draws_the_stream(torch.device("cpu"))
+    assert not _fast_paths._kernel_matches(torch.device("cpu"))
     fake._philox_uniform_ = lambda w, k, low, high: keyed.uniform_(w, k.view(torch.int64), low, high)
-    assert _fast_paths._draws_the_stream(torch.device("cpu"))
+    assert _fast_paths._kernel_matches(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("seed", "offset", "data", "first", "second"), DERIVED)

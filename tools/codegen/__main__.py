@@ -21,7 +21,7 @@ EMITTERS = (emit_deprecated, emit_stub, emit_keyed_stub, emit_header, emit_versi
 
 
 def generate(writer: Writer) -> None:
-    # Imported late, so that a bad entry is this command's error and not its import's.
+    # Imported late, so that a bad entry is an error of this command.
     from tools.codegen.functions import TABLE
 
     for emitter in EMITTERS:

@@ -1,4 +1,4 @@
-"""The functions as a deployed bundle has them: as methods, with types that C++ and the mobile interpreter take."""
+"""The methods of a bundle, with types that C++ and the mobile interpreter take."""
 
 import hashlib
 import re
@@ -9,14 +9,14 @@ from tools.codegen.docstrings import ROOT
 from tools.codegen.keyed import keyed
 from tools.codegen.model import PYTHON_TYPES, Argument, Function
 
-# A bundle has one name for one method; that of a keyed initializer is its sibling's with this before it.
+# A bundle is one namespace: a keyed method has this prefix before its sibling's name.
 PREFIX = "keyed_"
 
 _SEED = Argument("seed", "int?", "None")
 
 
-def _separate(function: Function) -> list[Function]:
-    """Take no Union, which neither C++ nor mobile has: an optional number is a float, a number or a name two methods."""
+def _without_unions(function: Function) -> list[Function]:
+    """Replace Unions, which C++ and mobile lack: an optional number is a float, a number or a name two methods."""
     types = {argument.type for argument in function.arguments}
     if "Union(int, str)" in types:
         return [
@@ -33,12 +33,12 @@ def _retyped(function: Function, old: str, new: str) -> Function:
 
 def deployed(functions: Sequence[Function]) -> list[Function]:
     """Select what a bundle exports: initializers, gain and fans, keys, and the keyed initializers under a prefix."""
-    chosen = [separate for f in functions if f.family != "_core.writes" for separate in _separate(f)]
+    chosen = [method for f in functions if f.family != "_core.writes" for method in _without_unions(f)]
     return chosen + [replace(function, name=f"{PREFIX}{function.name}") for function in keyed(functions)]
 
 
 def mobile(function: Function) -> Function:
-    """Take a seed in the generator's place: the mobile interpreter has no generator to pass."""
+    """Replace the generator by a seed; the mobile interpreter has no generators."""
     return replace(
         function,
         arguments=tuple(_SEED if argument.type == "Generator?" else argument for argument in function.arguments),
@@ -61,6 +61,6 @@ def _head(function: Function) -> str:
 
 
 def interface(functions: Sequence[Function]) -> str:
-    """Digest what ``torchinit.deploy._bundle.interface`` does, without importing the package."""
+    """Compute the digest of ``torchinit.deploy._bundle.interface``, without importing the package."""
     heads = [_head(function) for f in deployed(functions) for function in (f, mobile(f))]
     return hashlib.sha256("\n".join([version(), *heads]).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Reads what the package's docstrings say of a function, without importing the package."""
+"""Reads the docstring of a function, without importing the package."""
 
 import ast
 import re
@@ -22,7 +22,7 @@ class Docstring:
 
 
 def plain(text: str) -> str:
-    """Turn reStructuredText's inline markup into plain backticks."""
+    """Replace reStructuredText's inline markup by plain backticks."""
     return re.sub(r":\w+:`([^`]+)`", r"`\1`", text).replace("``", "`")
 
 
@@ -51,7 +51,7 @@ def _parse(text: str) -> Docstring:
 
 
 def docstring(function: Function) -> Docstring:
-    """Read the docstring of a function of ``torchinit.<family>``, which may be a pattern."""
+    """Read the docstring of a function of ``torchinit.<family>``; the family may be a glob pattern."""
     pattern = f"torchinit/{function.family.replace('.', '/')}.py"
     for path in sorted(ROOT.glob(pattern)):
         for node in ast.parse(path.read_text()).body:

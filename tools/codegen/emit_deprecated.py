@@ -1,4 +1,4 @@
-"""Renders ``torchinit/_core/deprecated.py``: the old names as real functions that script and warn at the caller's line."""
+"""Renders ``torchinit/_core/deprecated.py``: the old names as functions that script and warn at the caller's line."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from tools.codegen.python_source import STAMP, imports, signature
 PATH = "torchinit/_core/deprecated.py"
 
 _HEAD = '''
-"""The names that torch deprecated, as functions with signatures of their own."""
+"""The names that torch deprecated, as functions with their own signatures."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def _shim(function: Function, old: str) -> str:
     return f'''
 
 {signature(function, old, {})}
-    r"""Call :func:`torchinit.{function.name}`, which this name is deprecated in favor of."""
+    r"""Call :func:`torchinit.{function.name}`; this name is deprecated."""
     warn_deprecated("{old}", "{function.name}")
     return {function.name}({arguments})
 '''

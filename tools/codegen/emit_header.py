@@ -1,4 +1,4 @@
-"""Renders the C++ header: the typed methods of its classes, in their template."""
+"""Renders the C++ header: the typed methods of its classes, in the template ``init.h.in``."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ _PARAMETER_TYPES = {
     "int[]?": "const detail::Sizes&",
 }
 _DEFAULTS = {"None": "std::nullopt", "True": "true", "False": "false"}
-# A result's type, and how an IValue becomes it.
+# The C++ type of a result, and the conversion from an IValue.
 _RETURNS = {
     "Tensor": ("at::Tensor", ".toTensor()"),
     "float": ("double", ".toDouble()"),
@@ -37,12 +37,12 @@ _RETURNS = {
 _INTEGRAL = """\
   template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
 """
-# What the class's comment says of all methods.
+# Arguments that the comment of the class describes.
 _COMMON = ("tensor", "generator")
 
 
 def _wrapped(words: Iterable[str], indent: str, hanging: str) -> str:
-    """Fill lines with words, which may hold spaces of their own."""
+    """Fill lines with words, which may contain spaces."""
     lines, line = [], indent
     for word in words:
         if len(line) + len(word) >= WIDTH and line.strip():
@@ -52,21 +52,21 @@ def _wrapped(words: Iterable[str], indent: str, hanging: str) -> str:
     return "\n".join([*lines, line.rstrip()]) + "\n"
 
 
-def _named(function: Function) -> Function:
-    """Rename what takes a number or a name, which is one method here and two in the archive."""
+def _as_overload(function: Function) -> Function:
+    """Drop the suffix of a method that takes a name, which is an overload in C++."""
     return replace(function, name=function.name.removesuffix("_name"))
 
 
 def _comment(function: Function) -> str:
     if function.family == FAMILY:
         return f"  /// {function.name.removeprefix(PREFIX)}, drawn from a key.\n"
-    text = docstring(_named(function))
+    text = docstring(_as_overload(function))
     lines = [text.summary]
     for argument in function.arguments:
         if argument.name not in _COMMON:
             about = text.arguments[argument.name]
             values = function.choices[argument.name].values if argument.name in function.choices else ()
-            # The gain's own argument lists its many values; the others refer to it.
+            # calculate_gain documents its own values, and other functions refer to it.
             if not all(value in about for value in values) and "calculate_gain" not in about:
                 about += f"; one of {', '.join(values)}"
             lines.append(f"@param {argument.name} {about}")
@@ -83,14 +83,14 @@ def _parameter(argument: Argument) -> str:
 
 def _method(index: int, function: Function, overloaded: bool) -> str:
     returns, convert = _RETURNS[function.returns]
-    # What is written to needs more than what is read.
+    # A tensor to write to needs more checks than one to read.
     written = "tensor" if function.returns == "Tensor" else ""
     passed = [str(index)]
     for argument in function.arguments:
         name = "random" if argument.type == "Generator?" else argument.name
         check = "target" if argument.name == written else "operand"
         passed.append(f"detail::{check}({name})" if argument.type == "Tensor" else name)
-    start = f"  {returns} {_named(function).name}("
+    start = f"  {returns} {_as_overload(function).name}("
     parameters = [f"{_parameter(argument)}," for argument in function.arguments]
     parameters[-1] = parameters[-1].removesuffix(",") + ") const {"
     head = f"{start}{' '.join(parameters)}\n"

@@ -22,7 +22,7 @@ from torchinit._core.patch import Patch
 __version__: str
 """
 
-# What takes modules and thus has no schema.
+# These take modules, so they have no schema.
 _PYTHON = {
     "fans_of": "def fans_of(module: nn.Module) -> tuple[int, int]: ...\n",
     "patch_torch": "def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch: ...\n",

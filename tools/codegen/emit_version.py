@@ -1,4 +1,4 @@
-"""Renders ``torchinit/deploy/package/torchinitConfigVersion.cmake``: what ``find_package(torchinit 0.1)`` asks."""
+"""Renders ``torchinit/deploy/package/torchinitConfigVersion.cmake``: the version for ``find_package(torchinit)``."""
 
 from collections.abc import Sequence
 

@@ -1,11 +1,11 @@
-"""The keyed initializers: what each function that draws becomes when a key takes the generator's place."""
+"""The keyed initializers: each function that draws, with a key instead of the generator."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tools.codegen.model import Argument, Function
 
-# Of any module there.
+# A pattern: any module of torchinit.keyed.
 FAMILY = "keyed.*"
 
 _KEY = Argument("key", "Tensor")
@@ -13,7 +13,7 @@ _PIECE = (Argument("full_size", "int[]?", "None"), Argument("offset", "int[]?", 
 
 
 def keyed(functions: Sequence[Function]) -> list[Function]:
-    """Select what draws, with a key after the tensor, and a piece of a logical tensor instead of a generator."""
+    """Select the functions that draw; add a key after the tensor, and replace the generator by a piece."""
     drawing = [f for f in functions if f.public and any(a.type == "Generator?" for a in f.arguments)]
     return [
         replace(

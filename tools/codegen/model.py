@@ -1,4 +1,4 @@
-"""The frozen model of a function: a JIT schema, parsed so that it prints back exactly, and what no schema says."""
+"""The frozen model of a function: a JIT schema that prints back exactly, and the facts that a schema lacks."""
 
 import re
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ class CodegenError(Exception):
 
 
 class Choices(Protocol):
-    """The values a string argument may take, and the name of their type in the stub."""
+    """The values of a string argument, and the name of its type in the stub."""
 
     @property
     def name(self) -> str: ...
@@ -38,7 +38,7 @@ class Choices(Protocol):
 
 
 class Entry(Protocol):
-    """What is read of an entry of the registry."""
+    """The fields that are read from an entry of the registry."""
 
     schema: str
     family: str
@@ -48,7 +48,7 @@ class Entry(Protocol):
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of a schema; ``default`` is TorchScript's text, None where there is none."""
+    """One argument of a schema; ``default`` is TorchScript's text, or None."""
 
     name: str
     type: str
@@ -59,7 +59,7 @@ class Argument:
 
     @property
     def python_default(self) -> str | None:
-        """The default as Python source: TorchScript prints the float one as ``1.``."""
+        """The default as Python source; TorchScript prints 1.0 as ``1.``."""
         if self.default is not None and self.default.endswith("."):
             return self.default + "0"
         return self.default
@@ -83,12 +83,12 @@ class Function:
 
     @property
     def public(self) -> bool:
-        """Whether ``torchinit.__all__`` has the name."""
+        """True if ``torchinit.__all__`` has the name."""
         return not self.name.startswith("_")
 
 
 def _split_arguments(text: str) -> list[str]:
-    """Split at the commas that stand in no parentheses."""
+    """Split at the commas outside parentheses."""
     return [part.strip() for part in re.split(r",(?![^(]*\))", text) if part.strip()]
 
 

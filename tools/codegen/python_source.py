@@ -1,4 +1,4 @@
-"""What the Python emitters need: the stamp, and signatures and stubs in the form that ``ruff format`` keeps."""
+"""Generated Python: the stamp, and signatures and stubs as ``ruff format`` lays them out."""
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ def _fitting(lines: Sequence[str]) -> str | None:
 
 
 def signature(function: Function, name: str, types: Mapping[str, str], end: str = "") -> str:
-    """Render ``def name(...) -> type:`` and what follows it on its line.
+    """Render ``def name(...) -> type:`` and the end of its line.
 
     Args:
         function: the entry
         name: the name to give it
         types: replaces the type of an argument
-        end: what follows the colon
+        end: the text after the colon
     """
     parameters = []
     for argument in function.arguments:
@@ -36,7 +36,7 @@ def signature(function: Function, name: str, types: Mapping[str, str], end: str 
 
 
 def imports(names_by_module: Mapping[str, Iterable[str]]) -> str:
-    """Render one ``from ... import`` a module, both sorted."""
+    """Render one ``from ... import`` per module; sort modules and names."""
     lines = []
     for module in sorted(names_by_module):
         names, start = sorted(names_by_module[module]), f"from {module} import "
@@ -52,7 +52,7 @@ def stub(function: Function) -> str:
 
 
 def all_names(names: Sequence[str]) -> str:
-    """Render ``__all__`` in full lines; type checkers add what follows ``+=``."""
+    """Render ``__all__`` in full lines; type checkers understand ``+=``."""
     lines = textwrap.wrap(" ".join(f'"{name}",' for name in names), WIDTH - len("__all__ += []"))
     return "".join(f"__all__ {'+=' if i else '='} [{line.removesuffix(',')}]\n" for i, line in enumerate(lines))
 

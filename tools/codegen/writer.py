@@ -1,4 +1,4 @@
-"""The one place that touches the disk: a writer, and a checker with the same interface."""
+"""The only code that writes files: a writer, and a checker with the same interface."""
 
 import difflib
 from pathlib import Path

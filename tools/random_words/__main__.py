@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from torchinit import keyed
-from torchinit.keyed._philox import _packed, _words
+from torchinit.keyed._philox import philox_words, stack_words
 
 # Blocks at once: four words of each, held in 64 bits, stay in a processor's cache.
 _BLOCKS = 65536
@@ -48,8 +48,8 @@ def batches(bits: Tensor) -> Iterator[Tensor]:
     bits = bits[0] if count == 1 else bits
     numbers = bits.select(-1, 1) + (torch.arange(rows) if count == 1 else torch.arange(rows).unsqueeze(1))
     while True:
-        words = _words(bits, numbers)
-        lanes = [_packed(words).select(-1, i) for i in range(4)] if len(words) == 1 else words
+        words = philox_words(bits, numbers)
+        lanes = [stack_words(words).select(-1, i) for i in range(4)] if len(words) == 1 else words
         # (rows, 4, keys)
         batch = torch.empty([rows, 4, *numbers.shape[1:]], dtype=torch.int32)
         for i, lane in enumerate(lanes):

@@ -1,1 +1,1 @@
-"""The initializers of torch.nn.init and what they are made of."""
+"""The initializers and the parts that they share."""

@@ -1,6 +1,6 @@
-"""Checks of arguments, made before anything is written or drawn.
+"""Checks of arguments, made before any draw or write.
 
-Each takes the name of the function that was called, for its message.
+``function`` is the name of the called function, for the message.
 """
 
 import math
@@ -24,7 +24,7 @@ def check_inference(tensor: Tensor) -> None:
 
 
 def check_partitioned(tensor: Tensor) -> None:
-    """Refuse an empty parameter whose values a partitioner has taken away."""
+    """Refuse a parameter that a partitioner (ZeRO stage 3, FSDP) has emptied."""
     if not is_scripting():
         if not is_compiling():
             by, shape = partitioned_shape(tensor)
@@ -36,13 +36,13 @@ def check_partitioned(tensor: Tensor) -> None:
 
 
 def refuse_dimensions(tensor: Tensor, allowed: str, full_size: list[int] | None = None) -> None:
-    """Say how many dimensions are allowed, to a tensor or to a piece of one of ``full_size``."""
+    """Raise for a wrong number of dimensions; ``full_size`` is the shape of the whole if ``tensor`` is a piece."""
     check_partitioned(tensor)
     shape = list(tensor.shape) if full_size is None else full_size
     raise ValueError(f"Only tensors with {allowed} dimensions are supported, got shape {shape}")
 
 
-# NB: these ask the tensor and not a size, since a lazy parameter says here what it needs.
+# NB: these call tensor.dim(), where a lazy parameter raises its own error, and not len() of a size.
 
 
 def check_matrix(tensor: Tensor, full_size: list[int] | None = None) -> None:
@@ -69,10 +69,9 @@ def check_divisible(size: list[int], parts: int, name: str) -> None:
 
 
 def check_overlap(tensor: Tensor) -> None:
-    """Refuse an expanded tensor before anything is drawn for it.
+    """Refuse an expanded tensor before the draw.
 
-    A kernel that draws into the tensor itself refuses it too. A copy would refuse it only after the draw, and a fill
-    not at all.
+    A random kernel refuses one by itself; ``copy_`` refuses it only after the draw, and ``fill_`` never.
     """
     if 0 not in tensor.stride():
         return
@@ -102,7 +101,7 @@ def check_uniform(function: str, tensor: Tensor, a: float, b: float) -> None:
 def check_trunc_normal(function: str, tensor: Tensor, mean: float, std: float, a: float, b: float) -> None:
     if not tensor.is_floating_point():
         raise NotImplementedError(f"{function} needs a floating-point tensor, got {dtype_name(tensor)}")
-    # Near the greatest finite value; float16 can hold less, but is computed in float32.
+    # Near the largest finite value. float16 holds less, but is computed in float32.
     limit = 1e307 if tensor.dtype == torch.float64 else 1e38
     if not abs(mean) <= limit:
         raise RuntimeError(f"{function} expects a finite mean, but found mean {format_float(mean)}")

@@ -1,7 +1,7 @@
 """Every private name of torch, and of the libraries around it, that this package uses.
 
-A new release of torch can break only what stands here. Each entry says which releases have it, and what happens in the
-others; where nothing is said, all supported releases (2.6 to 2.15) have it.
+A new release of torch can break only these. An entry says which releases have it and what the others do; without a
+note, all supported releases (2.6 to 2.15) have it.
 """
 
 import io
@@ -12,18 +12,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Whether torch.jit.trace, a torch.func transform or a dispatch mode sees what this thread calls.
+# The torch.jit.trace, the torch.func transforms and the dispatch modes that are active in this thread.
 is_tracing = torch._C._is_tracing
 are_transforms_active = torch._C._are_functorch_transforms_active
 dispatch_modes = torch._C._len_torch_dispatch_stack
 
-# torch 2.6 does not tell export from compile.
+# torch 2.6 cannot tell export from compile.
 is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 
 
 def is_symbolic(number: Any) -> bool:
-    """True for a number that a compiler knows only as an expression; no kernel takes one as an argument."""
-    # Imported late: it loads a computer algebra system.
+    """True for a symbolic number, which no kernel takes as an argument."""
+    # Imported late: it loads sympy.
     from torch.fx.experimental import symbolic_shapes
 
     # From torch 2.7 on. In 2.6 the size becomes a constant of the graph.
@@ -31,8 +31,8 @@ def is_symbolic(number: Any) -> bool:
 
 
 def partitioned_shape(parameter: Tensor) -> tuple[str, str]:
-    """Say who may have taken a parameter's values away, and the shape that it had; empty if nobody has."""
-    # DeepSpeed's ZeRO stage 3 notes the whole shape.
+    """Return the partitioner that may have emptied a parameter, and the original shape; empty strings if none has."""
+    # DeepSpeed's ZeRO stage 3 records the whole shape.
     if hasattr(parameter, "ds_shape"):
         return ("", "") if 0 in parameter.ds_shape else ("ZeRO stage 3 (DeepSpeed)", str(list(parameter.ds_shape)))
     if getattr(parameter, "_fsdp_flattened", False) and parameter.dim() == 1:
@@ -41,31 +41,31 @@ def partitioned_shape(parameter: Tensor) -> tuple[str, str]:
 
 
 def is_loaded(parameter: Tensor) -> bool:
-    """True for a parameter that transformers has read from a file, which it marks so."""
+    """True for a parameter that transformers has loaded from a file."""
     return bool(getattr(parameter, "_is_hf_initialized", False))
 
 
 def storage_id(tensor: Tensor) -> int:
-    """Identify the storage of a tensor, on the meta device too, where all data pointers are 0."""
+    """Return an id of the tensor's storage that works on the meta device, where all data pointers are 0."""
     address: int = tensor.untyped_storage()._cdata
     return address
 
 
 def mesh_order(tensor: Any, dim: int) -> Any:
-    """List the mesh dimensions that shard a dimension of a DTensor, in the order in which they split it."""
+    """List the mesh dimensions that shard a dimension of a DTensor, in the order of the splits."""
     # From torch 2.10 on; in earlier releases it is the order of the mesh.
     orders = {entry.tensor_dim: entry.mesh_dims for entry in getattr(tensor._spec, "shard_order", None) or ()}
     return orders.get(dim, range(tensor.device_mesh.ndim))
 
 
 def split_indices(placement: Any, indices: Tensor, parts: int) -> list[Tensor]:
-    """Split indices as a placement, sharded or strided, splits the dimension that it names."""
+    """Split indices as a placement (a shard, strided or not) splits its dimension."""
     strided = {"split_factor": placement.split_factor} if hasattr(placement, "split_factor") else {}
     chunks: list[Tensor] = type(placement)(0, **strided)._split_tensor(indices, parts, with_padding=False)[0]
     return chunks
 
 
-# The native counter-based kernel, from torch 2.14 on; without it the integer operators of keyed draw the same values.
+# The native Philox kernel, from torch 2.14 on; without it the integer operators of keyed draw the same values.
 has_philox_kernel = hasattr(torch.ops.aten, "_philox_uniform_")
 
 
@@ -82,7 +82,7 @@ def schema_arguments(schema: str) -> list[str]:
 def define(module: torch.jit.ScriptModule, source: str, names: Mapping[str, Any]) -> None:
     """Compile methods from their source, which may call the functions in ``names``.
 
-    NB: all modules scripted from instances of one class share a type, so each of them gets the methods.
+    NB: modules scripted from one class share a type, so all of them get the methods.
     """
     module._c._define(module._concrete_type, source, names.get)
 
@@ -101,7 +101,7 @@ def load_mobile(contents: bytes) -> Any:
 
 
 def forget_optimized_forward(module: torch.jit.ScriptModule) -> None:
-    """Drop the plan that earlier calls of ``forward`` optimized; it computes gradients outside the graph of autograd."""
+    """Drop the optimized plan of ``forward``, which computes gradients outside autograd's graph."""
     if module._c._has_method("forward"):
         # The legacy executor has no such plan and raises.
         with suppress(RuntimeError):

@@ -1,4 +1,4 @@
-"""Fills from one distribution or with one value, the same for every shape."""
+"""Fills from one distribution or with one value, for any shape."""
 
 import math
 
@@ -32,7 +32,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Ge
         tensor: a floating-point or complex tensor of any shape
         a: lower bound, included
         b: upper bound, excluded
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -49,7 +49,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Ge
         True
     """
     if has_torch_function_variadic(tensor):
-        # NB: torch.export looks on as an override, and would record upstream's function instead.
+        # NB: torch.export's TorchFunctionMode would trace upstream's function instead.
         if not is_exporting():
             return handle_torch_function(_upstream_uniform_, (tensor,), tensor=tensor, a=a, b=b, generator=generator)
     if not (tensor.is_floating_point() and b - a < math.inf):
@@ -66,7 +66,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: torc
         tensor: a floating-point or complex tensor of any shape
         mean: mean of the distribution
         std: standard deviation of the distribution, not negative
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -101,26 +101,25 @@ def trunc_normal_(
     r"""Fill ``tensor`` from the normal distribution truncated to :math:`[a, b]`.
 
     The bounds are values, not standard deviations: at ``std=0.02`` the default bounds lie 100 standard deviations
-    out. One uniform draw a value is sent through the inverse of the distribution function,
+    out. One uniform draw per value goes through the inverse of the distribution function:
 
     .. math::
         x = \text{mean} + \sqrt{2} \, \text{std} \, \operatorname{erfinv}(2 u - 1), \quad
         u \sim \mathcal{U}\left(\Phi\left(\tfrac{a - \text{mean}}{\text{std}}\right),
         \Phi\left(\tfrac{b - \text{mean}}{\text{std}}\right)\right)
 
-    in the order of operations of torch 2.11, whose bits it gives in float32 and float64, except for a draw that would
-    be infinite. Where ``mean`` lies more than two ``std`` outside :math:`[a, b]`, the distance past the nearer bound
-    is inverted in logs instead, to the dtype's precision however far out. float16 and bfloat16 are computed in
-    float32 and rounded once.
+    The bits are those of torch 2.11 in float32 and float64, except for a draw that would be infinite. If ``mean`` lies
+    more than two ``std`` outside :math:`[a, b]`, the distance to the nearer bound is computed in logs instead, to the
+    dtype's precision. float16 and bfloat16 are computed in float32 and rounded once.
 
     Args:
         tensor: a floating-point tensor of any shape
         mean: mean of the normal distribution before it is truncated
         std: standard deviation of the normal distribution before it is truncated, not negative; at 0 every value is
-            the mean, moved into :math:`[a, b]`
-        a: least value
-        b: greatest value
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+            the mean, clamped to :math:`[a, b]`
+        a: smallest value
+        b: largest value
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -149,27 +148,27 @@ def trunc_normal_tf_(
     generator: torch.Generator | None = None,
     correct_std: bool = False,
 ) -> Tensor:
-    r"""Fill ``tensor`` from the normal distribution truncated so many standard deviations from its mean.
+    r"""Fill ``tensor`` from the normal distribution truncated at a number of standard deviations.
 
-    The bounds are standard deviations, as in TensorFlow, JAX and timm, and not values as those of
-    :func:`trunc_normal_`:
+    The bounds are in standard deviations from the mean, as in TensorFlow, JAX and timm; those of :func:`trunc_normal_`
+    are values.
 
     .. math::
         x \sim \mathcal{N}(\text{mean}, \text{std}^2) \quad \text{ within }
         [\text{mean} + a \, \text{std}, \; \text{mean} + b \, \text{std}]
 
-    Truncation narrows: at the default bounds the values' own standard deviation is 0.8796 ``std``. With
-    ``correct_std`` it is ``std``, and the distribution that is truncated is the wider.
+    Truncation narrows a distribution: at the default bounds the values have the standard deviation 0.8796 ``std``.
+    With ``correct_std`` they have ``std``; the distribution before truncation is then wider.
 
     Args:
         tensor: a floating-point tensor of any shape
         mean: mean of the normal distribution before it is truncated
         std: standard deviation of the normal distribution before it is truncated, not negative; at 0 every value is
             the mean
-        a: least value, in standard deviations from the mean
-        b: greatest value, in standard deviations from the mean
-        generator: where the draw comes from (default: the global generator of the tensor's device)
-        correct_std: whether ``std`` is the standard deviation of the truncated distribution instead
+        a: smallest value, in standard deviations from the mean
+        b: largest value, in standard deviations from the mean
+        generator: the generator to draw from (default: the global generator of the tensor's device)
+        correct_std: whether ``std`` is the standard deviation after truncation instead
 
     Returns:
         ``tensor``

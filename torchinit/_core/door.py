@@ -1,4 +1,4 @@
-"""The one question that a function asks before it writes: is this a plain tensor?
+"""The one check before a write: is this a plain tensor?
 
 Every function that writes to a tensor begins with it:
 
@@ -6,9 +6,8 @@ Every function that writes to a tensor begins with it:
         if not is_plain(tensor) and enter(tensor, fill) is None:
             return tensor
 
-The lines below it are what TorchScript and eager Python share. All else is handled behind this door: DTensors in
-``dtensor``, sizes that a compiler leaves open in ``symbolic``, and what compilers, traces and exporters cannot record as
-it stands in ``tracing``.
+TorchScript and eager Python share the lines below it. Everything else is behind this door: DTensors in ``dtensor``,
+symbolic sizes in ``symbolic``, and the writes that compilers, traces and exporters can record in ``tracing``.
 """
 
 from collections.abc import Callable
@@ -24,10 +23,10 @@ from torchinit._core.compat import are_transforms_active, is_tracing
 
 
 def is_plain(tensor: Tensor) -> bool:
-    """True if eager kernels write to this very tensor at once.
+    """True if eager kernels write directly to this tensor.
 
     False under a compiler, a trace or a transform, for a subclass, for an inference tensor, and for an empty parameter,
-    whose values a partitioner may have taken away.
+    which a partitioner may have emptied.
     """
     kind = type(tensor)
     if (
@@ -38,7 +37,7 @@ def is_plain(tensor: Tensor) -> bool:
     ):
         return False
     try:
-        # NB: an inference tensor has no version; this costs half of is_inference().
+        # NB: an inference tensor has no version; this costs half as much as is_inference().
         tensor._version  # noqa: B018
     except RuntimeError:
         return False
@@ -46,7 +45,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 
 def checked_view(tensor: Tensor) -> Tensor:
-    """Return the no-grad view of a tensor that is not plain, or refuse one that may not be written."""
+    """Return the no-grad view of a tensor that is not plain; raise if the tensor must not be written."""
     distributed = dtensor.is_dtensor(tensor)
     if distributed:
         dtensor.check_placements(tensor)
@@ -59,26 +58,26 @@ def checked_view(tensor: Tensor) -> Tensor:
             "an initializer needs an ONNX exporter that keeps a no-grad write, as torch.onnx.export(dynamo=True) does,"
             " got the legacy one, which drops it"
         )
-    # NB: a DTensor made outside inference mode cannot be detached in it, where no gradient is recorded anyway.
+    # NB: inference mode cannot detach a DTensor that was made outside it; it records no gradients anyway.
     return tensor if distributed and torch.is_inference_mode_enabled() else tensor.detach()
 
 
 def enter(
     tensor: Tensor, fill: Callable[[Tensor], Tensor], broadcast: bool = False, elementwise: bool = False
 ) -> Tensor | None:
-    """Fill a DTensor, or return the no-grad view of any other tensor that is not plain, for the caller to write to.
+    """Fill a DTensor, or return the no-grad view of another tensor that is not plain.
 
     Args:
         tensor: the tensor
         fill: fills a plain tensor of the same shape
-        broadcast: whether all ranks take the first one's values, since the parts must fit each other
-        elementwise: whether each value is drawn by itself, so that a GPU's own generator serves a DTensor
+        broadcast: whether all ranks take the first rank's values, because the values depend on each other
+        elementwise: whether the values are independent, so that a DTensor on a GPU can draw for itself
 
     Returns:
         None if the tensor is filled
 
     Raises:
-        RuntimeError: if the tensor may not be written
+        RuntimeError: if the tensor must not be written
     """
     view = checked_view(tensor)
     whole = dtensor.draws_replicated(tensor) if elementwise else dtensor.is_dtensor(tensor)

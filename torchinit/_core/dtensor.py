@@ -1,4 +1,4 @@
-"""DTensors: filled so that the whole is what a single process draws."""
+"""DTensors, filled with the values that a single process draws."""
 
 import itertools
 import sys
@@ -21,28 +21,27 @@ def is_dtensor(tensor: Tensor) -> bool:
 
 
 def draws_replicated(tensor: Tensor) -> bool:
-    """True where a DTensor's own draw would give every rank the same values: a CPU generator has no offset to set."""
+    """True if a DTensor's own draw gives every rank the same values; a CPU generator has no offset to set."""
     return is_dtensor(tensor) and tensor.device.type == "cpu"
 
 
 def check_placements(tensor: Any) -> None:
-    """Refuse a Partial placement, since the values that each rank writes would be added up."""
+    """Refuse a Partial placement, which adds up the values of all ranks."""
     if any(placement.is_partial() for placement in tensor.placements):
         raise RuntimeError(f"a DTensor with a Partial placement cannot be initialized, got {tensor.placements}")
 
 
 def fill_replicated_(tensor: Any, view: Any, fill: Callable[[Tensor], Tensor], broadcast: bool = False) -> Tensor:
-    """Let each rank fill a plain tensor of the whole shape and keep its own part of it.
+    """Fill a plain tensor of the whole shape on each rank, and keep the local shard.
 
-    Ranks with the same seed draw the same whole, which is a single process's. All draw equally much, so their generators
-    stay equal. Nothing is communicated, unless ``broadcast`` takes the first rank's whole for all: needed where the parts
-    must fit each other whatever the seeds.
+    Ranks with the same seed draw the values of a single process, and their generators stay equal. Nothing is
+    communicated without ``broadcast``, which is needed if values depend on each other, since seeds may differ.
 
     Args:
         tensor: the DTensor
         view: its no-grad view, which is written to
         fill: fills the plain tensor
-        broadcast: whether the first rank's values count
+        broadcast: whether all ranks take the first rank's values
     """
     from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 
@@ -59,7 +58,7 @@ def fill_replicated_(tensor: Any, view: Any, fill: Callable[[Tensor], Tensor], b
 
 
 def _local_indices(tensor: Any, dim: int) -> Tensor:
-    """List the indices of the whole along one dimension that lie on this rank, in the order in which they lie there."""
+    """List the global indices that this rank holds along one dimension, in local order."""
     mesh, indices = tensor.device_mesh, torch.arange(tensor.size(dim))
     for mesh_dim in mesh_order(tensor, dim):
         placement = tensor.placements[mesh_dim]
@@ -68,8 +67,8 @@ def _local_indices(tensor: Any, dim: int) -> Tensor:
     return indices
 
 
-def _consecutive(indices: Tensor) -> list[tuple[int, int, int]]:
-    """Split indices into runs of consecutive ones: where each lies, its first index, its length."""
+def _consecutive_runs(indices: Tensor) -> list[tuple[int, int, int]]:
+    """Split indices into consecutive runs; return the position, first index and length of each."""
     if indices.numel() == 0:
         return []
     starts = [0, *((indices.diff() != 1).nonzero().flatten() + 1).tolist()]
@@ -78,10 +77,10 @@ def _consecutive(indices: Tensor) -> list[tuple[int, int, int]]:
 
 
 def local_boxes(tensor: Any, view: Any) -> list[tuple[Tensor, list[int]]]:
-    """Split the local part, which ``view`` is the no-grad view of, into boxes that are contiguous in the whole.
+    """Split the local shard into boxes that are contiguous in the whole; return each with its offset there.
 
-    Returns each with its offset in the whole. A strided shard, which FSDP2 makes of a dimension that tensor parallelism
-    has sharded, is several boxes; a rank outside the mesh has none.
+    A strided shard (FSDP2 on a dimension that tensor parallelism has sharded) has several boxes, a rank outside the
+    mesh none. ``view`` is the no-grad view of ``tensor``.
     """
     if tensor.device_mesh.get_coordinate() is None:
         return []
@@ -93,10 +92,10 @@ def local_boxes(tensor: Any, view: Any) -> list[tuple[Tensor, list[int]]]:
             f"a DTensor's local part must have the shape that its placements say, {shape}, got {list(local.shape)}"
         )
     if not tensor.is_inference():
-        # A write to the local part does not raise the version of the DTensor itself.
+        # A write to the local shard does not raise the version of the DTensor.
         torch.autograd.graph.increment_version(tensor)
     boxes = []
-    for runs in itertools.product(*map(_consecutive, indices)):
+    for runs in itertools.product(*map(_consecutive_runs, indices)):
         box = local
         for dim, (start, _, length) in enumerate(runs):
             box = box.narrow(dim, start, length)

@@ -11,7 +11,7 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     """Count the inputs and the outputs of each unit of a layer.
 
     Args:
-        tensor: a weight of shape (fan_out, fan_in, ...), the further dimensions counting into both fans
+        tensor: a weight of shape (fan_out, fan_in, ...); other dimensions multiply both fans
 
     Returns:
         fan_in and fan_out
@@ -27,7 +27,7 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
         )
     shape = tensor.shape
     receptive_field_size = 1
-    # A matrix skips the loop, which costs TorchScript a fifth of the whole call. NB: it has no math.prod.
+    # A matrix skips the loop, which costs a fifth of a scripted call. NB: TorchScript has no math.prod.
     if len(shape) > 2:
         for size in shape[2:]:
             receptive_field_size *= size
@@ -38,7 +38,7 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
     """Count the inputs or the outputs of each unit of a layer.
 
     Args:
-        tensor: a weight of shape (fan_out, fan_in, ...), the further dimensions counting into both fans
+        tensor: a weight of shape (fan_out, fan_in, ...); other dimensions multiply both fans
         mode: ``"fan_in"`` or ``"fan_out"``
 
     Returns:
@@ -54,7 +54,7 @@ def _calculate_correct_fan(tensor: Tensor, mode: str) -> int:
 
 
 def fan_mode(mode: str) -> str:
-    """Check a mode, and return it in lower case."""
+    """Return a mode in lower case; raise if it is unknown."""
     mode = mode.lower()
     if mode != "fan_in" and mode != "fan_out":
         # NB: the choices are spelled out; TorchScript prints a list of strings without quotes.
@@ -63,7 +63,7 @@ def fan_mode(mode: str) -> str:
 
 
 def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[int, int]:
-    r"""Count the inputs and the outputs of each unit of a layer, by what the layer does with a weight of this shape.
+    r"""Count the inputs and the outputs of each unit of a layer, with its groups and its orientation.
 
     ``torch.nn.init`` knows only the shape. For a grouped convolution its fan_out counts the outputs of all groups, and
     for a transposed one it swaps inputs and outputs. Here
@@ -71,7 +71,7 @@ def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[in
     .. math::
         \text{fan\_in} = \text{size}_1 k, \quad \text{fan\_out} = \frac{\text{size}_0 k}{\text{groups}}
 
-    with :math:`k` the product of the further dimensions; the two are swapped if transposed. Pass them to
+    with :math:`k` the product of the other dimensions; the two are swapped if transposed. Pass them to
     :func:`variance_scaling_`.
 
     Args:
@@ -104,7 +104,7 @@ def fans(size: list[int], groups: int = 1, transposed: bool = False) -> tuple[in
 
 
 def fans_or_given(size: list[int], mode: str, fan_in: int | None, fan_out: int | None) -> tuple[int, int]:
-    """Return both fans: as given, or counted from the size if ``mode`` needs them and else 0."""
+    """Return both fans: as given, else counted from the size if ``mode`` needs them, else 0."""
     if (fan_in is not None and fan_in < 1) or (fan_out is not None and fan_out < 1):
         raise ValueError(f"fan_in and fan_out must be positive, got {fan_in} and {fan_out}")
     first, second = 0 if fan_in is None else fan_in, 0 if fan_out is None else fan_out
@@ -118,8 +118,8 @@ def fans_or_given(size: list[int], mode: str, fan_in: int | None, fan_out: int |
 def fans_of(module: nn.Module) -> tuple[int, int]:
     """Count the inputs and the outputs of each unit of a module, from its ``weight`` and its attributes.
 
-    This is :func:`fans` with the groups of the module's convolution, and with its orientation if it is transposed or the
-    ``Conv1D`` of transformers' GPT-2. The module may be eager, scripted or traced. Call it from eager code only.
+    This is :func:`fans` with the module's own groups, transposed for a transposed convolution and for the ``Conv1D`` of
+    transformers' GPT-2. The module may be eager, scripted or traced. Call it from eager code only.
 
     Args:
         module: a layer with a ``weight`` of at least two dimensions

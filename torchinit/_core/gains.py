@@ -1,4 +1,4 @@
-"""Gains: factors that make up for what a nonlinearity or the depth of a residual network does to a signal's scale."""
+"""Gains: factors that keep the scale of a signal through a nonlinearity or a deep residual network."""
 
 import math
 
@@ -12,7 +12,7 @@ def _negative_half(x: float) -> float:
     """Compute (1 - 2 erfcx(x) + erfcx(2x)) / x^2 for positive x; its limit at 0 is 2."""
     if x >= 0.1:
         return (1.0 - 2.0 * erfcx(x) + erfcx(2.0 * x)) / (x * x)
-    # erfcx(x) is the sum of (-x)^n / gamma(n/2 + 1); at 0.1 the first term left out is 1e-17 of the sum.
+    # erfcx(x) is the sum of (-x)^n / gamma(n/2 + 1); at 0.1 the first omitted term is 1e-17 of the sum.
     total, power, gammas = 0.0, 1.0, [1.0, math.sqrt(math.pi) / 2.0]
     for n in range(2, 20):
         gammas.append(0.5 * n * gammas[n - 2])
@@ -29,7 +29,7 @@ def _clipped(bound: float) -> float:
     if bound >= 0.5:
         inside = math.erf(bound / math.sqrt(2.0)) - bound * math.sqrt(2.0 / math.pi) * math.exp(-0.5 * bound * bound)
         return (inside + bound * bound * outside) / min(bound, 1.0) ** 2
-    # The integral of z^2 exp(-z^2 / 2), term by term; at 0.5 the first term left out is 1e-17 of the sum.
+    # The integral of z^2 exp(-z^2 / 2), term by term; at 0.5 the first omitted term is 1e-17 of the sum.
     total, term = 0.0, math.sqrt(2.0 / math.pi) * bound
     for n in range(11):
         total += term / (2 * n + 3)
@@ -38,8 +38,8 @@ def _clipped(bound: float) -> float:
 
 
 def _exact_gain(nonlinearity: str, param: float | None) -> float:
-    """Return 1 / sqrt(E[f(z)^2]) for z ~ N(0, 1) and a function f that ``torch.nn.init`` does not know."""
-    # Integrated to 17 digits; tests/core/test_gain.py computes them again.
+    """Return 1 / sqrt(E[f(z)^2]) for z ~ N(0, 1) and a function f that ``torch.nn.init`` lacks."""
+    # Integrated to 17 digits; tests/core/test_gain.py verifies them.
     known = {
         "gelu": 1.5335304411955352,
         "gelu_tanh": 1.5335805216661470,
@@ -86,14 +86,14 @@ def _one() -> float:
         return 1
 
 
-# Upstream's functions but leaky_relu: they ignore the parameter, whatever it is.
+# Upstream's names except leaky_relu; they ignore the parameter.
 _IGNORE_PARAM = frozenset(
     [*("linear", "sigmoid", "tanh", "relu", "selu"), *(f"conv{t}{n}d" for t in ("", "_transpose") for n in (1, 2, 3))]
 )
 
 
 def _check_param(nonlinearity: str, param: object) -> None:
-    """Refuse a parameter that is no number. In TorchScript the schema does."""
+    """Refuse a parameter that is not a number; in TorchScript the schema does."""
     if nonlinearity not in _IGNORE_PARAM and (isinstance(param, bool) or not isinstance(param, (int, float))):
         if nonlinearity == "leaky_relu":
             raise ValueError(f"negative_slope {param} not a valid number")
@@ -101,10 +101,10 @@ def _check_param(nonlinearity: str, param: object) -> None:
 
 
 def depth_scaled_std(std: float, layers: int, branches: int = 2) -> float:
-    r"""Divide a standard deviation for the layers that write to a residual stream, by the root of how many there are.
+    r"""Scale down the standard deviation of the layers that write to a residual stream.
 
-    Radford et al., "Language models are unsupervised multitask learners" (2019), GPT-2: what all branches add up to has
-    the same scale at any depth.
+    Radford et al., "Language models are unsupervised multitask learners" (2019), GPT-2: the sum of all branches has the
+    same scale at any depth.
 
     .. math::
         \frac{\text{std}}{\sqrt{\text{branches} \times \text{layers}}}
@@ -112,7 +112,7 @@ def depth_scaled_std(std: float, layers: int, branches: int = 2) -> float:
     Args:
         std: standard deviation of the other layers
         layers: number of the model's layers (blocks)
-        branches: number of residual branches of each, 2 for a transformer's attention and MLP
+        branches: number of residual branches per layer, 2 for a transformer's attention and MLP
 
     Returns:
         the standard deviation for the last linear layer of each branch
@@ -133,8 +133,8 @@ def depth_scaled_std(std: float, layers: int, branches: int = 2) -> float:
 def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float:
     r"""Return the gain recommended for a nonlinearity.
 
-    The gain multiplies the standard deviation of a layer's weights so that the scale of the activations is kept from
-    layer to layer. Under upstream's names it is upstream's:
+    The gain multiplies the standard deviation of a layer's weights to keep the scale of the activations from layer to
+    layer. For upstream's names it is upstream's:
 
     ================= ====================================================
     nonlinearity      gain
@@ -148,7 +148,7 @@ def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float
     selu              :math:`\frac{3}{4}`
     ================= ====================================================
 
-    For the names that upstream lacks it keeps the second moment of a signal, as ``relu``'s does:
+    For all other names it keeps the second moment of a signal, as that of ``relu`` does:
 
     .. math::
         \text{gain} = \frac{1}{\sqrt{\mathbb{E}[f(z)^2]}}, \quad z \sim \mathcal{N}(0, 1)
@@ -172,20 +172,20 @@ def calculate_gain(nonlinearity: str, param: int | float | None = None) -> float
     sine              1.520867  the frequency :math:`\omega` of :math:`\sin \omega z`
     ================= ========= ==================================================
 
-    That holds for a signal of variance 1. A deviation from it shrinks from layer to layer (elu, tanh, sine), stays (relu)
-    or grows (gelu, silu), so that a deep stack of these needs normalization or residual branches at any gain.
+    This holds for a signal of variance 1. A deviation from it shrinks from layer to layer (elu, tanh, sine), stays
+    (relu) or grows (gelu, silu). Where it grows, a deep stack needs normalization or residual branches at any gain.
 
-    Three of upstream's numbers are not that: by the formula the gain of tanh is 1.592537, that of sigmoid 1.846229 and
-    that of selu 1. For a self-normalizing network (Klambauer et al., 2017, https://arxiv.org/abs/1706.02515) use
+    Three of upstream's gains differ from the formula, by which the gain of tanh is 1.592537, that of sigmoid 1.846229
+    and that of selu 1. For a self-normalizing network (Klambauer et al., 2017, https://arxiv.org/abs/1706.02515) use
     ``"linear"``, whose weights have variance :math:`1 / N`, rather than ``"selu"``.
 
     Args:
-        nonlinearity: name of the function, in ``torch.nn.functional`` where that has it
+        nonlinearity: name of the function, as in ``torch.nn.functional``
         param: negative slope of ``"leaky_relu"`` (default: 0.01); alpha of ``"elu"`` and ``"celu"``, bound of
             ``"hardtanh"`` or frequency of ``"sine"``, positive (default: 1). Upstream's other names ignore it
 
     Returns:
-        the gain, a factor without unit; in eager the int 1 where it is 1 upstream
+        the gain, a factor without unit; in eager the int 1 where upstream returns that
 
     Raises:
         ValueError: for an unknown nonlinearity, a negative slope that is not a number, or a parameter that is not

@@ -1,4 +1,4 @@
-"""Fills for one kind of layer: kernels that enlarge an image, biases that are not zero."""
+"""Fills for one kind of layer: upsampling kernels and nonzero biases."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from torchinit._core.writes import _no_grad_fill_, no_grad_copy_, no_grad_kernel
 
 
 def _linear_kernel(size: int, tensor: Tensor) -> Tensor:
-    """Make the weights that interpolate linearly between samples (size + 1) // 2 apart."""
+    """Return the weights that interpolate linearly between samples (size + 1) // 2 apart."""
     wide = tensor.dtype == torch.float64 or tensor.dtype == torch.complex128
     along = torch.arange(size, dtype=torch.float64 if wide else torch.float32, device=tensor.device)
     return 1.0 - (along - (size - 1) / 2).abs() / ((size + 1) // 2)
@@ -25,8 +25,9 @@ def bilinear_(tensor: Tensor, groups: int = 1) -> Tensor:
     r"""Fill a transposed convolution's weight with kernels that interpolate linearly along each dimension.
 
     Long et al., "Fully convolutional networks for semantic segmentation" (2015), https://arxiv.org/abs/1411.4038. With
-    kernel size :math:`2 s - s \bmod 2`, stride :math:`s` and padding :math:`\lceil (s - 1) / 2 \rceil` the layer enlarges
-    each channel :math:`s` times, away from the border as ``interpolate(mode="bilinear", align_corners=False)`` does.
+    kernel size :math:`2 s - s \bmod 2`, stride :math:`s` and padding :math:`\lceil (s - 1) / 2 \rceil` the layer
+    upsamples each channel :math:`s` times. Away from the border this is ``interpolate(mode="bilinear",
+    align_corners=False)``.
 
     .. math::
         x_{io\mathbf{k}} = [i \bmod (\text{in} / \text{groups}) = o] \quad \prod_d \left(1 - \frac{|k_d - (n_d - 1) / 2|}
@@ -76,7 +77,7 @@ def subpixel_shape(shape: list[int], upscale_factor: int) -> list[int]:
 
 
 def repeat_subpixels(small: Tensor, shape: list[int]) -> Tensor:
-    """Repeat each kernel of a smaller weight for all sub-pixels of its cell."""
+    """Repeat each kernel for all sub-pixels of its cell."""
     cells = [small.size(0), shape[0] // small.size(0)] + shape[1:]
     return small.unsqueeze(1).expand(cells).reshape(shape)
 
@@ -99,11 +100,11 @@ def icnr_(
     distribution: str = "normal",
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    r"""Fill the weight of a sub-pixel convolution so that it begins as a convolution and nearest neighbours.
+    r"""Fill the weight of a sub-pixel convolution so that it starts as nearest-neighbor upsampling.
 
-    Aitken et al., "Checkerboard artifact free sub-pixel convolution" (2017), https://arxiv.org/abs/1707.02937. A weight
-    of a cell's part of the outputs is drawn and each of its kernels repeated, so that after ``PixelShuffle`` the output
-    is constant over each cell. By default it is drawn as by ``kaiming_normal_``.
+    Aitken et al., "Checkerboard artifact free sub-pixel convolution" (2017), https://arxiv.org/abs/1707.02937. A
+    smaller weight with one output per cell is drawn, by default as by ``kaiming_normal_``, and each of its kernels is
+    repeated over the cell. After ``PixelShuffle`` the output is constant over each cell.
 
     .. math::
         x_{o \mathbf{k}} = w_{\lfloor o / r^d \rfloor \mathbf{k}}, \quad
@@ -111,12 +112,12 @@ def icnr_(
 
     Args:
         tensor: a floating-point or complex weight of shape (out, in, size, ...), with one to three spatial dimensions
-            :math:`d`, whose outputs a cell's :math:`r^d` values divide
+            :math:`d`; :math:`r^d`, the size of a cell, must divide out
         upscale_factor: factor of the pixel shuffle that follows
         scale: the variance times the fan of the smaller weight, not negative; see :func:`variance_scaling_`
-        mode: which fan of the smaller weight to divide by
+        mode: the fan of the smaller weight to divide by
         distribution: ``"truncated_normal"`` (two standard deviations), ``"normal"`` or ``"uniform"``
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -125,7 +126,7 @@ def icnr_(
         ValueError: if ``tensor`` does not have 3, 4 or 5 dimensions, ``upscale_factor`` is below 1 or a cell does not
             divide dimension 0, for an unknown mode or distribution, or a scale that is negative or not finite
         NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
-        RuntimeError: if the dtype cannot hold the values that ``scale`` makes
+        RuntimeError: if ``scale`` is too large for the dtype
 
     Examples:
         >>> layer = torch.nn.Conv2d(8, 3 * 2 * 2, 3, bias=False)
@@ -156,13 +157,13 @@ def icnr_(
 
 
 def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
-    r"""Fill the bias of an LSTM with zeros, but for the forget gate.
+    r"""Fill the bias of an LSTM with zeros, except for the forget gate.
 
     Jozefowicz et al., "An empirical exploration of recurrent network architectures" (2015). torch orders the gates
-    input, forget, cell, output, and adds two biases: fill ``bias_ih`` with this and ``bias_hh`` with zeros, or each with
-    half the value.
+    input, forget, cell, output, and adds two biases: fill ``bias_ih`` with this and ``bias_hh`` with zeros, or each
+    with half the value.
 
-    .. math:: x = (0, \text{forget}, 0, 0), \text{ each for all hidden units}
+    .. math:: x = (0, \text{forget}, 0, 0), \text{ each repeated for all hidden units}
 
     Args:
         tensor: a vector of 4 x hidden units, of any dtype
@@ -172,7 +173,7 @@ def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
         ``tensor``
 
     Raises:
-        ValueError: if ``tensor`` is not a vector whose size 4 divides
+        ValueError: if ``tensor`` is not a vector of a size divisible by 4
         RuntimeError: if the dtype cannot hold ``forget``
 
     Examples:
@@ -198,10 +199,10 @@ def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
 
 
 def prior_bias_(tensor: Tensor, prior: float = 0.01) -> Tensor:
-    r"""Fill the bias of a classifier so that its sigmoid begins at a prior probability.
+    r"""Fill the bias of a classifier so that its sigmoid starts at a prior probability.
 
-    Lin et al., "Focal loss for dense object detection" (2017), https://arxiv.org/abs/1708.02002: where nearly all
-    examples are background, a detector that begins so does not spend its first steps on learning that.
+    Lin et al., "Focal loss for dense object detection" (2017), https://arxiv.org/abs/1708.02002: if nearly all examples
+    are background, the first steps are then not spent on learning that.
 
     .. math:: x = -\log \frac{1 - \text{prior}}{\text{prior}}
 

@@ -1,4 +1,4 @@
-"""Warnings, and values as messages spell them, the same in eager and in TorchScript."""
+"""Warnings, and values formatted for messages, the same in eager and in TorchScript."""
 
 import sys
 import warnings
@@ -29,7 +29,7 @@ def dtype_name(tensor: Tensor) -> str:
 
 
 def format_float(x: float) -> str:
-    """Spell a float the same in eager and in TorchScript, whose ``str`` says ``0.10000000000000001``."""
+    """Format a float the same in eager and in TorchScript, whose ``str`` gives ``0.10000000000000001``."""
     if not abs(x) >= 0.0:
         # NB: TorchScript prints the sign of a NaN; its x != x folds to false, and its isnan fails on torch 2.6.
         return "nan"
@@ -43,12 +43,12 @@ def format_float(x: float) -> str:
     if 0.0 < abs(x) < 1e-4:
         return "%e" % x  # noqa: UP031
     text = ("%f" % x).rstrip("0").rstrip(".")  # noqa: UP031
-    # Where six decimals are not enough, each language spells the float in its own way.
+    # If six decimals are not enough, eager and TorchScript differ.
     return text if abs(x) < 1e16 and float(text) == x else f"{x}"
 
 
 def outside_level() -> int:
-    """Count the frames up to the first that is not of this package, as the ``stacklevel`` of a caller's warning."""
+    """Return the ``stacklevel`` of the first frame outside this package, for a warning of the caller."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "torchinit":
         frame, level = frame.f_back, level + 1
@@ -56,7 +56,7 @@ def outside_level() -> int:
 
 
 def warn_user(message: str) -> None:
-    """Warn at the user's line; a compiler cannot capture a warning whole and gets none."""
+    """Warn at the user's line, but not under a compiler: a warning breaks its graph."""
     if is_scripting():
         warnings.warn(message, stacklevel=2)
     elif not is_compiling():

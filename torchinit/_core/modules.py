@@ -1,4 +1,4 @@
-"""What a module says of itself, alike for eager, scripted, traced and loaded ones."""
+"""Types and attributes of modules: eager, scripted, traced or loaded."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,28 +6,28 @@ from typing import Any
 import torch
 from torch import nn
 
-# Attention's output projection has a class of its own for the sake of quantization alone.
+# The output projection of attention has its own class only for quantization.
 _ALIASES = {"NonDynamicallyQuantizableLinear": "Linear"}
 
 
 def package_of(module: nn.Module) -> tuple[str, str]:
-    """Return the name of a module's type, which a scripted one keeps as ``original_name``, and that of its package."""
+    """Return the name of a module's type, and its qualified module."""
     if isinstance(module, torch.jit.ScriptModule):
         return str(module.original_name), str(module._c._type().qualified_name()).removeprefix("__torch__.")
-    # NB: fully_shard gives a module a type of its own, of FSDPModule and the type that it had.
+    # NB: fully_shard gives a module a new type that inherits from FSDPModule and the original type.
     types = type(module).__mro__
     kind = types[2 if types[1].__name__ == "FSDPModule" else 0]
     return kind.__name__, f"{kind.__module__}."
 
 
 def kind_of(module: nn.Module) -> str:
-    """Return the name of a module's type as one would write it."""
+    """Return the name of a module's type, with aliases resolved."""
     name, _ = package_of(module)
     return _ALIASES.get(name, name)
 
 
 def attribute(module: nn.Module, name: str, default: Any = None) -> Any:
-    """Return what a module says of itself; a traced one has forgotten, but its graph has not."""
+    """Return an attribute of a module; a traced one has it only as an argument in its graph."""
     if hasattr(module, name):
         return getattr(module, name)
     if isinstance(module, torch.jit.ScriptModule):
@@ -39,7 +39,7 @@ def attribute(module: nn.Module, name: str, default: Any = None) -> Any:
 
 
 def orientation(module: nn.Module, shape: list[int]) -> tuple[int, bool]:
-    """Return the groups that a module divides its weight of this shape into, and whether it is transposed."""
+    """Return the groups of a module with a weight of this shape, and whether it is transposed."""
     if len(shape) == 2:
         # The linear layer of transformers' GPT-2 computes x @ weight.
         return 1, kind_of(module) == "Conv1D"
@@ -49,7 +49,7 @@ def orientation(module: nn.Module, shape: list[int]) -> tuple[int, bool]:
 
 
 def _nodes(module: torch.jit.ScriptModule) -> Iterator[Any]:
-    """Find the operators of a traced module's own graph that tell how the layer was made."""
+    """Find the operators of a traced module's graph that take the layer's attributes as arguments."""
     if not module._c._has_method("forward"):
         return
     for kind in ("aten::_convolution", "aten::_convolution_mode", "aten::embedding", "aten::embedding_bag"):

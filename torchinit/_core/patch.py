@@ -1,4 +1,4 @@
-"""Swapping ``torch.nn.init``'s functions for this package's, for model code that cannot change its import line."""
+"""Swaps ``torch.nn.init``'s functions for this package's, for model code whose imports cannot change."""
 
 from threading import RLock
 from types import FunctionType, ModuleType, TracebackType
@@ -13,32 +13,32 @@ _UPSTREAM = vars(torch.nn.init)
 
 _FAMILIES = (distributions, deprecated, fans, gains, writes, variance_scaling, structured)
 
-# What torch.nn.init holds under a name, here.
-_OURS = {
+# Our function for each name of torch.nn.init.
+_OURS_BY_NAME = {
     name: function
     for family in _FAMILIES
     for name, function in vars(family).items()
     if type(function) is FunctionType and function.__module__ == family.__name__ and name in _UPSTREAM
 }
-# The same by upstream's function, as others hold it under any name.
-_INSTEAD = {_UPSTREAM[name]: function for name, function in _OURS.items()}
+# The same by upstream's function; other namespaces may hold it under any name.
+_OURS_BY_UPSTREAM = {_UPSTREAM[name]: function for name, function in _OURS_BY_NAME.items()}
 
 
 class _Swap:
-    """What a key of a namespace held, what it holds now, and for how many patches."""
+    """A swapped entry of a namespace: the value found, ours, and the number of patches that hold it."""
 
     def __init__(self, namespace: dict[Any, Any], key: Any, ours: Any) -> None:
         self.namespace, self.key, self.found, self.ours, self.patches = namespace, key, namespace[key], ours, 0
 
 
-# By id of the namespace, which its swaps keep alive, and key. One swap of a key serves all patches; there are more
-# where somebody else swapped it in between.
+# By id of the namespace, which its swaps keep alive, and key. All patches share one swap of a key, unless other code
+# replaced the value in between.
 _swaps: dict[tuple[int, Any], list[_Swap]] = {}
-_lock = RLock()  # reentrant, so that a finalizer or a signal handler that restores a patch does not wait for itself
+_lock = RLock()  # reentrant: a finalizer or a signal handler may restore a patch while its thread holds the lock
 
 
 class Patch:
-    """What one call of :func:`patch_torch` swapped; a context manager that puts it back."""
+    """The swaps of one call of :func:`patch_torch`; a context manager that undoes them."""
 
     def __init__(self) -> None:
         self._mine: list[_Swap] = []
@@ -49,9 +49,9 @@ class Patch:
             swaps = _swaps.get((id(namespace), key), [])
             if not swaps or swaps[-1].ours is not value:
                 if namespace is _UPSTREAM:
-                    ours = _OURS.get(key)
+                    ours = _OURS_BY_NAME.get(key)
                 else:
-                    ours = _INSTEAD.get(value) if type(value) is FunctionType else None
+                    ours = _OURS_BY_UPSTREAM.get(value) if type(value) is FunctionType else None
                 if ours is None:
                     continue
                 swap = _Swap(namespace, key, ours)
@@ -62,7 +62,7 @@ class Patch:
             self._mine.append(swaps[-1])
 
     def restore(self) -> None:
-        """Put back what this call swapped and no other needs; after the first time do nothing."""
+        """Undo the swaps of this call that no other patch holds; a second call does nothing."""
         with _lock:
             while self._mine:
                 swap = self._mine.pop()
@@ -88,35 +88,33 @@ class Patch:
 
 
 def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch:
-    r"""Swap ``torch.nn.init``'s functions for torchinit's, and put exactly the originals back.
+    r"""Swap ``torch.nn.init``'s functions for torchinit's until the patch is restored.
 
-    For models whose import lines are not yours. Nothing is patched before a call. ``with torchinit.patch_torch():``
-    puts back at the end of the block, also after an error; without ``with``, the ``restore()`` of what the call returns
-    does.
+    For models whose imports you cannot change. ``with torchinit.patch_torch():`` restores the originals at the end of
+    the block, also after an error. Without ``with``, call ``restore()`` of the returned patch.
 
     The patch holds for the whole process, in all threads. It touches:
 
     - the attributes of ``torch.nn.init``: the 26 public functions, and the private ones that torchinit has too;
-    - the names under which ``torch.nn.modules.activation`` and ``torch.nn.modules.transformer`` keep some of them, so
-      that the ``reset_parameters`` of every layer calls torchinit, and so does every layer that is constructed;
-    - in each namespace of ``also`` every name or key under which it keeps one of upstream's functions.
+    - the names under which ``torch.nn.modules.activation`` and ``torch.nn.modules.transformer`` import some of them, so
+      that constructing or resetting any layer calls torchinit;
+    - every name or key in a namespace of ``also`` that holds one of upstream's functions.
 
     Code that ran ``from torch.nn.init import trunc_normal_`` keeps upstream's function, with upstream's checks, unless
-    its namespace is in ``also``; but the private steps that it goes through, ``_no_grad_trunc_normal_`` for one, are
-    torchinit's. Code that runs such a line while patched keeps torchinit's for good: import first, then patch.
-    transformers has a dict of its own, ``transformers.initialization.TORCH_INIT_FUNCTIONS``, which ``also`` takes.
+    its namespace is in ``also``; the private functions that it calls, such as ``_no_grad_trunc_normal_``, are
+    torchinit's. Code that runs such an import while patched keeps torchinit's function: import first, then patch.
+    For transformers, pass its dict ``transformers.initialization.TORCH_INIT_FUNCTIONS`` as ``also``.
 
-    Patches nest, and overlap in any order and from any thread: what a name held before the first comes back with the
-    end of the last. What somebody else put there, such as a mock, is swapped and comes back just so; what they put
-    there while patched they must take away while patched. ``__torch_function__`` overrides go on receiving upstream's
-    functions, compiled code follows the patch, and scripted code stays as it was scripted. ``pickle`` refuses a
-    function of upstream's that an object keeps, while its name leads here.
+    Patches nest, and overlap in any order and from any thread; the last one to end restores the originals. A mock that
+    other code put in place is swapped and restored too; a mock put in place while patched must be removed while
+    patched. ``__torch_function__`` overrides still receive upstream's functions, compiled code follows the patch, and
+    scripted code does not change. While patched, ``pickle`` refuses upstream's functions, whose names lead here.
 
     Args:
-        also: further modules or dicts that keep upstream's functions
+        also: further modules or dicts that hold upstream's functions
 
     Returns:
-        the patch: a context manager, to be entered once, with a method ``restore()``, which may be called again
+        the patch: a context manager to enter once, with a method ``restore()`` that may be called again
 
     Raises:
         TypeError: if one of ``also`` is neither a module nor a dict; nothing is patched then
@@ -143,7 +141,7 @@ def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch:
     with _lock:
         try:
             for namespace in (torch.nn.init, activation, transformer, *also):
-                # torchinit keeps some of upstream's for overrides.
+                # torchinit itself holds some of upstream's functions, for overrides.
                 if namespace not in _FAMILIES:
                     patch._swap(vars(namespace) if isinstance(namespace, ModuleType) else namespace)
         except BaseException:

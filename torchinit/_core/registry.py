@@ -1,7 +1,8 @@
-"""The registry: one entry a function, in upstream's order, as plain data.
+"""The registry: one entry per function, in upstream's order, as plain data.
 
-The code generator, recipes, keyed functions, the bundle and the docs read it. It imports no function; ``Entry.function``
-looks one up by name. ``jit_tests/test_schemas.py`` compares each schema with ``torch.jit.script(function).schema``.
+The code generator, recipes, keyed functions, the bundle and the docs read it. It imports no function;
+``Entry.function`` looks one up by name. ``jit_tests/test_schemas.py`` compares each schema with
+``torch.jit.script(function).schema``.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Choices(NamedTuple):
-    """The values of a string argument, and the name of their type in the stub."""
+    """The values of a string argument, and the name of its type in the stub."""
 
     name: str
     values: tuple[str, ...]
@@ -40,7 +41,7 @@ class Entry:
 
     @property
     def draws(self) -> bool:
-        """Whether it draws random numbers; such an initializer has a sibling in ``torchinit.keyed``."""
+        """True if it draws random numbers; such an initializer has a sibling in ``torchinit.keyed``."""
         return "Generator?" in self.schema
 
     @property
@@ -52,15 +53,15 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Initializer(Entry):
-    """An initializer, and what it needs of a weight.
+    """An initializer.
 
     Args:
         ndim: dimensions of the smallest weight to try it on
-        needs_fans: its numbers follow from the fans
-        alias_of: the initializer that it is, with other numbers
+        needs_fans: its standard deviation follows from the fans
+        alias_of: the initializer that it equals, with other numbers
         structured: a value depends on its position, or only some shapes are valid
         indivisible: values depend on each other, so a shard cannot be drawn without the whole
-        has_scale: its spread around a center is an argument or follows from one, so it can be divided
+        has_scale: its values have a spread around a center, which can be divided
     """
 
     ndim: int = 2
@@ -71,13 +72,13 @@ class Initializer(Entry):
     has_scale: bool = False
 
 
-# The stub's types, under upstream's names where it has them.
+# Literal types of the stub, with upstream's names where it has them.
 NONLINEARITY = Choices(
     "_NonlinearityType",
     (
         *("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
         *("sigmoid", "tanh", "relu", "leaky_relu", "selu"),
-        # Upstream has none of these.
+        # Not upstream.
         *("gelu", "gelu_tanh", "silu", "swish", "mish", "elu", "celu", "softplus", "hardswish", "hardsigmoid"),
         *("hardtanh", "relu6", "softsign", "squared_relu", "sine"),
     ),
@@ -89,7 +90,7 @@ DISTRIBUTION = Choices("_Distribution", ("truncated_normal", "normal", "uniform"
 _SCALING = {"mode": MEAN_MODE, "distribution": DISTRIBUTION}
 _KAIMING = {"mode": FAN_MODE, "nonlinearity": NONLINEARITY}
 
-# What torch.nn.init has.
+# In torch.nn.init.
 UPSTREAM = (
     Entry(
         "calculate_gain(str nonlinearity, Union(float, int, NoneType) param=None) -> float",
@@ -188,7 +189,7 @@ UPSTREAM = (
     Entry("_no_grad_zero_(Tensor tensor) -> Tensor", "_core.writes"),
 )
 
-# What it lacks.
+# Not in torch.nn.init.
 EXTRAS = (
     Entry("fans(int[] size, int groups=1, bool transposed=False) -> ((int, int))", "_core.fans"),
     Entry("depth_scaled_std(float std, int layers, int branches=2) -> float", "_core.gains"),
@@ -254,12 +255,12 @@ EXTRAS = (
     Initializer("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", "_core.layers", alias_of="constant_"),
 )
 
-# Of ``torchinit.keyed``, beside the siblings of the initializers that draw.
+# The functions of torchinit.keyed that are not initializers.
 KEYS = (
     Entry("key(int seed) -> Tensor", "keyed._keys"),
     Entry("split(Tensor key, int n=2) -> Tensor", "keyed._keys"),
     Entry("fold_in(Tensor key, Union(int, str) data) -> Tensor", "keyed._keys"),
 )
 
-# By name, in upstream's order and then that of the extras.
+# By name, in the order above.
 INITIALIZERS = {entry.name: entry for entry in UPSTREAM + EXTRAS if isinstance(entry, Initializer)}

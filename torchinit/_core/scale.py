@@ -1,7 +1,7 @@
-"""How widely an initializer draws: numbers from numbers, one function a formula.
+"""Standard deviations and bounds of initializers: numbers from numbers, one function per formula.
 
-Eager, scripted and keyed initializers, recipes and diagnostics all take them from here. The order of floating-point
-operations is that of ``torch.nn.init``, whose bits it decides.
+Eager, scripted and keyed initializers, recipes and diagnostics share them. The order of floating-point operations is
+that of ``torch.nn.init``, for equal bits.
 """
 
 import math
@@ -13,12 +13,12 @@ from torchinit._core.symbolic import as_float, check_gain, sqrt
 
 
 def uniform_bound(std: float) -> float:
-    """Return the bound of the uniform distribution around 0 that has a standard deviation."""
+    """Return the bound of the uniform distribution around 0 that has the standard deviation ``std``."""
     return 1.7320508075688772 * std  # math.sqrt(3.0)
 
 
 def truncated_scale(std: float) -> float:
-    """Return the scale of the normal distribution that has a standard deviation once truncated at two of its own."""
+    """Return the standard deviation before truncation at two of it; afterwards it is ``std``."""
     return std / 0.87962566103423978
 
 
@@ -32,7 +32,7 @@ def xavier_std(fan_in: int, fan_out: int, gain: float) -> float:
 
 
 def kaiming_std(fan: int, a: float, nonlinearity: str) -> float:
-    # The default of a is a slope of leaky_relu, and no parameter that another function could have.
+    # The default a = 0 is a slope for leaky_relu; for other functions it means no parameter.
     gain = calculate_gain(nonlinearity, a if a != 0.0 or nonlinearity == "leaky_relu" else None)
     return gain / sqrt(as_float(fan))
 
@@ -52,7 +52,7 @@ def check_scaling(scale: float, mode: str, distribution: str) -> None:
 
 
 def variance_scaling_std(fan_in: int, fan_out: int, scale: float, mode: str) -> float:
-    """Return the root of a scale over the fan, or the mean of both fans, that ``mode`` names."""
+    """Return sqrt(scale / fan), with the fan or the mean of fans that ``mode`` names."""
     if mode == "fan_in":
         fan = as_float(fan_in)
     elif mode == "fan_out":
@@ -74,7 +74,7 @@ def sine_bound(fan_in: int, omega: float, is_first: bool) -> float:
 
 
 def prior_logit(prior: float) -> float:
-    """Return what a sigmoid maps to ``prior``."""
+    """Return the logit of ``prior``."""
     if not 0.0 < prior < 1.0:
         raise ValueError(f"prior must be in (0, 1), got {format_float(prior)}")
     # The same as log(prior / (1 - prior)), which overflows.
@@ -82,9 +82,9 @@ def prior_logit(prior: float) -> float:
 
 
 def truncation_bounds(mean: float, std: float, a: float, b: float, correct_std: bool) -> tuple[float, float, float]:
-    """Return the standard deviation to truncate, and as values the bounds that lie ``a`` and ``b`` of them from the mean.
+    """Return the standard deviation before truncation, and the bounds ``a`` and ``b`` of it from the mean, as values.
 
-    With ``correct_std`` the truncated distribution is to have the standard deviation ``std``.
+    With ``correct_std`` the standard deviation after truncation is ``std``.
     """
     if std == 0.0:
         return std, mean, mean
@@ -96,7 +96,7 @@ def truncation_bounds(mean: float, std: float, a: float, b: float, correct_std: 
         deviation = truncated_moments(a, b)[1]
         if deviation == 0.0:
             raise RuntimeError(
-                "trunc_normal_tf_ with correct_std expects bounds whose distance a float can tell, but found"
+                "trunc_normal_tf_ with correct_std expects bounds that a float can tell apart, but found"
                 f" a={format_float(a)} and b={format_float(b)}"
             )
         std = std / deviation

@@ -1,4 +1,4 @@
-"""Functions of numbers that neither TorchScript nor Python's ``math`` has."""
+"""Functions of numbers that TorchScript and Python's ``math`` lack."""
 
 import math
 
@@ -11,7 +11,7 @@ def erfcx(x: float) -> float:
     """Compute exp(x^2) erfc(x) for positive x."""
     if x < 20.0:
         return math.exp(x * x) * math.erfc(x)
-    # The asymptotic series, https://dlmf.nist.gov/7.12.E1; at 20 the first term left out is 6e-16 of the sum.
+    # The asymptotic series, https://dlmf.nist.gov/7.12.E1; at 20 the first omitted term is 6e-16 of the sum.
     y = 0.5 / (x * x)
     return (1.0 - y * (1.0 - 3.0 * y * (1.0 - 5.0 * y * (1.0 - 7.0 * y * (1.0 - 9.0 * y * (1.0 - 11.0 * y)))))) / (
         x * math.sqrt(math.pi)
@@ -21,9 +21,9 @@ def erfcx(x: float) -> float:
 def truncated_moments(a: float, b: float) -> tuple[float, float]:
     """Compute the mean and standard deviation of the standard normal distribution truncated to [a, b].
 
-    It integrates numerically, since the closed form (Johnson, Kotz and Balakrishnan 1994, section 13.10) cancels in a
-    tail and on a narrow interval. With m the value of the interval nearest to 0, the density at m + t is proportional to
-    exp(-t (m + t / 2)). Densities below exp(-40) of the greatest are left out.
+    Integrate numerically, since the closed form (Johnson, Kotz and Balakrishnan 1994, section 13.10) cancels in a tail
+    and on a narrow interval. With m the value of the interval nearest to 0, the density at m + t is proportional to
+    exp(-t (m + t / 2)). Densities below exp(-40) of the largest are omitted.
     """
     mode = min(b, max(a, 0.0))
     reach = 80.0 / (abs(mode) + math.sqrt(mode * mode + 80.0))

@@ -1,4 +1,4 @@
-"""Fills that place values: identities, orthogonal matrices, sparse columns."""
+"""Structured fills: identities, orthogonal matrices, sparse columns."""
 
 import math
 from functools import partial
@@ -31,7 +31,7 @@ from torchinit._core.writes import (
 def eye_(tensor: Tensor) -> Tensor:
     r"""Fill a matrix with the identity.
 
-    A ``Linear`` layer with this weight passes on as many inputs as it can.
+    A ``Linear`` layer with this weight preserves as many inputs as possible.
 
     .. math:: x_{ij} = [i = j]
 
@@ -56,7 +56,7 @@ def eye_(tensor: Tensor) -> Tensor:
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     r"""Fill a convolution's weight with the Dirac delta.
 
-    A convolution with this weight passes on as many channels of each group as it can.
+    A convolution with this weight preserves as many channels of each group as possible.
 
     .. math:: x_{oi\mathbf{k}} = [o \bmod (\text{out} / \text{groups}) = i] \, [\mathbf{k} = \lfloor \text{size} / 2 \rfloor]
 
@@ -87,8 +87,8 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
     r"""Fill the weight of a linear layer or a convolution with a multiple of the identity.
 
-    The layer passes on as many inputs of each group as it can, times the gain: :func:`eye_` and :func:`dirac_` with a
-    gain. For ReLU layers of a recurrent network, Le et al., "A simple way to initialize recurrent networks of rectified
+    The layer preserves as many inputs of each group as possible, times the gain: :func:`eye_` and :func:`dirac_` with a
+    gain. For ReLU layers of a recurrent network: Le et al., "A simple way to initialize recurrent networks of rectified
     linear units" (2015), https://arxiv.org/abs/1504.00941.
 
     .. math::
@@ -97,7 +97,7 @@ def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
 
     Args:
         tensor: a weight of shape (out, in / groups, ...), with none to three spatial dimensions, of any dtype
-        gain: what the inputs are multiplied by, which the tensor's dtype must be able to hold
+        gain: factor on the inputs, which the tensor's dtype must be able to hold
         groups: number of groups of the layer, a divisor of its outputs
 
     Returns:
@@ -122,7 +122,7 @@ def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
 
 
 def wide_matrix(tensor: Tensor, rows: int, columns: int) -> Tensor:
-    """Make a matrix to decompose for ``tensor``: wider than 16 bits, for which LAPACK has no kernels."""
+    """Make an empty matrix on the tensor's device in at least 32 bits; LAPACK has no 16-bit kernels."""
     dtype = tensor.dtype
     if dtype == torch.float16 or dtype == torch.bfloat16:
         dtype = torch.float32
@@ -132,7 +132,7 @@ def wide_matrix(tensor: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def haar_orthogonal(normal: Tensor) -> Tensor:
-    """Turn a standard normal matrix into one with orthonormal rows or columns, whichever are fewer."""
+    """Turn a standard normal matrix into one with orthonormal rows or columns (whichever are fewer)."""
     wide = normal.size(0) < normal.size(1)
     q, r = torch.linalg.qr(normal.t() if wide else normal)
     # The sign (phase) fix makes Q Haar-distributed: https://arxiv.org/abs/math-ph/0609050
@@ -142,7 +142,7 @@ def haar_orthogonal(normal: Tensor) -> Tensor:
 
 
 def orthogonal_blocks(normal: list[Tensor], gain: float) -> Tensor:
-    """Turn each of several normal matrices into an orthogonal one, times the gain, and stack them."""
+    """Turn each normal matrix into an orthogonal one times the gain, and stack them."""
     made: list[Tensor] = []
     for matrix in normal:
         block = haar_orthogonal(matrix)
@@ -151,10 +151,10 @@ def orthogonal_blocks(normal: list[Tensor], gain: float) -> Tensor:
 
 
 def _draw_blocks(tensor: Tensor, blocks: int, columns: int, gain: float, generator: torch.Generator | None) -> Tensor:
-    """Draw (semi-)orthogonal blocks one after another, with as many rows together as ``tensor``."""
-    # Fail on a gain that is no number before drawing.
+    """Draw (semi-)orthogonal blocks one after another; together they have the rows of ``tensor``."""
+    # Fail on a non-number before drawing.
     gain = 1.0 if 1.0 <= gain <= 1.0 else gain
-    # NB: parts of one matrix, since torch.compile takes two draws into new ones of a shape for one and the same.
+    # NB: parts of one matrix; torch.compile merges two draws into new tensors of equal shape.
     whole, rows = wide_matrix(tensor, tensor.size(0), columns), tensor.size(0) // blocks
     normal: list[Tensor] = []
     for i in range(blocks):
@@ -173,12 +173,12 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | 
         x = \text{gain} \; Q \operatorname{diag}\left(\tfrac{r_{ii}}{|r_{ii}|}\right), \quad QR = z, \quad
         z \sim \mathcal{N}(0, 1)
 
-    Below 32 bits it is computed in float32 (complex64) and rounded once. A zero-element tensor is left alone.
+    Narrower dtypes than float32 (complex64) are computed in it and rounded once. A zero-element tensor is left alone.
 
     Args:
         tensor: a floating-point or complex tensor of at least 2 dimensions
         gain: factor on the matrix
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -208,10 +208,10 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator | 
 def block_orthogonal_(
     tensor: Tensor, blocks: int, gain: float = 1.0, generator: torch.Generator | None = None
 ) -> Tensor:
-    r"""Fill ``tensor`` with equal blocks of rows, each of them a (semi-)orthogonal matrix.
+    r"""Fill ``tensor`` with equal blocks of rows, each a (semi-)orthogonal matrix.
 
-    For layers that are packed into one weight: the four gates of an LSTM, the three of a GRU, query, key and value. The
-    values are those of :func:`orthogonal_` on each block in turn. A zero-element tensor is left alone.
+    For layers packed into one weight: the four gates of an LSTM, the three of a GRU, query, key and value. The values
+    are those of :func:`orthogonal_` on each block in turn. A zero-element tensor is left alone.
 
     .. math::
         x = \begin{pmatrix} x_1 \\ \vdots \\ x_\text{blocks} \end{pmatrix}, \quad
@@ -221,7 +221,7 @@ def block_orthogonal_(
         tensor: a floating-point or complex tensor of at least 2 dimensions
         blocks: number of blocks along dimension 0, a divisor of its size
         gain: factor on the matrices
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -268,7 +268,8 @@ def delta_orthogonal_(
     r"""Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it.
 
     Xiao et al., "Dynamical isometry and a mean field theory of CNNs" (2018), https://arxiv.org/abs/1806.05393. The
-    convolution, padded to keep its input's size, keeps its norm, times the gain. A zero-element tensor is left alone.
+    convolution, padded to keep its input's size, multiplies the input's norm by the gain. A zero-element tensor is left
+    alone.
 
     .. math::
         x_{oi\mathbf{k}} = \text{gain} \; Q_{oi} \, [\mathbf{k} = \lfloor \text{size} / 2 \rfloor], \quad
@@ -279,7 +280,7 @@ def delta_orthogonal_(
             dimensions and at least as many outputs as inputs in each group
         gain: factor on the matrix
         groups: number of groups of the convolution, a divisor of its output channels, each with a matrix of its own
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -321,8 +322,8 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: torch
         tensor: a floating-point or complex matrix
         sparsity: fraction of each column that is zero, in :math:`[0, 1]`
         std: standard deviation of the other entries, not negative
-        generator: where values and zeros are drawn from; by default the values come from the global generator of the
-            tensor's device and the zeros from that of the default device, as upstream's do
+        generator: the generator to draw values and zeros from (default: as upstream, the global generator of the
+            tensor's device for the values, and that of the default device for the zeros)
 
     Returns:
         ``tensor``

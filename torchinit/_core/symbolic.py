@@ -1,6 +1,6 @@
-"""Numbers that follow from a size which a compiler or exporter leaves open.
+"""Numbers that depend on a symbolic size, under a compiler or an exporter.
 
-``float()`` and ``math`` would make constants of them, and no kernel takes them as arguments.
+``float()`` and ``math`` would turn them into constants, and no kernel takes them as arguments.
 """
 
 import math
@@ -33,12 +33,12 @@ def sqrt(x: float) -> float:
 
 
 def depends_on_shape(scale: float, tensor: Tensor) -> bool:
-    """True for a scale that is symbolic because a size is, and not because a caller's own number is."""
+    """True for a scale that is symbolic because a size is, not because the caller's own number is."""
     return is_symbolic(scale) and any(is_symbolic(size) for size in tensor.shape)
 
 
 def check_gain(gain: float, fans: int) -> None:
-    """Refuse a negative gain where the fans are symbolic; elsewhere the kernel refuses the bounds that follow from it."""
+    """Refuse a negative gain if the fans are symbolic; otherwise the kernel refuses its bounds."""
     if not is_scripting():
         if (type(fans) is SymInt or is_dynamo_compiling()) and is_symbolic(fans):  # type: ignore[comparison-overlap]
             raise RuntimeError(f"xavier_* expects gain >= 0.0, but found gain {format_float(gain)}")

@@ -14,18 +14,18 @@ _MARK = ("\033[33m", "\033[0m")
 
 
 def printable(words: str) -> str:
-    """Escape what a terminal would obey, which a file may bring along in names."""
+    """Escape control characters, which names from a file may hold."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
 
 
 def first_line(words: str) -> str:
-    """Keep the first line that says something, without what a terminal would obey."""
+    """Return the first line that is not blank, without colors and with control characters escaped."""
     lines = re.sub(r"\x1b\[\d*m", "", words).splitlines()
     return printable(next((line.strip() for line in lines if line.strip()), ""))
 
 
 def text(cell: Cell) -> str:
-    """Spell a cell: numbers to three digits, shapes as 3x4, nothing as a dash."""
+    """Format a cell: floats to three digits, shapes as 3x4, None as a dash."""
     if cell is None:
         return "-"
     if isinstance(cell, float):
@@ -56,12 +56,12 @@ def table(
     return "\n".join(lines)
 
 
-def _plain(cell: Cell) -> Any:
+def _json_value(cell: Cell) -> Any:
     # JSON has no NaN and no infinity.
     return cell if not isinstance(cell, float) or math.isfinite(cell) else str(cell)
 
 
 def to_json(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """Spell the same table as a JSON list, one object a row; what is not finite is a string."""
-    records = [{c: _plain(cell) for c, cell in zip(columns, row, strict=True)} for row in rows]
+    """Format the table as a JSON list with one object per row; a float that is not finite becomes a string."""
+    records = [{c: _json_value(cell) for c, cell in zip(columns, row, strict=True)} for row in rows]
     return json.dumps(records, indent=2, allow_nan=False)

@@ -1,4 +1,4 @@
-"""TorchScript, for those who ask for it: quiet about its deprecation, and a generator made from a seed."""
+"""TorchScript without its deprecation warnings, and a generator from a seed."""
 
 import warnings
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @contextmanager
 def silenced() -> Iterator[None]:
-    """Silence that TorchScript and its mobile interpreter are deprecated; the caller has asked for them."""
+    """Silence the deprecation warnings of TorchScript and its mobile interpreter; the caller has asked for them."""
     with warnings.catch_warnings():
         # A DeprecationWarning in torch 2.13, a FutureWarning in 2.15.
         for category in (DeprecationWarning, FutureWarning):
@@ -22,7 +22,7 @@ def seeded(tensor: Tensor, seed: int | None) -> torch.Generator | None:
     """Make a generator on the tensor's device; scriptable."""
     if seed is None or tensor.is_meta:
         return None
-    # NB: with constant arguments alone TorchScript folds it into one generator that all calls share.
+    # NB: with only constant arguments, TorchScript folds this into one generator that all calls share.
     generator = torch.Generator(device=tensor.device)
     generator.manual_seed(seed)
     return generator

@@ -1,6 +1,6 @@
-"""Writes as compilers, traces, transforms and exporters can record them.
+"""Writes that compilers, traces, transforms and exporters can record.
 
-Each has the values of the write of the same name in ``writes``, which serves plain tensors. It takes the no-grad view.
+Each takes the no-grad view and writes the same values as its namesake in ``writes``, which serves plain tensors.
 """
 
 import torch
@@ -16,8 +16,8 @@ from torchinit._core.views import by_group, centre
 def _loadable_bounds(a: float, b: float) -> tuple[float, float]:
     """Change the bounds of a ``uniform_(0, 1)``, which equal the operator's defaults.
 
-    NB: torch.export cannot load it back, since its argument "from" is a keyword of Python. The least positive number
-    changes no draw but 0, in 64 bits, into itself.
+    NB: torch.export cannot load such a call, since its argument "from" is a Python keyword. The smallest positive
+    number changes only a float64 draw of 0, to itself.
     """
     return (5e-324, b) if a == 0.0 and b == 1.0 else (a, b)
 
@@ -35,7 +35,7 @@ def uniform_(values: Tensor, a: float, b: float, generator: torch.Generator | No
 def trunc_normal_(
     values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None
 ) -> None:
-    """Draw and invert the whole at once; a trace would keep the number of chunks."""
+    """Draw and invert the whole at once; a trace would fix the number of chunks."""
     wide = values
     if values.dtype == torch.float16 or values.dtype == torch.bfloat16:
         check_overlap(values)
@@ -44,14 +44,14 @@ def trunc_normal_(
     if is_compiling():
         low, high = _loadable_bounds(low, high)
     wide.uniform_(low, high, generator=generator)
-    # NB: a DTensor has no rule for erfcx on torch 2.6; each value is inverted by itself.
+    # NB: on torch 2.6 DTensor has no rule for erfcx; the inverse is elementwise, so the local shard serves.
     trunc_normal.invert_(wide.to_local() if is_dtensor(wide) else wide, mean, std, a, b)  # type: ignore[attr-defined]
     if wide is not values:
         values.copy_(wide)
 
 
 def eye_(values: Tensor) -> None:
-    # NB: a transform has no rule for an out= argument, and the ONNX exporter none for a write to a diagonal.
+    # NB: transforms have no rule for out=, and the ONNX exporter has none for a write to a diagonal.
     values.copy_(torch.eye(values.size(0), values.size(1), device=values.device))
 
 
@@ -63,7 +63,7 @@ def dirac_(values: Tensor, groups: int, gain: float) -> None:
     taps = by_group(centre(values), groups)
     eye = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
     if gain != 1.0:
-        # Not a product, which for a negative gain would write -0.
+        # Not a product: with a negative gain it would write -0.
         eye = eye.masked_fill(eye != 0, gain)
     values.zero_()
     taps.copy_(eye.expand(taps.shape))
@@ -79,7 +79,7 @@ def kernel_(values: Tensor, groups: int, kernel: Tensor) -> None:
 
 
 def drop_rows_(matrix: Tensor, count: int, generator: torch.Generator | None) -> None:
-    """Drop the rows of all columns at once; a trace would keep the number of blocks of columns."""
+    """Zero the rows of all columns at once; a trace would fix the number of column blocks."""
     rows, columns = matrix.shape
     if columns == 0:
         return
@@ -88,7 +88,7 @@ def drop_rows_(matrix: Tensor, count: int, generator: torch.Generator | None) ->
     else:
         device = matrix.device
         order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(columns)])
-    # Slower for a small count than a narrow, which would compare a symbolic count with the size.
+    # NB: not narrow(), which would compare a symbolic count with the size.
     first = (torch.arange(rows, device=order.device) < count).expand_as(order)
     dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order, first).t()
     matrix.masked_fill_(dropped.to(matrix.device), 0.0)

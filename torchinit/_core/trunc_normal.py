@@ -1,4 +1,4 @@
-"""Truncated normal values by inversion: one uniform draw a value, and a branch that the arguments alone choose."""
+"""Truncated normal values by inversion: one uniform draw per value, and no branch on data."""
 
 import math
 
@@ -11,7 +11,7 @@ from torchinit._core.views import chunks, stream_chunks
 
 
 def tail_distance(mean: float, std: float, a: float, b: float) -> float:
-    """Return how many ``std`` the mean lies outside [a, b] if it is more than 2, else 0."""
+    """Return the distance of the mean from [a, b] in ``std`` if it is more than 2, else 0."""
     if mean < a - 2 * std:
         return (a - mean) / std
     if mean > b + 2 * std:
@@ -20,7 +20,7 @@ def tail_distance(mean: float, std: float, a: float, b: float) -> float:
 
 
 def _tail_mass(alpha: float, width: float) -> float:
-    """Compute the share of a standard normal's tail past ``alpha`` > 2 that lies within ``width`` of it."""
+    """Compute P(z <= alpha + width | z >= alpha) of a standard normal z, for ``alpha`` > 2."""
     if width >= 40.0:
         return 1.0
     drop = -width * (alpha + width / 2.0)
@@ -40,7 +40,7 @@ def uniform_bounds(mean: float, std: float, a: float, b: float, dtype: torch.dty
     alpha = tail_distance(mean, std, a, b)
     if alpha > 0.0:
         mass = _tail_mass(min(alpha, 1e30), (b - a) / std)
-        # Not 0 but half the grid's first step, so that no draw lies on the bound.
+        # Half the grid's first step instead of 0, so that no draw lies on the bound.
         return mass * 2.0 ** (-54.0 if dtype == torch.float64 else -25.0), mass
     return 2 * norm_cdf((a - mean) / std) - 1, 2 * norm_cdf((b - mean) / std) - 1
 
@@ -73,26 +73,26 @@ def _invert_body_(values: Tensor, mean: float, std: float, a: float, b: float) -
 
 
 def _invert_tail_(values: Tensor, alpha: float, width: float) -> None:
-    """Turn uniform values into the distance past ``alpha`` > 2 of a standard normal truncated to [alpha, alpha + width].
+    """Turn uniform values into distances past ``alpha`` > 2 of a standard normal truncated to [alpha, alpha + width].
 
     With Q the upper tail and v uniform, the distance d solves Q(alpha + d) / Q(alpha) = 1 - v. In logs, and with
     Q(z) = erfcx(z / sqrt(2)) exp(-z^2 / 2) / 2, no term cancels another:
 
         d (alpha + d / 2) - log(erfcx((alpha + d) / sqrt(2)) / erfcx(alpha / sqrt(2))) = -log(1 - v)
 
-    The left side has the hazard rate h(z) = sqrt(2 / pi) / erfcx(z / sqrt(2)) as derivative, with h' = h (h - z), so its
+    The left side has the hazard rate h(z) = sqrt(2 / pi) / erfcx(z / sqrt(2)) as derivative, with h' = h (h - z). Its
     second-order expansion at 0 gives a start within 2 %, and each Newton step squares the error.
     """
-    # Farther out float32 would not hold erfcx, and the distance is next to nothing.
+    # Farther out erfcx underflows in float32, and the distance is negligible.
     alpha = min(alpha, 1e30)
     start = erfcx(alpha / math.sqrt(2.0))
     hazard = math.sqrt(2.0 / math.pi) / start
     curvature = min(1.0, hazard * (hazard - alpha)) / (hazard * hazard)
     double = values.dtype == torch.float64
-    # On a narrow interval the start is as good as the dtype, and a step would add the rounding of the logarithm.
+    # On a narrow interval the start is accurate to the dtype, and a step would add the logarithm's rounding error.
     narrow = width < (1e-5 if double else 1e-2)
     steps = 0 if narrow else (3 if double else 2)
-    # A kernel may round its greatest draw up to 1; that stands for half the grid's last step.
+    # A kernel may round its largest draw up to 1; replace that by half the grid's last step.
     most = (54.0 if double else 25.0) * math.log(2.0)
     energy = values.neg().log1p_().neg_().clamp_(max=most)
     root = energy.mul(2.0 * curvature).add_(1.0).sqrt_().add_(1.0)
@@ -102,7 +102,7 @@ def _invert_tail_(values: Tensor, alpha: float, width: float) -> None:
         residual = ratio.div(start).log_().add_(energy)
         residual.sub_(values.mul(0.5).add_(alpha).mul_(values))
         values.add_(residual.mul_(ratio).mul_(math.sqrt(math.pi / 2.0)))
-    # The rounding of a step may reach the bound, which the first draw's own distance does not.
+    # Rounding in a step may reach the bound; clamp to the distance of the smallest draw.
     values.clamp_(min=_tail_mass(alpha, width) * 2.0 ** (-54.0 if double else -25.0) / hazard)
 
 
@@ -111,7 +111,7 @@ def _draw_wide_(values: Tensor, mean: float, std: float, a: float, b: float, gen
     low, high = uniform_bounds(mean, std, a, b, values.dtype)
     for chunk in stream_chunks(values):
         chunk.uniform_(low, high, generator=generator)
-        # The tail takes many operators, so it is inverted in chunks even where it is drawn whole.
+        # The tail takes many operators, so invert it in chunks even if it was drawn whole.
         for part in chunks(chunk) if tail_distance(mean, std, a, b) > 0.0 else [chunk]:
             invert_(part, mean, std, a, b)
 

@@ -1,4 +1,4 @@
-"""Variance scaling: Xavier, Kaiming, LeCun and their kind, whose standard deviation follows from the fans."""
+"""Variance scaling: Xavier, Kaiming, LeCun and others, whose standard deviation follows from the fans."""
 
 import torch
 from torch import SymFloat, Tensor
@@ -27,9 +27,9 @@ from torchinit._core.writes import _no_grad_normal_, _no_grad_trunc_normal_, _no
 def _fill_uniform(function: str, tensor: Tensor, bound: float, generator: torch.Generator | None) -> Tensor:
     if not is_scripting():
         if (type(bound) is SymFloat or is_dynamo_compiling()) and depends_on_shape(bound, tensor):  # type: ignore[comparison-overlap]
-            # Equal bits in 32 and 64 bits where the kernel fuses its multiply-add: 2x - 1 is exact for a draw x.
+            # The same bits in float32 and float64 if the kernel fuses its multiply-add: 2x - 1 is exact for a draw x.
             return no_grad_mul_(_no_grad_uniform_(tensor, -1.0, 1.0, generator), bound)
-    # Most calls pass without asking further.
+    # Fast path: most calls need no further check.
     if not (tensor.is_floating_point() and bound < 1e300):
         check_uniform(function, tensor, -bound, bound)
     return _no_grad_uniform_(tensor, -bound, bound, generator)
@@ -38,7 +38,7 @@ def _fill_uniform(function: str, tensor: Tensor, bound: float, generator: torch.
 def _fill_normal(function: str, tensor: Tensor, std: float, generator: torch.Generator | None) -> Tensor:
     if not is_scripting():
         if (type(std) is SymFloat or is_dynamo_compiling()) and depends_on_shape(std, tensor):  # type: ignore[comparison-overlap]
-            # Equal bits for a contiguous tensor of 16 elements or more; other kernels round once less.
+            # The same bits for a contiguous tensor of 16 elements or more; other kernels round once less.
             return no_grad_mul_(_no_grad_normal_(tensor, 0.0, 1.0, generator), std)
     if not tensor.is_floating_point():
         check_inexact(function, tensor)
@@ -57,7 +57,7 @@ def _fill_truncated(function: str, tensor: Tensor, std: float, generator: torch.
 def fill_scaled(
     function: str, tensor: Tensor, std: float, distribution: str, generator: torch.Generator | None
 ) -> Tensor:
-    """Draw from the named distribution around 0 that has a standard deviation."""
+    """Draw from the named distribution around 0 that has the standard deviation ``std``."""
     if distribution == "uniform":
         return _fill_uniform(function, tensor, uniform_bound(std), generator)
     if distribution == "normal":
@@ -75,10 +75,9 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: torch.Generato
         \text{bound} = \sqrt{3} \left(\text{gain} \sqrt{\frac{2}{\text{fan\_in} + \text{fan\_out}}}\right)
 
     Args:
-        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
-            into both fans
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans
         gain: factor on the standard deviation; see :func:`calculate_gain`
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -108,10 +107,9 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: torch.Generator
         \text{std} = \text{gain} \sqrt{\frac{2}{\text{fan\_in} + \text{fan\_out}}}
 
     Args:
-        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
-            into both fans
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans
         gain: factor on the standard deviation; see :func:`calculate_gain`
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -149,13 +147,11 @@ def kaiming_uniform_(
     A zero-element tensor is left alone. For a weight used as ``x @ w``, pass ``w.T``.
 
     Args:
-        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
-            into both fans
-        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
-            nonlinearity that has one, where 0 means that one's default
-        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in upper or lower case
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans
+        a: negative slope for ``nonlinearity="leaky_relu"``, or the parameter of another nonlinearity (0: its default)
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; case is ignored
         nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -211,13 +207,11 @@ def kaiming_normal_(
     A zero-element tensor is left alone. For a weight used as ``x @ w``, pass ``w.T``.
 
     Args:
-        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
-            into both fans
-        a: negative slope of the rectifier after this layer, for ``nonlinearity="leaky_relu"``; the parameter of another
-            nonlinearity that has one, where 0 means that one's default
-        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; in upper or lower case
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans
+        a: negative slope for ``nonlinearity="leaky_relu"``, or the parameter of another nonlinearity (0: its default)
+        mode: ``"fan_in"`` keeps the variance of the activations, ``"fan_out"`` that of the gradients; case is ignored
         nonlinearity: name of the function after this layer, as :func:`calculate_gain` takes it
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -255,38 +249,37 @@ def variance_scaling_(
 ) -> Tensor:
     r"""Fill ``tensor`` from a distribution whose variance is a scale over a fan.
 
-    What JAX and Keras build their initializers of: ``variance_scaling_(w, 1.0, "fan_avg")`` is their
-    ``glorot_normal``, ``variance_scaling_(w, 2.0)`` their ``he_normal``, and :func:`lecun_normal_` their
-    ``lecun_normal``, all truncated, unlike :func:`xavier_normal_` and :func:`kaiming_normal_`.
+    JAX and Keras build their initializers on it: ``variance_scaling_(w, 1.0, "fan_avg")`` is their ``glorot_normal``,
+    ``variance_scaling_(w, 2.0)`` their ``he_normal``, and :func:`lecun_normal_` their ``lecun_normal``. These are
+    truncated, unlike :func:`xavier_normal_` and :func:`kaiming_normal_`.
 
     .. math::
         \operatorname{Var}(x) = \frac{\text{scale}}{n}, \quad n = \text{fan\_in}, \quad \text{fan\_out}, \quad
         \tfrac{1}{2} (\text{fan\_in} + \text{fan\_out}) \quad \text{ or } \quad
         \sqrt{\text{fan\_in} \; \text{fan\_out}}
 
-    A truncated normal lies within two standard deviations of the distribution that is truncated, which is wider for
-    it, by 1 / 0.87962566103423978. Fans that are given take the place of those of the shape: for a weight that several
-    layers share or that is a part of one, for one used as ``x @ w``, or for experts of shape (E, in, out). See
-    :func:`fans` and :func:`fans_of`.
+    A normal distribution that is wider by 1 / 0.87962566103423978 is truncated at two of its standard deviations. Pass
+    fans if those of the shape are wrong: for a weight that layers share, a part of a weight, one used as ``x @ w``, or
+    experts of shape (E, in, out). See :func:`fans` and :func:`fans_of`.
 
     Args:
-        tensor: a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both fans,
-            or of any shape if the fans that ``mode`` needs are given; complex too, but not truncated
+        tensor: a floating-point tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans. Of any
+            shape if the fans that ``mode`` needs are given; complex too, if not truncated
         scale: the variance times the fan, not negative; the square of a gain
-        mode: which fan to divide by, in upper or lower case; ``"fan_avg"`` the mean of both, ``"fan_geo_avg"`` their geometric mean
+        mode: the fan to divide by; ``"fan_avg"`` is their mean, ``"fan_geo_avg"`` the geometric mean; case is ignored
         distribution: ``"truncated_normal"`` (two standard deviations), ``"normal"`` or ``"uniform"``
         fan_in: inputs of each unit (default: those of the shape)
         fan_out: outputs of each unit (default: those of the shape)
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
 
     Raises:
         ValueError: for an unknown mode or distribution, a fan below 1, a scale that is negative or not finite, or if a
-            fan is needed of a ``tensor`` that has fewer than two dimensions
+            fan is missing and ``tensor`` has fewer than two dimensions
         NotImplementedError: if ``tensor`` holds integers or booleans, or complex numbers for a truncated normal
-        RuntimeError: if the dtype cannot hold the values that ``scale`` makes
+        RuntimeError: if ``scale`` is too large for the dtype
 
     Examples:
         >>> w = torchinit.variance_scaling_(torch.empty(400, 500), 2.0)  # he_normal of JAX and Keras
@@ -315,9 +308,8 @@ def lecun_uniform_(tensor: Tensor, generator: torch.Generator | None = None) -> 
         \text{bound} = \sqrt{3} \sqrt{\frac{1}{\text{fan\_in}}}
 
     Args:
-        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
-            into both fans
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -347,8 +339,8 @@ def lecun_normal_(tensor: Tensor, generator: torch.Generator | None = None) -> T
         \sigma = \frac{1}{0.87962566103423978} \sqrt{\frac{1}{\text{fan\_in}}}
 
     Args:
-        tensor: a floating-point tensor of shape (fan_out, fan_in, ...), the further dimensions counting into both fans
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        tensor: a floating-point tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``
@@ -370,7 +362,7 @@ def lecun_normal_(tensor: Tensor, generator: torch.Generator | None = None) -> T
 def sine_uniform_(
     tensor: Tensor, omega: float = 30.0, is_first: bool = False, generator: torch.Generator | None = None
 ) -> Tensor:
-    r"""Fill ``tensor`` from the uniform distribution of a network of sines (SIREN).
+    r"""Fill ``tensor`` from the uniform distribution of a sine network (SIREN).
 
     Sitzmann et al., "Implicit neural representations with periodic activation functions" (2020),
     https://arxiv.org/abs/2006.09661, for layers that compute :math:`\sin(\omega (Wx + b))`.
@@ -381,11 +373,10 @@ def sine_uniform_(
         \frac{1}{\text{fan\_in}} \text{ in the first layer}
 
     Args:
-        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...), the further dimensions counting
-            into both fans
+        tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans
         omega: the frequency of the sines, positive; the first layer's bound does not depend on it
         is_first: whether the layer's inputs are the coordinates
-        generator: where the draw comes from (default: the global generator of the tensor's device)
+        generator: the generator to draw from (default: the global generator of the tensor's device)
 
     Returns:
         ``tensor``

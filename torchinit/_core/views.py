@@ -16,12 +16,12 @@ def chunks(values: Tensor) -> list[Tensor]:
 
 
 def stream_chunks(values: Tensor) -> list[Tensor]:
-    """Split only where drawing chunk by chunk is drawing the whole: a CPU generator's stream, in memory order."""
+    """Split into chunks if drawing them in turn draws the same as the whole: on a CPU, in memory order."""
     return chunks(values) if values.device.type == "cpu" and values.is_contiguous() else [values]
 
 
 def centre(weight: Tensor) -> Tensor:
-    """View the centre tap of a kernel; of an even size, the one past the middle."""
+    """View the centre tap of a kernel; for an even size, the one past the middle."""
     for size in weight.shape[2:]:
         weight = weight.select(2, size // 2)
     return weight

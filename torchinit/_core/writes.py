@@ -1,8 +1,8 @@
-"""The no-grad writes: nothing else in the package writes to a caller's tensor.
+"""The no-grad writes: the package writes to a caller's tensor only through these.
 
 ``tensor.detach()`` shares storage and version counter with ``tensor`` and has no autograd history, so an in-place write
-to it is a write without gradient. Unlike ``torch.no_grad()`` it is a plain operator, which every runtime accepts, the
-mobile interpreter included.
+to it records no gradient. Unlike ``torch.no_grad()`` it is a plain operator, which every runtime accepts, even the
+mobile interpreter.
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ from torchinit._core.views import by_group, centre
 
 
 def no_grad_view(tensor: Tensor) -> Tensor:
-    """Return the view to write through, or refuse a tensor that may not be written."""
+    """Return the view to write through; raise if the tensor must not be written."""
     if not is_scripting():
         if not is_plain(tensor):
             return checked_view(tensor)
@@ -51,7 +51,7 @@ def _no_grad_trunc_normal_(
     tensor: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None = None
 ) -> Tensor:
     if std == 0.0:
-        # NB: of 0 and -0 TorchScript takes the other one for the greater.
+        # NB: of 0 and -0, max() in TorchScript returns the other one than in eager; adding 0 makes both 0.
         return _no_grad_fill_(tensor, min(b, max(a, mean)) + 0.0)
     if not is_scripting():
         if not is_plain(tensor):
@@ -75,7 +75,7 @@ def _no_grad_fill_(tensor: Tensor, val: float) -> Tensor:
 
 def _no_grad_zero_(tensor: Tensor) -> Tensor:
     values = no_grad_view(tensor)
-    # NB: a sparse tensor shares its values with detach(), but not the count of them that zero_() resets.
+    # NB: detach() of a sparse tensor shares the values, but not their number, which zero_() resets.
     if values.is_sparse:
         values._values().zero_()
     else:
@@ -106,14 +106,14 @@ def no_grad_eye_(tensor: Tensor) -> Tensor:
     if tensor.is_floating_point() and tensor.element_size() > 1:
         torch.eye(rows, columns, out=tensor.detach())
     else:
-        # NB: not out=, which writes zeros before it finds that there is no kernel; float32 holds 0 and 1 of any dtype.
+        # NB: not out=, which writes zeros before it fails for want of a kernel. float32 holds 0 and 1 exactly.
         tensor.detach().copy_(torch.eye(rows, columns, device=tensor.device))
     return tensor
 
 
 def scalar_like(tensor: Tensor, value: float) -> Tensor:
-    """Make a scalar of the tensor's dtype; raise what ``fill_`` does if the dtype cannot hold the value."""
-    # NB: of two elements, since a fill of one makes it infinite instead.
+    """Make a scalar of the tensor's dtype; raise as ``fill_`` does if the dtype cannot hold the value."""
+    # NB: fill two elements; filling one gives infinity instead of an error.
     return tensor.new_empty([2]).fill_(value)[0]
 
 
@@ -167,8 +167,8 @@ def no_grad_centre_(tensor: Tensor, matrix: Tensor) -> Tensor:
 def no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
     """Zero ``count`` random rows of each column of a matrix.
 
-    The rows are the first of one ``randperm`` a column. Without a generator that is drawn on the default device, as
-    upstream does; with one, where the generator lives.
+    One ``randperm`` per column gives the rows. Without a generator it is drawn on the default device, as upstream does;
+    with one, on the tensor's device.
     """
     if not is_scripting():
         if not is_plain(tensor):
@@ -176,7 +176,7 @@ def no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | 
             return tensor
     matrix = tensor.detach()
     rows, columns = matrix.shape
-    # A block of columns at once, whose permutations take at most 1 MiB unless one column alone takes more.
+    # Go by blocks of columns whose permutations take at most 1 MiB, or by single columns.
     block = max(1, 131072 // max(1, rows))
     for start in range(0, columns, block):
         size = min(block, columns - start)

@@ -1,6 +1,6 @@
-"""torchinit where no Python runs: its functions as one TorchScript archive, for C++ and for the mobile interpreter.
+"""torchinit without Python: its functions as one TorchScript archive, for C++ and for the mobile interpreter.
 
-Nothing is scripted when this is imported.
+Importing this scripts nothing.
 """
 
 from torchinit.deploy._bundle import bundle, mobile_bundle

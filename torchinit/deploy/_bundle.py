@@ -1,4 +1,4 @@
-"""Modules whose methods are the initializers, the gain, the fans and the keys, defined from the functions' signatures."""
+"""Modules whose methods are the initializers, gain, fans and keys, defined from the signatures of the functions."""
 
 import hashlib
 import inspect
@@ -13,9 +13,9 @@ from torchinit import keyed
 from torchinit._core import compat, torchscript
 from torchinit._core.registry import EXTRAS, INITIALIZERS, UPSTREAM
 
-# One module has one name for one method; a keyed initializer is its sibling's with this before it.
+# A module is one namespace: a keyed method has this prefix before its sibling's name.
 PREFIX = "keyed_"
-# TorchScript's spelling of a type. Neither C++ nor mobile has a Union: a number is a float.
+# TorchScript's spelling of a type. C++ and mobile have no Union: a number is a float.
 _SPELLING = {"torch.Tensor": "Tensor", "torch._C.Generator": "Generator", "int | float | None": "float | None"}
 
 
@@ -34,7 +34,7 @@ def methods() -> dict[str, Callable[..., Any]]:
 
 def _head(method: str, function: Callable[..., Any], mobile: bool) -> str:
     parameters = ", ".join(map(str, inspect.signature(function).parameters.values())).replace("'", '"')
-    # fold_in takes a number or a name, and becomes two methods.
+    # fold_in takes a number or a name and becomes two methods.
     spelling = {**_SPELLING, "int | str": "str" if method.endswith("_name") else "int"}
     for python, script in spelling.items():
         parameters = parameters.replace(python, script)
@@ -51,7 +51,7 @@ def source(method: str, function: Callable[..., Any], mobile: bool = False) -> s
 
 
 def interface() -> str:
-    """Digest the release and every signature, so that a header and an archive of two releases notice each other."""
+    """Compute a digest of the release and every signature, by which a header detects an archive of another release."""
     heads = [_head(name, function, mobile) for name, function in methods().items() for mobile in (False, True)]
     return hashlib.sha256("\n".join([torchinit.__version__, *heads]).encode()).hexdigest()[:16]
 
@@ -67,14 +67,14 @@ class Bundle(nn.Module):
 
 
 class MobileBundle(Bundle):
-    """The methods for the mobile interpreter, with a seed in the generator's place."""
+    """The methods for the mobile interpreter, with a seed instead of a generator."""
 
 
 def _scripted(module: Bundle) -> torch.jit.ScriptModule:
     mobile = isinstance(module, MobileBundle)
     with torchscript.silenced():
         made: torch.jit.ScriptModule = torch.jit.script(module)
-        # After the first time the type has them.
+        # Modules of one class share a type, which has the methods after the first time.
         if not hasattr(made, PREFIX + "uniform_"):
             called = methods()
             text = "".join(source(name, function, mobile) for name, function in called.items())
@@ -85,8 +85,8 @@ def _scripted(module: Bundle) -> torch.jit.ScriptModule:
 def bundle() -> torch.jit.ScriptModule:
     """Script a module that exports each initializer, :func:`torchinit.calculate_gain` and the fan functions as methods.
 
-    A method has its function's name, arguments and defaults, but for ``param`` of ``calculate_gain``, which is
-    ``Optional[float]``. ``save`` writes what ``torch::jit::load`` reads in C++; ``torchinit/init.h`` wraps that.
+    A method has its function's name, arguments and defaults, except that ``param`` of ``calculate_gain`` is
+    ``Optional[float]``. In C++, load the saved file with ``torch::jit::load``, or through ``torchinit/init.h``.
 
     Returns:
         the scripted module, without parameters
@@ -103,9 +103,9 @@ def bundle() -> torch.jit.ScriptModule:
 def mobile_bundle() -> torch.jit.ScriptModule:
     """Script the same module for the mobile interpreter, which takes no generator.
 
-    In its place the methods take ``seed: Optional[int]``: what a generator of the tensor's device draws that was made
-    with that seed, for this call alone. Without one the global generator draws.
-    ``_save_for_lite_interpreter`` writes what ``torch::jit::_load_for_mobile`` reads.
+    The methods take ``seed: Optional[int]`` instead, and draw from a new generator with that seed on the tensor's
+    device. Without a seed they draw from the global generator. Save the module with ``_save_for_lite_interpreter``, and
+    load the file with ``torch::jit::_load_for_mobile``.
 
     Returns:
         the scripted module, without parameters

@@ -13,7 +13,7 @@ from torchinit.deploy._bundle import bundle, mobile_bundle
 
 _PACKAGE = Path(__file__).parent / "package"
 
-# What is copied as it is.
+# Copied unchanged.
 _COPIED = (
     "include/torchinit/init.h",
     "torchinitConfig.cmake",
@@ -37,7 +37,7 @@ def _mobile_bytes() -> bytes:
 
 
 def _check(script: bytes, mobile: bytes) -> None:
-    """Load both archives and fill a tensor by each, from one seed; they must agree."""
+    """Load both archives and fill a tensor with each from the same seed; raise if the values differ."""
     with silenced():
         one = torch.jit.load(io.BytesIO(script))  # type: ignore[no-untyped-call]
         other = compat.load_mobile(mobile)
@@ -48,24 +48,24 @@ def _check(script: bytes, mobile: bytes) -> None:
 
 
 def write_package(directory: str | os.PathLike[str], force: bool = False) -> list[Path]:
-    """Write what a C++ or mobile program needs of torchinit, for the torch that is installed.
+    """Write the files that a C++ or mobile program needs, for the installed torch.
 
     ``torchinit.pt`` and ``torchinit.ptl`` hold the functions for C++ and for the mobile interpreter,
-    ``include/torchinit/init.h`` their typed methods, the ``.cmake`` files what ``find_package(torchinit)`` reads;
-    ``example/`` is a program of 25 lines that uses them. Both archives are written and loaded before any file is put in its
-    place, and each file is put there whole.
+    ``include/torchinit/init.h`` their typed methods, and the ``.cmake`` files serve ``find_package(torchinit)``;
+    ``example/`` is a program of 25 lines that uses them. Both archives are written and loaded before any file takes its
+    place, and each file is replaced atomically.
 
     Args:
-        directory: where to write; made if it is not there
-        force: whether to overwrite files that are there already
+        directory: where to write; created if missing
+        force: whether to overwrite existing files
 
     Returns:
-        the paths that were written
+        the paths of the files
 
     Raises:
-        FileExistsError: if a file is there already and ``force`` is not given, or a folder is where a file goes;
-            nothing is written then
-        OSError: if the directory cannot be made or written
+        FileExistsError: if a file exists and ``force`` is not set, or a folder is in the place of a file; nothing is
+            written then
+        OSError: if the directory cannot be created or written
 
     Examples:
         >>> import tempfile
@@ -86,7 +86,7 @@ def write_package(directory: str | os.PathLike[str], force: bool = False) -> lis
     contents["torchinit.pt"], contents["torchinit.ptl"] = _script_bytes(), _mobile_bytes()
     for name in FILES:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-    # Inside the directory, so that a file is only renamed.
+    # Inside the directory, so that os.replace only renames a file.
     with tempfile.TemporaryDirectory(dir=root, prefix=".torchinit-") as staging:
         staged = {name: Path(staging) / str(index) for index, name in enumerate(FILES)}
         for name, path in staged.items():

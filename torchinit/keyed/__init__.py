@@ -1,8 +1,7 @@
-"""Initialization from an explicit key: the same weights on any device, shard, thread count and order.
+"""Initialization by JAX-style keys: the same weights on any device, sharding, thread count and call order.
 
-Every random initializer, drawn as a pure function of a key and of each value's index in the logical tensor, from the
-counter-based stream Philox4x32-10 (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405). No global state is read
-or changed.
+Each value depends only on a key and on its index in the whole tensor. It comes from the counter-based stream
+Philox4x32-10 (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405). No global state is read or changed.
 """
 
 from torchinit.keyed._distributions import normal_, trunc_normal_, trunc_normal_tf_, uniform_

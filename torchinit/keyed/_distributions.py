@@ -1,4 +1,4 @@
-"""Fills from one distribution, drawn from a key."""
+"""Fills from one distribution, by key."""
 
 import math
 
@@ -13,7 +13,7 @@ from torchinit.keyed._fill import fill_, one_key
 from torchinit.keyed._piece import Piece, piece_of
 
 
-def _greatest(dtype: torch.dtype) -> float:
+def _largest_finite(dtype: torch.dtype) -> float:
     # NB: TorchScript has no finfo.
     if dtype == torch.float16 or dtype == torch.complex32:
         return 65504.0
@@ -23,13 +23,13 @@ def _greatest(dtype: torch.dtype) -> float:
 
 
 def fill_uniform_(function: str, tensor: Tensor, key: Tensor, a: float, b: float, piece: Piece) -> Tensor:
-    # The checks that a kernel makes when a generator draws.
+    # The checks that the kernel of a generator makes.
     check_uniform(function, tensor, a, b)
     if a > b:
         raise RuntimeError(
             f"uniform_ expects to return a [from, to) range, but found from={format_float(a)} > to={format_float(b)}"
         )
-    limit = _greatest(tensor.dtype)
+    limit = _largest_finite(tensor.dtype)
     if a < -limit or b > limit or b - a > limit:
         raise RuntimeError(
             f"{function} expects bounds, and a range between them, that the tensor's dtype holds, but found"
@@ -59,7 +59,7 @@ def fill_trunc_normal_(
 
 
 def fill_scaled_(function: str, tensor: Tensor, key: Tensor, std: float, distribution: str, piece: Piece) -> Tensor:
-    """Draw from the named distribution around 0 that has a standard deviation."""
+    """Draw from the named distribution around 0 that has the standard deviation ``std``."""
     if distribution == "uniform":
         bound = uniform_bound(std)
         return fill_uniform_(function, tensor, key, -bound, bound, piece)
@@ -79,15 +79,15 @@ def uniform_(
 ) -> Tensor:
     """Fill ``tensor`` from the uniform distribution, by key.
 
-    The sibling of :func:`torchinit.uniform_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.uniform_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
@@ -109,15 +109,15 @@ def normal_(
 ) -> Tensor:
     """Fill ``tensor`` from the normal distribution, by key.
 
-    The sibling of :func:`torchinit.normal_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.normal_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.normal_(torch.empty(3), keyed.key(0), std=0.02)
@@ -138,15 +138,15 @@ def trunc_normal_(
 ) -> Tensor:
     """Fill ``tensor`` from the normal distribution truncated to [a, b], by key.
 
-    The sibling of :func:`torchinit.trunc_normal_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.trunc_normal_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.trunc_normal_(torch.empty(3), keyed.key(0), a=-1.0, b=1.0)
@@ -166,17 +166,17 @@ def trunc_normal_tf_(
     full_size: list[int] | None = None,
     offset: list[int] | None = None,
 ) -> Tensor:
-    """Fill ``tensor`` from the normal distribution truncated at so many standard deviations, by key.
+    """Fill ``tensor`` from the normal distribution truncated at a number of standard deviations, by key.
 
-    The sibling of :func:`torchinit.trunc_normal_tf_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.trunc_normal_tf_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.trunc_normal_tf_(torch.empty(3), keyed.key(0), std=0.02)

@@ -1,7 +1,6 @@
-"""Fills a tensor, or any piece of one, with the values that a key's stream has at each index of the whole.
+"""Fills a tensor, or a piece of one, from a key's stream.
 
-A value's index is its row-major position in the whole tensor, whatever piece of it is at hand and however that lies in
-memory.
+A value's index in the stream is its row-major position in the whole tensor, for any piece and any strides.
 """
 
 import torch
@@ -12,14 +11,14 @@ from torch.jit import is_scripting
 from torchinit._core.trunc_normal import invert_, uniform_bounds
 from torchinit.keyed import _fast_paths
 from torchinit.keyed._keys import key_bits
-from torchinit.keyed._philox import _words
+from torchinit.keyed._philox import philox_words
 from torchinit.keyed._piece import Piece, views
 from torchinit.keyed._sampling import normal_values, uniform_values
 from torchinit.keyed._tiles import advance, block_count, stream_run, tile_shape, tile_size
 
 
 def one_key(key: Tensor) -> Tensor:
-    """Check that there is one key, and return its words."""
+    """Return the words of a key; raise if it is a batch of keys."""
     bits = key_bits(key)
     if bits.dim() != 1:
         raise ValueError(f"one tensor needs one key, of shape [2], got {list(bits.shape)}; vmap takes a batch of keys")
@@ -44,7 +43,7 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
         return tensor
     for view, begin in views(tensor, piece):
         if view.is_complex():
-            # A complex value is two real ones that lie side by side.
+            # A complex value is two adjacent real ones.
             fill_view_(torch.view_as_real(view), bits, distribution, parameters, piece[0] + [2], begin + [0])
         else:
             fill_view_(view, bits, distribution, parameters, piece[0], begin)
@@ -54,7 +53,7 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
 def fill_view_(
     target: Tensor, bits: Tensor, distribution: str, parameters: list[float], full_size: list[int], begin: list[int]
 ) -> None:
-    """Write to a plain tensor, tile by tile."""
+    """Fill a plain tensor, tile by tile."""
     if not is_scripting():
         if distribution == "uniform" and _fast_paths.fill_uniform_(target, bits, parameters, full_size, begin):
             return
@@ -128,7 +127,7 @@ def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[
     if count == 1:
         return _draw_run(bits, normal, first // per_block, blocks, dtype)[lead : lead + run].view(shape)
     columns = torch.arange(first // per_block, first // per_block + blocks, device=device)
-    # Where each run begins; all begin at the same place of a block, or each at its own.
+    # The start of each run; aligned runs all start at the same position in a block.
     starts = _run_starts(shape[:rows], full_size, device) + lead
     values = _draw(bits, normal, (starts // per_block).unsqueeze(1) + columns, dtype)
     if aligned:
@@ -137,7 +136,7 @@ def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[
 
 
 def _run_starts(shape: list[int], full_size: list[int], device: torch.device) -> Tensor:
-    """Count from the first run of a piece to each of its runs, whose first dimensions are ``shape``."""
+    """Return the distance of each run of a piece from the first one; ``shape`` holds the dimensions before a run."""
     starts, stride = torch.zeros([1], dtype=torch.int64, device=device), 1
     for size in full_size[len(shape) :]:
         stride *= size
@@ -153,20 +152,20 @@ def _values(words: list[Tensor], normal: bool, dtype: torch.dtype) -> Tensor:
 
 
 def _draw(bits: Tensor, normal: bool, blocks: Tensor, dtype: torch.dtype) -> Tensor:
-    """Compute the standard values of the given blocks, counted from where the key's stream begins."""
-    return _values(_words(bits, blocks + bits[1]), normal, dtype).flatten(blocks.dim() - 1)
+    """Compute the standard values of the given blocks, numbered from the start of the key's stream."""
+    return _values(philox_words(bits, blocks + bits[1]), normal, dtype).flatten(blocks.dim() - 1)
 
 
 def _draw_run(bits: Tensor, normal: bool, first: int, blocks: int, dtype: torch.dtype) -> Tensor:
     """Compute the standard values of consecutive blocks."""
     if not is_scripting():
-        if not is_compiling() and _fast_paths.can_count(bits, blocks):
-            return _values([_fast_paths.words_of_run(bits, first, blocks)], normal, dtype).flatten()
+        if not is_compiling() and _fast_paths.can_use_python_ints(bits, blocks):
+            return _values([_fast_paths.philox_python_run(bits, first, blocks)], normal, dtype).flatten()
     return _draw(bits, normal, torch.arange(first, first + blocks, device=bits.device), dtype)
 
 
 def drop_rows_(target: Tensor, key: Tensor, count: int, full_size: list[int], begin: list[int]) -> None:
-    """Zero the rows that have the ``count`` least uniform values of each column of the whole matrix."""
+    """Zero the rows with the ``count`` smallest uniform values of each column of the whole matrix."""
     if count == 0 or target.numel() == 0:
         return
     rows, columns = full_size[0], target.size(1)
@@ -175,21 +174,21 @@ def drop_rows_(target: Tensor, key: Tensor, count: int, full_size: list[int], be
         part = target.narrow(1, start, min(block, columns - start))
         scores = part.new_empty([part.size(1), rows], dtype=torch.float32)
         fill_view_(scores, key, "uniform", [0.0, 1.0], [full_size[1], rows], [begin[1] + start, 0])
-        # Stable, so that ties break alike everywhere.
+        # Stable, so that ties break the same way everywhere.
         order = torch.sort(scores, stable=True, dim=1)[1]
         dropped = torch.zeros_like(order, dtype=torch.bool).scatter(1, order.narrow(1, 0, count), 1).t()
         dropped = dropped.narrow(0, begin[0], part.size(0))
         if part.element_size() == 1:
-            # There is no such kernel of 8 bits.
+            # masked_fill_ has no kernel for 8 bits.
             part.copy_(part.to(torch.float32).masked_fill_(dropped, 0.0))
         else:
             part.masked_fill_(dropped, 0.0)
 
 
 def _column_block(rows: int, columns: int) -> int:
-    """Count the columns whose indices make 1 MiB, or one."""
+    """Return how many columns have 1 MiB of indices, at least 1."""
     if not is_scripting():
-        # A trace would keep the number of blocks.
+        # A trace would fix the number of blocks.
         if is_compiling():
             return columns
     return max(1, 131072 // max(1, rows))

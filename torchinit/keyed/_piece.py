@@ -1,4 +1,4 @@
-"""Pieces: which part of a whole tensor is at hand."""
+"""Pieces: where a tensor lies in the whole that it is a part of."""
 
 from typing import TypeAlias
 
@@ -9,8 +9,8 @@ from torchinit._core import dtensor
 from torchinit._core.checks import check_partitioned
 from torchinit._core.writes import no_grad_copy_, no_grad_view
 
-# The shape of the whole tensor, and the index at which the part at hand begins.
-# NB: not a NamedTuple, which a mobile file loses when methods that use it are defined on a loaded module.
+# The shape of the whole tensor, and the index at which the piece begins.
+# NB: not a NamedTuple: a mobile file loses it if methods that use it are defined on a loaded module.
 Piece: TypeAlias = tuple[list[int], list[int]]
 
 
@@ -36,7 +36,7 @@ def piece_of(tensor: Tensor, full_size: list[int] | None, offset: list[int] | No
 
 
 def views(tensor: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:
-    """Return the no-grad views to write to, each with its offset in the whole: of a DTensor the boxes of its shard."""
+    """Return the no-grad views to write to, each with its offset in the whole; a DTensor has one per box of a shard."""
     if not is_scripting():
         if dtensor.is_dtensor(tensor):
             return dtensor.local_boxes(tensor, no_grad_view(tensor))
@@ -44,7 +44,7 @@ def views(tensor: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:
 
 
 def part(whole: Tensor, begin: list[int], shape: list[int]) -> Tensor:
-    """View the part of a tensor that has a shape and begins at an index."""
+    """View the part of a tensor with this shape that begins at an index."""
     for d in range(len(shape)):
         whole = whole.narrow(d, begin[d], shape[d])
     return whole

@@ -1,4 +1,4 @@
-"""The initializers that place values, drawn from a key: the whole is made and the piece taken from it."""
+"""Structured fills, by key: each makes the whole and copies the piece from it."""
 
 import math
 
@@ -17,7 +17,7 @@ from torchinit.keyed._piece import Piece, piece_of, place_, views
 
 
 def _targets(tensor: Tensor, key: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:
-    """Check the key, and return the views that have something to write."""
+    """Check the key, and return the views to write to; none for an empty or meta tensor."""
     one_key(key)
     if tensor.numel() == 0 or tensor.is_meta:
         return []
@@ -26,7 +26,7 @@ def _targets(tensor: Tensor, key: Tensor, piece: Piece) -> list[tuple[Tensor, li
 
 def _draw_blocks(like: Tensor, key: Tensor, blocks: int, rows: int, columns: int, gain: float) -> Tensor:
     """Draw a normal matrix, and turn each of its blocks of rows into an orthogonal one."""
-    # Fail on a gain that is no number before drawing.
+    # Fail on a non-number before drawing.
     gain = 1.0 if 1.0 <= gain <= 1.0 else gain
     matrix = wide_matrix(like, rows, columns)
     fill_normal_("normal_", matrix, key, 0.0, 1.0, piece_of(matrix, None, None))
@@ -52,15 +52,15 @@ def orthogonal_(
 ) -> Tensor:
     """Fill ``tensor`` with a (semi-)orthogonal matrix, by key.
 
-    The sibling of :func:`torchinit.orthogonal_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.orthogonal_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> key = keyed.fold_in(keyed.key(0), "layer.weight")
@@ -81,17 +81,17 @@ def block_orthogonal_(
     full_size: list[int] | None = None,
     offset: list[int] | None = None,
 ) -> Tensor:
-    """Fill ``tensor`` with equal blocks of rows, each of them a (semi-)orthogonal matrix, by key.
+    """Fill ``tensor`` with equal blocks of rows, each a (semi-)orthogonal matrix, by key.
 
-    The sibling of :func:`torchinit.block_orthogonal_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.block_orthogonal_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.block_orthogonal_(torch.empty(4, 2), keyed.key(0), blocks=2)
@@ -114,15 +114,15 @@ def delta_orthogonal_(
 ) -> Tensor:
     """Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it, by key.
 
-    The sibling of :func:`torchinit.delta_orthogonal_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.delta_orthogonal_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.delta_orthogonal_(torch.empty(2, 1, 3), keyed.key(0)).flatten()
@@ -134,7 +134,7 @@ def delta_orthogonal_(
     targets = _targets(tensor, key, piece)
     if len(targets) > 0:
         matrix = _draw_blocks(targets[0][0], key, groups, size[0], size[1], gain)
-        # Only the centre of the kernel is not zero, and a piece need not have it.
+        # Only the centre of the kernel is nonzero, and a piece may lack it.
         place_(targets, no_grad_centre_(matrix.new_empty(size), matrix))
     return tensor
 
@@ -151,15 +151,15 @@ def icnr_(
 ) -> Tensor:
     """Fill the weight of a sub-pixel convolution with kernels that repeat within a cell, by key.
 
-    The sibling of :func:`torchinit.icnr_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.icnr_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.icnr_(torch.empty(4, 1, 1, 1), keyed.key(0)).flatten()
@@ -186,15 +186,15 @@ def sparse_(
 ) -> Tensor:
     """Fill a matrix from a normal distribution, then zero the same number of entries in each column, by key.
 
-    The sibling of :func:`torchinit.sparse_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.sparse_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.sparse_(torch.empty(2, 3), keyed.key(0), sparsity=0.5)

@@ -1,4 +1,4 @@
-"""Tiles: how a piece is split so that what is drawn at once stays in a processor's cache."""
+"""Tiles: parts of a piece that are small enough to be drawn in a processor's cache."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from torch.jit import is_scripting
 
 
 def stream_run(shape: list[int], full_size: list[int]) -> tuple[int, int]:
-    """Return how many dimensions precede those whose values follow one another in the stream, and how many these are."""
+    """Return the number of dimensions before a run of consecutive values of the stream, and the length of the run."""
     run = 1
     for i in range(len(shape)):
         d = len(shape) - 1 - i
@@ -18,14 +18,14 @@ def stream_run(shape: list[int], full_size: list[int]) -> tuple[int, int]:
 
 
 def block_count(lead: int, run: int, per_block: int) -> int:
-    """Count the blocks that a run of values touches which begins ``lead`` values into one."""
+    """Count the blocks that a run of values touches if it begins ``lead`` values into a block."""
     return (lead + run + per_block - 1) // per_block
 
 
 def tile_size(target: Tensor, full_size: list[int]) -> int:
-    """Count the values to draw at once: few enough for a processor's cache, enough for its threads."""
+    """Return how many values to draw at once: few enough for a processor's cache, enough for its threads."""
     if not is_scripting():
-        # A compiler fuses one tile, and a trace would keep the number of tiles.
+        # A compiler fuses one tile, and a trace would fix the number of tiles.
         if is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
             return 1 << 62
     # ATen gives a thread at least 32768 elements, here blocks.
@@ -36,7 +36,7 @@ def tile_size(target: Tensor, full_size: list[int]) -> int:
 
 
 def tile_shape(shape: list[int], size: int) -> list[int]:
-    """Split a shape into tiles of at most ``size`` values, whose rows are as long as they can be."""
+    """Split a shape into tiles of at most ``size`` values, with rows as long as possible."""
     tile = [1] * len(shape)
     room = size
     for i in range(len(shape)):
@@ -48,7 +48,7 @@ def tile_shape(shape: list[int], size: int) -> list[int]:
 
 
 def advance(at: list[int], tile: list[int], shape: list[int]) -> bool:
-    """Move on to the next tile, in row-major order; True after the last one."""
+    """Move ``at`` to the next tile in row-major order; return True after the last one."""
     for i in range(len(shape)):
         d = len(shape) - 1 - i
         at[d] += tile[d]

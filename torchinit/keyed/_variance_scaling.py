@@ -1,4 +1,4 @@
-"""Variance scaling, drawn from a key: each initializer computes its standard deviation as its sibling does."""
+"""Variance scaling, by key."""
 
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from torchinit.keyed._piece import Piece, piece_of
 
 
 def _is_empty(key: Tensor, piece: Piece) -> bool:
-    """Warn, as ``kaiming_*`` do, of a whole without elements; an empty piece of another whole is nothing odd."""
+    """True for a whole without elements, with a warning as in eager ``kaiming_*``; an empty piece gives none."""
     empty = 0 in piece[0]
     if empty:
         one_key(key)
@@ -37,15 +37,15 @@ def xavier_uniform_(
 ) -> Tensor:
     """Fill ``tensor`` from the uniform distribution of Xavier (Glorot) initialization, by key.
 
-    The sibling of :func:`torchinit.xavier_uniform_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.xavier_uniform_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.xavier_uniform_(torch.empty(2, 3), keyed.key(0))
@@ -63,15 +63,15 @@ def xavier_normal_(
 ) -> Tensor:
     """Fill ``tensor`` from the normal distribution of Xavier (Glorot) initialization, by key.
 
-    The sibling of :func:`torchinit.xavier_normal_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.xavier_normal_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.xavier_normal_(torch.empty(2, 3), keyed.key(0))
@@ -95,15 +95,15 @@ def kaiming_uniform_(
 ) -> Tensor:
     """Fill ``tensor`` from the uniform distribution of Kaiming (He) initialization, by key.
 
-    The sibling of :func:`torchinit.kaiming_uniform_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.kaiming_uniform_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.kaiming_uniform_(torch.empty(2, 3), keyed.key(0), nonlinearity="relu")
@@ -129,15 +129,15 @@ def kaiming_normal_(
 ) -> Tensor:
     """Fill ``tensor`` from the normal distribution of Kaiming (He) initialization, by key.
 
-    The sibling of :func:`torchinit.kaiming_normal_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.kaiming_normal_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.kaiming_normal_(torch.empty(2, 3), keyed.key(0), nonlinearity="relu")
@@ -164,15 +164,15 @@ def variance_scaling_(
 ) -> Tensor:
     """Fill ``tensor`` from a distribution whose variance is a scale over a fan, by key.
 
-    The sibling of :func:`torchinit.variance_scaling_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.variance_scaling_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.variance_scaling_(torch.empty(2, 3), keyed.key(0))
@@ -192,15 +192,15 @@ def lecun_uniform_(
 ) -> Tensor:
     """Fill ``tensor`` from the uniform distribution of LeCun initialization, by key.
 
-    The sibling of :func:`torchinit.lecun_uniform_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.lecun_uniform_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.lecun_uniform_(torch.empty(2, 3), keyed.key(0))
@@ -218,15 +218,15 @@ def lecun_normal_(
 ) -> Tensor:
     """Fill ``tensor`` from the truncated normal distribution of LeCun initialization, by key.
 
-    The sibling of :func:`torchinit.lecun_normal_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.lecun_normal_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.lecun_normal_(torch.empty(2, 3), keyed.key(0))
@@ -247,17 +247,17 @@ def sine_uniform_(
     full_size: list[int] | None = None,
     offset: list[int] | None = None,
 ) -> Tensor:
-    """Fill ``tensor`` from the uniform distribution of a network of sines (SIREN), by key.
+    """Fill ``tensor`` from the uniform distribution of a sine network (SIREN), by key.
 
-    The sibling of :func:`torchinit.sine_uniform_`, which describes the other arguments and what is refused.
+    See :func:`torchinit.sine_uniform_` for the other arguments and the errors.
 
     Args:
         key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
         full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape); fans are counted from it
-        offset: where in the whole the piece begins, an index for each dimension (default: at its beginning)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
 
     Raises:
-        ValueError: if ``key`` is no key, or the piece does not lie within ``full_size``
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
 
     Examples:
         >>> keyed.sine_uniform_(torch.empty(2, 3), keyed.key(0))
