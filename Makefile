@@ -8,12 +8,12 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 PIP := $(PY) -m pip install --quiet --constraint $(VENV)/constraints.txt
 PINNED := $(shell sed -n 's/^torch==//p' tools/constraints.txt)
-# One thread a worker: two workers of two threads each wait for one another. Workers keep to a part of the tests, so that
-# what a file sets up is set up once, and take over from one another at the end.
+# One thread per worker: two workers with two threads each wait for one another. With worksteal a worker takes a range
+# of tests, so that it sets up a file once; idle workers take over at the end.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 PARALLEL := -n 2 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# What inductor has compiled once.
+# Keeps what inductor has compiled.
 export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/inductor
 
 .PHONY: help test quick lint types fresh pytest exhaustive coverage demo bench calls codegen docs clean
@@ -22,10 +22,10 @@ help:
 	@echo "make test      lint, types, generated files, and every test"
 	@echo "make quick     the same without types and the slow tests"
 	@echo "make exhaustive the tests with every combination of dtype, layout and shape, not every pair"
-	@echo "make coverage  every test, and which lines of the package they leave out"
+	@echo "make coverage  every test, and the lines of the package that none runs"
 	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
 	@echo "make bench     torchinit against torch.nn.init, side by side; a few minutes"
-	@echo "make calls     what a call costs from C++"
+	@echo "make calls     the cost of a call from C++"
 	@echo "make codegen   write the generated files"
 	@echo "make docs      build the documentation into site/"
 	@echo "make clean     remove the virtual environments and caches"
@@ -38,7 +38,7 @@ $(STAMP): setup.cfg pyproject.toml tools/constraints.txt
 	$(PIP) setuptools wheel
 	$(PIP) --no-build-isolation --editable '.[dev]'
 ifeq ($(TORCH),)
-# Without what it asks for, which is much and not needed here; its tests say so where there is none for this machine.
+# --no-deps: its dependencies are large and not needed here. Without a build for this machine, its tests are skipped.
 	-$(PIP) --no-deps executorch
 endif
 	touch $@
@@ -52,7 +52,7 @@ lint: $(STAMP)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-# The annotations are checked against the pinned torch; another release annotates itself differently.
+# Only with the pinned torch: other releases have other annotations.
 types: $(STAMP)
 ifeq ($(TORCH),)
 	$(PY) -m mypy
@@ -65,15 +65,15 @@ fresh: $(STAMP)
 pytest: $(STAMP)
 	$(PYTEST) $(PARALLEL)
 
-# Every combination of dtype, layout, shape and placement, where `make test` takes every two of them.
+# Every combination of dtype, layout, shape and placement; `make test` takes every pair.
 exhaustive: $(STAMP)
 	TORCHINIT_EXHAUSTIVE=1 $(PYTEST) $(PARALLEL)
 
-# What a measured process does not do as another: stay under a limit of files.
+# Fails under coverage, whose data file exceeds the test's limit on file size.
 UNMEASURED := \
 	--deselect jit_tests/test_deploy.py::test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind
 
-# Which lines of the package the whole suite runs; a third slower than it.
+# Shows which lines of the package the whole suite runs; takes a third longer than the suite.
 coverage: $(STAMP)
 	rm -rf .cache/coverage
 	mkdir -p .cache/coverage
@@ -96,7 +96,7 @@ codegen: $(STAMP)
 	$(PY) -m tools.codegen
 	$(PY) -m tools.operators
 
-# -n: a reference to a name that is not there is a warning; -W: a warning is an error.
+# -n: a reference to an unknown name is a warning; -W: a warning is an error.
 docs: $(STAMP)
 	$(PY) -m sphinx -n -W --keep-going -q -d .cache/doctrees docs site
 

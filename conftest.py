@@ -1,4 +1,4 @@
-"""Lets every test begin with the same random state, whatever ran before it in its process."""
+"""Starts every test from the same random state."""
 
 import pytest
 
@@ -6,5 +6,5 @@ import pytest
 def pytest_runtest_setup(item: pytest.Item) -> None:
     import torch
 
-    # NB: torch.manual_seed keeps a formatted stack a call for a CUDA that is not there yet.
+    # NB: torch.manual_seed also queues a formatted stack for CUDA on each call, until CUDA starts.
     torch.default_generator.manual_seed(0)

@@ -1,1 +1,1 @@
-"""What builds, checks and shows torchinit; never imported by it."""
+"""Tools that build, check and show torchinit; torchinit never imports them."""

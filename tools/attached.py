@@ -47,18 +47,18 @@ int main(int, char** arguments) {
 def reset_in_cpp(path: Path, kind: str, seed: int, method: str = "reset_parameters") -> dict[str, Tensor]:
     """Load a file in C++, as ``"script"`` or ``"mobile"``, reset it there, and return its parameters and buffers.
 
-    The mobile interpreter does not tell a buffer from a parameter that needs no gradient, and names what does.
+    The mobile interpreter names only the parameters that need a gradient; it takes the others for buffers.
     """
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "state.pt"
         native.run([str(native.program(_PROGRAM)), kind, str(path), str(seed), str(output), method], path.parent)
-        # What C++ has pickled names a function of torch.jit, which weights_only refuses.
+        # C++'s pickle names a function of torch.jit, which weights_only refuses.
         state: dict[str, Tensor] = torch.load(output, weights_only=False)
     return state
 
 
 class Net(nn.Module):
-    """A model whose author thought of no reset."""
+    """A model without a reset method."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The main job, running: reset a saved model where torchinit is not, every deployment target, a table of all names.
+"""The demo: reset a saved model without torchinit, initialize at every deployment target, compare all names.
 
 ``make demo`` runs it; it exits non-zero if any row of torchinit fails.
 """
@@ -45,7 +45,7 @@ class Net(nn.Module):
         return self.head(self.convolution(x).relu().mean((2, 3)))
 """
 
-# Runs where the model's file and torch are, and torchinit is not.
+# Runs with torch and the model's file, without torchinit.
 ELSEWHERE = """\
 import sys
 sys.modules["torchinit"] = None
@@ -106,7 +106,7 @@ def _compiled(function: Callable[..., Any]) -> Any:
     try:
         return torch.jit.script(function)
     except Exception:
-        # Whatever the compiler says, the answer of the table is no.
+        # Any error means that it does not compile.
         return None
 
 
@@ -126,7 +126,7 @@ def _draw(name: str, function: Callable[..., Any]) -> Tensor:
 
 
 def compare(name: str) -> tuple[bool, bool, bool]:
-    """Say of a name: does upstream compile, does torchinit (and draw what eager draws), are the bits upstream's."""
+    """Return whether upstream compiles, whether torchinit does and draws as eager, whether the bits are upstream's."""
     ours, theirs = getattr(torchinit, name), getattr(torch.nn.init, name)
     eager, compiled = _draw(name, ours), _compiled(ours)
     oracle = _inverse_cdf_ if name == "trunc_normal_" else theirs

@@ -31,12 +31,12 @@ def _find(name: str) -> str | None:
 
 
 def missing_compiler() -> str | None:
-    """Say that there is no C++ compiler, or nothing."""
+    """Return a message if there is no C++ compiler, else None."""
     return "no C++ compiler" if _find(os.environ.get("CXX", "c++")) is None else None
 
 
 def missing() -> str | None:
-    """Say what is not here that a CMake build against torch needs, or nothing."""
+    """Return what a CMake build against torch lacks here, or None."""
     if _find("cmake") is None:
         return "no CMake"
     if torch.version.cuda is not None:
@@ -48,7 +48,7 @@ def missing() -> str | None:
 
 
 def run(command: list[str], cwd: Path) -> str:
-    """Run a command and return what it printed; raise that if it fails."""
+    """Run a command and return its output; raise an error with the output if it fails."""
     done = subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} must succeed, got exit code {done.returncode}:\n{done.stdout}")
@@ -65,17 +65,17 @@ def _build(project: Path, prefix: Path) -> None:
 
 
 def _cached(texts: list[str], name: str, prepare: Callable[[Path], Path]) -> Path:
-    """Build ``name`` in a folder that is named for all that is compiled, unless it is there; return the folder.
+    """Build ``name`` in a folder named by the hash of everything compiled, unless it is there; return the folder.
 
-    Nothing is built twice and nothing stale is run. The archives, which a program loads when it runs, are written anew
-    each time. ``prepare`` writes the project into the folder and returns where.
+    The archives are written anew each time, because programs load them at run time. ``prepare`` writes the project into
+    the folder and returns its path.
     """
     texts += [torch.__version__, torch.utils.cmake_prefix_path]
     texts += [path.read_text() for path in (ROOT / "torchinit").rglob("*") if path.suffix in (".h", ".cmake")]
     folder = CACHE / hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
-        # Test workers run side by side; one builds.
+        # Of several test workers, one builds.
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_package(folder, force=True)
         if not (folder / "build" / name).exists():
@@ -97,6 +97,6 @@ def program(source: str) -> Path:
 
 
 def example() -> Path:
-    """Build the package's own example as a user does and return the package, which has it in ``build``."""
+    """Build the package's own example as a user does; return the package's folder, which holds it in ``build``."""
     texts = [path.read_text() for path in sorted((ROOT / "torchinit" / "deploy" / "package" / "example").iterdir())]
     return _cached(texts, "example", lambda folder: folder / "example")

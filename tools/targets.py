@@ -1,4 +1,4 @@
-"""Re-initializes the same two weights at every place a model is deployed to, and compares with eager."""
+"""Re-initializes the same two weights at every deployment target, and compares with eager."""
 
 import io
 import os
@@ -37,7 +37,7 @@ int main() {{
 
 
 class Weights(nn.Module):
-    """Two buffers that each call fills anew, by one draw: torch 2.6's inductor may swap two."""
+    """Two buffers that each call fills with one random draw in all: torch 2.6's inductor may swap two draws."""
 
     hidden: Tensor
     head: Tensor
@@ -91,7 +91,7 @@ def packaged() -> Tensor:
         return _seeded(torch._inductor.aoti_load_package(package))
 
 
-# The name of each, what runs it, and what says that something it needs is not here.
+# Name of a target: the function that runs it, and the one that says what it lacks here.
 TARGETS: dict[str, tuple[Callable[[], Tensor], Callable[[], str | None]]] = {
     "C++ (libtorch)": (in_cpp, native.missing),
     "lite interpreter": (in_the_lite_interpreter, lambda: None),
@@ -102,7 +102,7 @@ TARGETS: dict[str, tuple[Callable[[], Tensor], Callable[[], str | None]]] = {
 
 
 def try_target(name: str) -> tuple[bool, str]:
-    """Run one; return whether the demo may go on, and what it shows: yes, no, or why it was left out."""
+    """Run one target; return whether the demo may go on, and the text: yes, no, or why it was skipped."""
     run, missing = TARGETS[name]
     reason = missing()
     if reason is not None:
@@ -112,6 +112,6 @@ def try_target(name: str) -> tuple[bool, str]:
         try:
             equal = torch.equal(run(), _seeded(Weights()))
         except Exception as error:
-            # Whatever went wrong there, the answer is no, and why.
+            # Any error is a no, with its reason.
             return False, f"no, {type(error).__name__}: {str(error).splitlines()[0]}"
     return equal, "yes" if equal else "no"

@@ -146,9 +146,9 @@ whole module, legacy
 newer protocol
   FILE, a pickle of protocol 4 or 5, which may hold code and was not loaded
 list
-  FILE, which holds no dict of names and tensors but list
+  FILE, which holds list, not a dict of names and tensors
 tensor
-  FILE, which holds no dict of names and tensors but Tensor
+  FILE, which holds Tensor, not a dict of names and tensors
 integers
   FILE, a state dict with int for a tensor at 'a'
 number for a name

@@ -151,7 +151,7 @@ def test_progress_leaves_the_output_alone(
             2,
             "argument --plot: the name of a picture must end in .png, .svg or .pdf, got 'out.jpg'",
         ),
-        (["model.pt", "--recipe", "xavier"], 2, "--recipe is for --plot OUT, which is missing"),
+        (["model.pt", "--recipe", "xavier"], 2, "--recipe needs --plot OUT"),
         ([], 2, "the following arguments are required: FILE"),
     ],
 )
@@ -237,7 +237,7 @@ def test_what_a_recipe_has_no_rule_for_has_no_curve_and_is_counted(
     # The values of a weight are stairs, and the recipe's zeros of a bias are a line.
     assert [len(axes.lines) for axes in figures[0].axes] == [0, 1, 0, 1]
     assert capsys.readouterr().err == (
-        f"torchinit: no curve is drawn for 2 of 4 parameters, which {tmp_path}/r.toml has no rule for or keeps\n"
+        f"torchinit: no curve is drawn for 2 of 4 parameters; {tmp_path}/r.toml keeps them or has no rule for them\n"
     )
 
 

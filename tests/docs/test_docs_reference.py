@@ -96,7 +96,7 @@ def test_index_of_peers_finds_a_name(name: str) -> None:
 def test_peers_are_sorted_by_their_names() -> None:
     for section in about.peers_index().split("\n## ")[1:]:
         names = [line.split("`")[1] for line in section.splitlines() if line.startswith("| `")]
-        assert names == sorted(names, key=about.sorted_by)
+        assert names == sorted(names, key=about.sort_key)
 
 
 def test_gains_of_the_guide_are_those_of_the_formula() -> None:

@@ -170,7 +170,7 @@ def test_blocks_are_initialized_one_by_one_with_their_own_fans() -> None:
         ({"blocks": 5}, r"blocks must fill dimension 0 of weight, of shape \[24, 8\], got 5$"),
         ({"blocks": [4, 3], "dim": 1}, r"blocks must fill dimension 1 of weight, of shape \[24, 8\], got \[4, 3\]$"),
         ({"blocks": [4]}, r"blocks must fill dimension 0 of weight, of shape \[24, 8\], got \[4\]$"),
-        ({"blocks": 2, "dim": 2}, r"dim must be one of weight, of shape \[24, 8\], got 2$"),
+        ({"blocks": 2, "dim": 2}, r"dim must be a dimension of weight, of shape \[24, 8\], got 2$"),
     ],
 )
 def test_blocks_that_do_not_fit_are_refused(rule: dict, message: str) -> None:
@@ -183,7 +183,7 @@ def test_blocks_that_do_not_fit_are_refused(rule: dict, message: str) -> None:
     [
         (
             Rule("kaiming_normal_"),
-            r"kaiming_normal_ needs fans, thus 2 dimensions or more, got 0\.bias of shape \[4\]$",
+            r"kaiming_normal_ needs fans, so at least 2 dimensions, got 0\.bias of shape \[4\]$",
         ),
         (Rule("orthogonal_"), r"orthogonal_ of 0\.bias: Only tensors with 2 or more dimensions are supported, got"),
         (Rule("eye_"), r"eye_ of 0\.bias: Only tensors with 2 dimensions are supported, got shape \[4\]$"),
@@ -238,7 +238,7 @@ def test_generator_of_another_device_is_refused() -> None:
         device = torch.device("cuda")
 
     with pytest.raises(
-        RuntimeError, match="the generator must be of the parameters' device, got one of cuda for weight on cpu"
+        RuntimeError, match="the generator must be on the parameters' device, got one on cuda for weight on cpu"
     ):
         recipes.torch_default().apply_(nn.Linear(2, 2), Elsewhere())  # type: ignore[arg-type]
 

@@ -98,7 +98,7 @@ WRONG = {
         {"initializer": "zeros_", "residual": True},
         "residual needs an initializer with a scale, got zeros_",
     ),
-    "blocks of keep": ({"initializer": "keep", "blocks": 2}, "blocks need an initializer of their own, got keep"),
+    "blocks of keep": ({"initializer": "keep", "blocks": 2}, "blocks need a named initializer, got keep"),
     "args that are none": (
         {"initializer": "normal_", "args": [1]},
         "args must be a table of arguments by name, got [1]",
@@ -126,7 +126,7 @@ WRONG = {
     ),
     "unknown layer": (
         {"initializer": "default", "args": {"layer": "Linaer"}},
-        "layer must be one of torch's, got 'Linaer'; did you mean Linear?",
+        "layer must be a type of torch.nn with a default, got 'Linaer'; did you mean Linear?",
     ),
     "argument of keep": ({"initializer": "keep", "args": {"std": 1.0}}, "keep takes no argument 'std'; it takes none"),
 }
@@ -168,7 +168,7 @@ def test_wrong_rule_is_refused_in_one_line_that_names_the_callers(case: str) -> 
 def test_rule_that_can_never_match_is_refused(earlier: dict, later: dict, shadows: bool) -> None:
     rules = [Rule("zeros_", **earlier), Rule("ones_", **later)]
     if shadows:
-        with pytest.raises(RecipeError, match="rule 2 can never match, since rule 1"):
+        with pytest.raises(RecipeError, match="rule 2 can never match, because rule 1"):
             Recipe(rules)
     else:
         Recipe(rules)
@@ -182,7 +182,7 @@ def test_default_after_the_same_default_is_refused() -> None:
 
 @pytest.mark.parametrize("rules", [[], [{"initializer": "ones_"}]])
 def test_recipe_takes_rules_alone(rules: list) -> None:
-    with pytest.raises(RecipeError, match="a recipe needs at least one rule and nothing else, got"):
+    with pytest.raises(RecipeError, match="a recipe needs at least one rule, and only rules, got"):
         Recipe(rules)
 
 
@@ -273,7 +273,7 @@ def test_empty_names_and_arguments_without_one_are_refused(given: dict, message:
 def test_residual_uniform_with_its_default_bounds_and_blocks_of_the_default_are_refused() -> None:
     with pytest.raises(RecipeError, match=r"residual needs bounds around 0, got the default ones$"):
         Rule("uniform_", residual=True)
-    with pytest.raises(RecipeError, match=r"blocks need an initializer of their own, got default$"):
+    with pytest.raises(RecipeError, match=r"blocks need a named initializer, got default$"):
         Rule("default", blocks=2)
 
 

@@ -17,7 +17,7 @@ from tools.bench.measure import Timing, check_no_sync, import_milliseconds, meas
 from tools.files import write_whole
 from torchinit.cli._progress import Progress
 
-# What two measurements of the same thing may differ by on a machine that does other things too.
+# Relative noise of a measurement on a machine that also does other work.
 _NOISE = 0.03
 _HEADER = ("function", "shape", "dtype", "theirs ms", "ours ms", "ratio", "least", "theirs MiB", "ours MiB")
 _WIDTHS = (24, 16, 10, 22, 22, 8, 7, 11, 9)
@@ -42,7 +42,7 @@ def _spread(timing: dict[str, float]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Print the rows aligned; times are medians with their least and greatest, memory is the peak beside the target."""
+    """Format the rows as a table: times are medians with least and greatest, memory is the peak beside the target."""
     lines = [_HEADER]
     for row in rows:
         name = row["function"] + ("" if row["against"] == "torch.nn.init" else f" / {row['against']}")
@@ -54,8 +54,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def _threads(text: str) -> list[int]:
-    everyone = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return sorted({everyone if part == "all" else int(part) for part in text.split(",")})
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return sorted({cores if part == "all" else int(part) for part in text.split(",")})
 
 
 def run(selected: list[Case], threads: list[int], seconds: float) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ Fill = Callable[[list[Tensor]], object]
 
 @dataclass(frozen=True)
 class Case:
-    """A row: what is filled, how by each side, and the ratio (theirs / ours) that it is to show at least."""
+    """A row: the targets, how each side fills them, and the least ratio (theirs / ours) that it should show."""
 
     function: str
     shape: str
@@ -29,7 +29,7 @@ class Case:
 
 
 _SMALL = (4, 4)
-# The shapes of each function beside (4, 4); the arguments that it needs.
+# The shapes of functions that do not take the default ones, and the arguments that a function needs.
 _SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "dirac_": ((4, 4, 3, 3), (512, 512, 3, 3), (2048, 2048, 3, 3)),
     "orthogonal_": (_SMALL, (512, 512), (2048, 2048), (4096, 1024), (1024, 4096)),
@@ -139,10 +139,10 @@ def _scripted(device: str) -> Iterator[Case]:
 
 
 def _keyed(device: str) -> Iterator[Case]:
-    """By key beside the generator's own draw; the compiled rows, which a GPU needs, include no compilation."""
+    """Fills by key against the generator's own draw; on a GPU also compiled, without the time to compile."""
     key = keyed.key(0)
     native = hasattr(torch.ops.aten, "_philox_randint_")
-    # On one thread, where drawing by key has the less to gain.
+    # Least ratios on one thread; drawing by key gains more from several.
     bounds = {"uniform_": 1.0 if native else 1 / 4, "normal_": 1 / 4.5}
     for name, least in bounds.items():
         own, drawn = getattr(keyed, name), getattr(Tensor, name)

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def draw(rows: Sequence[dict[str, Any]], title: str, path: Path) -> None:
-    """Write a PNG: a bar a row, from 1 to the ratio theirs / ours on a logarithmic axis."""
+    """Write a PNG: one bar per row, from 1 to the ratio theirs / ours on a logarithmic axis."""
     import matplotlib as mpl
 
     mpl.use("Agg")

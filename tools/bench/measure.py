@@ -1,4 +1,4 @@
-"""Times two fills in turn, and the memory that each takes beside its targets."""
+"""Times two fills in turn, and measures the memory that each takes beside its targets."""
 
 import statistics
 import subprocess
@@ -16,7 +16,7 @@ Fill = Callable[[list[Tensor]], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds a call over several samples, and bytes."""
+    """Milliseconds per call over several samples, and bytes."""
 
     median: float
     least: float
@@ -25,7 +25,7 @@ class Timing:
 
 
 def peak_extra_bytes(fill: Fill, targets: list[Tensor]) -> int:
-    """Measure the most that is allocated at once while ``fill`` runs."""
+    """Measure the peak of memory that ``fill`` allocates."""
     if targets[0].is_cuda:
         torch.cuda.synchronize()
         before = torch.cuda.memory_allocated()
@@ -46,7 +46,7 @@ def peak_extra_bytes(fill: Fill, targets: list[Tensor]) -> int:
 
 
 def _sample(fill: Fill, targets: list[Tensor], calls: int) -> float:
-    """Time ``calls`` calls; milliseconds a call."""
+    """Time ``calls`` calls; return milliseconds per call."""
     if targets[0].is_cuda:
         start: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         end: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

@@ -39,7 +39,7 @@ def _equals(equal: Equal) -> list[str]:
 
 
 def _grouped(peers: Iterable[Peer]) -> dict[tuple[str, str, str], list[str]]:
-    """Put the names of one call together: an alias, a class and the string for it."""
+    """Group the names of one call: an alias, a class and the string for it."""
     grouped: dict[tuple[str, str, str], list[str]] = {}
     for peer in peers:
         grouped.setdefault((peer.library, peer.ours, peer.note), []).append(f"`{peer.theirs}`")
@@ -53,8 +53,8 @@ def _peers(peers: Iterable[Peer]) -> list[str]:
     ]
 
 
-def sorted_by(theirs: str) -> str:
-    """Drop what does not help to find a name: the module, the arguments, the case and the underscores."""
+def sort_key(theirs: str) -> str:
+    """Return the key that sorts a name: without module, arguments, case and underscores."""
     return theirs.partition("(")[0].rpartition(".")[2].lower().replace("_", "")
 
 
@@ -66,7 +66,7 @@ def peers_index() -> str:
         for name, peers in PEERS.items():
             for (_, ours, note), theirs in _grouped(peer for peer in peers if peer.library == library).items():
                 role = "{py:func}" + f"`{ours} <torchinit.{name}>`"
-                rows.append((sorted_by(theirs[0].strip("`")), f"| {' '.join(theirs)} | {role} {note} |"))
+                rows.append((sort_key(theirs[0].strip("`")), f"| {' '.join(theirs)} | {role} {note} |"))
         table = "\n".join(row for _, row in sorted(rows))
         parts.append(f"\n## {library}\n\n{about}\n\n| there | here |\n| --- | --- |\n{table}\n")
     return "".join(parts)

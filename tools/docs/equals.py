@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Equation:
-    """Two pieces of code with the same result: the same bits, or the same but for rounding."""
+    """Two pieces of code with the same result: the same bits, or, unless ``exact``, equal up to rounding."""
 
     left: str
     right: str
@@ -37,7 +37,7 @@ def _as_upstream(name: str, call: str) -> Equal:
 
 EQUALS: Mapping[str, Equal] = {
     "calculate_gain": Equal(
-        "Upstream's number under upstream's names, some of which are not what the formula gives; the others are.",
+        "Upstream's numbers under upstream's names, although some differ from the formula. The other names follow it.",
         (
             Equation('calculate_gain("tanh")', 'torch.nn.init.calculate_gain("tanh")'),
             Equation('calculate_gain("squared_relu")', "math.sqrt(2 / 3)", exact=False),
@@ -46,9 +46,9 @@ EQUALS: Mapping[str, Equal] = {
     "uniform_": _as_upstream("uniform_", "uniform_(w, -1.0, 1.0)"),
     "normal_": _as_upstream("normal_", "normal_(w, std=0.02)"),
     "trunc_normal_": Equal(
-        "In float32 and float64 the bits of torch 2.11 and before where `mean` lies within two `std` of [a, b], but for "
-        "draws that would be infinite; farther out the truncated normal itself. In 16 bits the float32 values, rounded "
-        "once. Upstream's sampler since torch 2.12 draws other values.",
+        "In float32 and float64 the bits of torch 2.11 and before where `mean` lies within two `std` of [a, b], except "
+        "for draws that would be infinite. Farther out, the truncated normal itself. In 16 bits, the float32 values "
+        "rounded once. Upstream's sampler since torch 2.12 draws other values.",
         (Equation("trunc_normal_(w, 0.0, 0.02, -0.04, 0.04)", "trunc_normal_tf_(w, std=0.02)"),),
     ),
     "constant_": _as_upstream("constant_", "constant_(w, 0.5)"),
@@ -71,7 +71,7 @@ EQUALS: Mapping[str, Equal] = {
         (Equation("sparse_(w, 0.9)", "torch.nn.init.sparse_(w, 0.9)"),),
     ),
     "fans": Equal(
-        "For a layer without groups what `torch.nn.init` counts, and swapped for a transposed one.",
+        "For a layer without groups, the fans that `torch.nn.init` counts; for a transposed one, these swapped.",
         (Equation("fans(k.shape)", "torch.nn.init._calculate_fan_in_and_fan_out(k)"),),
     ),
     "depth_scaled_std": Equal(
@@ -102,7 +102,7 @@ EQUALS: Mapping[str, Equal] = {
         (Equation("lecun_normal_(w)", 'variance_scaling_(w, 1.0, "fan_in", "truncated_normal")'),),
     ),
     "sine_uniform_": Equal(
-        "A uniform draw within the bound; in a hidden layer that of `kaiming_uniform_` for a sum of sines, over omega.",
+        "A uniform draw within the bound; in a hidden layer, the bound of `kaiming_uniform_` for ReLU over omega.",
         (
             Equation("sine_uniform_(w, is_first=True)", "uniform_(w, -1 / 32, 1 / 32)"),
             Equation(
@@ -127,7 +127,7 @@ EQUALS: Mapping[str, Equal] = {
         '`torch.nn.functional.interpolate(mode="bilinear", align_corners=False)` does, away from the border.'
     ),
     "icnr_": Equal(
-        "A smaller weight, each of whose kernels is repeated for the values of a cell.",
+        "A smaller weight, with each kernel repeated for the values of a cell.",
         (Equation("icnr_(k, upscale_factor=2)[::4]", 'kaiming_normal_(k[:16], nonlinearity="relu")', exact=False),),
     ),
     "lstm_bias_": Equal("Nothing is drawn.", (Equation("lstm_bias_(b).chunk(4)[1]", "torch.ones(2)"),)),

@@ -13,7 +13,7 @@ import torchinit
 from tools.docs import about, mathml, pictures
 from torchinit import keyed
 
-# Its table holds names of other libraries, some of which are also ours.
+# Its table holds names of other libraries; some are also ours, and must not become links.
 _PEERS = "reference/peers"
 # A function of ours, with or without arguments.
 _NAME = re.compile(r"(?:torchinit\.)?((?:keyed\.)?\w+)(?:\(.*\))?", re.DOTALL)
@@ -56,7 +56,7 @@ def _is_plain_text(node: nodes.Node, target: str) -> bool:
 
 
 def _describe(app: Sphinx, what: str, name: str, documented: object, options: object, lines: list[str]) -> None:
-    """Add what the data says of a function after its docstring."""
+    """Add the data about a function after its docstring."""
     module, _, short = name.rpartition(".")
     if module == torchinit.__name__:
         lines += about.function(short)
@@ -77,7 +77,7 @@ def _draw(app: Sphinx) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Connect all of it."""
+    """Register the extension."""
     mathml.setup(app)
     app.add_transform(LinkNames)
     app.connect("builder-inited", _draw)

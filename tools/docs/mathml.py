@@ -1,4 +1,4 @@
-"""Renders formulas as MathML while the site is built: no script, no font and no server is needed to read them."""
+"""Renders formulas as MathML while the site is built; reading them needs no script, font or server."""
 
 import re
 

@@ -1,16 +1,16 @@
 """What other libraries call each function: data, keyed by our names.
 
-In a call, ``w`` is the weight in torch's order (out, in, ...). Each entry says what to call here for what they call
-there, for the same distribution; how they differ where one might expect otherwise.
+In a call, ``w`` is the weight in torch's order (out, in, ...). Each entry gives our call that draws from the same
+distribution as theirs, and a note if they differ unexpectedly.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# A library, what its names are found in, and how its weights lie.
+# A library: where its names are, and the layout of its weights.
 LIBRARIES: Mapping[str, str] = {
     "JAX": "`jax.nn.initializers`, which Flax has too. Kernels are (..., in, out) unless `in_axis` and `out_axis` say "
-    "otherwise; `w` here is (out, in, ...). Complex uniform and truncated values fill a disk there, and only there.",
+    "otherwise; `w` here is (out, in, ...). Complex uniform and truncated values fill a disk there, but not here.",
     "Keras": "`keras.initializers`, which is also `tf.keras.initializers` and `tf.initializers`. Kernels are "
     "(..., in, out); `w` here is (out, in, ...). Names in lower case are those that `kernel_initializer` takes.",
     "TensorFlow": "What TensorFlow has beside Keras. Kernels are (..., in, out); `w` here is (out, in, ...).",
@@ -58,7 +58,7 @@ _XAVIER, _KAIMING = _TRUNCATED.format("xavier_normal_"), _TRUNCATED.format("kaim
 _NO_GAIN = "The gain is 1 there unless the call gives one, and not that of ReLU."
 _BOUNDS = "Bounds are standard deviations there, and values in `trunc_normal_`."
 
-# An empty entry: none of these libraries has it under a name.
+# Empty if none of these libraries has a name for it.
 PEERS: Mapping[str, tuple[Peer, ...]] = {
     "calculate_gain": (),
     "uniform_": (

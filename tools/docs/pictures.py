@@ -13,10 +13,10 @@ from torch import Tensor
 import torchinit
 
 _WIDTH, _LAYERS, _BATCH = 512, 50, 256
-# Below it nothing is drawn, and subnormal numbers would be slow.
+# Stop below this scale: nothing is visible there, and subnormal numbers are slow.
 _FLOOR = 1e-9
 _VALUES = 500_000
-# Readable on a light page and on a dark one, behind which they are transparent.
+# Readable on a light and on a dark page; the pictures are transparent.
 _INK = "#808690"
 _COLORS = {"blue": "#3d85c6", "orange": "#e69f00", "green": "#00a078", "red": "#d9541e", "pink": "#cc79a7"}
 
@@ -66,7 +66,7 @@ def tail(fill: Callable[..., Tensor]) -> tuple[list[float], list[float]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         values = fill(torch.empty(_VALUES, dtype=torch.bfloat16), 0.0, 1.0, 3.0, 10.0, torch.Generator().manual_seed(0))
-    # Half of bfloat16's spacing before each multiple of 1/8, so that a bin has what was rounded to its values.
+    # Edges lie half of bfloat16's spacing before each multiple of 1/8, so that a bin holds all that rounds into it.
     marks = [3.0 + i / 8 for i in range(57)]
     edges = [mark - (1 / 128 if mark <= 4 else 1 / 64 if mark <= 8 else 1 / 32) for mark in marks]
     counts = torch.histogram(values.double(), torch.tensor(edges, dtype=torch.float64)).hist.tolist()
@@ -81,7 +81,7 @@ def _axes(height: float, count: int = 1) -> tuple[Any, Any]:
     from matplotlib import pyplot as plt
 
     ink = dict.fromkeys(["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"], _INK)
-    # Narrow, for a phone; drawn the same each time.
+    # Narrow, for a phone; the salt makes the bytes reproducible.
     with plt.rc_context({**ink, "font.size": 10, "svg.hashsalt": "torchinit", "axes.spines.top": False}):
         figure, axes = plt.subplots(count, figsize=(4.6, height), sharex=True, layout="constrained", squeeze=False)
     for each in axes[:, 0]:
@@ -135,5 +135,5 @@ def _draw_tail() -> str:
     return _svg(figure)
 
 
-# By the name of its file, a picture as SVG.
+# File name of a picture: the function that draws it as SVG.
 PICTURES: Mapping[str, Callable[[], str]] = {"scales.svg": _draw_scales, "tail.svg": _draw_tail}

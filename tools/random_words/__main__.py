@@ -15,17 +15,17 @@ from torch import Tensor
 from torchinit import keyed
 from torchinit.keyed._philox import philox_words, stack_words
 
-# Blocks at once: four words of each, held in 64 bits, stay in a processor's cache.
+# Blocks per batch: four int64 words of each fit into a processor's cache.
 _BLOCKS = 65536
 
 
 def keys(seed: int, name: str | None, interleave: int | None) -> Tensor:
-    """Make the keys whose words are asked for, of shape ``(N, 2)``.
+    """Make the keys to stream, of shape ``(N, 2)``.
 
     Args:
         seed: the first key's seed
         name: what to fold into the seed's key; with ``interleave``, ``{}`` in it stands for the number of the key
-        interleave: how many keys (default: one); without a name, the keys of as many consecutive seeds
+        interleave: number of keys (default: one); without a name, those of consecutive seeds
     """
     key = keyed.key(seed)
     if interleave is None:
@@ -33,7 +33,7 @@ def keys(seed: int, name: str | None, interleave: int | None) -> Tensor:
     if interleave < 1:
         raise ValueError(f"--interleave must be at least 1, got {interleave}")
     if name is None:
-        # The greatest seed of 64 bits is followed by 0.
+        # After the greatest 64-bit seed comes 0.
         return torch.stack([keyed.key((seed + i) % 2**64) for i in range(interleave)])
     if "{}" not in name:
         raise ValueError(f"--name must have a {{}} for the number of the key, got {name!r}")
@@ -44,7 +44,7 @@ def batches(bits: Tensor) -> Iterator[Tensor]:
     """Yield the words of all keys without end: the first of each, in the keys' order, the second of each, and so on."""
     count = bits.size(0)
     rows = max(1, _BLOCKS // count)
-    # One key is no batch, whose operators would be slower.
+    # Without a batch dimension the operators are faster.
     bits = bits[0] if count == 1 else bits
     numbers = bits.select(-1, 1) + (torch.arange(rows) if count == 1 else torch.arange(rows).unsqueeze(1))
     while True:
@@ -53,14 +53,14 @@ def batches(bits: Tensor) -> Iterator[Tensor]:
         # (rows, 4, keys)
         batch = torch.empty([rows, 4, *numbers.shape[1:]], dtype=torch.int32)
         for i, lane in enumerate(lanes):
-            # Of 64 bits this keeps the lower half.
+            # Keep the low 32 of 64 bits.
             batch.select(1, i).copy_(lane)
         yield batch
         numbers += rows
 
 
 def write(bits: Tensor, words: int | None) -> None:
-    """Write so many words to standard output, or words without end."""
+    """Write this many words to standard output; None for words without end."""
     for batch in batches(bits):
         taken = batch.flatten()[:words].numpy().astype("<i4", copy=False)
         sys.stdout.buffer.write(taken.data)
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the words; return 0, also when the reader has gone (argparse exits with 2 if the arguments are at fault)."""
+    """Write the words; return 0, also if the reader closed the pipe (argparse exits with 2 on wrong arguments)."""
     parser = _parser()
     parsed = parser.parse_args(arguments)
     try:
@@ -109,13 +109,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         write(bits, parsed.words)
     except BrokenPipeError:
-        # Whoever read the words has seen enough; what is still buffered goes nowhere.
+        # The reader closed the pipe; discard what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         sys.stderr.write(f"random_words: {error}\n")
         return 1
     except KeyboardInterrupt:
-        # As a shell says of a program that the signal ended.
+        # A shell's exit code for a program that SIGINT ended.
         return 130
     return 0
 

@@ -31,7 +31,7 @@ def read_extras(path: str | os.PathLike[str]) -> ArchiveExtras:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             _, _, record = name.partition("/")
-            # The exporter writes its own mark anew.
+            # torch writes this record itself.
             if record.startswith("extra/") and record != "extra/producer_info.json":
                 files[record.removeprefix("extra/")] = archive.read(name)
             mobile = mobile or record == "bytecode.pkl"
@@ -53,7 +53,7 @@ def rewrite(
     change: Callable[[Recipe, torch.jit.ScriptModule], torch.jit.ScriptModule],
     mobile: bool | None = None,
 ) -> None:
-    """Read a module, change it by a recipe, and write it; for the mobile interpreter if ``mobile``, or as it was."""
+    """Read a module, change it by a recipe, and write it; ``mobile`` chooses the format, None keeps the file's."""
     check_output(arguments.output, arguments.force)
     recipe = recipe_of(arguments)
     with output.progress(3) as progress:

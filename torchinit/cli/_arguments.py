@@ -1,4 +1,4 @@
-"""Arguments that several commands take: seeds, globs, recipes, and the files that they write."""
+"""Arguments that several commands share: seeds, globs, recipes, and output files."""
 
 import argparse
 from pathlib import Path
@@ -11,12 +11,12 @@ from torchinit.recipes._shipped import SHIPPED
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
 else:
-    # NB: this class takes no parameter at run time.
+    # NB: at run time this class is not generic.
     Commands = argparse._SubParsersAction
 
 
 def _seed(words: str) -> int:
-    """Read a seed that a generator takes."""
+    """Parse a seed in the range that a generator takes."""
     try:
         number = int(words)
     except ValueError:
@@ -27,13 +27,13 @@ def _seed(words: str) -> int:
 
 
 def _glob(words: str) -> str:
-    """Read a glob, which an empty string is not."""
+    """Parse a glob, and refuse an empty one."""
     if not words:
         raise argparse.ArgumentTypeError("a glob must not be empty, got ''")
     return words
 
 
-def _suffixed(words: str, what: str, suffixes: tuple[str, ...]) -> str:
+def _check_suffix(words: str, what: str, suffixes: tuple[str, ...]) -> str:
     if Path(words).suffix.lower() not in suffixes and not is_device(words):
         choices = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
         raise argparse.ArgumentTypeError(f"the name of {what} must end in {choices}, got {words!r}")
@@ -41,39 +41,39 @@ def _suffixed(words: str, what: str, suffixes: tuple[str, ...]) -> str:
 
 
 def _picture(words: str) -> str:
-    """Read the name of a picture to write."""
-    return _suffixed(words, "a picture", PICTURES)
+    """Check the name of a picture to write."""
+    return _check_suffix(words, "a picture", PICTURES)
 
 
 def _model(words: str) -> str:
-    """Read the name of a TorchScript file to write."""
-    return _suffixed(words, "a TorchScript file", MODELS)
+    """Check the name of a TorchScript file to write."""
+    return _check_suffix(words, "a TorchScript file", MODELS)
 
 
 def add_seed(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
-    """Take ``--seed``, 0 unless it is required."""
+    """Add ``--seed``, with default 0 unless it is required."""
     parser.add_argument("--seed", type=_seed, required=required, default=0, metavar="N", help=help)
 
 
 def add_json(parser: argparse.ArgumentParser, help: str = "print JSON") -> None:
-    """Take ``--json``."""
+    """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help=help)
 
 
 def add_plot(parser: argparse.ArgumentParser, help: str) -> None:
-    """Take ``--plot`` and ``--force``."""
+    """Add ``--plot`` and ``--force``."""
     parser.add_argument("--plot", type=_picture, metavar="OUT", help=f"{help}: .png, .svg or .pdf; needs matplotlib")
     parser.add_argument("--force", action="store_true", help="overwrite the picture if it exists")
 
 
 def add_model_output(parser: argparse.ArgumentParser) -> None:
-    """Take ``--output`` and ``--force``."""
+    """Add ``--output`` and ``--force``."""
     parser.add_argument("-o", "--output", required=True, type=_model, metavar="OUT", help="the file to write")
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists, also FILE itself")
 
 
 def add_model_and_recipe(parser: argparse.ArgumentParser) -> None:
-    """Take a TorchScript file, ``--recipe`` and ``--keep``."""
+    """Add a TorchScript file, ``--recipe`` and ``--keep``."""
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
     parser.add_argument("--recipe", required=True, metavar="R", help=f"{', '.join(SHIPPED)}, or a TOML file")
     parser.add_argument(

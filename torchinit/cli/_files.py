@@ -1,4 +1,4 @@
-"""Read a model from a file, whatever wrote it."""
+"""Read a model from a TorchScript archive, a state dict or safetensors."""
 
 import errno
 import os
@@ -21,18 +21,18 @@ _SCRIPT = "a TorchScript archive"
 _SAVED = "a file of torch.save"
 _SAFETENSORS = "a safetensors file"
 
-# Where a checkpoint keeps the state dict of its model.
+# Keys under which a checkpoint may hold the state dict of its model.
 _NESTED = ("state_dict", "model", "model_state_dict")
 
 # safetensors itself refuses a longer header.
-_LONGEST_HEADER = 100_000_000
+_MAX_HEADER = 100_000_000
 
 
 def _read_cause(error: Exception) -> str:
-    """Find the cause in an error of a reader."""
+    """Find the cause in a reader's error."""
     # torch wraps the unpickler's words in advice to load the file unsafely.
     said = str(error).rpartition("WeightsUnpickler error: ")[2]
-    # An index or a key alone says nothing.
+    # A bare index or key says nothing without the error's type.
     return first_line(said if " " in said else f"{type(error).__name__} {said}")
 
 
@@ -41,13 +41,13 @@ def _refusal(path: PathLike, why: str) -> RuntimeError:
     return RuntimeError(f"{rule}, got {printable(os.fspath(path))}, {why}")
 
 
-def _zipped(path: PathLike) -> str:
-    """Tell the kind of a zip archive by its records, after checking their checksums."""
+def _zip_kind(path: PathLike) -> str:
+    """Find the kind of a zip archive by its records, after verifying their checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             for record in archive.infolist():
-                # NB: torch does not check weights when it reads, and writes 0 if told to leave checksums out.
+                # NB: torch does not verify checksums when it reads. A checksum of 0 was left out on purpose.
                 if record.CRC:
                     with archive.open(record) as file:
                         while file.read(1 << 20):
@@ -55,7 +55,7 @@ def _zipped(path: PathLike) -> str:
     except Exception as error:
         # NB: zipfile raises many types of exceptions.
         raise _refusal(path, f"a zip archive that is cut off or damaged: {_read_cause(error)}") from None
-    # Archives of torch have a top folder, except those of older torch.export.
+    # torch's archives have a top folder, except those of older torch.export.
     records = {name.partition("/")[2] for name in names}
     if "constants.pkl" in records:
         return _SCRIPT
@@ -67,7 +67,7 @@ def _zipped(path: PathLike) -> str:
 
 
 def _kind(path: PathLike) -> str:
-    """Tell the kind of a file by its first bytes, whatever its name."""
+    """Find the kind of a file by its first bytes; its name does not matter."""
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
@@ -78,8 +78,8 @@ def _kind(path: PathLike) -> str:
     if not head:
         raise _refusal(path, "an empty file")
     if head.startswith(b"PK\x03\x04"):
-        return _zipped(path)
-    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _LONGEST_HEADER:
+        return _zip_kind(path)
+    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_HEADER:
         return _SAFETENSORS
     if head[0] == 0x80 and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
         return _SAVED
@@ -98,11 +98,11 @@ def _load_script(path: PathLike) -> torch.jit.ScriptModule:
 
 
 def _pickle_refusal(error: Exception) -> str:
-    """Say why torch.load refused, and whether because of code."""
+    """Say why torch.load refused a pickle, and name the code in it if there is any."""
     code = re.search(r"GLOBAL (\S*[^\s.])\s", str(error))
     if code:
         return f"a pickle that holds code ({code[1]}), which was not loaded; save the model's state_dict() instead"
-    # NB: the unpickler stops at the framing of the newer protocols, before it sees any call.
+    # NB: the unpickler stops at the framing of newer protocols, before it sees any call.
     if "Unsupported operand 149" in str(error):
         return "a pickle of protocol 4 or 5, which may hold code and was not loaded"
     return f"which torch.load does not read: {_read_cause(error)}"
@@ -111,7 +111,7 @@ def _pickle_refusal(error: Exception) -> str:
 def _load_saved(path: PathLike) -> Any:
     try:
         with warnings.catch_warnings():
-            # The refusal says it all; torch also warns about the pickle of a damaged file.
+            # torch also warns about the pickle of a damaged file; the refusal is enough.
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -126,7 +126,7 @@ def _load_safetensors(path: PathLike) -> dict[str, Tensor]:
             "reading a safetensors file needs the package safetensors: pip install 'torchinit[safetensors]'"
         ) from None
     try:
-        # NB: load_file loses the order of the file, and so does keys(), all that older releases have.
+        # NB: load_file and keys() lose the order of the file; older releases lack offset_keys().
         with safe_open(os.fspath(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in getattr(file, "offset_keys", file.keys)()}
     except Exception as error:
@@ -140,7 +140,7 @@ def _state_dict(path: PathLike, loaded: Any) -> dict[str, Any]:
             loaded = loaded[key]
             break
     if not isinstance(loaded, dict):
-        raise _refusal(path, f"which holds no dict of names and tensors but {type(loaded).__name__}")
+        raise _refusal(path, f"which holds {type(loaded).__name__}, not a dict of names and tensors")
     fault = fault_of(loaded)
     if fault is not None:
         raise _refusal(path, f"a state dict with {fault}")
@@ -153,7 +153,7 @@ def load(path: PathLike) -> nn.Module:
     No code of a pickle is run. A state dict becomes a tree of plain modules with parameters and buffers.
 
     Raises:
-        RuntimeError: if the file holds something else or is damaged, in one line
+        RuntimeError: if the file holds something else or is damaged; the message is one line
         OSError: if the file cannot be read
     """
     kind = _kind(path)
@@ -166,7 +166,7 @@ def load_torchscript(path: PathLike) -> torch.jit.ScriptModule:
     """Read a TorchScript archive and refuse any other file of a model.
 
     Raises:
-        RuntimeError: if the file holds something else or is damaged, in one line
+        RuntimeError: if the file holds something else or is damaged; the message is one line
         OSError: if the file cannot be read
     """
     kind = _kind(path)

@@ -24,7 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="torchinit",
         description="Weight initialization.",
-        # Keeps the version in one line.
+        # Keep the version in one line.
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=_version())
@@ -40,13 +40,13 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has seen enough.
+        # The reader closed the pipe; discard what is still buffered.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, RuntimeError, RecipeError) as error:
         output.error(error)
         return 1
     except KeyboardInterrupt:
-        # A shell's code for a program that SIGINT ended.
+        # A shell's exit code for a program that SIGINT ended.
         return 130
     return 0
 
@@ -55,13 +55,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        arguments: those after the program's name; None for ``sys.argv``
+        arguments: the arguments after the program's name; None for those of ``sys.argv``
 
     Returns:
         0, or 1 if the input is at fault; a wrong usage exits with 2 by ``SystemExit``
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # As stderr does by default.
+        # Escape what the encoding lacks, as stderr does.
         sys.stdout.reconfigure(errors="backslashreplace")
     parsed = _parser().parse_args(arguments)
     output = Output(getattr(parsed, "json", False))

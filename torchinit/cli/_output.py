@@ -1,4 +1,4 @@
-"""What a command says: its result on stdout, and all else on stderr, a line each."""
+"""The output of a command: its result on stdout; notes, warnings and errors on stderr, one line each."""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -9,7 +9,7 @@ from torchinit.cli._progress import Progress
 
 
 def _described(error: Exception) -> str:
-    """Say an error in one line, one of the system without its number."""
+    """Describe an error in one line; leave out the number of an error of the system."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.strerror}: {str(error.filename)!r}"
     return first_line(str(error)) or type(error).__name__
@@ -39,5 +39,5 @@ class Output:
         self.note(_described(error))
 
     def progress(self, total: int = 0) -> Progress:
-        """Count steps; shown once a second has passed."""
+        """Return a counter of steps, shown once a second has passed."""
         return Progress(total, after=1.0)

@@ -1,4 +1,4 @@
-"""Files that commands write: none is overwritten unless forced, each is written whole or not at all."""
+"""Write the files of commands: whole or not at all, and over an existing file only if forced."""
 
 import argparse
 import errno
@@ -15,7 +15,7 @@ from torchinit.diagnostics._plots import render, require_matplotlib
 
 PathLike = str | os.PathLike[str]
 
-# Suffixes that name a picture's format, and those that a TorchScript file may have; .ptl is for the mobile interpreter.
+# Suffixes of pictures and of TorchScript files; .ptl is for the mobile interpreter.
 PICTURES = (".png", ".svg", ".pdf")
 MODELS = (".pt", ".pth", ".ts", ".ptl")
 
@@ -27,7 +27,7 @@ def is_device(path: PathLike) -> bool:
 
 
 def is_same_file(path: PathLike, other: PathLike) -> bool:
-    """True if both exist and are one file, by whatever names or links."""
+    """True if both paths exist and lead to one file."""
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
 
 
@@ -77,7 +77,7 @@ def save(path: PathLike, contents: bytes, force: bool) -> None:
 
 
 def check_plot(arguments: argparse.Namespace) -> None:
-    """Fail at once where writing the picture would fail at the end."""
+    """Fail now if the picture could not be written at the end."""
     if is_same_file(arguments.plot, arguments.file):
         raise RuntimeError(f"--plot must name another file than the input, got {printable(arguments.plot)}")
     check_output(arguments.plot, arguments.force)

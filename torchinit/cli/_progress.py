@@ -1,4 +1,4 @@
-"""A progress line on stderr: overwritten in place on a terminal, one a phase elsewhere."""
+"""A progress line on stderr: overwritten in place on a terminal, one line per phase elsewhere."""
 
 import sys
 from time import monotonic

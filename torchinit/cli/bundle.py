@@ -1,4 +1,4 @@
-"""``bundle``: what a C++ or mobile program needs, for the torch that is installed."""
+"""``bundle``: write what a C++ or mobile program needs, for the torch that is installed."""
 
 import argparse
 
@@ -20,6 +20,6 @@ def add(commands: Commands) -> None:
         description="Write torchinit.pt, torchinit.ptl, include/torchinit/init.h, torchinitConfig.cmake and an example"
         " into DIR, for the torch that is installed, and print their paths.",
     )
-    parser.add_argument("directory", metavar="DIR", help="where to write; made if it is not there")
-    parser.add_argument("--force", action="store_true", help="overwrite files that are there already")
+    parser.add_argument("directory", metavar="DIR", help="the folder to write to; created if it does not exist")
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
     parser.set_defaults(run=_run)

@@ -27,8 +27,6 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("init", help="re-initialize a saved model")
     add_model_and_recipe(parser)
     add_model_output(parser)
-    add_seed(parser, "of the generator that all draws come from", required=True)
-    parser.add_argument(
-        "--keyed", action="store_true", help="draw each parameter from the seed and its name, whatever else there is"
-    )
+    add_seed(parser, "seed of the generator for all draws", required=True)
+    parser.add_argument("--keyed", action="store_true", help="draw each parameter from the seed and its name alone")
     parser.set_defaults(run=_run)

@@ -1,4 +1,4 @@
-"""``inspect``: what the parameters of a file look like, and which known initialization they are like."""
+"""``inspect``: show statistics of the parameters of a file, and which known initialization they are like."""
 
 import argparse
 from functools import partial
@@ -13,7 +13,7 @@ from torchinit.cli._files import load
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
 from torchinit.diagnostics import ParameterStatistics, plot_statistics, statistics
-from torchinit.diagnostics._histograms import MOST, ORDER
+from torchinit.diagnostics._histograms import MAX_PANELS, ORDER
 from torchinit.diagnostics._preview import preview
 from torchinit.recipes import Recipe, load as load_recipe
 
@@ -45,29 +45,29 @@ def _plot(
         kept = sum(row.name not in others for row in rows)
         if kept:
             output.note(
-                f"no curve is drawn for {kept} of {len(rows)} parameters,"
-                f" which {arguments.recipe} has no rule for or keeps"
+                f"no curve is drawn for {kept} of {len(rows)} parameters;"
+                f" {arguments.recipe} keeps them or has no rule for them"
             )
     title, label = Path(arguments.file).name, f"recipe {arguments.recipe}"
     with output.progress() as progress:
         figure = plot_statistics(model, rows, others, title, label, progress.step)
     save_plot(arguments, figure)
-    if len(rows) > MOST:
-        output.note(f"{arguments.plot} shows {MOST} of {len(rows)} parameters; {ORDER}")
+    if len(rows) > MAX_PANELS:
+        output.note(f"{arguments.plot} shows {MAX_PANELS} of {len(rows)} parameters; {ORDER}")
 
 
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output: Output) -> None:
     if arguments.plot is not None:
         check_plot(arguments)
     elif arguments.recipe is not None:
-        parser.error("--recipe is for --plot OUT, which is missing")
+        parser.error("--recipe needs --plot OUT")
     recipe = None if arguments.recipe is None else load_recipe(arguments.recipe)
     model = load(arguments.file)
     with output.progress() as progress:
         rows = statistics(model, progress.step)
     if arguments.plot is not None:
         _plot(arguments, output, model, rows, recipe)
-    # Without tied parameters, the table needs no column for them.
+    # Leave out the column of tied parameters if there are none.
     width = len(COLUMNS) if output.json or any(row.tied for row in rows) else -1
     output.table(COLUMNS[:width], [_cells(row)[:width] for row in rows], [i for i, row in enumerate(rows) if row.bad])
     if not rows:
@@ -78,15 +78,15 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "inspect",
-        help="show what the parameters of a file look like, and which initialization they are like",
+        help="show statistics of the parameters of a file, and which initialization they are like",
         description="Show mean, std and more of each parameter of FILE, a TorchScript archive, a state dict that"
-        " torch.save wrote, or safetensors, and which initialization its std is like. What is constant but should not"
-        " be, not finite or far from any known scale is marked. A file without modules does not tell a transposed or"
-        " grouped convolution from any other, whose fans differ.",
+        " torch.save wrote, or safetensors, and which initialization its std is like. A parameter is marked if it is"
+        " not finite, far from any known scale, or constant although it should not be. In a file without modules, a"
+        " transposed or grouped convolution looks like any other, and its fans are counted as such.",
     )
-    parser.add_argument("file", metavar="FILE", help="what to read; no code in it is run but TorchScript's own")
+    parser.add_argument("file", metavar="FILE", help="the file to read; of its code, only TorchScript's is run")
     add_json(parser, "print JSON, one object a parameter, with all digits")
     add_plot(parser, "draw a histogram of each parameter")
-    parser.add_argument("--recipe", metavar="R", help="draw beside it what this recipe would do: a name or a TOML file")
-    add_seed(parser, "what the recipe draws from (default: 0)")
+    parser.add_argument("--recipe", metavar="R", help="also draw what this recipe would do: a name or a TOML file")
+    add_seed(parser, "seed of the recipe's draws (default: 0)")
     parser.set_defaults(run=partial(_run, parser))

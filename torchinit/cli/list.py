@@ -1,4 +1,4 @@
-"""``list``: the initializers with their signatures, and the recipes."""
+"""``list``: list the initializers with their signatures, and the recipes."""
 
 import argparse
 import inspect
@@ -34,7 +34,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
 
 def add(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("list", help="the initializers with their signatures, and the recipes")
-    parser.add_argument("--recipe", metavar="R", help="print this recipe as TOML instead, to start one's own from")
+    parser = commands.add_parser("list", help="list the initializers with their signatures, and the recipes")
+    parser.add_argument("--recipe", metavar="R", help="print this recipe as TOML instead, as a start for your own")
     add_json(parser)
     parser.set_defaults(run=_run)

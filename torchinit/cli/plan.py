@@ -1,4 +1,4 @@
-"""``plan``: what a recipe would do to a model, without doing it."""
+"""``plan``: show what a recipe would do to a model, without doing it."""
 
 import argparse
 
@@ -14,7 +14,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
 
 def add(commands: Commands) -> None:
     """Register the command."""
-    parser = commands.add_parser("plan", help="what a recipe would do to a model, without doing it")
+    parser = commands.add_parser("plan", help="show what a recipe would do to a model, without doing it")
     add_model_and_recipe(parser)
     add_json(parser)
     parser.set_defaults(run=_run)

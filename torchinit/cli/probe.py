@@ -1,4 +1,4 @@
-"""``probe``: where a model's activations and gradients vanish or explode, on noise."""
+"""``probe``: show where a model's activations and gradients vanish or explode, on noise."""
 
 import argparse
 import os
@@ -83,11 +83,11 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "probe",
-        help="where a model's activations and gradients vanish or explode, on noise",
+        help="show where a model's activations and gradients vanish or explode, on noise",
         description="Run a TorchScript model forward and backward on noise, without training data, and show the scale"
         " (root mean square) of the output of each layer and of the gradient there, each with its ratio to the layer"
         " that the signal comes from. Parameters count as trainable; the file is not changed. The last line fits one"
-        f" factor per layer: what grows or shrinks by more than {LIMIT:g} in all explodes or vanishes.",
+        f" factor per layer: a signal that grows or shrinks by more than {LIMIT:g} in all explodes or vanishes.",
     )
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
     parser.add_argument(
@@ -98,7 +98,7 @@ def add(commands: Commands) -> None:
         help="standard normal noise of this shape, 8x3x32x32 or 8,3,32,32; or integers from 0 to 999, 2x16:1000; or a"
         " file with a tensor that torch.save wrote; once for each argument of forward",
     )
-    add_seed(parser, "of the noise; 0 if not given")
+    add_seed(parser, "seed of the noise (default: 0)")
     add_json(parser)
     add_plot(parser, "draw a picture too")
     parser.set_defaults(run=_run)

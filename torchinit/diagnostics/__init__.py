@@ -1,6 +1,6 @@
-"""Look at a model before it trains: what its weights are like, and how a signal passes through it.
+"""Look at a model before it trains: the statistics of its weights, and how a signal passes through its layers.
 
-Everything returns data; tables are the command line's, and plots need matplotlib (``pip install 'torchinit[plot]'``).
+Every function returns data; the command line prints it. Plots need matplotlib (``pip install 'torchinit[plot]'``).
 """
 
 from torchinit.diagnostics._histograms import plot_statistics

@@ -1,4 +1,4 @@
-"""Traces the operators of a forward pass, and tells by their arguments' memory whose parameters they take."""
+"""Traces the operators of a forward pass, and finds by memory address which layer's parameters each takes."""
 
 import math
 import re
@@ -12,11 +12,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from torchinit.recipes._layers import walk
 
-# Layers that torch runs as one operator a step where it has no kernel for the whole.
+# Layers that torch may run step by step, with one operator per step.
 _RECURRENT = ("RNN", "LSTM", "GRU")
 
 # Operators whose result takes the shape or dtype of an argument but none of its values.
-_SHAPED = ("new_", "zeros_like", "ones_like", "full_like", "empty_like", "rand")
+_SHAPE_ONLY = ("new_", "zeros_like", "ones_like", "full_like", "empty_like", "rand")
 
 
 @dataclass(eq=False)
@@ -30,14 +30,14 @@ class CalledLayer:
 
 @dataclass(frozen=True)
 class _Origin:
-    """A stretch of memory that holds a parameter, or a value computed from parameters alone.
+    """A range of memory that holds a parameter, or a value computed from parameters alone.
 
     Attributes:
         start: first address
         stop: first address after it
         layer: layer of the parameters
         addresses: addresses of the parameters
-        tensor: keeps the memory from being given to another tensor
+        tensor: keeps the memory alive, so that no other tensor gets its address
     """
 
     start: int
@@ -49,7 +49,7 @@ class _Origin:
 
 @dataclass(eq=False)
 class LayerCall:
-    """One call of a layer, as far as it has been traced."""
+    """One call of a layer, filled in while it is traced."""
 
     layer: CalledLayer
     number: int
@@ -57,7 +57,7 @@ class LayerCall:
     shape: tuple[int, ...] = ()
     activation: float = math.nan
     gradient: float | None = None
-    # The node of autograd that made the output, and the index among its outputs.
+    # The autograd node that made the output, and the output's index there.
     edge: tuple[Any, int] | None = None
 
 
@@ -97,7 +97,7 @@ def find_layers(module: nn.Module) -> list[CalledLayer]:
 
 
 class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Sees every operator of a forward pass, also those that TorchScript's interpreter runs.
+    """Records every operator of a forward pass, also those that TorchScript's interpreter runs.
 
     A value computed from parameters alone, such as a normalized weight, counts as a parameter.
     """
@@ -115,23 +115,23 @@ class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # Storages that depend on the input. A freed address may later hold a constant.
         self._live = {_storage(t) for t in inputs}
         self.failure: Exception | None = None
-        # Parameters that forward wrote to, as an embedding with max_norm does, and their values before.
+        # Parameters that forward overwrote, as an embedding with max_norm does, and their previous values.
         self.overwritten: dict[int, tuple[Tensor, Tensor]] = {}
         # The last call's output, until the next operator.
-        self._fresh: Tensor | None = None
+        self._last_output: Tensor | None = None
 
     def _add_origin(self, origin: _Origin) -> None:
         self._origins.setdefault(_storage(origin.tensor), []).append(origin)
 
     def _find(self, tensor: Tensor) -> list[_Origin] | None:
-        """Find the parameters that a tensor is or was computed from, all tied ones; None if it depends on the input."""
+        """Find the parameters, also tied, that a tensor is or was computed from; None if it depends on the input."""
         storage = _storage(tensor)
         if storage in self._live:
             return None
         return [o for o in self._origins.get(storage, []) if o.start <= tensor.data_ptr() < o.stop]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        fresh = self.settle()
+        last = self.record_last_node()
         self._save_overwritten(func.__name__, args)
         try:
             result = func(*args, **(kwargs or {}))
@@ -140,7 +140,7 @@ class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.failure = error
             raise
         arguments, results = list(flatten([args, kwargs or {}])), list(flatten(result))
-        if fresh is not None and func.__name__ in ("view.default", "_unsafe_view.default") and arguments[0] is fresh:
+        if last is not None and func.__name__ in ("view.default", "_unsafe_view.default") and arguments[0] is last:
             self._unfold(results[0])
         self._classify(func.__name__, arguments, results)
         return result
@@ -149,12 +149,12 @@ class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if name.partition(".")[0].endswith("_") and _storage(args[0]) in self._parameters:
             self.overwritten.setdefault(args[0].data_ptr(), (args[0], args[0].clone()))
 
-    def settle(self) -> Tensor | None:
-        """Note the autograd node of the last output, which is made after the operator and may be replaced by the next."""
-        fresh, self._fresh = self._fresh, None
-        if fresh is not None and fresh.grad_fn is not None:
-            self.calls[-1].edge = fresh.grad_fn, fresh.output_nr
-        return fresh
+    def record_last_node(self) -> Tensor | None:
+        """Record the autograd node of the last output; it appears after its operator, and the next may replace it."""
+        last, self._last_output = self._last_output, None
+        if last is not None and last.grad_fn is not None:
+            self.calls[-1].edge = last.grad_fn, last.output_nr
+        return last
 
     def _unfold(self, view: Tensor) -> None:
         """Take the shape of a linear layer's output from the view that unfolds its batch dimensions."""
@@ -165,7 +165,7 @@ class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _classify(self, name: str, arguments: list[Tensor], results: list[Tensor]) -> None:
         found = [self._find(t) for t in arguments]
         taken = [(t, origins) for t, origins in zip(arguments, found, strict=True) if origins]
-        # A lookup in a table is an output, even at the same indices for every input.
+        # An embedding's lookup is an output, even at indices that do not depend on the input.
         looked_up = bool(taken) and any(not t.is_floating_point() and t.dtype != torch.bool for t in arguments)
         if None in found or looked_up or len({origins[0].layer for _, origins in taken}) > 1:
             changed = {_storage(t) for t in results} - self._parameters
@@ -178,11 +178,11 @@ class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for tensor in results:
             if _storage(tensor) not in self._origins:
                 self._live.discard(_storage(tensor))
-                for origin in taken[0][1] if taken and not name.startswith(_SHAPED) else []:
+                for origin in taken[0][1] if taken and not name.startswith(_SHAPE_ONLY) else []:
                     self._add_origin(_Origin(0, 1 << 64, origin.layer, addresses, tensor))
 
     def _record(self, name: str, taken: list[tuple[Tensor, list[_Origin]]], output: Tensor) -> None:
-        # A bias or a mask goes with the weight.
+        # The largest parameter decides: a bias or a mask goes with the weight.
         candidates = [origin.layer for origin in max(taken, key=lambda pair: pair[0].numel())[1]]
         fitting = [each for each in candidates if ("Embedding" in each.kind) == ("embedding" in name)]
         layer = (fitting or candidates)[0]
@@ -194,4 +194,4 @@ class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._step(layer.path)
         call.taken |= addresses.union(*(o.addresses for _, origins in taken for o in origins))
         call.shape, call.activation, call.edge = tuple(output.shape), rms(output), None
-        self._fresh = output
+        self._last_output = output

@@ -1,4 +1,4 @@
-"""A page of histograms, one small panel a parameter."""
+"""A page of histograms, one small panel per parameter."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,31 +14,31 @@ from torchinit.diagnostics._parameters import module_of
 from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, RED, require_matplotlib, shortened
 from torchinit.diagnostics._statistics import ParameterStatistics
 
-# Largest number of panels that can still be told apart.
-MOST = 60
-_MOST_COLUMNS = 6
+# More panels could not be told apart.
+MAX_PANELS = 60
+_MAX_COLUMNS = 6
 
-# How panels are chosen if there are more.
+# How panels are chosen if there are more parameters.
 ORDER = "bad ones are kept first, constant ones last"
 
 # Inches: a panel, the margins for its titles and ticks, and the space above and below all panels.
 _WIDTH, _HEIGHT = 2.7, 1.9
 _LEFT, _RIGHT, _TOP, _BOTTOM = 0.17, 0.17, 0.44, 0.3
 _HEAD, _FOOT = 0.5, 0.15
-_NARROWEST = 5.4
+_MIN_WIDTH = 5.4
 
-# Characters that fit beside one another, in the sizes below.
+# Characters that fit into the width of a panel.
 _TITLE, _SUBTITLE = 36, 44
 
 
 def _choose(rows: Sequence[ParameterStatistics]) -> list[ParameterStatistics]:
-    """Choose the parameters that a page shows, in their order."""
+    """Choose the parameters that a page shows, and keep their order."""
     ranks = [0 if row.bad else 2 if row.constant else 1 for row in rows]
-    return [rows[index] for index in sorted(sorted(range(len(rows)), key=ranks.__getitem__)[:MOST])]
+    return [rows[index] for index in sorted(sorted(range(len(rows)), key=ranks.__getitem__)[:MAX_PANELS])]
 
 
 def _finite(tensor: Tensor) -> Iterator[Tensor]:
-    """Go through the finite values in float64, real and imaginary parts alike."""
+    """Yield the finite values in float64, with real and imaginary parts side by side."""
     for chunk in chunks(tensor):
         yield only_finite(torch.view_as_real(chunk).reshape(-1) if chunk.is_complex() else chunk)
 
@@ -53,7 +53,7 @@ def _range(tensor: Tensor) -> tuple[float, float]:
 
 
 def _heights(tensor: Tensor, bins: int, low: float, high: float) -> list[float]:
-    """Count the values in each bin, as shares of the fullest."""
+    """Count the values in each bin, relative to the fullest bin."""
     counts = torch.zeros(bins, dtype=torch.float64)
     for values in _finite(tensor):
         counts += torch.histc(values, bins, low, high)
@@ -89,7 +89,7 @@ class Panel:
         limits = []
         for each in (tensor, other):
             low, high = (math.inf, -math.inf) if each is None or each.is_meta else _range(each)
-            # No axis spans more than float64 does.
+            # NB: an axis cannot span more than float64's range.
             limits.append((low, high) if math.isfinite(high - low) else None)
         low = min((pair[0] for pair in limits if pair), default=0.0)
         high = max((pair[1] for pair in limits if pair), default=0.0)
@@ -126,7 +126,7 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
     if panel.values is None:
         axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=GREY, fontsize=8)
     low, high = _span(panel)
-    # As many digits as tell the ticks apart.
+    # Enough digits to tell the ticks apart.
     digits = max(4, 2 + math.ceil(math.log10(max(abs(low), abs(high)) / (high - low))))
     axes.set_xlim(low, high)
     axes.set_ylim(0.0, 1.08)
@@ -141,9 +141,9 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
     axes.spines["bottom"].set_color(GREY)
 
 
-def _size(count: int) -> tuple[int, int]:
+def _grid(count: int) -> tuple[int, int]:
     """Choose columns and rows: a page wider than high until all columns are used."""
-    columns = count if count <= 4 else min(_MOST_COLUMNS, math.ceil(math.sqrt(1.3 * count)))
+    columns = count if count <= 4 else min(_MAX_COLUMNS, math.ceil(math.sqrt(1.3 * count)))
     return max(1, columns), max(1, math.ceil(count / max(1, columns)))
 
 
@@ -171,8 +171,8 @@ def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) ->
     """Draw a page of panels, and say on it how many parameters are left out."""
     from matplotlib.figure import Figure
 
-    columns, rows = _size(len(panels))
-    width, height = max(_NARROWEST, columns * _WIDTH), _HEAD + rows * _HEIGHT + _FOOT
+    columns, rows = _grid(len(panels))
+    width, height = max(_MIN_WIDTH, columns * _WIDTH), _HEAD + rows * _HEIGHT + _FOOT
     figure = Figure(figsize=(width, height), dpi=120, facecolor="white")
     each = width / columns
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Elements that are widened to float64 at a time: 2 MiB.
+# Elements per chunk; 2 MiB in float64.
 _CHUNK = 1 << 18
 
 
@@ -34,7 +34,7 @@ class Moments:
         return self.size - self.count
 
     def add(self, values: Tensor) -> None:
-        """Merge some values: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm" (1979)."""
+        """Add values: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm" (1979)."""
         values = only_finite(values)
         if values.numel() == 0:
             return
@@ -74,7 +74,7 @@ def only_finite(values: Tensor) -> Tensor:
 
 
 def measure(tensor: Tensor) -> Moments | None:
-    """Measure a tensor; None on the meta device and for dtypes of mere bits, which have no numbers."""
+    """Measure a tensor; None on the meta device and for dtypes without numbers, such as ``torch.bits8``."""
     if tensor.is_meta:
         return None
     moments = Moments(tensor.numel())
@@ -82,7 +82,7 @@ def measure(tensor: Tensor) -> Moments | None:
         for chunk in chunks(tensor):
             moments.add(chunk)
     except RuntimeError as error:
-        # NB: torch 2.6 has no NotImplementedError here.
+        # NB: torch 2.6 raises no NotImplementedError here, only its base class.
         if "not implemented for" not in str(error):
             raise
         return None

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torchinit._core.table import first_line
 from torchinit.recipes._layers import Layer, storage_key, walk
 
-# Buffers of normalizations, which no initializer is for.
+# Buffers of normalization layers; no initializer fills them.
 _RUNNING = ("running_mean", "running_var")
 
-# Deeper names than a model's would exhaust Python's stack when the modules are walked.
-_DEEPEST = 100
+# Deeper names would exhaust Python's stack when the modules are walked.
+_MAX_DEPTH = 100
 
 
 @dataclass
@@ -46,9 +46,9 @@ def parameters(model: nn.Module) -> list[Parameter]:
 
 
 def fault_of(state_dict: Mapping[Any, Any]) -> str | None:
-    """Say the first entry that is not a dotted name with a tensor, or None; ``_extra_state`` may be anything."""
+    """Describe the first entry that is not a dotted name with a tensor, or None; ``_extra_state`` may be anything."""
     for name, value in state_dict.items():
-        if not isinstance(name, str) or "" in name.split(".") or name.count(".") >= _DEEPEST:
+        if not isinstance(name, str) or "" in name.split(".") or name.count(".") >= _MAX_DEPTH:
             return f"{first_line(repr(name))[:80]} for a dotted name"
         if not isinstance(value, Tensor) and not name.endswith("_extra_state"):
             return f"{type(value).__name__} for a tensor at {first_line(repr(name))}"

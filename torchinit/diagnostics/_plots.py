@@ -1,4 +1,4 @@
-"""What all plots share: matplotlib, a palette, short names, and figures as bytes."""
+"""Shared by all plots: matplotlib, a palette, short names, and figures as bytes."""
 
 import io
 import warnings
@@ -10,7 +10,7 @@ BLUE, GREEN, ORANGE, RED, GREY = "#4477aa", "#2a9d5c", "#ee7733", "#bb2222", "#5
 
 
 def require_matplotlib(who: str = "a plot") -> None:
-    """Fail in words where matplotlib is missing."""
+    """Raise if matplotlib is missing, and say how to install it."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -18,7 +18,7 @@ def require_matplotlib(who: str = "a plot") -> None:
 
 
 def shortened(words: str, most: int) -> str:
-    """Cut the front of a long name, up to a dot if one is near: its end tells more."""
+    """Cut the front of a long name, at a dot if one is near; the end says more."""
     words = printable(words)
     if len(words) <= most:
         return words
@@ -37,7 +37,7 @@ def render(figure: Any, kind: str = "png") -> bytes:
     contents = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
     with warnings.catch_warnings(), rc_context({"svg.hashsalt": "torchinit", "savefig.bbox": None}):
-        # A box in place of a letter says as much.
+        # The picture shows a box for a missing glyph.
         warnings.filterwarnings("ignore", message="Glyph ")
         figure.savefig(contents, format=kind, metadata=undated)
     return contents.getvalue()

@@ -1,4 +1,4 @@
-"""What a recipe would draw for a model, without touching it."""
+"""What a recipe would draw for a model, computed on a copy."""
 
 import copy
 import warnings
@@ -15,12 +15,12 @@ def preview(model: nn.Module, recipe: Recipe, generator: torch.Generator) -> dic
     other = copy.deepcopy(model)
     rest = Rule("keep", optional=True)
     if not any(rule.shadows(rest) for rule in recipe.rules):
-        # Rules for kinds of modules match nothing in a file without modules.
+        # A file without modules has no module types for rules to match; keep the rest.
         recipe = Recipe([*recipe.rules, rest], recipe.name)
     recipe.apply_(other, generator=generator)
     after = dict(other.named_parameters(remove_duplicate=False))
     with warnings.catch_warnings():
-        # apply_ has warned of the same.
+        # apply_ gave the same warnings.
         warnings.simplefilter("ignore")
         kept = {storage_key(after[row.name]) for row in recipe.plan(other).rows if row.initializer == "keep"}
     return {name: parameter for name, parameter in after.items() if storage_key(parameter) not in kept}

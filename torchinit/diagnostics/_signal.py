@@ -1,4 +1,4 @@
-"""The scale of activations and gradients at each layer of any module, on noise."""
+"""The scale of activations and gradients at each layer of any module, measured on noise."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +19,8 @@ from torchinit.recipes._layers import Layer
 class LayerSignal:
     """The signal at one call of a layer, that is, of a module with parameters of its own.
 
-    A call is a run of operators that take the layer's parameters, with no other layer's in between; it ends where a
-    parameter is taken once more, except in RNN, LSTM and GRU. All scales are root mean squares.
+    A call is a run of operators that take the layer's parameters, with no other layer's in between. A parameter that is
+    taken again begins a new call, except in RNN, LSTM and GRU. All scales are root mean squares.
 
     Attributes:
         layer: qualified name of the module; for a tied parameter, of the first module that holds it
@@ -28,9 +28,9 @@ class LayerSignal:
         kind: name of the module's type
         output: shape of the last operator's result
         activation: scale of that result
-        activation_ratio: the same over that of the row before; None for the first row
+        activation_ratio: ``activation`` over that of the row before; None for the first row
         gradient: scale of the gradient at that result; None if none arrived
-        gradient_ratio: the same over that of the row after, where gradients come from; None for the last row
+        gradient_ratio: ``gradient`` over that of the row after, where gradients come from; None for the last row
         weight: scale of the layer's weights, or of all its parameters if none is named a weight
         weight_gradient: scale of their gradient, summed over all calls; None if none arrived
     """
@@ -103,7 +103,7 @@ def _forward(module: nn.Module, inputs: list[Any], trace: OperatorTrace) -> list
     """Run the module and return its differentiable outputs."""
     for child in module.modules():
         if isinstance(child, torch.jit.ScriptModule):
-            # NB: the plan runs even where optimization is off.
+            # NB: a cached plan runs even with optimization off.
             forget_optimized_forward(child)
     try:
         with torch.jit.optimized_execution(False), trace:
@@ -112,7 +112,7 @@ def _forward(module: nn.Module, inputs: list[Any], trace: OperatorTrace) -> list
         raise RuntimeError(
             f"forward must run on the inputs, got {_described(inputs)}: {_script_cause(error, trace.failure)}"
         ) from error
-    trace.settle()
+    trace.record_last_node()
     outputs = [t for t in flatten(returned) if t.is_floating_point() and t.requires_grad]
     if not outputs:
         got = _described(list(flatten(returned)))
@@ -121,7 +121,7 @@ def _forward(module: nn.Module, inputs: list[Any], trace: OperatorTrace) -> list
 
 
 def _hook(call: LayerCall, step: Callable[[str], object]) -> None:
-    """Measure the gradient when it arrives at the node of autograd that made the call's output."""
+    """Measure the gradient when it arrives at the autograd node that made the call's output."""
     if call.edge is None:
         return
     node, index = call.edge
@@ -214,7 +214,7 @@ def signal(
     Args:
         module: eager, scripted, traced or loaded
         inputs: the arguments of its forward
-        generator: draws the noise, and a seed for forward's own draws; None for one with seed 0
+        generator: draws the noise, and the seed of forward's own draws; None for one with seed 0
         progress: called at each call of a layer, with ``"forward"`` or ``"backward"``, the layer's name and the
             number of steps as far as it is known
 
@@ -222,7 +222,7 @@ def signal(
         A row for each call of a layer, in the order of execution.
 
     Raises:
-        RuntimeError: if the module cannot be run forward and backward, in one line
+        RuntimeError: if the module cannot be run forward and backward; the message is one line
 
     Examples:
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))

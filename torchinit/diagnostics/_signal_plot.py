@@ -10,10 +10,10 @@ from torchinit.diagnostics._trend import Trend, notes, trends
 
 _COLORS = {"activation": BLUE, "gradient": GREEN}
 
-# Inches a name; beyond so many names, every second or third is left out.
-_LINE, _NAMES = 0.19, 120
+# Inches per name; with more names, only every second or third is shown.
+_INCHES_PER_NAME, _MAX_NAMES = 0.19, 120
 
-_LONGEST = 46
+_MAX_LENGTH = 46
 
 
 def _axis_limits(values: Sequence[float]) -> tuple[float, float]:
@@ -67,9 +67,9 @@ def plot_signal(rows: Sequence[LayerSignal]) -> Any:
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    every = math.ceil(len(rows) / _NAMES)
-    names = [shortened(row.label, _LONGEST) for row in rows[::every]]
-    figure = Figure(figsize=(9.5, 1.5 + _LINE * max(4, len(names))), dpi=110, layout="constrained")
+    every = math.ceil(len(rows) / _MAX_NAMES)
+    names = [shortened(row.label, _MAX_LENGTH) for row in rows[::every]]
+    figure = Figure(figsize=(9.5, 1.5 + _INCHES_PER_NAME * max(4, len(names))), dpi=110, layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     said, (forward, backward) = notes(rows), trends(rows)
     _panel(left, "activation", [row.activation for row in rows], said, forward)

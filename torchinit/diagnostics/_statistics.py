@@ -95,8 +95,8 @@ def statistics(
 ) -> list[ParameterStatistics]:
     """Measure each parameter of a model, and name the known initialization that it is like.
 
-    A parameter is like an initialization if its standard deviation is, up to a twentieth or the sampling error. A state
-    dict does not tell a transposed or grouped convolution from any other; the fans of those differ.
+    A parameter is like an initialization if their standard deviations agree within 5 % or the sampling error. In a
+    state dict, a transposed or grouped convolution looks like any other, and its fans are counted as such.
 
     Args:
         model: a module (eager, scripted, traced or loaded) or its state dict

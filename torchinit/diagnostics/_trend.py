@@ -44,10 +44,10 @@ def _exp(x: float) -> float:
 def trend(values: Sequence[float | None]) -> Trend | None:
     """Fit a factor per layer to scales, by least squares through their logarithms.
 
-    Branches, pooling and heads, which change the scale once or to and fro, hardly tilt the line.
+    Branches, pooling and heads change the scale once, or up and down; they hardly tilt the line.
 
     Args:
-        values: a scale (root mean square) a layer, in the order in which the signal passes; None where it is unknown
+        values: the scale (root mean square) at each layer, in the signal's order; None if unknown
 
     Returns:
         The trend; None for fewer than two known scales.
@@ -72,7 +72,7 @@ def trend(values: Sequence[float | None]) -> Trend | None:
 
 
 def _notes(values: Sequence[float | None]) -> list[str]:
-    """Say what is wrong with each scale; one vanished or exploded if it is beyond LIMIT times the first."""
+    """Say what is wrong with each scale; beyond LIMIT times the first, it vanished or exploded."""
     fitted = trend(values)
     verdict = fitted.verdict if fitted else ""
     first = next((value for value in values if value), 0.0)

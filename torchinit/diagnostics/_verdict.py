@@ -9,14 +9,14 @@ from torchinit.diagnostics._moments import Moments
 from torchinit.diagnostics._parameters import Parameter
 from torchinit.recipes._layers import upstream_fans
 
-# Largest factor between a std and the known ones before it is far from them. Gains differ by less: 5/3 for tanh,
+# A std is far from the known ones beyond this factor. Gains differ by less: 5/3 for tanh,
 # sqrt(2) for relu, 1/sqrt(2 n) for n residual layers.
 _FAR = 3.0
 
-# Relative tolerance for a std that is like a known one; the sampling error of a small tensor is larger.
+# Relative tolerance for a std that is like a known one; for a small tensor, the sampling error is larger.
 _NEAR = 0.05
 
-# Norms that torch's weight_norm keeps apart have no scale of their own.
+# Parameters where torch's weight_norm keeps norms; no scale is known for them.
 _NORMS = ("weight_g", "original0")
 
 # A state dict does not say which matrix is an embedding, but its name does.
@@ -28,30 +28,30 @@ def he_std(fan: int) -> float:
     return kaiming_std(fan, 0.0, "relu")
 
 
-def _drawn_by_torch(fan: int) -> float:
+def _torch_default_std(fan: int) -> float:
     """The std of ``kaiming_uniform_`` with a=sqrt(5), torch's default: uniform up to 1 / sqrt(fan)."""
     return kaiming_std(fan, math.sqrt(5.0), "leaky_relu")
 
 
-def _default_std(parameter: Parameter) -> float | None:
+def _default_std_of(parameter: Parameter) -> float | None:
     """The std of torch's own default for a weight and its bias; None if there is none."""
     siblings = dict(parameter.layer.parameters())
-    # A recurrent layer draws everything by its number of units, the columns of its projection if it has one.
+    # A recurrent layer draws all by its number of units: the columns of its projection, if it has one.
     for name in ("weight_hr_l0", "weight_hh_l0", "weight_hh"):
         if name in siblings and siblings[name].dim() == 2:
-            return _drawn_by_torch(siblings[name].shape[1])
+            return _torch_default_std(siblings[name].shape[1])
     weight = siblings.get("weight") if parameter.tensor.dim() < 2 else parameter.tensor
     # NB: torch ignores transposition here.
     fans = None if weight is None else upstream_fans(list(weight.shape))
     if weight is None or fans is None or fans[0] == 0:
         return None
-    return _drawn_by_torch(weight.shape[1] if parameter.layer.kind == "Bilinear" else fans[0])
+    return _torch_default_std(weight.shape[1] if parameter.layer.kind == "Bilinear" else fans[0])
 
 
 def known_stds(parameter: Parameter) -> dict[str, float]:
     """Name the stds that known initializations give a parameter; empty if none is known for its kind."""
     tensor, kind = parameter.tensor, parameter.layer.kind
-    default, fans = _default_std(parameter), parameter.fans()
+    default, fans = _default_std_of(parameter), parameter.fans()
     if not (tensor.is_floating_point() or tensor.is_complex()) or parameter.own in _NORMS:
         return {}
     if fans is None:
@@ -90,7 +90,7 @@ def _number(value: complex) -> str:
 
 
 def verdict(moments: Moments | None, known: dict[str, float], matrix: bool) -> tuple[str | None, bool]:
-    """Say what the values are like and whether that is bad; None where nothing is known of such a parameter."""
+    """Say what the values are like and whether that is bad; None if nothing is known for such a parameter."""
     if moments is None:
         return "no numbers", False
     if moments.size == 0:

@@ -1,6 +1,6 @@
-"""Initialize whole models: which initializer for which parameter, as data.
+"""Initialize whole models by a list of rules: which initializer fills which parameter.
 
-Works on eager, scripted, traced and loaded modules alike, and can be attached to a TorchScript file as a method.
+Recipes work on eager, scripted, traced and loaded modules, and attach to a TorchScript file as a method.
 """
 
 from torchinit.recipes._plan import Plan, Row
@@ -8,7 +8,7 @@ from torchinit.recipes._recipe import Recipe
 from torchinit.recipes._rule import RecipeError, Rule
 from torchinit.recipes._shipped import dcgan, gpt2, llama, load, orthogonal_rl, resnet, torch_default, vit, xavier
 
-# The name before 0.2; not in __all__, since `import *` would shadow the library.
+# The name of 0.1. Not in __all__, because `import *` would shadow the torch package.
 torch = torch_default
 
 __all__ = [

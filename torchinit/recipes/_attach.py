@@ -12,7 +12,7 @@ from torchinit._core import compat, torchscript
 from torchinit._core.table import first_line
 from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
-from torchinit.recipes._keyed_apply import KEYED, lasting, plain_name
+from torchinit.recipes._keyed_apply import KEYED, plain_name, surviving_fills
 from torchinit.recipes._plan import Step, make_plan
 from torchinit.recipes._rule import Rule
 
@@ -20,21 +20,21 @@ METHOD = "reset_parameters"
 KEYED_METHOD = "reset_parameters_keyed"
 
 
-def _given(parameter: Tensor | None) -> Tensor:
-    """Tell TorchScript that a parameter is not None, as a layer's bias may be."""
+def _unwrap_optional(parameter: Tensor | None) -> Tensor:
+    """Tell TorchScript that an optional parameter, such as a bias, is not None."""
     assert parameter is not None
     return parameter
 
 
 def _expression(name: str) -> str:
-    """Spell a qualified name as TorchScript; its parts need not be identifiers."""
+    """Write a qualified name as TorchScript; its parts need not be identifiers."""
     if not name.isascii():
-        # NB: TorchScript cannot read back such a name once it has written it.
+        # NB: TorchScript writes such a name, but cannot read it back.
         raise RuntimeError(f"a name that is not ASCII, {name}")
     text = "self"
     for part in name.split("."):
         text = f"getattr({text}, {part!r})"
-    return f"given({text})"
+    return f"unwrap_optional({text})"
 
 
 def _literal(value: Value) -> str:
@@ -52,7 +52,7 @@ def _line(fill: Fill, target: str, whole: bool) -> str:
 
 
 def _lines(step: Step) -> str:
-    """Return the TorchScript of one step: the calls of ``write`` in its order."""
+    """Return the TorchScript of one step: the same calls as ``write``, in the same order."""
     target = _expression(step.target)
     if step.source is not None:
         return f"    copy_({target}, {_expression(step.source)})\n"
@@ -82,19 +82,19 @@ def _target(name: str, fill: Fill) -> str:
 
 
 def _argument(arg: Value, index: int) -> str:
-    """Spell an argument of a fill in a loop; string arguments come last and are the same in all its fills."""
+    """Write an argument of a fill in a loop; string arguments come last and are the same for all fills of a loop."""
     if isinstance(arg, str):
         return f", {arg!r}"
     return f", int(numbers[i][{index}])" if isinstance(arg, int) else f", numbers[i][{index}]"
 
 
-def _alike(fill: Fill) -> tuple[Value, ...]:
-    """Return what the fills of one loop share: the initializer and its string arguments."""
+def _loop_key(fill: Fill) -> tuple[Value, ...]:
+    """Return the key that groups fills into loops: the initializer and its string arguments."""
     return (fill.initializer, *(arg for arg in fill.args if isinstance(arg, str)))
 
 
 def _loop(drawn: list[tuple[str, Fill]]) -> str:
-    """Write a loop for the fills of one initializer; the graph of a line for each would take seconds to optimize."""
+    """Write a loop over the fills of one initializer; a line for each would take seconds to optimize."""
     names = ", ".join(repr(plain_name(name)) for name, _ in drawn)
     targets = ", ".join(_target(name, fill) for name, fill in drawn)
     starts = ", ".join(str(-1 if fill.block is None else fill.block[1]) for _, fill in drawn)
@@ -105,29 +105,29 @@ def _loop(drawn: list[tuple[str, Fill]]) -> str:
     return (
         f"    names, targets, starts, numbers = [{names}], [{targets}], [{starts}], [{numbers}]\n"
         "    for i in range(len(names)):\n"
-        "        of_fill = fold_in(root, names[i])\n"
+        "        fill_key = fold_in(root, names[i])\n"
         "        if starts[i] >= 0:\n"
-        "            of_fill = fold_in(of_fill, starts[i])\n"
-        f"        keyed_{drawn[0][1].initializer}(targets[i], of_fill{args})\n"
+        "            fill_key = fold_in(fill_key, starts[i])\n"
+        f"        keyed_{drawn[0][1].initializer}(targets[i], fill_key{args})\n"
     )
 
 
 def _keyed_source(steps: Sequence[Step]) -> str:
-    """Return the TorchScript of ``write_by_key`` for all parameters: all first fills, then all second ones, and so on."""
+    """Return the TorchScript of ``write_by_key`` for all parameters: all first fills, all second ones, and so on."""
     text = f"def {KEYED_METHOD}(self, seed: int) -> None:\n    root = key(seed)\n"
-    fills = {name: fills for name, (_, fills) in lasting(steps).items()}
+    fills = {name: fills for name, (_, fills) in surviving_fills(steps).items()}
     whole = {step.target: step.tensor for step in steps}
     for turn in range(max(map(len, fills.values()), default=0)):
         now = [(name, kept[turn]) for name, kept in fills.items() if len(kept) > turn]
-        for kind in dict.fromkeys(_alike(fill) for _, fill in now if fill.entry.draws):
-            text += _loop([(name, fill) for name, fill in now if _alike(fill) == kind])
+        for loop in dict.fromkeys(_loop_key(fill) for _, fill in now if fill.entry.draws):
+            text += _loop([(name, fill) for name, fill in now if _loop_key(fill) == loop])
         text += "".join(_lines(Step(n, whole[n], (fill,))) for n, fill in now if not fill.entry.draws)
     return text + "    return None\n"
 
 
 def _with_methods(module: torch.jit.ScriptModule, source: str) -> torch.jit.ScriptModule:
-    """Define the methods on a copy: only a module that was read from a file has a type of its own."""
-    names = {**FUNCTIONS, "copy_": no_grad_copy_, "given": _given, "seeded": torchscript.seeded}
+    """Define the methods on a copy read from a file; modules scripted from one class share one type."""
+    names = {**FUNCTIONS, "copy_": no_grad_copy_, "unwrap_optional": _unwrap_optional, "seeded": torchscript.seeded}
     names |= {"key": keyed.key, "fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
     copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
     compat.define(copy, source, names)
@@ -138,7 +138,8 @@ def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) 
     """Copy a TorchScript module and define the methods on the copy."""
     if not isinstance(module, torch.jit.ScriptModule):
         raise TypeError(
-            f"a method can be attached to a TorchScript module only, got {type(module).__name__}; script or trace it first"
+            f"a method can be attached to a TorchScript module only, got {type(module).__name__};"
+            " script or trace it first"
         )
     for method in (METHOD, KEYED_METHOD):
         if hasattr(module, method):
@@ -155,5 +156,5 @@ def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) 
             return _with_methods(module, _source(steps, mobile) + _keyed_source(steps))
     except (RuntimeError, UnicodeDecodeError) as error:
         # torch puts the reason below a blank line.
-        said = first_line(str(error))
-        raise RuntimeError(f"the module must survive being saved and read back, got {said}") from error
+        reason = first_line(str(error))
+        raise RuntimeError(f"the module must survive being saved and read back, got {reason}") from error

@@ -1,13 +1,13 @@
-"""Defaults: what a layer of ``torch.nn`` draws when it is constructed, as its ``reset_parameters`` says.
+"""The default initialization of each layer of ``torch.nn``: what its ``reset_parameters`` draws.
 
-Sources: the modules of ``torch.nn.modules`` in torch 2.13, whose initialization is the same from 2.6 to 2.15.
+Source: the modules of ``torch.nn.modules`` in torch 2.13, whose initialization is the same from 2.6 to 2.15.
 """
 
 import math
 
 from torch import Tensor
 
-from torchinit.recipes._fill import Fill, settle, within
+from torchinit.recipes._fill import Fill, resolve, uniform_within
 from torchinit.recipes._layers import Layer, upstream_fans
 
 _DENSE = ("Linear", *(f"Conv{n}d" for n in (1, 2, 3)), *(f"ConvTranspose{n}d" for n in (1, 2, 3)))
@@ -26,8 +26,8 @@ def _dense(layer: Layer, name: str) -> list[Fill] | None:
     if name not in ("weight", "bias") or fans is None:
         return None
     if name == "bias":
-        return [within(1 / math.sqrt(fans[0]) if fans[0] > 0 else 0.0)]
-    return [settle("kaiming_uniform_", {"a": math.sqrt(5)}, fans)] if fans[0] > 0 else []
+        return [uniform_within(1 / math.sqrt(fans[0]) if fans[0] > 0 else 0.0)]
+    return [resolve("kaiming_uniform_", {"a": math.sqrt(5)}, fans)] if fans[0] > 0 else []
 
 
 def _recurrent(layer: Layer, kind: str, name: str) -> list[Fill] | None:
@@ -35,13 +35,13 @@ def _recurrent(layer: Layer, kind: str, name: str) -> list[Fill] | None:
     if not weights or not name.startswith(("weight_", "bias_")):
         return None
     hidden = weights[0].size(0) // _GATES[kind]
-    return [within(1.0 / math.sqrt(hidden) if hidden > 0 else 0.0)]
+    return [uniform_within(1.0 / math.sqrt(hidden) if hidden > 0 else 0.0)]
 
 
 def padding_fills(layer: Layer) -> list[Fill]:
-    """Return the fill of an embedding's padding row, which is zero however the other rows are drawn."""
+    """Return the fill that zeroes an embedding's padding row; empty if it has none."""
     padding = layer.attribute("padding_idx") if layer.standard in _EMBEDDINGS else None
-    # A traced embedding without padding says -1.
+    # A traced embedding without padding has -1.
     return [Fill("zeros_", (), (0, padding, 1))] if isinstance(padding, int) and padding >= 0 else []
 
 
@@ -51,15 +51,15 @@ def _attention(name: str, shape: list[int]) -> list[Fill] | None:
     fans = upstream_fans(shape)
     if fans is None:
         return None
-    return [settle("xavier_normal_" if name in ("bias_k", "bias_v") else "xavier_uniform_", {}, fans)]
+    return [resolve("xavier_normal_" if name in ("bias_k", "bias_v") else "xavier_uniform_", {}, fans)]
 
 
-# The types that a rule may name as the default of a module of another type.
+# The types that the argument ``layer`` of a default rule may name.
 KINDS = (*_DENSE, *_NORMS, *_GATES, *_EMBEDDINGS, "Bilinear", "PReLU", "MultiheadAttention")
 
 
 def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | None:
-    """Return what the layer draws for a parameter of its own, or None if the parameter is not one of torch's."""
+    """Return the fills that the layer draws for its own parameter; None if torch's layer has no such parameter."""
     kind = layer.standard
     if kind in _DENSE:
         return _dense(layer, name)
@@ -73,7 +73,7 @@ def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | No
         return [Fill("normal_", (0.0, 1.0))]
     if kind == "Bilinear" and name in ("weight", "bias"):
         weight = dict(layer.parameters()).get("weight")
-        return None if weight is None else [within(1 / math.sqrt(weight.size(1)))]
+        return None if weight is None else [uniform_within(1 / math.sqrt(weight.size(1)))]
     if kind == "PReLU" and name == "weight":
         return [Fill("constant_", (float(layer.attribute("init", 0.25)),))]
     if kind == "MultiheadAttention":
@@ -82,13 +82,13 @@ def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | No
 
 
 def parent_fills(layer: Layer) -> list[tuple[str, Fill]]:
-    """Return what a layer writes to its children's parameters after they have drawn theirs."""
+    """Return the fills that a layer writes to its children's parameters after the children drew them."""
     if layer.standard == "MultiheadAttention":
         return [("out_proj.bias", Fill("zeros_"))]
     if layer.standard == "Transformer":
         shapes = {name: list(p.shape) for name, p in layer.module.named_parameters()}
         fans = {name: upstream_fans(shape) for name, shape in shapes.items()}
-        return [(name, settle("xavier_uniform_", {}, f)) for name, f in fans.items() if f is not None]
+        return [(name, resolve("xavier_uniform_", {}, f)) for name, f in fans.items() if f is not None]
     return []
 
 

@@ -1,4 +1,4 @@
-"""The mean and the standard deviation to expect of what a fill writes."""
+"""The expected mean and standard deviation of what a fill writes."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -42,24 +42,24 @@ def _icnr(shape: Shape, upscale_factor: int, scale: float, mode: str, distributi
     return 0.0, variance_scaling_std(*fans(subpixel_shape(list(shape), upscale_factor)), scale, mode.lower())
 
 
-def _placed(share: float, value: float) -> Moments:
-    """Expect one value in a share of the places, and zeros elsewhere."""
+def _zeros_except(share: float, value: float) -> Moments:
+    """Return the moments of a tensor that is ``value`` in a share of its places, and 0 elsewhere."""
     return share * value, abs(value) * math.sqrt(share * (1 - share))
 
 
-def _diagonal(shape: Shape, groups: int) -> float:
-    """Return the share of a kernel, or matrix, that lies on the diagonal of its center."""
+def _diagonal_share(shape: Shape, groups: int) -> float:
+    """Return the share of a tensor on its diagonal, which for a kernel lies at its center."""
     return groups * min(shape[0] // groups, shape[1]) / math.prod(shape)
 
 
 def _bilinear(shape: Shape, groups: int) -> Moments:
     values = bilinear_(torch.empty(1, 1, *shape[2:], dtype=torch.float64))
-    share = _diagonal(shape, groups) * math.prod(shape[2:])
+    share = _diagonal_share(shape, groups) * math.prod(shape[2:])
     mean, square = share * values.mean().item(), share * values.square().mean().item()
     return mean, math.sqrt(max(0.0, square - mean * mean))
 
 
-# The plain initializers, to which settle() brings the others.
+# The plain initializers; resolve() reduces the others to them.
 _MOMENTS: dict[str, Callable[..., Moments]] = {
     "uniform_": lambda shape, a, b: ((a + b) / 2, (b - a) / math.sqrt(12)),
     "normal_": lambda shape, mean, std: (mean, std),
@@ -67,33 +67,33 @@ _MOMENTS: dict[str, Callable[..., Moments]] = {
     "constant_": lambda shape, val: (val, 0.0),
     "ones_": lambda shape: (1.0, 0.0),
     "zeros_": lambda shape: (0.0, 0.0),
-    "eye_": lambda shape: _placed(_diagonal(shape, 1), 1.0),
-    "dirac_": lambda shape, groups: _placed(_diagonal(shape, groups), 1.0),
+    "eye_": lambda shape: _zeros_except(_diagonal_share(shape, 1), 1.0),
+    "dirac_": lambda shape, groups: _zeros_except(_diagonal_share(shape, groups), 1.0),
     "orthogonal_": _orthogonal,
     "sparse_": _sparse,
-    "identity_": lambda shape, gain, groups: _placed(_diagonal(shape, groups), gain),
+    "identity_": lambda shape, gain, groups: _zeros_except(_diagonal_share(shape, groups), gain),
     "block_orthogonal_": _block_orthogonal,
     "delta_orthogonal_": _delta_orthogonal,
     "bilinear_": _bilinear,
     "icnr_": _icnr,
-    "lstm_bias_": lambda shape, forget: _placed(0.25, forget),
+    "lstm_bias_": lambda shape, forget: _zeros_except(0.25, forget),
 }
 
 
 def moments(fill: Fill, shape: Shape) -> Moments:
-    """Return the mean and the standard deviation to expect of a tensor of this shape."""
+    """Return the expected mean and standard deviation of a tensor of this shape."""
     return _MOMENTS[fill.initializer](shape, *fill.args)
 
 
 def mixed_moments(fills: Sequence[Fill], shape: Shape) -> Moments | None:
-    """Return them for a whole parameter, where a later fill may cover a block of an earlier one."""
+    """Return the moments of a whole parameter; later fills may overwrite a block of earlier ones."""
     total = math.prod(shape)
     if total == 0 or not fills:
         return None
     parts: list[tuple[float, float, float]] = []
     for fill in fills:
         share = math.prod(block_shape(shape, fill.block)) / total
-        # A later fill covers an equal part of all earlier ones; blocks side by side cover nothing.
+        # A later fill overwrites an equal part of each earlier one; blocks side by side overwrite nothing.
         left = min(1.0, (1 - share) / (sum(part[0] for part in parts) or 1.0))
         parts = [(before * left, mean, std) for before, mean, std in parts if left > 0]
         parts.append((share, *moments(fill, block_shape(shape, fill.block))))

@@ -1,4 +1,4 @@
-"""A fill: an initializer with the numbers it is called with, on a parameter or on one block of it."""
+"""A fill: an initializer and its arguments, for a parameter or for one block of it."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {name: entry.function for name, en
 
 @dataclass(frozen=True)
 class Fill:
-    """An initializer, its arguments in order, and the block (dim, start, length); settled by :func:`settle`."""
+    """A plain initializer, its arguments in order, and the block (dim, start, length); see :func:`resolve`."""
 
     initializer: str
     args: tuple[Value, ...] = ()
@@ -61,18 +61,18 @@ def _arguments(function: Callable[..., Tensor]) -> dict[str, inspect.Parameter]:
 ARGUMENTS = {name: _arguments(function) for name, function in FUNCTIONS.items()}
 
 
-# From an initializer to the plain one that it calls, with its numbers.
+# Resolving an initializer to the plain one that it calls.
 
 
-def within(bound: float) -> Fill:
-    """Draw uniformly between ``-bound`` and ``bound``."""
+def uniform_within(bound: float) -> Fill:
+    """Return a uniform fill between ``-bound`` and ``bound``."""
     return Fill("uniform_", (-bound, bound))
 
 
-def _around_zero(distribution: str, std: float) -> Fill:
-    """Draw around 0 with this standard deviation."""
+def _zero_mean(distribution: str, std: float) -> Fill:
+    """Return a fill of mean 0 with this standard deviation."""
     if distribution == "uniform":
-        return within(uniform_bound(std))
+        return uniform_within(uniform_bound(std))
     if distribution == "normal":
         return Fill("normal_", (0.0, std))
     scale = truncated_scale(std)
@@ -81,42 +81,42 @@ def _around_zero(distribution: str, std: float) -> Fill:
 
 def _kaiming(distribution: str, fans: Fans, a: float, mode: str, nonlinearity: str) -> Fill:
     fan = fans[0] if fan_mode(mode) == "fan_in" else fans[1]
-    return _around_zero(distribution, kaiming_std(fan, a, nonlinearity))
+    return _zero_mean(distribution, kaiming_std(fan, a, nonlinearity))
 
 
 def _variance_scaling(
     fans: Fans, scale: float, mode: str, distribution: str, fan_in: int | None = None, fan_out: int | None = None
 ) -> Fill:
-    return _around_zero(distribution, variance_scaling_std(fan_in or fans[0], fan_out or fans[1], scale, mode.lower()))
+    return _zero_mean(distribution, variance_scaling_std(fan_in or fans[0], fan_out or fans[1], scale, mode.lower()))
 
 
-# Those whose entry says that they need fans take the fans first; the others are aliases.
-_SETTLED: dict[str, Callable[..., Fill]] = {
-    "xavier_uniform_": lambda fans, gain: _around_zero("uniform", xavier_std(fans[0], fans[1], gain)),
-    "xavier_normal_": lambda fans, gain: _around_zero("normal", xavier_std(fans[0], fans[1], gain)),
+# Initializers that need fans take them first; the others are aliases.
+_RESOLVERS: dict[str, Callable[..., Fill]] = {
+    "xavier_uniform_": lambda fans, gain: _zero_mean("uniform", xavier_std(fans[0], fans[1], gain)),
+    "xavier_normal_": lambda fans, gain: _zero_mean("normal", xavier_std(fans[0], fans[1], gain)),
     "kaiming_uniform_": partial(_kaiming, "uniform"),
     "kaiming_normal_": partial(_kaiming, "normal"),
     "variance_scaling_": _variance_scaling,
     "lecun_uniform_": partial(_variance_scaling, scale=1.0, mode="fan_in", distribution="uniform"),
     "lecun_normal_": partial(_variance_scaling, scale=1.0, mode="fan_in", distribution="truncated_normal"),
-    "sine_uniform_": lambda fans, **given: within(sine_bound(fans[0], **given)),
+    "sine_uniform_": lambda fans, **given: uniform_within(sine_bound(fans[0], **given)),
     "trunc_normal_tf_": lambda mean, **given: Fill("trunc_normal_", (mean, *truncation_bounds(mean, **given))),
     "prior_bias_": lambda prior: Fill("constant_", (prior_logit(prior),)),
 }
 
 
-def settle(initializer: str, args: Mapping[str, Value], fans: Fans | None = None) -> Fill:
-    """Return the fill that draws what an initializer does, for fans that need not be those of the shape."""
+def resolve(initializer: str, args: Mapping[str, Value], fans: Fans | None = None) -> Fill:
+    """Resolve an initializer to a plain fill that draws the same; ``fans`` may differ from those of the shape."""
     given: dict[str, Any] = {name: args.get(name, p.default) for name, p in ARGUMENTS[initializer].items()}
     if INITIALIZERS[initializer].needs_fans:
-        return _SETTLED[initializer](fans, **given)
+        return _RESOLVERS[initializer](fans, **given)
     if INITIALIZERS[initializer].alias_of is not None:
-        return _SETTLED[initializer](**given)
+        return _RESOLVERS[initializer](**given)
     return Fill(initializer, tuple(given.values()))
 
 
 def scale_residual(fill: Fill, divisor: float, with_bounds: bool) -> Fill:
-    """Divide the standard deviation of a fill, and the distance of a truncated normal's bounds from its mean if asked."""
+    """Divide the standard deviation of a fill, and ``with_bounds`` also the distance of the bounds from the mean."""
     args: dict[str, Any] = dict(zip(ARGUMENTS[fill.initializer], fill.args))
     for name in ("a", "b") if fill.initializer == "uniform_" else ("std", "gain"):
         if name in args:
@@ -127,7 +127,7 @@ def scale_residual(fill: Fill, divisor: float, with_bounds: bool) -> Fill:
     return Fill(fill.initializer, tuple(args.values()))
 
 
-# How a fill is written.
+# Writing a fill.
 
 
 def call(tensor: Tensor, fill: Fill, generator: torch.Generator | None) -> Tensor:
@@ -139,7 +139,7 @@ def call(tensor: Tensor, fill: Fill, generator: torch.Generator | None) -> Tenso
 def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | None) -> Tensor:
     """Run the fills of one parameter in order.
 
-    A tensor that is not contiguous is drawn in the order of its indices, so that no memory format changes the weights.
+    A non-contiguous tensor is drawn in index order, so that the memory format does not change the weights.
     """
     direct = tensor.is_contiguous() and all(fill.block is None for fill in fills)
     if dtensor.is_dtensor(tensor) and not direct:
@@ -158,19 +158,19 @@ def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | No
 def minimal_tensor(
     initializer: str, args: Mapping[str, Value], ndim: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
-    """Return the smallest tensor that an initializer refuses whenever it refuses a larger one."""
+    """Return a small tensor that an initializer refuses whenever it refuses a larger one."""
     parts = max(1, int(args.get("groups", args.get("blocks", 1))))
     if initializer == "icnr_":
         parts = max(1, int(args.get("upscale_factor", 2))) ** max(0, ndim - 2)
     elif initializer == "lstm_bias_":
         parts = 2
     shape = [2 * parts, 2, *[1] * (ndim - 2)][:ndim]
-    # Parts may be many, and are checked without looking at the values.
+    # Many parts would take memory, and their checks need no values.
     return torch.empty(shape, dtype=dtype, device="meta" if parts > 1 else device)
 
 
 def dry_run(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
-    """Raise any error that one of the writes would raise, before the first; each kind of fill runs on a minimal tensor."""
+    """Raise the errors of all writes before the first write; run each kind of fill on a minimal tensor."""
     seen = set()
     for tensor, fills in targets:
         if tensor.is_meta:
@@ -179,7 +179,7 @@ def dry_run(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
         check_overlap(tensor)
         for fill in fills:
             kind = (fill.initializer, fill.args, tensor.dim(), tensor.dtype, tensor.device)
-            # NB: under vmap no random function may write to a tensor that is not batched, such as a minimal one.
+            # NB: vmap refuses a random write to an unbatched tensor, and a minimal tensor is one.
             if kind not in seen and not are_transforms_active():
                 seen.add(kind)
                 args = dict(zip(ARGUMENTS[fill.initializer], fill.args))

@@ -1,4 +1,4 @@
-"""Runs a recipe's fills by key, where each parameter is drawn by itself, in any order."""
+"""Runs a recipe's fills by key: each parameter is drawn by itself, in any order."""
 
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +13,7 @@ from torchinit.recipes._plan import Step
 
 KEYED = {name: getattr(keyed, name) for name, entry in INITIALIZERS.items() if entry.draws}
 
-# The parts that torch's wrappers add to a qualified name; it means the same parameter without them.
+# Parts that torch's wrappers add to a qualified name.
 _WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 
@@ -22,8 +22,8 @@ def plain_name(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
-def lasting(steps: Sequence[Step]) -> dict[str, tuple[Tensor, list[Fill]]]:
-    """Collect the fills of each parameter that remain visible: the last of the whole, and those after it."""
+def surviving_fills(steps: Sequence[Step]) -> dict[str, tuple[Tensor, list[Fill]]]:
+    """Collect the surviving fills of each parameter: its last full fill, and those after it."""
     found: dict[str, tuple[Tensor, list[Fill]]] = {}
     for step in steps:
         kept = found.setdefault(step.target, (step.tensor, []))[1]
@@ -35,7 +35,7 @@ def lasting(steps: Sequence[Step]) -> dict[str, tuple[Tensor, list[Fill]]]:
 
 
 def _overlaps(tensor: Tensor, block: tuple[int, int, int] | None) -> Iterator[tuple[Tensor, list[int]]]:
-    """Yield the part of a tensor, or of each box of a DTensor's shard, within a block, and where in the block it begins."""
+    """Yield the parts of a tensor within a block, and where each begins in it; a DTensor's shard may have several."""
     for view, begin in views(tensor, piece_of(tensor, None, None)):
         if block is None:
             yield view, begin
@@ -56,13 +56,13 @@ def _place(view: Tensor, fill: Fill, shape: list[int], begin: list[int]) -> None
 
 
 def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) -> None:
-    """Run the fills of one parameter: the whole by the key of its name, a block by that of the name and its start."""
-    of_name = keyed.fold_in(key, plain_name(name))
+    """Run the fills of one parameter: the key of its name fills the whole, that of name and start a block."""
+    name_key = keyed.fold_in(key, plain_name(name))
     for fill in fills:
-        of_fill = of_name if fill.block is None else keyed.fold_in(of_name, fill.block[1])
+        fill_key = name_key if fill.block is None else keyed.fold_in(name_key, fill.block[1])
         shape = block_shape(tensor.shape, fill.block)
         for view, begin in _overlaps(tensor, fill.block):
             if fill.entry.draws:
-                KEYED[fill.initializer](view, of_fill, *fill.args, full_size=shape, offset=begin)
+                KEYED[fill.initializer](view, fill_key, *fill.args, full_size=shape, offset=begin)
             else:
                 _place(view, fill, shape, begin)

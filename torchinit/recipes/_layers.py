@@ -1,4 +1,4 @@
-"""The layers of a model: the same view of eager, scripted, traced and loaded modules."""
+"""The layers of a model, seen the same way in eager, scripted, traced and loaded modules."""
 
 from collections.abc import Hashable, Iterator
 from contextlib import suppress
@@ -19,7 +19,7 @@ _CLONING = ("TransformerEncoder", "TransformerDecoder")
 
 @dataclass(frozen=True)
 class Layer:
-    """A module, its qualified name, the name of the layer it was cloned from, and the type that a rule says it is like."""
+    """A module, its qualified name, the name of the layer that it clones, and the type whose default a rule gives it."""
 
     path: str
     module: nn.Module
@@ -60,7 +60,7 @@ class Layer:
 
 
 def storage_key(tensor: Tensor) -> Hashable:
-    """Return a key that tied parameters share; a loaded file has another tensor for each name."""
+    """Return a key that tied parameters share; a loaded file has a tensor object for each name."""
     if type(tensor) in (Tensor, nn.Parameter) and tensor.layout is torch.strided and tensor.numel() > 0:
         # A tensor that torch.func wraps has no storage.
         with suppress(NotImplementedError):

@@ -1,7 +1,7 @@
-"""What a recipe does to a model: the steps in their order, and a row for each parameter.
+"""What a recipe does to a model: its steps in order, and a row for each parameter.
 
-Planning has three stages: :func:`match` finds the rule of each parameter, :func:`make_steps` settles what is written
-in which order, and :func:`make_rows` describes it.
+Planning has three stages: :func:`match` finds the rule of each parameter, :func:`make_steps` orders the writes, and
+:func:`make_rows` describes them.
 """
 
 import math
@@ -19,7 +19,7 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit._core.table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS, default_fills, padding_fills, parent_fills, statistics
 from torchinit.recipes._expected import mixed_moments
-from torchinit.recipes._fill import Fill, block_shape, call, scale_residual, settle
+from torchinit.recipes._fill import Fill, block_shape, call, resolve, scale_residual
 from torchinit.recipes._layers import Layer, storage_key, upstream_fans, walk
 from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule
 
@@ -28,7 +28,7 @@ COLUMNS = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out"
 
 @dataclass(frozen=True)
 class Row:
-    """What happens to one parameter; ``mean`` and ``std`` are expected, and None where it is kept."""
+    """What happens to one parameter; ``mean`` and ``std`` are the expected ones, None if it is kept."""
 
     name: str
     module: str
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Step:
-    """Fills of one parameter or buffer, in order; or a copy of the values of ``source``, unless a key draws."""
+    """The fills of one parameter or buffer, in order; without a key, a clone copies ``source`` instead."""
 
     target: str
     tensor: Tensor
@@ -82,7 +82,7 @@ class MatchedLayer:
 
 @dataclass(frozen=True)
 class Match:
-    """Which rule each parameter has; a tied parameter is known by the first of its names."""
+    """The rule of each parameter; tied parameters go by their first name."""
 
     layers: list[MatchedLayer] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
@@ -91,14 +91,14 @@ class Match:
     used: set[int] = field(default_factory=set)
 
     def writer(self, name: str) -> Rule | None:
-        """Return the rule by which a parameter is written, under any of its names; None if it is kept."""
+        """Return the rule that writes a parameter, given any of its names; None if it is kept."""
         name = self.tied.get(name, name)
         rule = self.rules.get(name)
         return None if rule is None or rule.initializer == KEEP or is_loaded(self.tensors[name]) else rule
 
 
 def _like(layer: Layer, rule: Rule) -> Layer:
-    """Return the layer as the type of torch.nn whose default the rule says it has."""
+    """Return the layer with the type of torch.nn whose default the rule gives it, if any."""
     like = str(rule.args.get("layer", ""))
     return replace(layer, like=like) if rule.initializer == DEFAULT and like else layer
 
@@ -138,14 +138,17 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
         found.layers.append(MatchedLayer(layer, parameters))
     listed = [f"{name} ({kind})" for name, kind in uncovered.items() if name not in found.rules]
     if listed:
-        raise RecipeError(f"every parameter needs a rule, if only keep, got none for {', '.join(listed)}")
+        number = f"{len(listed)} parameter{'s' * (len(listed) != 1)}"
+        raise RecipeError(
+            f'no rule matches {number}: {", ".join(listed)}; add a rule ("keep" leaves parameters as they are)'
+        )
     for matched in found.layers:
         matched.statistics.extend(_match_statistics(rules, matched, found))
     return found
 
 
 def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -> list[tuple[str, Tensor]]:
-    """Choose the statistics to reset: those of a layer whose parameters are written or that has none, unless kept."""
+    """Choose the statistics to reset: those of a layer that is written or has no parameters, unless kept."""
     layer, parameters = matched.layer, matched.parameters
     written = not parameters or any(found.writer(layer.qualified(name)) is not None for name, _ in parameters)
     chosen = []
@@ -153,19 +156,19 @@ def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match
         rule = _first_match(rules, layer, name, buffer)
         if rule is not None and rule.initializer in (KEEP, DEFAULT):
             found.used.add(id(rule))
-        # A rule that keeps the rest does not mean the statistics of a layer whose parameters are written.
-        meant = rule is not None and (not parameters or (rule.name and "*" not in rule.name))
-        kept = rule is not None and rule.initializer == KEEP and meant
+        # A catch-all keep does not keep the statistics of a layer whose parameters are written.
+        explicit = rule is not None and (not parameters or (rule.name and "*" not in rule.name))
+        kept = rule is not None and rule.initializer == KEEP and explicit
         if written and not kept and not is_loaded(buffer):
             chosen.append((name, buffer))
     return chosen
 
 
-# Stage 2: what is written, in order.
+# Stage 2: the writes, in order.
 
 
 def make_steps(found: Match) -> list[Step]:
-    """Settle the writes of each layer: its own parameters, then those of its children, then its statistics."""
+    """Order the writes of each layer: its own parameters, then those of its children, then its statistics."""
     counts = Counter(map(id, found.rules.values()))
     steps: list[Step] = []
     for matched in found.layers:
@@ -188,7 +191,7 @@ def make_steps(found: Match) -> list[Step]:
 
 
 def _clone_source(found: Match, layer: Layer, name: str, parameter: Tensor) -> str | None:
-    """Name the parameter that this one is a clone of, if that one draws its default and is alike."""
+    """Return the name of the parameter that this one clones, if that one draws its default and has the same shape."""
     if layer.source is None:
         return None
     source = f"{layer.source}.{name}"
@@ -201,7 +204,7 @@ def _clone_source(found: Match, layer: Layer, name: str, parameter: Tensor) -> s
 
 
 def _fills(rule: Rule, layer: Layer, name: str, parameter: Tensor, count: int) -> list[Fill]:
-    """Settle the fills of a parameter by its rule, which matches ``count`` parameters in the model."""
+    """Resolve the fills of a parameter by its rule, which matches ``count`` parameters in the model."""
     if parameter.numel() == 0:
         check_partitioned(parameter)
         return []
@@ -213,7 +216,7 @@ def _fills(rule: Rule, layer: Layer, name: str, parameter: Tensor, count: int) -
     for block in _blocks(rule, qualified, shape):
         fill = _fill(rule, layer, qualified, block_shape(shape, block))
         if rule.residual:
-            # Bounds that follow from the deviation shrink with it.
+            # Bounds that the initializer derives from the std shrink with it.
             fill = scale_residual(fill, math.sqrt(count), with_bounds=rule.initializer != fill.initializer)
         fills.append(replace(fill, block=block))
     return [*fills, *padding]
@@ -224,7 +227,7 @@ def _blocks(rule: Rule, name: str, shape: list[int]) -> list[tuple[int, int, int
     if rule.blocks is None:
         return [None]
     if not -len(shape) <= rule.dim < len(shape):
-        raise rule.error(f"dim must be one of {name}, of shape {shape}, got {rule.dim}")
+        raise rule.error(f"dim must be a dimension of {name}, of shape {shape}, got {rule.dim}")
     dim = rule.dim % len(shape)
     if not isinstance(rule.blocks, int):
         sizes = list(rule.blocks)
@@ -237,14 +240,14 @@ def _blocks(rule: Rule, name: str, shape: list[int]) -> list[tuple[int, int, int
 
 
 def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
-    """Settle the numbers of a rule for a parameter, or a block, of this shape."""
+    """Resolve a rule for a parameter, or a block, of this shape."""
     fans = layer.fans(shape) if rule.fans == "layer" else upstream_fans(shape)
     if fans is None and INITIALIZERS[rule.initializer].needs_fans:
-        raise rule.error(f"{rule.initializer} needs fans, thus 2 dimensions or more, got {name} of shape {shape}")
-    fill = settle(rule.initializer, rule.args, fans)
+        raise rule.error(f"{rule.initializer} needs fans, so at least 2 dimensions, got {name} of shape {shape}")
+    fill = resolve(rule.initializer, rule.args, fans)
     if fill.entry.structured:
         try:
-            # On the meta device the initializer checks the shape and does no more.
+            # On the meta device the initializer only checks the shape.
             call(torch.empty(shape, device="meta"), fill, None)
         except ValueError as error:
             raise rule.error(f"{rule.initializer} of {name}: {error}") from None
@@ -300,7 +303,7 @@ def _row(
 
 def _initializer(rule: Rule, fills: Sequence[Fill]) -> str:
     if rule.initializer == DEFAULT:
-        # Only the last fill of the whole parameter remains.
+        # Only the last full fill survives.
         whole = [fill.initializer for fill in fills if fill.block is None]
         return f"{DEFAULT} {whole[-1]}" if whole else DEFAULT
     if rule.blocks is None:
@@ -316,6 +319,6 @@ def make_plan(rules: Sequence[Rule], module: nn.Module) -> Plan:
     for number, rule in enumerate(rules, 1):
         if id(rule) not in found.used and not rule.optional:
             warn_user(f"{rule.origin}: rule {number} matched no parameter: {rule!r}")
-    # The model lists a parent's parameters before its children's; the statistics stay last.
+    # Sort as the model lists its parameters, parents first; the statistics stay last.
     order = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
     return Plan(sorted(rows, key=lambda row: order.get(row.name, len(order))), steps)

@@ -11,7 +11,7 @@ from torchinit._core.writes import no_grad_copy_
 from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
 from torchinit.recipes._fill import dry_run, write
-from torchinit.recipes._keyed_apply import lasting, write_by_key
+from torchinit.recipes._keyed_apply import surviving_fills, write_by_key
 from torchinit.recipes._plan import Plan, Step, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule
 from torchinit.recipes._toml import read_rules, write_rules
@@ -29,10 +29,10 @@ class Recipe:
 
     Args:
         rules: the rules in order
-        name: what tables and messages call the recipe
+        name: name of the recipe in tables and messages
 
     Raises:
-        RecipeError: if there is no rule, or the earlier ones leave a rule nothing to match
+        RecipeError: if there is no rule, or earlier rules leave one nothing to match
 
     Examples:
         >>> from torch import nn
@@ -53,13 +53,13 @@ class Recipe:
     def __init__(self, rules: Sequence[Rule], name: str = "") -> None:
         self.rules, self.name = tuple(rules), name
         if not self.rules or not all(isinstance(rule, Rule) for rule in self.rules):
-            raise RecipeError(f"a recipe needs at least one rule and nothing else, got {list(rules)}")
+            raise RecipeError(f"a recipe needs at least one rule, and only rules, got {list(rules)}")
         for index, rule in enumerate(self.rules):
             for number, earlier in enumerate(self.rules[:index], 1):
                 if earlier.shadows(rule):
                     raise rule.error(
-                        f"rule {index + 1} can never match, since rule {number} ({earlier.conditions()}) takes all that"
-                        f" it would ({rule.conditions()}); put it before that one"
+                        f"rule {index + 1} can never match, because rule {number} ({earlier.conditions()}) comes first and"
+                        f" matches all that it would ({rule.conditions()}); put it before that one"
                     )
 
     def __repr__(self) -> str:
@@ -73,7 +73,7 @@ class Recipe:
         return hash((self.rules, self.name))
 
     def keeping(self, *names: str) -> "Recipe":
-        """Return the same recipe, except that it keeps the parameters that these globs name."""
+        """Return the recipe with a first rule that keeps the parameters that these globs name."""
         return Recipe([Rule(KEEP, name=names), *self.rules], self.name) if names else self
 
     @staticmethod
@@ -82,10 +82,10 @@ class Recipe:
 
         Args:
             text: one ``[[rule]]`` table per rule, whose keys are the arguments of :class:`Rule`; optionally a ``name``
-            origin: what messages call the text
+            origin: name of the text in messages
 
         Raises:
-            RecipeError: if something in it is wrong, in one line
+            RecipeError: if the text is wrong; the message is one line
 
         Examples:
             >>> from torchinit.recipes import Recipe
@@ -113,7 +113,7 @@ class Recipe:
             fans, and the mean and standard deviation to expect; it prints as a table
 
         Raises:
-            RecipeError: if a parameter has no rule (the message lists all such), or a rule does not fit a parameter
+            RecipeError: if a parameter has no rule (the message lists them all), or a rule does not fit a parameter
 
         Warns:
             UserWarning: about each rule that matches nothing and is not optional
@@ -126,23 +126,23 @@ class Recipe:
         """Initialize the parameters of a model in place; on the meta device do nothing.
 
         With a key, each parameter is drawn from ``fold_in(key, qualified name)``, and each block of a packed one from
-        ``fold_in`` of that and of the index where the block begins. So its values depend on nothing else in the model,
-        nor on its device or sharding, and no generator is touched; clones, such as the layers of a TransformerEncoder,
-        differ.
+        ``fold_in`` of that key and the block's first index. The values then depend on nothing else in the model, and
+        not on device or sharding. No generator is used. Clones, such as the layers of a ``TransformerEncoder``, get
+        different values.
 
         Args:
             module: an eager, scripted, traced or loaded module
-            generator: where the draws come from (default: the global generator of each parameter's device)
-            key: a key of :mod:`torchinit.keyed` that the draws come from instead
+            generator: generator to draw from (default: the global one of each parameter's device)
+            key: a key of :mod:`torchinit.keyed` to draw from instead
 
         Returns:
             ``module``
 
         Raises:
-            RecipeError: if a parameter has no rule (the message lists all such), or a rule does not fit a parameter
-            ValueError: if ``key`` is no key, or both a generator and a key are given
-            RuntimeError: if a parameter cannot be written, or the generator is of another device; nothing is written
-                or drawn when this raises
+            RecipeError: if a parameter has no rule (the message lists them all), or a rule does not fit a parameter
+            ValueError: if ``key`` is not a key, or both a generator and a key are given
+            RuntimeError: if a parameter cannot be written, or the generator is on another device; then nothing is
+                written or drawn
 
         Warns:
             UserWarning: about each rule that matches nothing and is not optional
@@ -168,7 +168,7 @@ class Recipe:
         _check_generator(steps, generator)
         dry_run((step.tensor, step.fills) for step in steps)
         if key is not None:
-            for name, (tensor, fills) in lasting(steps).items():
+            for name, (tensor, fills) in surviving_fills(steps).items():
                 write_by_key(name, tensor, fills, key)
             return module
         tensors = {step.target: step.tensor for step in steps}
@@ -182,13 +182,13 @@ class Recipe:
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:
         """Give a TorchScript module methods that do what :meth:`apply_` does.
 
-        The saved file needs neither Python nor torchinit to reset itself: ``reset_parameters(generator=None)``, or for
-        the mobile interpreter ``reset_parameters(seed=None)``, where a seed stands for a generator made with it;
-        and, in both, ``reset_parameters_keyed(seed)``, which is ``apply_(module, key=keyed.key(seed))``.
+        The saved file then resets itself without Python and torchinit. It has ``reset_parameters(generator=None)``, or
+        for the mobile interpreter ``reset_parameters(seed=None)``, where a seed stands for a generator made with it.
+        Both also have ``reset_parameters_keyed(seed)``, which does ``apply_(module, key=keyed.key(seed))``.
 
         Args:
             scripted: a scripted, traced or loaded module; it is left as it is
-            mobile: whether ``reset_parameters`` takes a seed, since the mobile interpreter takes no generator
+            mobile: whether ``reset_parameters`` takes a seed; the mobile interpreter takes no generator
 
         Returns:
             a copy of the module with the methods. It is a copy because modules scripted from one class share their
@@ -197,7 +197,7 @@ class Recipe:
         Raises:
             TypeError: if the module is not TorchScript
             RecipeError: as :meth:`apply_`
-            RuntimeError: if the module has a method of one of these names, or no parameters, as a frozen one
+            RuntimeError: if the module has a method of one of these names, or no parameters, like a frozen one
 
         Examples:
             >>> from torch import nn
@@ -217,7 +217,7 @@ def _check_generator(steps: Sequence[Step], generator: torch.Generator | None) -
         drawn = any(fill.entry.draws for fill in step.fills)
         if generator is not None and drawn and generator.device.type != step.tensor.device.type:
             raise RuntimeError(
-                f"the generator must be of the parameters' device, got one of {generator.device} for {step.target} on"
+                f"the generator must be on the parameters' device, got one on {generator.device} for {step.target} on"
                 f" {step.tensor.device}"
             )
 
@@ -227,7 +227,7 @@ def read(path: str | os.PathLike[str]) -> Recipe:
 
     Raises:
         OSError: if the file cannot be read
-        RecipeError: if something in it is wrong, in one line with the file and the rule
+        RecipeError: if the recipe is wrong; the message is one line with the file and the rule
     """
     with open(path, "rb") as file:
         contents = file.read()

@@ -1,4 +1,4 @@
-"""A rule: which parameters, which initializer, which arguments; checked when it is made."""
+"""A rule: which parameters, which initializer, which arguments; checked on construction."""
 
 import difflib
 import inspect
@@ -25,7 +25,7 @@ class RecipeError(ValueError):
 
 
 def suggest(word: str, known: Sequence[str]) -> str:
-    """Say what would have been right: the likeliest, or all."""
+    """Suggest the closest known word, or list them all."""
     close = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
 
@@ -39,27 +39,27 @@ def arguments_of(initializer: str) -> dict[str, inspect.Parameter]:
 
 @dataclass(frozen=True, repr=False)
 class Rule:
-    """Say how the parameters that it matches are initialized.
+    """Say how to initialize the parameters that it matches.
 
-    All conditions that are given must hold; a condition that lists several choices holds if one of them does.
+    All given conditions must hold. A condition with several choices holds if one of them does.
 
     Args:
         initializer: the name of an initializer of torchinit; ``"default"`` for what the layer of ``torch.nn`` draws
             when it is constructed; ``"keep"`` to leave the parameter as it is
-        module: the name of the type of the module that owns the parameter, such as ``"Conv2d"``, or a glob. It is the
-            type itself, not a base class: a scripted module does not know its base classes
-        name: a glob on the parameter's qualified name; ``*`` stands for dots too, and ``*.bias`` is also the ``bias``
-            of the model itself
+        module: type name of the module that owns the parameter, such as ``"Conv2d"``, or a glob. Base classes do not
+            count: a scripted module does not know them
+        name: a glob on the parameter's qualified name; ``*`` matches dots too, and ``*.bias`` also matches the model's
+            own ``bias``
         ndim: number of dimensions
-        args: arguments of the initializer by name; for ``"default"``, ``layer`` names the type of ``torch.nn`` whose
-            default is meant, where the module has a type of its own
-        blocks: number of equal blocks, or their sizes, of a packed parameter; each is initialized by itself, with its
-            own fans
+        args: arguments of the initializer by name; for ``"default"`` on a class of your own, ``layer`` names the type
+            of ``torch.nn`` whose default it draws
+        blocks: number of equal blocks, or their sizes, of a packed parameter; each is initialized separately, with
+            its own fans
         dim: the dimension along which the blocks lie
         fans: ``"layer"`` to swap the fans of a transposed convolution and divide the outer fan of a grouped one;
             ``"upstream"`` to count as ``torch.nn.init`` does, from the shape alone
         residual: whether to divide the standard deviation (that of ``trunc_normal_`` before it is truncated) by the
-            root of the number of parameters that the rule matches in the model: the residual branches that they end
+            root of the number of parameters that the rule matches in the model, one for each residual branch
         optional: whether the rule may match nothing without a warning
 
     Raises:
@@ -86,10 +86,10 @@ class Rule:
     def __post_init__(self) -> None:
         origin = self.origin or _callers_line()
         try:
-            settled = _settled(vars(self))
+            normalized = _normalized(vars(self))
         except RecipeError as error:
             raise RecipeError(f"{origin}: {error}") from None
-        vars(self).update(settled, origin=origin)
+        vars(self).update(normalized, origin=origin)
 
     def error(self, message: str) -> RecipeError:
         return RecipeError(f"{self.origin}: {message}")
@@ -102,18 +102,18 @@ class Rule:
         )
 
     def shadows(self, other: "Rule") -> bool:
-        """Return whether ``other`` can match nothing when it comes later."""
+        """True if ``other`` can never match after this rule."""
         # A default applies only where the layer has one.
-        alike = self.initializer != DEFAULT or (other.initializer == DEFAULT and self.args == other.args)
+        always = self.initializer != DEFAULT or (other.initializer == DEFAULT and self.args == other.args)
         return (
-            alike
+            always
             and _covers(self.module, other.module)
             and _covers(self.name, other.name)
             and (not self.ndim or (bool(other.ndim) and set(other.ndim) <= set(self.ndim)))  # type: ignore[arg-type]
         )
 
     def given(self) -> dict[str, Any]:
-        """Return the fields that differ from their defaults; a single choice stands alone."""
+        """Return the fields that differ from their defaults; a list of one choice becomes that choice."""
         found: dict[str, Any] = {}
         for spec in fields(self):
             value = getattr(self, spec.name)
@@ -144,22 +144,22 @@ def _callers_line() -> str:
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
-def _settled(given: Mapping[str, Any]) -> dict[str, Any]:
+def _normalized(given: Mapping[str, Any]) -> dict[str, Any]:
     """Check the fields of a rule and normalize them: tuples for lists, Python's numbers for numpy's."""
-    _check_kinds(given)
+    _check_types(given)
     initializer, known = given["initializer"], (*INITIALIZERS, DEFAULT, KEEP)
     if initializer not in known:
         raise RecipeError(f"unknown initializer {initializer!r}; {suggest(initializer, known)}")
-    settled = {**given, "args": _settled_args(initializer, given["args"])}
+    normalized = {**given, "args": _normalized_args(initializer, given["args"])}
     for name in ("module", "name", "ndim", "blocks"):
         value = given[name]
         # A count of blocks is not a list of one size.
         single = isinstance(value, str) or (isinstance(value, int) and name == "ndim")
-        settled[name] = (value,) if single else tuple(value) if isinstance(value, Sequence) else value
-    _check_options(settled)
+        normalized[name] = (value,) if single else tuple(value) if isinstance(value, Sequence) else value
+    _check_options(normalized)
     if initializer in INITIALIZERS:
-        _validate(initializer, settled["args"], settled["ndim"] or (INITIALIZERS[initializer].ndim,))
-    return settled
+        _validate(initializer, normalized["args"], normalized["ndim"] or (INITIALIZERS[initializer].ndim,))
+    return normalized
 
 
 def _a(kind: str) -> str:
@@ -172,7 +172,7 @@ def _is_a(value: Any, types: tuple[type, ...]) -> bool:
     return isinstance(value, types) or (isinstance(value, int) and float in types)
 
 
-def _check_kinds(given: Mapping[str, Any]) -> None:
+def _check_types(given: Mapping[str, Any]) -> None:
     for name, kind in {"module": str, "name": str, "ndim": int, "blocks": int}.items():
         value = given[name]
         several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
@@ -189,8 +189,8 @@ def _check_kinds(given: Mapping[str, Any]) -> None:
         raise RecipeError(f"args must be a table of arguments by name, got {args!r}")
 
 
-def _settled_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Value]:
-    settled: dict[str, Value] = {}
+def _normalized_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Value]:
+    normalized: dict[str, Value] = {}
     takes = arguments_of(initializer)
     for name, value in args.items():
         if name not in takes:
@@ -201,13 +201,13 @@ def _settled_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Value]
         if not _is_a(value, types):
             raise RecipeError(f"{name} of {initializer} must be {_a(types[0].__name__)}, got {value!r}")
         try:
-            settled[name] = value if isinstance(value, str) else types[0](value)
+            normalized[name] = value if isinstance(value, str) else types[0](value)
         except OverflowError:
             raise RecipeError(f"{name} of {initializer} must be finite, got an int of many digits") from None
     for name, parameter in takes.items():
         if parameter.default is inspect.Parameter.empty and name not in args:
-            raise RecipeError(f"{initializer} needs the argument {name}, got {settled or 'none'}")
-    return settled
+            raise RecipeError(f"{initializer} needs the argument {name}, got {normalized or 'none'}")
+    return normalized
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
@@ -219,14 +219,14 @@ def _check_options(given: Mapping[str, Any]) -> None:
     if given["residual"] and initializer == "uniform_" and args.get("a", 0.0) != -args.get("b", 1.0):
         raise RecipeError(f"residual needs bounds around 0, got {args or 'the default ones'}")
     if given["blocks"] is not None and initializer not in INITIALIZERS:
-        raise RecipeError(f"blocks need an initializer of their own, got {initializer}")
+        raise RecipeError(f"blocks need a named initializer, got {initializer}")
     layer = str(args.get("layer", KINDS[0]))
     if layer not in KINDS:
-        raise RecipeError(f"layer must be one of torch's, got {layer!r}; {suggest(layer, KINDS)}")
+        raise RecipeError(f"layer must be a type of torch.nn with a default, got {layer!r}; {suggest(layer, KINDS)}")
 
 
 def _validate(initializer: str, args: Mapping[str, Value], ndims: Sequence[int]) -> None:
-    """Call the initializer on a minimal tensor of each number of dimensions, to learn what it refuses."""
+    """Run the initializer on a minimal tensor of each number of dimensions, to raise its errors now."""
     own = {"generator": torch.Generator("cpu")} if INITIALIZERS[initializer].draws else {}
     for ndim in ndims:
         try:
@@ -240,10 +240,10 @@ def _validate(initializer: str, args: Mapping[str, Value], ndims: Sequence[int])
 
 
 def _covers(wide: Any, narrow: Any) -> bool:
-    """Return whether the patterns of ``wide`` match every name that those of ``narrow`` match."""
+    """True if the patterns of ``wide`` match every name that those of ``narrow`` match."""
 
     def covers(pattern: str, text: str) -> bool:
-        # A star in the text stands under a star of the pattern, so whatever it stands for matches too.
+        # A star in the text can only match a star of the pattern, which matches all that the text's star does.
         simple = not set(text) & set("[") and (not set(pattern) & set("?[") or not set(text) & set("*?"))
         return pattern == text or (simple and (fnmatchcase(text, pattern) or fnmatchcase(f".{text}", pattern)))
 

@@ -11,10 +11,10 @@ from torchinit.recipes._rule import DEFAULT, RecipeError, Rule, suggest
 
 _CONVOLUTIONS = "Conv?d"
 
-# The parameters that a recipe does not mention keep torch's default.
+# Parameters that a recipe does not mention get torch's default.
 _REST = Rule(DEFAULT, optional=True)
 _BIASES = ("*.bias", "*_bias", "*.bias_[ih]h", "*.bias_[ih]h_l*")
-_NO_BIAS = Rule("zeros_", name=_BIASES, ndim=1, optional=True)
+_ZERO_BIASES = Rule("zeros_", name=_BIASES, ndim=1, optional=True)
 
 
 def _named(initializer: str, patterns: str | Sequence[str], suffixes: Sequence[str] = ("",), **more: Any) -> list[Rule]:
@@ -27,9 +27,9 @@ def _named(initializer: str, patterns: str | Sequence[str], suffixes: Sequence[s
 def torch_default() -> Recipe:
     """Torch's own default: what each layer of ``torch.nn`` draws when it is constructed, in that order.
 
-    Source: the ``reset_parameters`` of ``torch.nn.modules`` (torch 2.13). Under the same seed the bits equal those of
-    constructing the model anew, as long as it registers its layers in the order in which it constructs them. As there,
-    the layers of a ``TransformerEncoder`` or ``TransformerDecoder`` are copies of one. A traced ``PReLU`` has forgotten
+    Source: the ``reset_parameters`` of ``torch.nn.modules`` (torch 2.13). With the same seed, the bits equal those of
+    constructing the model anew, if it registers its layers in the order in which it constructs them. As in torch, the
+    layers of a ``TransformerEncoder`` or ``TransformerDecoder`` are copies of one. A traced ``PReLU`` does not record
     its initial slope and gets torch's 0.25.
 
     Examples:
@@ -46,11 +46,11 @@ def torch_default() -> Recipe:
 
 
 def resnet(zero_init: str | Sequence[str] = ()) -> Recipe:
-    """Residual networks: convolutions after He, by fan_out; no biases.
+    """Residual networks: convolutions by He, with fan_out; zero biases.
 
     Source: He et al., "Delving deep into rectifiers" (2015), https://arxiv.org/abs/1502.01852, as in torchvision's
     ``ResNet``; zero-initialized last norms after Goyal et al., "Accurate, large minibatch SGD" (2017),
-    https://arxiv.org/abs/1706.02677. The linear head keeps torch's default, as there.
+    https://arxiv.org/abs/1706.02677. The linear head gets torch's default, as in torchvision.
 
     Args:
         zero_init: globs for the weights of each block's last normalization, which start from 0:
@@ -76,10 +76,10 @@ def resnet(zero_init: str | Sequence[str] = ()) -> Recipe:
 
 
 def xavier(gain: float = 1.0) -> Recipe:
-    """Every weight after Glorot, each projection of a packed one by itself; no biases.
+    """Every weight by Glorot, each projection of a packed one separately; zero biases.
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010).
-    Embeddings and normalization layers keep torch's default.
+    Embeddings and normalization layers get torch's default.
 
     Args:
         gain: factor on the standard deviation; see :func:`torchinit.calculate_gain`
@@ -96,7 +96,7 @@ def xavier(gain: float = 1.0) -> Recipe:
     return Recipe(
         [
             Rule(DEFAULT, module=("Embedding", "EmbeddingBag"), optional=True),
-            _NO_BIAS,
+            _ZERO_BIASES,
             glorot(module=("LSTM", "LSTMCell"), name=gates, blocks=4, optional=True),
             glorot(module=("GRU", "GRUCell"), name=gates, blocks=3, optional=True),
             glorot(name="*.in_proj_weight", blocks=3, optional=True),
@@ -108,10 +108,10 @@ def xavier(gain: float = 1.0) -> Recipe:
 
 
 def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -> Recipe:
-    """Vision transformers: truncated normal weights and embeddings of std 0.02; no biases; zero heads.
+    """Vision transformers: truncated normal weights and embeddings of std 0.02; zero biases; zero heads.
 
-    Source: ``_init_weights`` of DeiT (Touvron et al., 2020, https://arxiv.org/abs/2012.12877), the projection of the
-    patches with the deviation of transformers' ViT; the zero head after Dosovitskiy et al., "An image is worth 16x16
+    Source: ``_init_weights`` of DeiT (Touvron et al., 2020, https://arxiv.org/abs/2012.12877), the patch projection
+    with the std of transformers' ViT; the zero head after Dosovitskiy et al., "An image is worth 16x16
     words" (2020), section 3.2, https://arxiv.org/abs/2010.11929. The bounds are values, -2 and 2, as in DeiT.
 
     Args:
@@ -134,7 +134,7 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
             Rule("trunc_normal_", name="*.in_proj_weight", args=args, optional=True),
             Rule("trunc_normal_", name=[f"*.{name}" for name in embeddings], args=args, optional=True),
             Rule("zeros_", name="*.mask_token", optional=True),
-            _NO_BIAS,
+            _ZERO_BIASES,
             _REST,
         ],
         "vit",
@@ -142,7 +142,7 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
 
 
 def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
-    r"""GPT-2: normal weights and embeddings of std 0.02; no biases; projections onto the residual stream scaled down.
+    r"""GPT-2: normal weights and embeddings of std 0.02; zero biases; projections onto the residual stream scaled down.
 
     .. math:: \text{std}_\text{residual} = \frac{0.02}{\sqrt{2 \, \text{layers}}}
 
@@ -166,7 +166,7 @@ def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
             *_named("normal_", residual, args=args, residual=True),
             Rule("normal_", module=("Linear", "Conv1D", "Embedding"), name="*.weight", args=args),
             Rule("normal_", name="*.in_proj_weight", args=args, optional=True),
-            _NO_BIAS,
+            _ZERO_BIASES,
             _REST,
         ],
         "gpt2",
@@ -174,10 +174,10 @@ def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
 
 
 def llama() -> Recipe:
-    """Llama: normal weights and embeddings of std 0.02; no biases; RMS norms of 1.
+    """Llama: normal weights and embeddings of std 0.02; zero biases; RMS norms of 1.
 
-    Source: ``_init_weights`` of transformers' ``LlamaPreTrainedModel`` with its ``initializer_range`` of 0.02, whose
-    bits this gives.
+    Source: ``_init_weights`` of transformers' ``LlamaPreTrainedModel`` with its ``initializer_range`` of 0.02. The bits
+    are the same.
 
     Examples:
         >>> from torch import nn
@@ -189,7 +189,7 @@ def llama() -> Recipe:
         [
             Rule("normal_", module=("Linear", "Embedding"), name="*.weight", args={"std": 0.02}),
             Rule("ones_", module="*Norm", name="*.weight", optional=True),
-            _NO_BIAS,
+            _ZERO_BIASES,
         ],
         "llama",
     )
@@ -224,7 +224,7 @@ def orthogonal_rl(
     policy: str | Sequence[str] = ("*.actor", "*.action_net", "*.policy_head", "*.actor_head", "*.pi"),
     value: str | Sequence[str] = ("*.critic", "*.value_net", "*.value_head", "*.critic_head", "*.vf"),
 ) -> Recipe:
-    """Policy gradients: orthogonal weights of gain sqrt(2), the policy's head 0.01, the value's head 1; no biases.
+    """Policy gradients: orthogonal weights of gain sqrt(2), the policy's head 0.01, the value's head 1; zero biases.
 
     Source: ``layer_init`` of CleanRL and Huang et al., "The 37 implementation details of proximal policy optimization"
     (2022), detail 2; Engstrom et al., "Implementation matters in deep policy gradients" (2020),
@@ -248,7 +248,7 @@ def orthogonal_rl(
             *_named("orthogonal_", value, (".weight",), args={"gain": 1.0}),
             Rule("orthogonal_", name="*.weight_[ih]h*", args={"gain": 1.0}, optional=True),
             Rule("orthogonal_", module=("Linear", _CONVOLUTIONS), name="*.weight", args={"gain": math.sqrt(2)}),
-            _NO_BIAS,
+            _ZERO_BIASES,
             _REST,
         ],
         "orthogonal-rl",
@@ -276,7 +276,7 @@ def load(recipe: str | os.PathLike[str]) -> Recipe:
 
     Raises:
         OSError: if the file cannot be read
-        RecipeError: if there is no such recipe, or something in the file is wrong, in one line
+        RecipeError: if there is no such recipe, or the file is wrong; the message is one line
 
     Examples:
         >>> from torchinit import recipes

@@ -36,7 +36,7 @@ def _parse(text: str, origin: str) -> dict[str, Any]:
 def _rule(table: Any, origin: str) -> Rule:
     if not isinstance(table, dict):
         raise RecipeError(f"{origin}: a rule must be a table, got {table!r}")
-    named = [_spelled(table[key]) for key in ("module", "name") if key in table]
+    named = [_toml_value(table[key]) for key in ("module", "name") if key in table]
     origin += f" ({' '.join(named)})" if named else ""
     for key in table:
         if key not in _KEYS:
@@ -60,24 +60,24 @@ def read_rules(text: str, origin: str) -> tuple[list[Rule], str]:
     return [_rule(table, f"{origin}: rule {number}") for number, table in enumerate(rules, 1)], name
 
 
-def _spelled(value: Any) -> str:
+def _toml_value(value: Any) -> str:
     if isinstance(value, str):
         # A JSON string is a TOML string, except for one control character.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{name} = {_spelled(one)}" for name, one in value.items()) + " }"
+        return "{ " + ", ".join(f"{name} = {_toml_value(one)}" for name, one in value.items()) + " }"
     if isinstance(value, list):
-        return "[" + ", ".join(map(_spelled, value)) + "]"
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
     # TOML spells inf and nan as Python does, and repr() of a float reads back as the same float.
     return repr(value)
 
 
 def write_rules(rules: Sequence[Rule], name: str) -> str:
     """Write the rules and the name of a recipe."""
-    parts = [f"name = {_spelled(name)}\n"] if name else []
+    parts = [f"name = {_toml_value(name)}\n"] if name else []
     for rule in rules:
         given = rule.given()
-        parts.append("[[rule]]\n" + "".join(f"{key} = {_spelled(value)}\n" for key, value in given.items()))
+        parts.append("[[rule]]\n" + "".join(f"{key} = {_toml_value(value)}\n" for key, value in given.items()))
     return "\n".join(parts)
