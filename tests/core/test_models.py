@@ -1,4 +1,4 @@
-"""Does code as tutorials write it work when ``torch.nn.init`` in its import line becomes ``torchinit``?"""
+"""Does code from tutorials work when its import of ``torch.nn.init`` becomes ``torchinit``?"""
 
 from types import ModuleType
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.tutorial_models import INPUTS
 
 
 def weights_init(init: ModuleType) -> Any:
-    """Return the function that tutorials hand to ``model.apply``, calling ``init``."""
+    """Return a ``weights_init`` for ``model.apply``, as tutorials write it."""
 
     def reset(m: nn.Module) -> None:
         classname = m.__class__.__name__

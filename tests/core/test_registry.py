@@ -1,4 +1,4 @@
-"""Is an entry of the registry plain data that says what its function does?"""
+"""Is each registry entry plain data that agrees with its function?"""
 
 import subprocess
 import sys

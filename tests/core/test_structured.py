@@ -1,4 +1,4 @@
-"""Do the structured initializers keep their promise where upstream is no oracle?"""
+"""Do the structured initializers hold their properties where upstream is no oracle?"""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 import torchinit
 
-# Rows orthonormal to this, for the rounding of the dtype the tensor has.
+# Tolerance of orthonormality, by the rounding of each dtype.
 TOLERANCE = {
     torch.float16: 5e-3,
     torch.bfloat16: 4e-2,
@@ -51,7 +51,7 @@ def test_orthogonal_gives_the_same_values_in_any_layout() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
 def test_orthogonal_is_haar_distributed_not_just_orthogonal(dtype: torch.dtype) -> None:
-    # LAPACK's Q alone has a diagonal of one sign; under the Haar measure its mean is 0 with variance 1/n.
+    # LAPACK's Q has a diagonal of one sign. Under the Haar measure its mean is 0 and its variance 1/n.
     torch.manual_seed(0)
     diagonal = torch.cat([torchinit.orthogonal_(torch.empty(4, 4, dtype=dtype)).diagonal() for _ in range(2000)])
     assert diagonal.mean().abs() < 5 * 0.5 / math.sqrt(diagonal.numel())

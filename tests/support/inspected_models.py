@@ -1,4 +1,4 @@
-"""What the suites of inspect share."""
+"""Helpers for the tests of inspect."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""One case of ours against the oracle, and the known differences as data."""
+"""A case compared with the oracle, and the known differences as data."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import torch
 from tests.support.layouts import COMPLEX, INTEGER, LAYOUTS
 from tests.support.oracle import oracle
 from tests.support.outcome import Outcome, observe
-from tests.support.records import Record
+from tests.support.record import Record
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Case:
         return self.record.current_name
 
     @property
-    def real(self) -> bool:
-        """Whether there are values to write."""
+    def has_values(self) -> bool:
+        """True if there are values to write."""
         return self.layout != "meta" and math.prod(self.shape) > 0
 
     def outcome(self, function: Callable[..., Any]) -> Outcome:
@@ -40,9 +40,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where ours is meant to differ: which cases, in which fields of the outcome, and why.
+    """A difference by design: its reason, the cases it applies to, and the fields of the outcome that differ.
 
-    What only an older torch than the pinned one shows is ``old``.
+    ``old`` marks a difference from older versions of torch only.
     """
 
     reason: str
@@ -78,7 +78,7 @@ KNOWN_DIFFERENCES = (
         "orthogonal_ works in 16 bits and complex, where upstream raises after it drew",
         lambda case, ours, theirs: (
             case.name == "orthogonal_"
-            and case.real
+            and case.has_values
             and case.dtype in (torch.float16, torch.bfloat16, *COMPLEX)
             and len(case.shape) >= 2
         ),
@@ -93,7 +93,7 @@ KNOWN_DIFFERENCES = (
         lambda case, ours, theirs: (
             case.name == "sparse_"
             and case.with_generator
-            and case.real
+            and case.has_values
             and len(case.shape) == 2
             and case.shape[0] > 1
             and case.dtype not in INTEGER
@@ -132,7 +132,7 @@ KNOWN_DIFFERENCES = (
 
 
 def compare(case: Case) -> Difference | None:
-    """Assert that ours does what the oracle does, or differs just as a known difference says; return that one."""
+    """Assert that ours equals the oracle or differs by a known difference; return that difference."""
     ours, theirs = case.outcome(case.record.function), case.outcome(oracle(case.record))
     differences = ours.differences(theirs)
     known = [known for known in KNOWN_DIFFERENCES if known.applies(case, ours, theirs)]
