@@ -1,4 +1,4 @@
-"""Are the statistics of parameters right, and is the initialization named that was used?"""
+"""Are the statistics of parameters right, and does the verdict name the initialization used?"""
 
 import math
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from tests.support.inspected_models import drawn
 from tools.bench.measure import peak_extra_bytes
 from torchinit.diagnostics import ParameterStatistics, statistics
 
-# How many elements are measured at a time.
+# Elements measured at a time.
 CHUNK = "torchinit.diagnostics._moments._CHUNK"
 
 
 def _row(tensor: Tensor, module: nn.Module | None = None, name: str = "weight") -> ParameterStatistics:
-    """The statistics of a tensor as the parameter of a layer."""
+    """Return the statistics of a tensor as a layer's parameter."""
     module = nn.Module() if module is None else module
     module._parameters[name] = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, requires_grad=False)
     return next(row for row in statistics(module) if row.name == name)
@@ -44,7 +44,7 @@ DTYPES = [
 
 @pytest.mark.parametrize("shape", [(), (5, 7)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_statistics_are_numpys(dtype: torch.dtype, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_equal_numpys(dtype: torch.dtype, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CHUNK, 4)
     tensor = _random(shape, dtype)
     values = tensor.to(torch.complex128 if dtype.is_complex else torch.float64).numpy()
@@ -66,7 +66,7 @@ def test_statistics_are_those_of_the_finite_values(chunk: int, monkeypatch: pyte
     assert row.std == pytest.approx(np.std([1.0, 0.0, 5.0]))
 
 
-def test_what_changes_once_is_not_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensor_of_two_constant_chunks_is_not_constant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CHUNK, 4)
     assert not _row(torch.tensor([1.0] * 4 + [2.0] * 4)).constant
     assert _row(torch.tensor([1.0] * 8)).constant
@@ -85,7 +85,7 @@ def test_layout_makes_no_difference(tensor: Tensor) -> None:
     assert _row(tensor) == _row(tensor.to_dense().contiguous() if tensor.is_sparse else tensor.clone())
 
 
-def test_measuring_takes_no_copy_of_the_whole() -> None:
+def test_measuring_does_not_copy_the_tensor() -> None:
     tensor = torch.zeros(1 << 23, dtype=torch.bfloat16)
     assert peak_extra_bytes(lambda t: _row(t[0]), [tensor]) < 1 << 23 < 8 * tensor.numel()
 
@@ -93,7 +93,7 @@ def test_measuring_takes_no_copy_of_the_whole() -> None:
 @pytest.mark.parametrize(
     "tensor", [torch.empty(3, 4, device="meta"), torch.zeros(4, dtype=torch.uint8).view(torch.bits8)]
 )
-def test_what_has_no_numbers_is_not_measured(tensor: Tensor) -> None:
+def test_tensor_without_numbers_is_not_measured(tensor: Tensor) -> None:
     row = _row(tensor)
     assert (row.verdict, row.bad) == ("no numbers", False)
     assert {row.mean, row.std, row.min, row.max, row.zeros, row.not_finite} == {None}
@@ -129,12 +129,12 @@ def test_fans_are_the_layers_and_so_are_he_and_xavier() -> None:
         ({1: torch.ones(2)}, "got 1 for a dotted name"),
     ],
 )
-def test_what_is_no_state_dict_is_refused(state: dict, message: str) -> None:
+def test_argument_that_is_not_a_state_dict_is_refused(state: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"^a state dict must map dotted names to tensors, {message}$"):
         statistics(state)
 
 
-def test_progress_is_told_before_each_parameter() -> None:
+def test_progress_is_reported_before_each_parameter() -> None:
     told = []
     statistics(nn.Linear(2, 3), lambda *step: told.append(step))
     assert told == [("measuring", "weight", 2), ("measuring", "bias", 2)]
@@ -192,11 +192,11 @@ def test_verdict(label: str) -> None:
         ((256, 64), 0.96, "like He"),
         ((256, 64), 1.07, "1.1 x He"),
         ((256, 64), 0.93, "0.93 x He"),
-        # The std of 12 draws has a standard error of a fifth.
+        # The std of 12 draws has a standard error of 20 %.
         ((3, 4), 1.5, "like He fan_out"),
     ],
 )
-def test_like_allows_for_a_twentieth_or_the_sampling_error(shape: tuple[int, int], factor: float, said: str) -> None:
+def test_like_allows_5_percent_or_the_sampling_error(shape: tuple[int, int], factor: float, said: str) -> None:
     values = drawn("normal_", shape)
     values -= values.mean()
     std = max(math.sqrt(2 / shape[1]), math.sqrt(2 / shape[0]) if said.endswith("fan_out") else 0.0)
@@ -212,7 +212,7 @@ def test_mean_of_few_values_may_be_off() -> None:
 
 @pytest.mark.parametrize("factor", [1 / 3.1, 1 / 2.9, 2.9, 3.1])
 def test_far_is_three_times_beyond_all_known_scales(factor: float) -> None:
-    # He's is the largest known std for 200 inputs and 400 outputs, 0.02 the least.
+    # For 200 inputs and 400 outputs He's std is the largest known and 0.02 the least.
     edge = math.sqrt(2 / 200) if factor > 1 else 0.02
     values = drawn("normal_", (400, 200))
     assert _said(values / values.std() * edge * factor)[1] is (not 1 / 3 < factor < 3)
@@ -234,7 +234,7 @@ def test_far_is_three_times_beyond_all_known_scales(factor: float) -> None:
         (lambda: nn.LSTMCell(20, 300), "weight_ih"),
     ],
 )
-def test_what_torch_draws_is_like_torchs_default(make: Callable[[], nn.Module], name: str) -> None:
+def test_default_of_torch_is_recognized(make: Callable[[], nn.Module], name: str) -> None:
     torch.manual_seed(0)
     module = make()
     assert _said(module._parameters[name], module, name) == ("like torch's default", False)
@@ -268,7 +268,7 @@ def test_embedding_is_like_a_standard_normal() -> None:
     embedding = nn.Embedding(1000, 64)
     assert _said(embedding.weight.detach(), embedding) == ("like N(0, 1)", False)
     assert _said(embedding.weight.detach(), nn.Linear(64, 1000))[0] != "like N(0, 1)"
-    # What torch would draw for a linear layer is no default of an embedding.
+    # The default of a linear layer is not the default of an embedding.
     assert _said(drawn("kaiming_uniform_", (1000, 64), a=5**0.5), nn.Embedding(1000, 64))[0] != "like torch's default"
 
 
@@ -276,7 +276,7 @@ def test_embedding_is_like_a_standard_normal() -> None:
     ("path", "known"),
     [("wte", True), ("bert.embeddings.word_embeddings", True), ("shared", True), ("embeddings.dense", False)],
 )
-def test_name_tells_an_embedding_where_no_module_does(path: str, known: bool) -> None:
+def test_name_identifies_an_embedding_without_a_module(path: str, known: bool) -> None:
     values = drawn("normal_", (1000, 64))
     assert (statistics({f"{path}.weight": values})[0].verdict == "like N(0, 1)") is known
     model = nn.Module()

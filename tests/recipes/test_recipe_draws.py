@@ -1,4 +1,4 @@
-"""Does a recipe draw, with a generator and by key, what each function that torch.nn.init lacks draws?"""
+"""Does a recipe draw the same as each function that torch.nn.init lacks, with a generator and with a key?"""
 
 from typing import Any
 

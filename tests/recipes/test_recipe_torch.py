@@ -1,4 +1,4 @@
-"""Does the recipe ``torch`` give each layer of torch.nn the bits of constructing it anew?"""
+"""Does the recipe ``torch`` give each layer of torch.nn the bits of a new layer?"""
 
 import inspect
 
@@ -11,7 +11,7 @@ from torchinit import recipes
 
 
 def _worn(name: str) -> nn.Module:
-    """A model whose parameters and statistics are other than at the start."""
+    """Return a model with changed parameters and statistics."""
     model = seeded(LAYERS[name].make, 1)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.detach().fill_(3)
@@ -43,7 +43,7 @@ def test_every_layer_of_torch_nn_with_parameters_is_here() -> None:
             resets = any("reset_parameters" in attribute for attribute in vars(kind))
             if name not in known and (resets or any("Parameter" in names for names in own)):
                 missing.append(name)
-    # Where users put parameters of their own; what the batch and instance norms share.
+    # Containers of users' parameters, and base classes.
     assert set(missing) <= {"Module", "ParameterList", "ParameterDict", "RNNBase", "RNNCellBase", "Container"}, missing
 
 
