@@ -73,10 +73,10 @@ def _keyed_cases() -> list[Case]:
     for call in KEYED_CALLS:
         layouts = [LAYOUTS[name](call.shape, torch.float32) for name in ("contiguous", "transposed")]
         dtypes = [LAYOUTS["contiguous"](call.shape, dtype) for dtype in (torch.float64, torch.bfloat16)]
-        large = (torch.zeros(call.fit(180, 160)),) if call.arguments == call.record.calls[0] else ()
+        large = (torch.zeros(call.weight_shape(180, 160)),) if call.arguments == call.record.calls[0] else ()
         given = {"key": KEY, **call.arguments}
         cases.append(Case(f"{PREFIX}{call.name}", given, (*layouts, *dtypes, torch.zeros(0, 4), *large)))
-        pieces = (torch.zeros(call.fit(5, 7)), torch.zeros(call.fit(50, 7)))
+        pieces = (torch.zeros(call.weight_shape(5, 7)), torch.zeros(call.weight_shape(50, 7)))
         cases.append(Case(f"{PREFIX}{call.name}", {**given, **call.piece()}, pieces))
     for call, refusal in KEYED_REFUSALS:
         if refusal.scripts:

@@ -170,7 +170,7 @@ AFTER_2_6 = pytest.mark.skipif(
 )
 
 
-def _parts(record: Record, arguments: dict[str, Any]) -> int:
+def _row_multiple(record: Record, arguments: dict[str, Any]) -> int:
     """Return the number that the rows of a weight must be a multiple of."""
     if record.name == "icnr_":
         return arguments.get("upscale_factor", 2) ** (len(record.shape) - 2)
@@ -185,7 +185,7 @@ def test_exported_program_fills_any_number_of_rows(calls: list[Call], strict: bo
     calls = [(record, arguments) for record, arguments in calls if record.name == record.current_name]
     record = calls[0][0]
     # QR needs to know which side is longer; a split needs equal parts.
-    parts = math.lcm(*(_parts(*call) for call in calls))
+    parts = math.lcm(*(_row_multiple(*call) for call in calls))
     rows = parts * torch.export.Dim("rows", min=8 if "orthogonal" in record.name else 2, max=200)
     module = FillAlike(*calls)
     example = torch.ones(12 * parts, *record.shape[1:])

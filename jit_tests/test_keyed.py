@@ -57,7 +57,7 @@ def test_schema_equals_the_row(name: str) -> None:
 def test_scripted_loaded_and_mobile_values_are_the_eager_ones(call: KeyedCall, deployed: dict[str, Any]) -> None:
     scripted = run_quietly(torch.jit.script, call.function)
     method = f"{PREFIX}{call.name}"
-    for shape in (call.shape, *(call.fit(*size) for size in SIZES if call in SOME)):
+    for shape in (call.shape, *(call.weight_shape(*size) for size in SIZES if call in SOME)):
         for dtype in (torch.float32, torch.bfloat16, torch.float64):
             weight = torch.empty(shape, dtype=dtype)
             for piece in ({}, call.piece()) if shape == call.shape else ({},):

@@ -16,7 +16,7 @@ from tests.support.record import Record, Refusal
 from tests.support.records import CALLS, REFUSALS, call_id
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.int64)
-THEIR_LAYOUTS = ("contiguous", "transposed", "channels_last", "parameter", "non_leaf", "meta")
+LAYOUT_NAMES = ("contiguous", "transposed", "channels_last", "parameter", "non_leaf", "meta")
 # Besides the record's own shape. Kernels switch paths at 16 elements.
 SHAPES = ((), (0,), (17,), (0, 4), (3, 5), (64, 50), (4, 2, 3), (6, 3, 2, 2, 3))
 
@@ -32,7 +32,7 @@ def _observed(function: Any, arguments: dict[str, Any], tensor: Tensor, with_gen
 @pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
 def test_scripted_call_equals_eager_call(record: Record, arguments: dict[str, Any]) -> None:
     generators = (False, True) if record.takes_generator else (False,)
-    for layout, dtype, shape, with_generator in pairwise(THEIR_LAYOUTS, DTYPES, (record.shape, *SHAPES), generators):
+    for layout, dtype, shape, with_generator in pairwise(LAYOUT_NAMES, DTYPES, (record.shape, *SHAPES), generators):
         eager, compiled = (
             _observed(function, arguments, LAYOUTS[layout](shape, dtype), with_generator)
             for function in (record.function, scripted(record.name))

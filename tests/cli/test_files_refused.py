@@ -19,7 +19,7 @@ from tests.support.model_files import WRITERS, Net, refusal, rewrite, saved_mode
 from torchinit.cli._files import load, load_torchscript
 
 
-class Malice:
+class Malicious:
     """An object whose pickle creates a file when loaded."""
 
     def __init__(self, marker: Path) -> None:
@@ -47,7 +47,7 @@ def test_code_in_a_pickle_is_never_run(
     if environment:
         monkeypatch.setenv(environment, "1")
     marker = tmp_path / "marker"
-    MALICE[how](Malice(marker), tmp_path / "malice")
+    MALICE[how](Malicious(marker), tmp_path / "malice")
     message = refusal(tmp_path / "malice")
     assert not marker.exists()
     if how not in ("protocol 0", "protocol 1"):
@@ -111,7 +111,7 @@ WRONG: dict[str, Callable[[], bytes]] = {
 }
 
 
-def _last_words(message: str) -> str:
+def _own_words(message: str) -> str:
     # Cut the words of torch and safetensors, which change between versions.
     return message.partition(" damaged: ")[0] if " damaged: " in message else message.partition(" read: ")[0]
 
@@ -121,7 +121,7 @@ def test_refusal_states_the_rule_and_then_the_contents(tmp_path: Path) -> None:
     for index, (label, make) in enumerate(WRONG.items()):
         path = tmp_path / str(index)
         path.write_bytes(make())
-        message = _last_words(refusal(path)).replace(f"DIR/{index}", "FILE")
+        message = _own_words(refusal(path)).replace(f"DIR/{index}", "FILE")
         messages.append(f"{label}\n  {message.removeprefix(RULE)}\n")
         assert message.startswith(RULE)
     assert_expected_inline(

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import torchinit
-from tests.support.inspected_models import inspected
+from tests.support.inspection import run_inspect
 from torchinit import cli
 from torchinit.cli.inspect import COLUMNS
 from torchinit.diagnostics import plot_statistics
@@ -53,7 +53,7 @@ class Odd(nn.Module):
 
 
 def test_table_of_odd_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert inspected(Odd(), tmp_path) == 0
+    assert run_inspect(Odd(), tmp_path) == 0
     assert_expected_inline(
         capsys.readouterr().out,
         """\
@@ -72,7 +72,7 @@ def test_json_of_odd_parameters_is_strict_and_says_the_same(tmp_path: Path, caps
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    assert inspected(Odd(), tmp_path, "--json") == 0
+    assert run_inspect(Odd(), tmp_path, "--json") == 0
     found = {r["name"]: r for r in json.loads(capsys.readouterr().out, parse_constant=refuse)}
     assert all(tuple(record) == COLUMNS for record in found.values())
     assert found["halves"] == {
@@ -97,7 +97,7 @@ def test_only_bad_rows_are_colored_on_a_terminal(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     out = _terminal(monkeypatch)
-    assert inspected(Odd(), tmp_path) == 0
+    assert run_inspect(Odd(), tmp_path) == 0
     assert [line.split()[0] for line in out.getvalue().splitlines() if "\033[" in line] == ["\033[33mbroken"]
 
 
@@ -105,7 +105,7 @@ def test_no_color_turns_colors_off(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     out = _terminal(monkeypatch)
-    assert inspected(Odd(), tmp_path) == 0
+    assert run_inspect(Odd(), tmp_path) == 0
     assert "broken" in out.getvalue()
     assert "\033" not in out.getvalue()
 
@@ -121,7 +121,7 @@ def test_control_characters_in_names_are_escaped(tmp_path: Path, capsys: pytest.
 
 
 def test_model_without_parameters_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert inspected(nn.ReLU(), tmp_path, "--json") == 0
+    assert run_inspect(nn.ReLU(), tmp_path, "--json") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out) == []
     assert shown.err == f"torchinit: {tmp_path}/model.pt holds no parameters\n"
@@ -133,7 +133,7 @@ def test_progress_leaves_the_output_alone(
     terminal: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    assert inspected(nn.Linear(2, 3), tmp_path, "--json", "--plot", str(tmp_path / "a.png")) == 0
+    assert run_inspect(nn.Linear(2, 3), tmp_path, "--json", "--plot", str(tmp_path / "a.png")) == 0
     shown = capsys.readouterr()
     assert len(json.loads(shown.out)) == 2
     expected = "\r\033[K[1/2] {0} weight\r\033[K[2/2] {0} bias\r\033[K" if terminal else "[1/2] {0} ...\n"
@@ -199,7 +199,7 @@ def test_plot_shows_what_the_recipe_would_draw_from_the_seed(
     others = []
     for seed in (3, 3, 4):
         more = ["--recipe", "xavier", "--seed", str(seed), "--force"]
-        assert inspected(model, tmp_path, "--plot", str(tmp_path / "a.png"), *more) == 0
+        assert run_inspect(model, tmp_path, "--plot", str(tmp_path / "a.png"), *more) == 0
         _, other = (patch.get_data().values for patch in figures[-1].axes[0].patches)
         others.append(other.tolist())
     assert others[0] == others[1] != others[2]
@@ -246,7 +246,7 @@ def test_recipe_with_a_rule_for_every_parameter_shows_no_note(
 ) -> None:
     (tmp_path / "r.toml").write_text('[[rule]]\ninitializer = "zeros_"\n')
     options = ["--plot", str(tmp_path / "a.png"), "--recipe", str(tmp_path / "r.toml")]
-    assert inspected(nn.Linear(3, 4), tmp_path, *options) == 0
+    assert run_inspect(nn.Linear(3, 4), tmp_path, *options) == 0
     assert capsys.readouterr().err == ""
 
 

@@ -30,7 +30,7 @@ CASES = pairwise(
     SHAPES,
     ("rows", "columns", "replicas"),
     KINDS,
-    possible=lambda call, shape, place, kind: call[0].suits(shape, call[1]),
+    possible=lambda call, shape, place, kind: call[0].accepts(shape, call[1]),
 )
 SEED = 6
 
@@ -322,7 +322,7 @@ def test_flattened_parameter_that_lies_on_another_rank_is_refused_by_name(record
 @pytest.mark.parametrize("record", [record for record in RECORDS if len(record.shape) > 1], ids=call_id)
 def test_gathered_parameter_without_elements_is_not_taken_for_a_partitioned_one(record: Record) -> None:
     arguments = record.calls[0]
-    weight = nn.Parameter(torch.empty(next(s for s in ((0, 5), (0, 0, 3)) if record.suits(s, arguments))))
+    weight = nn.Parameter(torch.empty(next(s for s in ((0, 5), (0, 0, 3)) if record.accepts(s, arguments))))
     weight._fsdp_flattened = True  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -370,4 +370,4 @@ def test_rank_that_fails_is_named(function: Any, trouble: str) -> None:
 
 def test_rank_that_hangs_is_named() -> None:
     with pytest.raises(AssertionError, match="rank 1 was still running"):
-        on_ranks(2, _hang, patience=0.0)
+        on_ranks(2, _hang, timeout=0.0)

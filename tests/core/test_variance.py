@@ -21,7 +21,7 @@ FANS: dict[str, float] = {
 }
 
 
-def _law(distribution: str, std: float) -> scipy.stats.rv_continuous:
+def _distribution(distribution: str, std: float) -> scipy.stats.rv_continuous:
     if distribution == "uniform":
         return scipy.stats.uniform(-math.sqrt(3) * std, 2 * math.sqrt(3) * std)
     if distribution == "normal":
@@ -29,9 +29,9 @@ def _law(distribution: str, std: float) -> scipy.stats.rv_continuous:
     return scipy.stats.truncnorm(-2, 2, 0, std / FACTOR)
 
 
-def _check_law(values: torch.Tensor, distribution: str, std: float) -> None:
+def _check_distribution(values: torch.Tensor, distribution: str, std: float) -> None:
     values = values.detach().flatten().double()
-    assert scipy.stats.kstest(values.numpy(), _law(distribution, std).cdf).pvalue > 1e-4
+    assert scipy.stats.kstest(values.numpy(), _distribution(distribution, std).cdf).pvalue > 1e-4
     # The KS test detects a scale off by 1 %; the std detects 0.6 %.
     assert values.std().item() == pytest.approx(std, rel=0.006)
     bound = {"uniform": math.sqrt(3) * std, "truncated_normal": 2 * std / FACTOR}.get(distribution, math.inf)
@@ -43,7 +43,7 @@ def _check_law(values: torch.Tensor, distribution: str, std: float) -> None:
 def test_values_have_the_distribution_and_the_variance_that_the_arguments_say(mode: str, distribution: str) -> None:
     torch.manual_seed(3)
     weight = torchinit.variance_scaling_(torch.empty(FAN_OUT, FAN_IN), 1.7, mode, distribution)
-    _check_law(weight, distribution, math.sqrt(1.7 / FANS[mode]))
+    _check_distribution(weight, distribution, math.sqrt(1.7 / FANS[mode]))
 
 
 # Our call for each initializer of JAX and Keras, its distribution and its variance.
@@ -61,7 +61,7 @@ PEERS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], str, float]] = {
 def test_documented_call_is_the_initializer_of_jax_and_keras(name: str) -> None:
     torch.manual_seed(4)
     call, distribution, variance = PEERS[name]
-    _check_law(call(torch.empty(FAN_OUT, FAN_IN)), distribution, math.sqrt(variance))
+    _check_distribution(call(torch.empty(FAN_OUT, FAN_IN)), distribution, math.sqrt(variance))
 
 
 def test_bounds_of_glorot_and_he_are_keras_limits() -> None:

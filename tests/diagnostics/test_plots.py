@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import torchinit
-from tests.support.inspected_models import drawn
+from tests.support.inspection import draw
 from tests.support.signal_models import he, tower
 from torchinit.diagnostics import plot_signal, plot_statistics, signal, statistics
 
@@ -36,7 +36,7 @@ def test_each_parameter_has_a_panel_with_its_verdict() -> None:
 
 def test_second_values_share_the_bins_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchinit.diagnostics._moments._CHUNK", 100)
-    values, others = drawn("uniform_", (40, 30), a=-0.1, b=0.1), drawn("xavier_uniform_", (40, 30))
+    values, others = draw("uniform_", (40, 30), a=-0.1, b=0.1), draw("xavier_uniform_", (40, 30))
     figure = _page({"weight": values, "bias": torch.zeros(30)}, others={"weight": others}, label="recipe xavier")
     stairs = [patch.get_data() for patch in figure.axes[0].patches]
     low, high = (f(torch.cat([values, others]).double()).item() for f in (torch.min, torch.max))
@@ -90,7 +90,7 @@ def test_page_holds_bad_panels_first_and_constant_ones_last_and_reports_missing_
 def test_no_label_of_a_page_covers_another(count: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    values = drawn("normal_", (30, 30), std=123.456) + 1000
+    values = draw("normal_", (30, 30), std=123.456) + 1000
     parameters = count if count < 60 else 70
     names = [f"module.encoder.layers.layer.{i:03}.attention.output.WWWWWWWW.weight" for i in range(parameters)]
     figure = _page(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.inspected_models import drawn
+from tests.support.inspection import draw
 from tools.bench.measure import peak_extra_bytes
 from torchinit.diagnostics import ParameterStatistics, statistics
 
@@ -23,7 +23,7 @@ def _row(tensor: Tensor, module: nn.Module | None = None, name: str = "weight") 
     return next(row for row in statistics(module) if row.name == name)
 
 
-def _said(tensor: Tensor, module: nn.Module | None = None, name: str = "weight") -> tuple[str | None, bool]:
+def _verdict(tensor: Tensor, module: nn.Module | None = None, name: str = "weight") -> tuple[str | None, bool]:
     row = _row(tensor, module, name)
     return row.verdict, row.bad
 
@@ -157,32 +157,32 @@ VERDICTS: dict[str, tuple[Tensor, tuple[str | None, bool]]] = {
     "empty": (torch.empty(0, 3), ("empty", False)),
     "vector of no known kind": (torch.arange(5.0), (None, False)),
     "integers": (torch.arange(20).view(4, 5), (None, False)),
-    "too large": (drawn("normal_", (256, 256), std=1.0), ("far from any known scale", True)),
-    "too small": (drawn("normal_", (256, 256), std=1e-3), ("far from any known scale", True)),
+    "too large": (draw("normal_", (256, 256), std=1.0), ("far from any known scale", True)),
+    "too small": (draw("normal_", (256, 256), std=1e-3), ("far from any known scale", True)),
     "denormal": (torch.tensor([[5e-324, 0.0]], dtype=torch.float64), ("far from any known scale", True)),
     "overflow": (torch.tensor([[1.7e308, -1.7e308]], dtype=torch.float64), ("far from any known scale", True)),
-    "uniform from 0": (drawn("uniform_", (256, 256), b=0.1), ("mean far from 0", True)),
-    "He": (drawn("kaiming_normal_", (256, 64)), ("like He", False)),
-    "He, uniform": (drawn("kaiming_uniform_", (64, 32, 3, 3)), ("like He", False)),
-    "He fan_out": (drawn("kaiming_normal_", (256, 64), mode="fan_out"), ("like He fan_out", False)),
-    "Xavier": (drawn("xavier_uniform_", (256, 64)), ("like Xavier", False)),
-    "larger than all": (2 * drawn("kaiming_normal_", (64, 256), mode="fan_out"), ("2 x He fan_out", False)),
-    "smaller than all": (drawn("normal_", (300, 200), std=0.01), ("0.5 x N(0, 0.02)", False)),
-    "LeCun": (drawn("kaiming_normal_", (256, 64), nonlinearity="linear"), ("like LeCun", False)),
-    "orthogonal": (drawn("orthogonal_", (256, 64)), ("like orthogonal", False)),
-    "square": (drawn("orthogonal_", (64, 64)), ("like Xavier or LeCun or orthogonal", False)),
-    "square He": (drawn("kaiming_normal_", (64, 64)), ("like He", False)),
-    "torch's default": (drawn("kaiming_uniform_", (256, 64), a=5**0.5), ("like torch's default", False)),
-    "0.02": (drawn("normal_", (300, 200), std=0.02), ("like N(0, 0.02)", False)),
-    "half precision": (drawn("kaiming_normal_", (256, 64)).bfloat16(), ("like He", False)),
-    "few values": (drawn("kaiming_normal_", (4, 3)), ("like He", False)),
+    "uniform from 0": (draw("uniform_", (256, 256), b=0.1), ("mean far from 0", True)),
+    "He": (draw("kaiming_normal_", (256, 64)), ("like He", False)),
+    "He, uniform": (draw("kaiming_uniform_", (64, 32, 3, 3)), ("like He", False)),
+    "He fan_out": (draw("kaiming_normal_", (256, 64), mode="fan_out"), ("like He fan_out", False)),
+    "Xavier": (draw("xavier_uniform_", (256, 64)), ("like Xavier", False)),
+    "larger than all": (2 * draw("kaiming_normal_", (64, 256), mode="fan_out"), ("2 x He fan_out", False)),
+    "smaller than all": (draw("normal_", (300, 200), std=0.01), ("0.5 x N(0, 0.02)", False)),
+    "LeCun": (draw("kaiming_normal_", (256, 64), nonlinearity="linear"), ("like LeCun", False)),
+    "orthogonal": (draw("orthogonal_", (256, 64)), ("like orthogonal", False)),
+    "square": (draw("orthogonal_", (64, 64)), ("like Xavier or LeCun or orthogonal", False)),
+    "square He": (draw("kaiming_normal_", (64, 64)), ("like He", False)),
+    "torch's default": (draw("kaiming_uniform_", (256, 64), a=5**0.5), ("like torch's default", False)),
+    "0.02": (draw("normal_", (300, 200), std=0.02), ("like N(0, 0.02)", False)),
+    "half precision": (draw("kaiming_normal_", (256, 64)).bfloat16(), ("like He", False)),
+    "few values": (draw("kaiming_normal_", (4, 3)), ("like He", False)),
 }
 
 
 @pytest.mark.parametrize("label", VERDICTS)
 def test_verdict(label: str) -> None:
     tensor, expected = VERDICTS[label]
-    assert _said(tensor) == expected
+    assert _verdict(tensor) == expected
 
 
 @pytest.mark.parametrize(
@@ -197,25 +197,25 @@ def test_verdict(label: str) -> None:
     ],
 )
 def test_like_allows_5_percent_or_the_sampling_error(shape: tuple[int, int], factor: float, said: str) -> None:
-    values = drawn("normal_", shape)
+    values = draw("normal_", shape)
     values -= values.mean()
     std = max(math.sqrt(2 / shape[1]), math.sqrt(2 / shape[0]) if said.endswith("fan_out") else 0.0)
-    assert _said(values / values.std(correction=0) * std * factor) == (said, False)
+    assert _verdict(values / values.std(correction=0) * std * factor) == (said, False)
 
 
 def test_mean_of_few_values_may_be_off() -> None:
     values = torch.tensor([[0.5, 0.1], [0.6, 0.2]])
     assert values.mean() > values.std()
-    assert _said(values)[1] is False
-    assert _said(drawn("uniform_", (8, 8), b=0.5)) == ("mean far from 0", True)
+    assert _verdict(values)[1] is False
+    assert _verdict(draw("uniform_", (8, 8), b=0.5)) == ("mean far from 0", True)
 
 
 @pytest.mark.parametrize("factor", [1 / 3.1, 1 / 2.9, 2.9, 3.1])
 def test_far_is_three_times_beyond_all_known_scales(factor: float) -> None:
     # For 200 inputs and 400 outputs He's std is the largest known and 0.02 the least.
     edge = math.sqrt(2 / 200) if factor > 1 else 0.02
-    values = drawn("normal_", (400, 200))
-    assert _said(values / values.std() * edge * factor)[1] is (not 1 / 3 < factor < 3)
+    values = draw("normal_", (400, 200))
+    assert _verdict(values / values.std() * edge * factor)[1] is (not 1 / 3 < factor < 3)
 
 
 @pytest.mark.parametrize(
@@ -237,39 +237,39 @@ def test_far_is_three_times_beyond_all_known_scales(factor: float) -> None:
 def test_default_of_torch_is_recognized(make: Callable[[], nn.Module], name: str) -> None:
     torch.manual_seed(0)
     module = make()
-    assert _said(module._parameters[name], module, name) == ("like torch's default", False)
+    assert _verdict(module._parameters[name], module, name) == ("like torch's default", False)
 
 
 def test_vector_beside_a_weight_is_a_bias_only_by_name() -> None:
     layer = nn.Linear(64, 1000)
-    assert _said(layer.bias.detach().clone(), layer, "scale") == (None, False)
+    assert _verdict(layer.bias.detach().clone(), layer, "scale") == (None, False)
 
 
 def test_bias_around_another_value_has_no_scale() -> None:
     layer = nn.Linear(64, 1000)
-    assert _said(layer.bias.detach() + 1.0, layer, "bias") == (None, False)
+    assert _verdict(layer.bias.detach() + 1.0, layer, "bias") == (None, False)
 
 
 def test_bias_that_has_hardly_moved_from_zero_is_near_it() -> None:
     layer = nn.Linear(64, 1000)
-    assert _said(drawn("normal_", (1000,), std=1e-4), layer, "bias") == ("near 0", False)
-    assert _said(1 + drawn("normal_", (1000,), std=1e-4), layer, "bias") == (None, False)
-    assert _said(drawn("normal_", (1000,), std=5.0), layer, "bias") == ("far from any known scale", True)
+    assert _verdict(draw("normal_", (1000,), std=1e-4), layer, "bias") == ("near 0", False)
+    assert _verdict(1 + draw("normal_", (1000,), std=1e-4), layer, "bias") == (None, False)
+    assert _verdict(draw("normal_", (1000,), std=5.0), layer, "bias") == ("far from any known scale", True)
 
 
 def test_norms_of_weight_norm_have_no_scale() -> None:
     layer = nn.utils.parametrizations.weight_norm(nn.Linear(64, 100))
     parametrized = layer.parametrizations.weight
-    assert _said(parametrized.original0.detach(), parametrized, "original0") == (None, False)
+    assert _verdict(parametrized.original0.detach(), parametrized, "original0") == (None, False)
 
 
 def test_embedding_is_like_a_standard_normal() -> None:
     torch.manual_seed(0)
     embedding = nn.Embedding(1000, 64)
-    assert _said(embedding.weight.detach(), embedding) == ("like N(0, 1)", False)
-    assert _said(embedding.weight.detach(), nn.Linear(64, 1000))[0] != "like N(0, 1)"
+    assert _verdict(embedding.weight.detach(), embedding) == ("like N(0, 1)", False)
+    assert _verdict(embedding.weight.detach(), nn.Linear(64, 1000))[0] != "like N(0, 1)"
     # The default of a linear layer is not the default of an embedding.
-    assert _said(drawn("kaiming_uniform_", (1000, 64), a=5**0.5), nn.Embedding(1000, 64))[0] != "like torch's default"
+    assert _verdict(draw("kaiming_uniform_", (1000, 64), a=5**0.5), nn.Embedding(1000, 64))[0] != "like torch's default"
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_embedding_is_like_a_standard_normal() -> None:
     [("wte", True), ("bert.embeddings.word_embeddings", True), ("shared", True), ("embeddings.dense", False)],
 )
 def test_name_identifies_an_embedding_without_a_module(path: str, known: bool) -> None:
-    values = drawn("normal_", (1000, 64))
+    values = draw("normal_", (1000, 64))
     assert (statistics({f"{path}.weight": values})[0].verdict == "like N(0, 1)") is known
     model = nn.Module()
     model.wte = nn.Linear(64, 1000)

@@ -66,8 +66,8 @@ def test_returned_is_the_argument_and_no_generator_or_gradient_is_touched(call: 
 @every_call
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_pieces_equal_the_parts_of_the_whole(call: KeyedCall, dtype: torch.dtype) -> None:
-    sizes = [call.fit(*size) for size in ((12, 10), (7, 5), (8, 16), (12, 6))]
-    for full in filter(call.suits, sizes):
+    sizes = [call.weight_shape(*size) for size in ((12, 10), (7, 5), (8, 16), (12, 6))]
+    for full in filter(call.accepts, sizes):
         whole, rest = _filled(call, full, dtype), full[2:]
         for top, bottom, left, right in (
             (0, 5, 0, full[1]),
@@ -79,13 +79,13 @@ def test_pieces_equal_the_parts_of_the_whole(call: KeyedCall, dtype: torch.dtype
             shape, offset = (bottom - top, right - left, *rest), [top, left] + [0] * len(rest)
             part = _filled(call, shape, dtype, full_size=list(full), offset=offset)
             assert torch.equal(part, whole[top:bottom, left:right]), (full, offset)
-    assert call.suits(sizes[-1])
+    assert call.accepts(sizes[-1])
 
 
 @every_call
 def test_piece_far_into_a_large_tensor_equals_that_part_of_it(call: KeyedCall) -> None:
     # More columns than a chunk of sparse_.
-    full, shape = call.fit(600, 300), call.fit(20, 50)
+    full, shape = call.weight_shape(600, 300), call.weight_shape(20, 50)
     whole = _filled(call, full)
     part = _filled(call, shape, full_size=list(full), offset=[100, 240, *[0] * len(full[2:])])
     assert torch.equal(part, whole[100:120, 240:290])
@@ -109,7 +109,7 @@ def test_sixteen_bit_values_are_the_float32_ones_rounded_once(call: KeyedCall) -
 @every_call
 def test_values_are_distributed_as_the_siblings(call: KeyedCall) -> None:
     torch.manual_seed(1)
-    shape = call.fit(300, 120)
+    shape = call.weight_shape(300, 120)
     drawn, reference = _filled(call, shape), call.record.function(torch.empty(shape), **call.arguments)
     assert scipy.stats.ks_2samp(drawn.flatten().numpy(), reference.flatten().numpy()).pvalue > 1e-4
     assert int((drawn == 0).sum()) == int((reference == 0).sum()) or call.name != "sparse_"
@@ -133,14 +133,14 @@ def test_another_key_or_seed_or_offset_draws_other_values(call: KeyedCall) -> No
 @pytest.mark.parametrize("call", [*FIRST_CALLS, *TAILS], ids=str)
 def test_neither_threads_nor_tiles_matter(call: KeyedCall) -> None:
     # More values than one tile.
-    shape, threads, drawn = call.fit(1620, 250), torch.get_num_threads(), []
+    shape, threads, drawn = call.weight_shape(1620, 250), torch.get_num_threads(), []
     try:
         for count in (2, 1):
             torch.set_num_threads(count)
             drawn.append(_filled(call, shape))
         # A piece too small to be tiled.
         offset = [1532, 100, *[0] * len(shape[2:])]
-        part = _filled(call, call.fit(8, 60), full_size=list(shape), offset=offset)
+        part = _filled(call, call.weight_shape(8, 60), full_size=list(shape), offset=offset)
     finally:
         torch.set_num_threads(threads)
     if "orthogonal" in call.name:
@@ -157,12 +157,12 @@ def test_an_ensemble_by_vmap_equals_the_loop(call: KeyedCall) -> None:
     loop = torch.stack([call(torch.empty(call.shape), key) for key in keys])
     assert torch.equal(torch.func.vmap(call)(torch.empty(4, *call.shape), keys), loop)
     # Large enough for the path that computes each of the four words in its own tensor.
-    large = call.fit(180, 60)
+    large = call.weight_shape(180, 60)
     loop = torch.stack([call(torch.empty(large), key) for key in keys])
     assert torch.equal(torch.func.vmap(call)(torch.empty(4, *large), keys), loop)
 
 
-class Watching(TorchDispatchMode):
+class PassThroughMode(TorchDispatchMode):
     """Passes every operator on. Under a dispatch mode no fast path is taken."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -171,9 +171,9 @@ class Watching(TorchDispatchMode):
 
 @every_call
 def test_fast_paths_of_eager_code_change_no_bit(call: KeyedCall) -> None:
-    for shape in filter(call.suits, (call.fit(*size) for size in ((3, 1), (9, 7), (40, 50), (60, 30)))):
+    for shape in filter(call.accepts, (call.weight_shape(*size) for size in ((3, 1), (9, 7), (40, 50), (60, 30)))):
         fast = _filled(call, shape)
-        with Watching():
+        with PassThroughMode():
             assert torch.equal(_filled(call, shape), fast)
 
 
@@ -183,7 +183,7 @@ def test_tensors_without_elements_or_data_are_left_alone(call: KeyedCall) -> Non
     assert call(meta, KEY) is meta
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shape = next(shape for shape in (call.fit(0, 7), call.fit(0, 0)) if call.suits(shape))
+        shape = next(shape for shape in (call.weight_shape(0, 7), call.weight_shape(0, 0)) if call.accepts(shape))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         empty = torch.empty(shape)
@@ -191,7 +191,7 @@ def test_tensors_without_elements_or_data_are_left_alone(call: KeyedCall) -> Non
         assert [str(w.message) for w in caught if w.filename != keyed_records.__file__] == []
         assert bool(caught) == call.name.startswith("kaiming")
         caught.clear()
-        whole = call.fit(24, 7)
+        whole = call.weight_shape(24, 7)
         call(torch.empty(0, *whole[1:]), KEY, full_size=list(whole), offset=[24, *[0] * len(whole[1:])])
         assert not caught
 
@@ -277,10 +277,10 @@ def test_partitioned_parameter_is_refused_by_name(call: KeyedCall) -> None:
 def test_complex_values_are_pairs_of_real_ones(name: str) -> None:
     call = next(call for call in CALLS if call.name == name)
     for dtype in (torch.complex64, torch.complex128):
-        shape = call.fit(40, 30)
+        shape = call.weight_shape(40, 30)
         whole = call(torch.empty(shape, dtype=dtype), KEY)
         offset = [5, 7] + [0] * len(shape[2:])
-        part = call(torch.empty(call.fit(3, 4), dtype=dtype), KEY, full_size=list(shape), offset=offset)
+        part = call(torch.empty(call.weight_shape(3, 4), dtype=dtype), KEY, full_size=list(shape), offset=offset)
         assert torch.equal(part, whole[5:8, 7:11])
         torch.manual_seed(0)
         reference = call.record.function(torch.empty(shape, dtype=dtype), **call.arguments)
@@ -374,7 +374,7 @@ GOLDEN = {
 @pytest.mark.parametrize("name", list(ROWS))
 def test_values_equal_those_of_every_release(name: str) -> None:
     call = next(call for call in CALLS if call.name == name)
-    shape = call.fit(6, 5)
+    shape = call.weight_shape(6, 5)
     values = call(torch.empty(shape, dtype=torch.float64), keyed.fold_in(keyed.key(2026), "layer.weight"))
     assert [f"{value:.9g}" for value in values.flatten()[[0, 7, 29]].tolist()] == GOLDEN[name]
     assert keyed.VERSION == 1

@@ -62,8 +62,8 @@ def _part(whole: Tensor, mesh: Any, placements: tuple[Any, ...]) -> Tensor:
     return whole
 
 
-def _suits(call: KeyedCall, shape: tuple[int, ...], place: str, dtype: torch.dtype) -> bool:
-    return call.suits(shape)
+def _accepts(call: KeyedCall, shape: tuple[int, ...], place: str, dtype: torch.dtype) -> bool:
+    return call.accepts(shape)
 
 
 def _fill_all(rank: int) -> list[str]:
@@ -75,7 +75,7 @@ def _fill_all(rank: int) -> list[str]:
     wrong: list[str] = []
     places = _placements(dist.get_world_size())
     dtypes = (torch.float32, torch.bfloat16)
-    for call, shape, place, dtype in pairwise(CALLS, SHAPES, list(places), dtypes, possible=_suits):
+    for call, shape, place, dtype in pairwise(CALLS, SHAPES, list(places), dtypes, possible=_accepts):
         whole = call(torch.empty(shape, dtype=dtype), KEY)
         mesh, placements = _mesh(places[place][0]), places[place][1]
         try:

@@ -18,7 +18,7 @@ def _generator(seed: int = 7) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _worn() -> nn.BatchNorm1d:
+def _changed_model() -> nn.BatchNorm1d:
     norm = nn.BatchNorm1d(3)
     norm(torch.randn(8, 3))
     return norm
@@ -26,7 +26,7 @@ def _worn() -> nn.BatchNorm1d:
 
 @pytest.mark.parametrize("rest", [Rule("keep"), Rule("keep", name="*")])
 def test_rule_that_keeps_the_rest_does_not_keep_the_statistics(rest: Rule) -> None:
-    model = Recipe([Rule("ones_", name="*.weight"), rest]).apply_(_worn())
+    model = Recipe([Rule("ones_", name="*.weight"), rest]).apply_(_changed_model())
     assert model.num_batches_tracked == 0
     assert torch.equal(model.running_mean, torch.zeros(3))
 

@@ -10,7 +10,7 @@ from tests.support.layers import LAYERS, differing, seeded
 from torchinit import recipes
 
 
-def _worn(name: str) -> nn.Module:
+def _changed_model(name: str) -> nn.Module:
     """Return a model with changed parameters and statistics."""
     model = seeded(LAYERS[name].make, 1)
     for tensor in (*model.parameters(), *model.buffers()):
@@ -22,12 +22,12 @@ def _worn(name: str) -> nn.Module:
 def test_recipe_torch_equals_constructing_the_layer_anew(name: str) -> None:
     fresh = seeded(LAYERS[name].make, 7)
     following = torch.rand(3)
-    model = _worn(name)
+    model = _changed_model(name)
     before = torch.get_rng_state()
     recipes.torch_default().apply_(model, torch.Generator().manual_seed(7))
     assert differing(fresh, model) == []
     assert torch.equal(torch.get_rng_state(), before)
-    model = _worn(name)
+    model = _changed_model(name)
     torch.manual_seed(7)
     assert recipes.torch_default().apply_(model) is model
     assert differing(fresh, model) == []

@@ -94,12 +94,12 @@ def test_kept_and_loaded_parameters_are_not_touched() -> None:
 
 @pytest.mark.parametrize("how", ["rule", "name", "flag"])
 def test_statistics_are_reset_with_the_layers_parameters_and_kept_with_them(how: str) -> None:
-    def worn() -> nn.BatchNorm1d:
+    def changed_model() -> nn.BatchNorm1d:
         norm = nn.BatchNorm1d(3)
         norm(torch.randn(8, 3))
         return norm
 
-    model = nn.Sequential(worn(), worn())
+    model = nn.Sequential(changed_model(), changed_model())
     kept = copy.deepcopy(model[1])
     if how == "flag":
         for tensor in (*model[1].parameters(), *model[1].buffers()):

@@ -17,7 +17,7 @@ from torchinit.recipes import Recipe
 from torchinit.recipes._shipped import SHIPPED
 
 
-def _by_their_own_code(model: nn.Module, seed: int) -> nn.Module:
+def _reinitialize_by_transformers(model: nn.Module, seed: int) -> nn.Module:
     """Re-initialize a transformers model by transformers' own code."""
     for module in model.modules():
         module.__dict__.pop("_is_hf_initialized", None)
@@ -31,7 +31,7 @@ def test_llama_has_the_bits_of_transformers_own_code(make: Callable[[], nn.Modul
     model = seeded(make, 1)
     torch.manual_seed(5)
     recipes.llama().apply_(model)
-    assert differing(_by_their_own_code(seeded(make, 2), 5), model) == []
+    assert differing(_reinitialize_by_transformers(seeded(make, 2), 5), model) == []
 
 
 class _Deit(nn.Module):
@@ -74,7 +74,7 @@ def test_vit_fills_as_deits_code_does_except_the_head() -> None:
     assert differing(model, other) == []
 
 
-def _recorded(model: nn.Module) -> dict[str, float]:
+def _std_of_transformers(model: nn.Module) -> dict[str, float]:
     """Return the std with which transformers' own code draws each parameter."""
     from transformers import initialization
 
@@ -86,13 +86,13 @@ def _recorded(model: nn.Module) -> dict[str, float]:
         return tensor
 
     with mock.patch.dict(initialization.TORCH_INIT_FUNCTIONS, {"normal_": record, "trunc_normal_": record}):
-        _by_their_own_code(model, 5)
+        _reinitialize_by_transformers(model, 5)
     return drawn
 
 
 def test_vit_has_the_deviations_of_transformers_own_code_and_a_zero_head() -> None:
     model = seeded(transformers_models.vit, 1)
-    drawn = _recorded(model)
+    drawn = _std_of_transformers(model)
     assert drawn.pop("classifier.weight") == 0.02
     rows = recipes.vit().plan(model).rows
     fills = {step.target: step.fills[0] for step in recipes.vit().plan(model).steps}
@@ -103,7 +103,7 @@ def test_vit_has_the_deviations_of_transformers_own_code_and_a_zero_head() -> No
 
 def test_gpt2_has_the_deviations_of_transformers_own_code() -> None:
     model = seeded(transformers_models.gpt2, 1)
-    drawn = _recorded(model)
+    drawn = _std_of_transformers(model)
     rows = {row.name: row for row in recipes.gpt2().plan(model).rows}
     assert {name: row.std for name, row in rows.items() if row.initializer == "normal_"} == drawn
     assert drawn["transformer.h.0.attn.c_proj.weight"] == 0.02 / math.sqrt(6)

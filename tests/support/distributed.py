@@ -15,7 +15,7 @@ import torch.distributed as dist
 from tests.support.forked import CONTEXT
 
 # Long enough for a busy machine: only a rank that hangs times out.
-PATIENCE = 900.0
+TIMEOUT = 900.0
 
 
 def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any], result: Connection) -> None:
@@ -26,7 +26,7 @@ def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any], res
             init_method=f"file://{folder}/store",
             rank=rank,
             world_size=size,
-            timeout=timedelta(seconds=PATIENCE),
+            timeout=timedelta(seconds=TIMEOUT),
         )
         result.send((True, function(rank)))
     except BaseException:
@@ -35,7 +35,7 @@ def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any], res
     os._exit(0)
 
 
-def on_ranks(size: int, function: Callable[[int], Any], patience: float = PATIENCE) -> list[Any]:
+def on_ranks(size: int, function: Callable[[int], Any], timeout: float = TIMEOUT) -> list[Any]:
     """Call an importable function on each rank and return the results, which must pickle and hold no tensor."""
     with tempfile.TemporaryDirectory() as folder:
         processes, pipes = [], {}
@@ -47,7 +47,7 @@ def on_ranks(size: int, function: Callable[[int], Any], patience: float = PATIEN
             processes.append(process)
             pipes[receiver] = rank
         try:
-            return _results(processes, pipes, time.monotonic() + patience)
+            return _results(processes, pipes, time.monotonic() + timeout)
         finally:
             for process in processes:
                 process.kill()

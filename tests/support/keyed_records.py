@@ -34,7 +34,7 @@ class KeyedCall:
     def shape(self) -> tuple[int, ...]:
         return self.record.shape
 
-    def fit(self, *size: int) -> tuple[int, ...]:
+    def weight_shape(self, *size: int) -> tuple[int, ...]:
         """Return the shape of a weight of this size, with the record's kernel."""
         return size[: len(self.shape)] + self.shape[2:]
 
@@ -43,9 +43,9 @@ class KeyedCall:
         kernel = list(self.shape[2:])
         return {"full_size": [48, 20, *kernel], "offset": [3, 2, *[0] * len(kernel)]}
 
-    def suits(self, shape: tuple[int, ...]) -> bool:
+    def accepts(self, shape: tuple[int, ...]) -> bool:
         """True if the initializer accepts the shape."""
-        return self.record.suits(shape, self.arguments)
+        return self.record.accepts(shape, self.arguments)
 
     @property
     def continuous(self) -> bool:

@@ -54,7 +54,7 @@ class Difference:
 _RAISES = frozenset({"error", "memory", "returned_itself", "version_moved", "global_state", "generator_state"})
 
 
-def _opens(outcome: Outcome, words: str) -> bool:
+def _has_words(outcome: Outcome, words: str) -> bool:
     return outcome.error is not None and words in outcome.error[1]
 
 
@@ -67,7 +67,7 @@ def _known(
 KNOWN_DIFFERENCES = (
     _known(
         "integers are refused by a sentence, also where no kernel runs (meta, empty); upstream names a kernel",
-        lambda case, ours, theirs: case.dtype in INTEGER and _opens(ours, "needs a floating-point"),
+        lambda case, ours, theirs: case.dtype in INTEGER and _has_words(ours, "needs a floating-point"),
         *("error", "returned_itself", "version_moved"),
     ),
     _known(
@@ -85,7 +85,7 @@ KNOWN_DIFFERENCES = (
     ),
     _known(
         "orthogonal_ works in layouts that view_as refuses, where upstream raises after it drew",
-        lambda case, ours, theirs: case.name == "orthogonal_" and _opens(theirs, "view size is not compatible"),
+        lambda case, ours, theirs: case.name == "orthogonal_" and _has_words(theirs, "view size is not compatible"),
         *("error", "memory", "returned_itself", "version_moved"),
     ),
     _known(
@@ -102,12 +102,12 @@ KNOWN_DIFFERENCES = (
     ),
     _known(
         "xavier_* of a tensor whose fans are both 0 is a no-op, as for other empty tensors; upstream divides by 0",
-        lambda case, ours, theirs: case.name.startswith("xavier") and _opens(theirs, "division by zero"),
+        lambda case, ours, theirs: case.name.startswith("xavier") and _has_words(theirs, "division by zero"),
         *("error", "returned_itself", "version_moved"),
     ),
     _known(
         "dirac_ of a kernel of size 0 is a no-op, as for other empty tensors; upstream indexes into it",
-        lambda case, ours, theirs: case.name == "dirac_" and _opens(theirs, "out of bounds for dimension"),
+        lambda case, ours, theirs: case.name == "dirac_" and _has_words(theirs, "out of bounds for dimension"),
         *("error", "returned_itself"),
     ),
     _known(
@@ -123,7 +123,7 @@ KNOWN_DIFFERENCES = (
         lambda case, ours, theirs: (
             case.layout == "meta"
             and case.name in ("dirac_", "orthogonal_", "sparse_")
-            and (theirs.version_moved or _opens(theirs, "expected a floating-point or complex dtype"))
+            and (theirs.version_moved or _has_words(theirs, "expected a floating-point or complex dtype"))
         ),
         *("error", "returned_itself", "version_moved", "global_state"),
         old=True,

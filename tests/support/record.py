@@ -58,7 +58,7 @@ class Record:
     shape: tuple[int, ...]
     refusals: tuple[Refusal, ...] = ()
     unmatched: tuple[dict[str, Any], ...] = ()
-    _suited: dict[tuple[tuple[int, ...], str], bool] = field(default_factory=dict, repr=False, compare=False)
+    _accepted: dict[tuple[tuple[int, ...], str], bool] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def row(self) -> Any:
@@ -81,19 +81,19 @@ class Record:
     def takes_generator(self) -> bool:
         return any(argument.name == "generator" for argument in self.row.arguments)
 
-    def suits(self, shape: tuple[int, ...], arguments: dict[str, Any]) -> bool:
+    def accepts(self, shape: tuple[int, ...], arguments: dict[str, Any]) -> bool:
         """True if it accepts the shape."""
         key = shape, repr(arguments)
-        if key not in self._suited:
+        if key not in self._accepted:
             try:
                 # NB: a meta tensor would import torch's decompositions.
                 with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     self.function(torch.empty(shape), **arguments)
-                self._suited[key] = True
+                self._accepted[key] = True
             except ValueError:
-                self._suited[key] = False
-        return self._suited[key]
+                self._accepted[key] = False
+        return self._accepted[key]
 
     def __str__(self) -> str:
         return self.name
