@@ -65,7 +65,7 @@ def _expected(recipe: Recipe, example: Example) -> nn.Module:
     ("name", "kind"),
     [(n, kind) for n, example in MODELS.items() for kind in KINDS if example.scripts or kind == "traced"],
 )
-def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -> None:
+def test_attached_method_draws_the_same_as_eager_apply(name: str, kind: str) -> None:
     example, module = MODELS[name], _deploy(kind, MODELS[name])
     expected = _expected(recipes.torch(), example)
     net = recipes.torch().attach(module)

@@ -29,7 +29,7 @@ def _expected(recipe: Recipe, make: object = MIXED.make) -> nn.Module:
     ("name", "kind"),
     [(n, kind) for n, example in MODELS.items() for kind in KINDS if example.scripts or kind == "traced"],
 )
-def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -> None:
+def test_attached_method_draws_the_same_as_eager_apply(name: str, kind: str) -> None:
     expected = _expected(recipes.torch(), MODELS[name].make)
     net = _reload(recipes.torch().attach(_deploy(kind, MODELS[name])))
     state = torch.get_rng_state()

@@ -46,7 +46,7 @@ def lite(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize(("record", "arguments"), CURRENT, ids=call_id)
-def test_method_of_the_loaded_bundle_draws_what_eager_draws(loaded: Any, record: Record, arguments: dict) -> None:
+def test_method_of_the_loaded_bundle_draws_the_same_as_eager(loaded: Any, record: Record, arguments: dict) -> None:
     for seed in (None, 9) if record.takes_generator else (None,):
         for dtype in DTYPES:
             expected = _eager(record, arguments, dtype, seed)
@@ -71,7 +71,7 @@ def _positional(record: Record, arguments: dict[str, Any], seed: int | None) -> 
 
 
 @pytest.mark.parametrize(("record", "arguments"), CURRENT, ids=call_id)
-def test_method_in_the_lite_interpreter_draws_what_eager_draws(lite: Any, record: Record, arguments: dict) -> None:
+def test_method_in_the_lite_interpreter_draws_the_same_as_eager(lite: Any, record: Record, arguments: dict) -> None:
     for seed in (None, 9) if record.takes_generator else (None,):
         for dtype in DTYPES:
             expected = _eager(record, arguments, dtype, seed)
@@ -156,7 +156,7 @@ def test_command_overwrites_only_when_forced(tmp_path: Path) -> None:
     assert "class Init" in header.read_text()
 
 
-def test_command_says_in_one_line_what_it_cannot_write(tmp_path: Path) -> None:
+def test_command_reports_an_unwritable_path_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = _command("bundle", tmp_path / "file")
     assert done.returncode == 1

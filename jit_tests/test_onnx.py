@@ -117,7 +117,7 @@ def test_fan_of_a_dynamic_size_exports(name: str) -> None:
 
 
 @pytest.mark.parametrize("record", CURRENT, ids=call_id)
-def test_onnx_model_does_what_the_docs_say(record: Record) -> None:
+def test_onnx_model_behaves_as_documented(record: Record) -> None:
     documented, shape = _documented()[record.name], _shape(record)
     if documented == "no":
         for kind in (Fresh, Buffer):

@@ -297,7 +297,7 @@ def test_load_torchscript_refuses_a_file_without_a_model(tmp_path: Path) -> None
     assert refusal(tmp_path / "text", load_torchscript).startswith(RULE)
 
 
-def test_archive_that_calls_an_unknown_operator_says_which(tmp_path: Path) -> None:
+def test_refusal_names_an_unknown_operator_of_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "net"
     torch.jit.script(nn.ReLU()).save(str(path))
     rewrite(path, b"torch.relu(", b"ops.nowhere.relu(")

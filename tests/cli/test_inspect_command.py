@@ -68,7 +68,9 @@ halves  4       float16         -        -  0.75  0.829    0    2    0.5        
     )
 
 
-def test_json_of_odd_parameters_is_strict_and_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_of_odd_parameters_is_strict_and_equals_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 

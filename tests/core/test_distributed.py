@@ -82,7 +82,7 @@ def filled() -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("record", [record for record in RECORDS if record.name == record.current_name], ids=call_id)
-def test_gathered_tensor_is_what_a_single_process_draws(filled: list[list[Any]], record: Record) -> None:
+def test_gathered_tensor_equals_the_draw_of_a_single_process(filled: list[list[Any]], record: Record) -> None:
     cases = [(index, case) for index, case in enumerate(CASES) if case[0][0] is record]
     assert cases
     for index, ((_, arguments), shape, place, kind) in cases:
@@ -318,7 +318,7 @@ def test_flattened_parameter_that_lies_on_another_rank_is_refused_by_name(record
         record.function(weight, **record.calls[0])
 
 
-# Not of vectors: FullyShardedDataParallel leaves an empty vector.
+# Skip vectors: FullyShardedDataParallel leaves an empty vector.
 @pytest.mark.parametrize("record", [record for record in RECORDS if len(record.shape) > 1], ids=call_id)
 def test_gathered_parameter_without_elements_is_not_taken_for_a_partitioned_one(record: Record) -> None:
     arguments = record.calls[0]

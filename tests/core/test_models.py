@@ -44,7 +44,7 @@ def weights_init(init: ModuleType) -> Any:
 
 
 @pytest.mark.parametrize("model", INPUTS, ids=lambda model: model.__name__)
-def test_weights_init_draws_what_upstream_draws(model: type[nn.Module]) -> None:
+def test_weights_init_draws_the_same_as_upstream(model: type[nn.Module]) -> None:
     ours, theirs = model(), model()
     for module, init in ((ours, torchinit), (theirs, torch.nn.init)):
         torch.manual_seed(3)

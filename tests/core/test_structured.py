@@ -59,7 +59,7 @@ def test_orthogonal_is_haar_distributed_not_just_orthogonal(dtype: torch.dtype) 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64], ids=str)
-def test_sparse_depends_on_its_generator_alone(dtype: torch.dtype) -> None:
+def test_sparse_depends_only_on_its_generator(dtype: torch.dtype) -> None:
     def fill(global_seed: int, seed: int) -> torch.Tensor:
         torch.manual_seed(global_seed)
         return torchinit.sparse_(torch.empty(40, 30, dtype=dtype), 0.3, generator=torch.Generator().manual_seed(seed))

@@ -75,7 +75,7 @@ def test_bounds_of_glorot_and_he_are_keras_limits() -> None:
     assert 0.995 * 0.267956268 < normal <= 0.267956269
 
 
-def test_lecun_and_truncated_scaling_draw_what_trunc_normal_draws() -> None:
+def test_lecun_and_truncated_scaling_equal_trunc_normal() -> None:
     torch.manual_seed(1)
     std = math.sqrt(1 / 7) / FACTOR
     expected = torchinit.trunc_normal_(torch.empty(5, 7), 0.0, std, -2 * std, 2 * std)

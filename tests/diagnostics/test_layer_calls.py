@@ -172,7 +172,7 @@ def test_a_gradient_that_does_not_arrive_is_none() -> None:
     assert notes(rows)[2:] == ["gradient zero", ""]
 
 
-def test_parameters_that_share_one_flat_storage_are_told_apart() -> None:
+def test_parameters_that_share_one_flat_storage_are_distinguished() -> None:
     torch.manual_seed(0)
     model, x = tower(he, 4, 8), torch.randn(2, 8)
     rows = signal(model, x)

@@ -239,7 +239,7 @@ def test_a_buffer_that_forward_replaces_is_put_back() -> None:
         assert not before.any()
 
 
-def test_the_same_generator_gives_the_same_rows_whatever_the_global_one_does() -> None:
+def test_the_same_generator_gives_the_same_rows_for_any_global_state() -> None:
     model, x = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5), nn.Linear(8, 8)), torch.randn(4, 8)
     rows = [signal(model, x, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     torch.manual_seed(123)

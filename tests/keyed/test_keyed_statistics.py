@@ -52,7 +52,7 @@ def _check(**p_values: float) -> None:
 
 
 def _two_sided(p_value: float) -> float:
-    """Return the p-value of too good a fit as well as of too bad a one."""
+    """Return the two-sided p-value: too good a fit counts too."""
     return 2 * min(p_value, 1 - p_value)
 
 

@@ -353,7 +353,7 @@ def test_an_ensemble_by_vmap_equals_the_loop(fill) -> None:  # type: ignore[no-u
     assert torch.equal(vmap(lambda k: fold_in(k, 3))(keys), fold_in(keys, 3))
 
 
-def test_a_small_piece_of_a_vast_tensor_costs_what_the_piece_does() -> None:
+def test_a_small_piece_of_a_vast_tensor_costs_no_more_than_the_piece() -> None:
     full = [2**20, 2**20, 2**20]
     part = keyed.uniform_(torch.empty(2, 3, 5), key(1), full_size=full, offset=[2**19, 77, 2**20 - 5])
     start = (2**19 * 2**20 + 77) * 2**20 + 2**20 - 5

@@ -47,7 +47,7 @@ def test_clones_of_a_layer_that_draws_no_default_draw_their_own(how: str) -> Non
     assert all(weight.abs().max() <= 1 / math.sqrt(8) for weight in weights)
 
 
-def test_layers_of_unequal_shape_are_no_clones() -> None:
+def test_layers_of_unequal_shape_are_not_clones() -> None:
     model = _encoder()
     model.layers[1].linear1 = nn.Linear(8, 5)
     recipes.torch_default().apply_(model, _generator())
