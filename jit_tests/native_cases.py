@@ -1,4 +1,4 @@
-"""The calls of the record table as C++, and what each of them does in Python."""
+"""Render the calls of the record table as C++, and make each of them in Python."""
 
 import functools
 import math
@@ -28,7 +28,7 @@ METHODS = {function.name: function for function in deployed(TABLE)}
 
 @dataclass(frozen=True)
 class Case:
-    """A call of one method, and the tensors that it is tried on."""
+    """A call of one method, and the tensors to fill with it."""
 
     name: str
     arguments: dict[str, Any]
@@ -62,21 +62,21 @@ def _cases() -> list[Case]:
     return [case for case in cases if case.name in METHODS] + _keyed_cases()
 
 
-# What stands for a key: derived by name, in each language.
+# The key of every keyed call, derived by name in Python and in C++.
 KEY = keyed.fold_in(keyed.key(-42), "größe.0")
 _KEY = 'init.fold_in(init.key(-42), "größe.0")'
 
 
 def _keyed_cases() -> list[Case]:
-    """The calls with a key; of whole tensors, of a piece, and those that raise."""
+    """List the keyed calls: whole tensors, a piece of one, and calls that raise."""
     cases = []
     for call in KEYED_CALLS:
         layouts = [LAYOUTS[name](call.shape, torch.float32) for name in ("contiguous", "transposed")]
         dtypes = [LAYOUTS["contiguous"](call.shape, dtype) for dtype in (torch.float64, torch.bfloat16)]
-        large = (torch.zeros(call.fit(180, 160)),) if call.arguments == call.record.calls[0] else ()
+        large = (torch.zeros(call.weight_shape(180, 160)),) if call.arguments == call.record.calls[0] else ()
         given = {"key": KEY, **call.arguments}
         cases.append(Case(f"{PREFIX}{call.name}", given, (*layouts, *dtypes, torch.zeros(0, 4), *large)))
-        pieces = (torch.zeros(call.fit(5, 7)), torch.zeros(call.fit(50, 7)))
+        pieces = (torch.zeros(call.weight_shape(5, 7)), torch.zeros(call.weight_shape(50, 7)))
         cases.append(Case(f"{PREFIX}{call.name}", {**given, **call.piece()}, pieces))
     for call, refusal in KEYED_REFUSALS:
         if refusal.scripts:
@@ -92,7 +92,7 @@ CASES = _cases()
 
 
 def _literal(value: Any) -> str:
-    """Render an argument as C++; a whole float as an integer, which C++ must convert."""
+    """Render an argument as C++. A whole float becomes an integer, so that C++ must convert it."""
     if value is None:
         return "std::nullopt"
     if isinstance(value, Tensor):
@@ -111,7 +111,7 @@ def _literal(value: Any) -> str:
 
 
 def _call(case: Case, function: Function) -> str:
-    """Render the call with as few arguments as C++ lets one pass."""
+    """Render the call without the trailing arguments that C++ defaults."""
     passed: list[str] = []
     for argument in reversed(function.arguments):
         if argument.name == "tensor":
@@ -134,7 +134,6 @@ def _lambda(case: Case, source: str, function: Function) -> str:
 
 @functools.cache
 def program() -> Path:
-    """Build the program."""
     text = Path(__file__).with_name("parity.cpp.in").read_text()
     parts = {
         "SEED": str(SEED),
@@ -154,7 +153,7 @@ def _in_python(function: Function) -> Callable[..., Any]:
 
 
 def in_python(case: Case, tensor: Tensor) -> dict[str, Any]:
-    """Make the call in eager Python and say of it what the program says."""
+    """Make the call in eager Python and report the fields that the program reports."""
     torch.default_generator.manual_seed(SEED)
     arguments = dict(case.arguments)
     if case.with_generator:
@@ -168,7 +167,7 @@ def in_python(case: Case, tensor: Tensor) -> dict[str, Any]:
             value = _in_python(METHODS[case.name])(**arguments)
             returned = value if isinstance(value, Tensor) else torch.tensor(value)
             if isinstance(value, float) or case.name == "calculate_gain":
-                # The gain of a linear layer is an int in eager alone.
+                # Only eager returns the gain of a linear layer as an int.
                 returned = torch.tensor(value, dtype=torch.float64)
         except (ValueError, NotImplementedError, RuntimeError) as error:
             kind, message = type(error).__name__, rounded(last_line(error))

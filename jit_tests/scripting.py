@@ -1,4 +1,4 @@
-"""How the suites script: each function once, with torch.jit's own deprecation warning kept quiet."""
+"""Script each function once, without torch.jit's own deprecation warning."""
 
 import functools
 import re
@@ -28,17 +28,17 @@ def graph_text(function: Any, inlined: bool = True) -> str:
 
 
 def last_line(error: Exception) -> str:
-    """Take from a TorchScript error what the eager message would be."""
+    """Extract the eager message from a TorchScript error."""
     return re.sub(r"^(builtins\.)?\w+: ", "", str(error).strip().splitlines()[-1])
 
 
 def rounded(message: str) -> str:
-    """Spell numbers alike: what six decimals cannot, eager and TorchScript say in different numbers of digits."""
+    """Round numbers to six digits: eager and TorchScript print different numbers of digits."""
     return re.sub(r"\d+\.\d{6,}", lambda number: f"{float(number[0]):.6g}", message)
 
 
 def run_quietly(function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
-    """Call without the warnings that the deprecated names show."""
+    """Call without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return function(*arguments, **keywords)

@@ -16,11 +16,9 @@ from torchinit import keyed
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        native.missing_compiler() is not None, reason=f"nothing to compile with: {native.missing_compiler()}"
-    ),
-    pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6's packages are loaded by other functions"),
-    # What inductor says of its own operators.
+    pytest.mark.skipif(native.missing_compiler() is not None, reason=f"no compiler: {native.missing_compiler()}"),
+    pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 loads packages by other functions"),
+    # Inductor warns about its own operators.
     pytest.mark.filterwarnings("ignore"),
 ]
 NAMES = ("kaiming", "truncated", "orthogonal", "sparse")
@@ -48,7 +46,7 @@ class Model(nn.Module):
 
 
 class Everything(nn.Module):
-    """Re-initializes its buffers, a model's weights that are an input, and a new weight from a key."""
+    """Re-initializes its buffers, a model passed as input, and a new keyed weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +61,7 @@ class Everything(nn.Module):
 
 def _packaged(module: nn.Module, arguments: tuple[Any, ...], path: Path) -> Any:
     program = torch.export.export(module, arguments)
-    # With several draws in a graph inductor keeps their order only so.
+    # Without these options inductor reorders the draws of a graph.
     with torch._inductor.config.patch({"fallback_random": True, "aot_inductor.compile_wrapper_opt_level": "O0"}):
         package = torch._inductor.aoti_compile_and_package(program, package_path=os.fspath(path))
     return torch._inductor.aoti_load_package(package)
@@ -95,7 +93,7 @@ def test_packaged_model_reinitializes_its_buffers_with_eagers_bits(packaged: Any
     for one, other in zip(drawn, expected):
         _assert_eagers_bits(one, other)
     assert not torch.equal(drawn[0], drawn[1])
-    # The buffers hold what was drawn last.
+    # The buffers hold the last draw.
     assert packaged(_zeros(), torch.ones(1), KEY)[0][0].sub(drawn[1][0].sum()).abs().max() < 2.0
 
 

@@ -1,4 +1,4 @@
-"""Does an attached reset_parameters draw what apply_ draws: in Python, in C++, in the mobile interpreter?"""
+"""Does an attached reset_parameters draw the same as apply_, in Python, in C++ and in the mobile interpreter?"""
 
 import io
 import math
@@ -19,7 +19,7 @@ from tools.attached import reset_in_cpp
 from torchinit import recipes
 from torchinit.recipes import Recipe, Rule
 
-# One rule of each initializer, blocks that are and are not contiguous, and every condition.
+# Every initializer, every condition of a rule, contiguous and non-contiguous blocks.
 VARIED = Recipe(
     [
         Rule("keep", name="*.norm.bias"),
@@ -65,7 +65,7 @@ def _expected(recipe: Recipe, example: Example) -> nn.Module:
     ("name", "kind"),
     [(n, kind) for n, example in MODELS.items() for kind in KINDS if example.scripts or kind == "traced"],
 )
-def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -> None:
+def test_attached_method_draws_the_same_as_eager_apply(name: str, kind: str) -> None:
     example, module = MODELS[name], _deploy(kind, MODELS[name])
     expected = _expected(recipes.torch(), example)
     net = recipes.torch().attach(module)
@@ -86,7 +86,7 @@ def test_apply_is_the_same_on_scripted_traced_and_loaded_modules(kind: str, load
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_rule_is_the_same_attached(kind: str) -> None:
+def test_every_kind_of_rule_draws_the_same_when_attached(kind: str) -> None:
     net = VARIED.attach(_deploy(kind, MIXED))
     for _ in range(3):
         net.reset_parameters(generator=_generator())
@@ -122,7 +122,7 @@ def test_mobile_interpreter_draws_the_same_from_a_seed(kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(native.missing() is not None, reason=f"nothing to compile with: {native.missing()}")
+@pytest.mark.skipif(native.missing() is not None, reason=f"no compiler: {native.missing()}")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("recipe", [VARIED, recipes.torch()], ids=lambda recipe: recipe.name)
 def test_cpp_draws_the_same_without_python(kind: str, recipe: Recipe, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_cpp_draws_the_same_without_python(kind: str, recipe: Recipe, tmp_path: 
 
 
 class Odd(nn.Module):
-    """Names that are keywords, or those of the method's own variables; a weight that is not contiguous."""
+    """Names that are keywords or variables of the method, and a non-contiguous weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Odd(nn.Module):
         return self.channels(x)
 
 
-def test_odd_names_and_memory_formats_are_no_matter() -> None:
+def test_odd_names_and_memory_formats_work() -> None:
     recipe = Recipe([Rule("normal_", blocks=2, name="block.weight", dim=1), Rule("normal_")])
     expected = recipe.apply_(seeded(Odd, 1), _generator())
     traced = run_quietly(torch.jit.trace, seeded(Odd, 1), torch.zeros(1, 4, 3, 3), check_trace=False)
@@ -209,7 +209,7 @@ def test_module_that_torch_cannot_read_back_is_refused_in_one_line() -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_modules_of_one_class_do_not_share_what_was_attached() -> None:
+def test_modules_of_one_class_do_not_share_attached_methods() -> None:
     narrow, wide = (run_quietly(torch.jit.script, nn.Linear(width, 3)) for width in (4, 400))
     first, second = recipes.torch().attach(narrow), recipes.torch().attach(wide)
     first.reset_parameters(_generator())
@@ -219,7 +219,7 @@ def test_modules_of_one_class_do_not_share_what_was_attached() -> None:
     assert not hasattr(run_quietly(torch.jit.script, nn.Linear(4, 3)), "reset_parameters")
 
 
-def test_module_that_has_the_method_or_no_parameters_is_refused_in_words() -> None:
+def test_module_with_the_method_or_without_parameters_is_refused() -> None:
     net = recipes.torch().attach(_deploy("traced", LAYERS["Linear"]))
     with pytest.raises(RuntimeError, match="must not have a reset_parameters yet, got Linear, which has one"):
         recipes.torch().attach(net)
@@ -235,7 +235,7 @@ def test_module_that_has_the_method_or_no_parameters_is_refused_in_words() -> No
         recipes.torch().attach(nn.Linear(3, 4))  # type: ignore[arg-type]
 
 
-def test_frozen_after_attaching_it_still_resets_itself() -> None:
+def test_module_frozen_after_attaching_still_resets_itself() -> None:
     net = recipes.torch().attach(_deploy("scripted", LAYERS["Linear"])).eval()
     frozen = run_quietly(torch.jit.freeze, net, preserved_attrs=["reset_parameters"])
     with torch.no_grad():
@@ -284,7 +284,7 @@ def test_traced_model_of_transformers_resets_itself_as_the_eager_one_does(name: 
         torch.testing.assert_close(again(x), model(x))
 
 
-def test_mobile_method_of_a_recipe_that_draws_nothing_takes_a_seed_all_the_same() -> None:
+def test_mobile_method_of_a_recipe_that_draws_nothing_still_takes_a_seed() -> None:
     net = Recipe([Rule("ones_")]).attach(run_quietly(torch.jit.script, nn.Linear(2, 3)), mobile=True)
     net.reset_parameters(7)
     assert all(bool((parameter == 1).all()) for parameter in net.parameters())

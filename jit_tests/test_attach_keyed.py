@@ -1,4 +1,4 @@
-"""Does an attached reset_parameters_keyed draw what apply_ draws by key: in Python, in C++, in the mobile interpreter?"""
+"""Does an attached reset_parameters_keyed draw the same as apply_ with a key, in Python, in C++ and on mobile?"""
 
 import io
 from pathlib import Path
@@ -29,7 +29,7 @@ def _expected(recipe: Recipe, make: object = MIXED.make) -> nn.Module:
     ("name", "kind"),
     [(n, kind) for n, example in MODELS.items() for kind in KINDS if example.scripts or kind == "traced"],
 )
-def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -> None:
+def test_attached_method_draws_the_same_as_eager_apply(name: str, kind: str) -> None:
     expected = _expected(recipes.torch(), MODELS[name].make)
     net = _reload(recipes.torch().attach(_deploy(kind, MODELS[name])))
     state = torch.get_rng_state()
@@ -39,9 +39,9 @@ def test_attached_method_draws_what_apply_draws_in_eager(name: str, kind: str) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_rule_is_the_same_attached_and_on_mobile(kind: str) -> None:
+def test_every_kind_of_rule_draws_the_same_when_attached_and_on_mobile(kind: str) -> None:
     net, expected = VARIED.attach(_deploy(kind, MIXED)), _expected(VARIED)
-    for _ in range(3):  # the later runs are optimised
+    for _ in range(3):  # later runs use the optimised graph
         net.reset_parameters_keyed(SEED)
         assert differing(expected, net) == []
     lite = run_quietly(_load_for_lite_interpreter, io.BytesIO(_mobile(VARIED, kind)))
@@ -50,7 +50,7 @@ def test_every_kind_of_rule_is_the_same_attached_and_on_mobile(kind: str) -> Non
         assert torch.equal(got, wanted)
 
 
-@pytest.mark.skipif(native.missing() is not None, reason=f"nothing to compile with: {native.missing()}")
+@pytest.mark.skipif(native.missing() is not None, reason=f"no compiler: {native.missing()}")
 def test_cpp_draws_the_same_without_python(tmp_path: Path) -> None:
     VARIED.attach(_deploy("traced", MIXED)).save(tmp_path / "net.pt")
     (tmp_path / "net.ptl").write_bytes(_mobile(VARIED, "traced"))
@@ -63,7 +63,7 @@ def test_cpp_draws_the_same_without_python(tmp_path: Path) -> None:
 
 
 class Wrapped(nn.Module):
-    """Holds a model as torch's own wrappers do."""
+    """Holds a layer under the attribute that torch's checkpoint wrapper uses."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Wrapped(nn.Module):
         return self._checkpoint_wrapped_module(x)
 
 
-def test_name_that_a_wrapper_made_means_the_same_attached() -> None:
+def test_name_changed_by_a_wrapper_draws_the_same_when_attached() -> None:
     net = recipes.torch().attach(run_quietly(torch.jit.script, Wrapped()))
     net.reset_parameters_keyed(SEED)
     expected = recipes.torch().apply_(Wrapped(), key=keyed.key(SEED))
@@ -90,10 +90,10 @@ def test_module_that_has_the_method_is_refused() -> None:
         recipes.torch().attach(_reload(alone))
 
 
-def test_first_call_of_a_thousand_layers_takes_no_graph_for_each() -> None:
+def test_graph_of_many_layers_is_one_loop() -> None:
     model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(300)])
     net = recipes.torch().attach(run_quietly(torch.jit.trace, model, torch.zeros(1, 2)))
     graph = net._c._get_method("reset_parameters_keyed").graph
     assert len(graph.findAllNodes("prim::Loop")) == 1
-    # One to find each of the 600 parameters, one for the key, and three in the loop.
+    # Calls: one lookup for each of 600 parameters, one for the key, three in the loop.
     assert len(graph.findAllNodes("prim::CallFunction")) == 604

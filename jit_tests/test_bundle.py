@@ -1,4 +1,4 @@
-"""Does each method of the bundles call its function, with the arguments in their order and the defaults?"""
+"""Does each method of the bundles call its function with the right arguments and defaults?"""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def bundles() -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(("record", "arguments"), [(r, a) for r, a in CALLS if r.name == r.current_name], ids=call_id)
-def test_method_fills_as_its_function(record: Any, arguments: dict[str, Any], bundles: tuple[Any, Any]) -> None:
+def test_method_fills_like_its_function(record: Any, arguments: dict[str, Any], bundles: tuple[Any, Any]) -> None:
     drawn = []
     for call, mobile in zip((record.function, *(getattr(b, record.name) for b in bundles)), (False, False, True)):
         seeded: dict[str, Any] = {}
@@ -51,14 +51,14 @@ def test_method_fills_as_its_function(record: Any, arguments: dict[str, Any], bu
 
 
 @pytest.mark.parametrize("call", KEYED_CALLS, ids=str)
-def test_keyed_method_fills_as_its_function(call: Any, bundles: tuple[Any, Any]) -> None:
+def test_keyed_method_fills_like_its_function(call: Any, bundles: tuple[Any, Any]) -> None:
     expected = call(torch.zeros(call.shape), KEY)
     for module in bundles:
         method = getattr(module, PREFIX + call.name)
         assert torch.equal(method(torch.zeros(call.shape), KEY, **call.arguments), expected)
 
 
-def test_methods_that_fill_nothing_return_what_their_functions_do(bundles: tuple[Any, Any]) -> None:
+def test_methods_that_fill_nothing_return_the_same_as_their_functions(bundles: tuple[Any, Any]) -> None:
     for module in bundles:
         for name, arguments in OTHERS.items():
             assert getattr(module, name)(*arguments) == getattr(torchinit, name)(*arguments)
@@ -69,8 +69,8 @@ def test_methods_that_fill_nothing_return_what_their_functions_do(bundles: tuple
     assert {function.name for function in deployed(TABLE)} <= tried
 
 
-def test_methods_are_the_table_s_in_its_order_and_the_digests_agree(bundles: tuple[Any, Any]) -> None:
-    # The header calls by index, and compares the digest.
+def test_methods_follow_the_registrys_order_and_the_digests_agree(bundles: tuple[Any, Any]) -> None:
+    # The header calls methods by index and compares the digest.
     assert list(_bundle.methods()) == [function.name for function in deployed(TABLE)]
     assert _bundle.interface() == interface(TABLE)
     assert {module.interface for module in bundles} == {interface(TABLE)}
@@ -94,7 +94,7 @@ def test_second_bundle_has_the_methods_of_the_first(bundles: tuple[Any, Any]) ->
     assert torch.equal(again.ones_(torch.empty(2)), torch.ones(2))
 
 
-def test_seed_makes_a_generator_but_for_a_tensor_without_data(bundles: tuple[Any, Any]) -> None:
+def test_seed_makes_a_generator_except_for_a_tensor_without_data(bundles: tuple[Any, Any]) -> None:
     weight, meta = torch.empty(3), torch.empty(3, device="meta")
     generator = torchscript.seeded(weight, 4)
     assert generator is not None

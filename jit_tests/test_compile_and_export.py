@@ -14,10 +14,11 @@ from torch import Tensor, nn
 import torchinit
 from tests.support.layouts import LAYOUTS
 from tests.support.outcome import ulps
-from tests.support.records import CALLS, RECORDS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import CALLS, RECORDS, call_id
 
 Call = tuple[Record, dict[str, Any]]
-# Of each initializer all calls, also by its deprecated name: one compilation is as good as one each.
+# All calls of an initializer, also by its deprecated name: one compilation covers them.
 GROUPS: dict[str, list[Call]] = {
     name: list(calls)
     for name, calls in itertools.groupby(
@@ -46,7 +47,7 @@ def _assert_equal(calls: list[Call], ours: list[Tensor], expected: list[Tensor])
 
 
 class Refill(nn.Module):
-    """A module whose forward fills its buffers again, one for each call."""
+    """Fills one buffer a call in forward."""
 
     def __init__(self, calls: list[Call]) -> None:
         super().__init__()
@@ -60,7 +61,7 @@ class Refill(nn.Module):
 
 @every_group
 @pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
-def test_compiled_whole_with_eagers_bits(calls: list[Call], backend: str) -> None:
+def test_compiles_without_graph_breaks_and_draws_eagers_bits(calls: list[Call], backend: str) -> None:
     torch.compiler.reset()
     weights = [nn.Parameter(weight) for weight in _weights(calls)]
     versions = [weight._version for weight in weights]
@@ -89,15 +90,15 @@ def test_large_trunc_normal_is_compiled_with_eagers_bits(arguments: dict[str, fl
         assert torch.equal(one, other), kind
 
 
-# Those that may draw a truncated normal.
+# Initializers that can draw a truncated normal.
 TRUNCATED = ("trunc_normal_", "trunc_normal_tf_", "variance_scaling_", "lecun_normal_", "icnr_")
 CURRENT = [record for record in RECORDS if record.name == record.current_name]
 
 
 @pytest.mark.slow
-@torch._inductor.config.patch(fallback_random=True)  # torch 2.15's inductor has a stream of its own
+@torch._inductor.config.patch(fallback_random=True)  # torch 2.15's inductor has its own random stream
 @pytest.mark.parametrize("record", CURRENT, ids=call_id)
-def test_compiled_whole_by_inductor_with_eagers_bits(record: Record) -> None:
+def test_inductor_compiles_without_graph_breaks_and_draws_eagers_bits(record: Record) -> None:
     torch.compiler.reset()
     calls = record.calls + record.unmatched
 
@@ -110,7 +111,7 @@ def test_compiled_whole_by_inductor_with_eagers_bits(record: Record) -> None:
 
     eager = fill(weights())
     compiled = torch.compile(fill, fullgraph=True)(weights())
-    # Inductor computes erfinv and its kind itself.
+    # Inductor has its own erfinv and erfcx.
     limit = 4 if record.name in TRUNCATED else 0
     assert max(ulps(one, other) for one, other in zip(compiled, eager)) <= limit
 
@@ -125,7 +126,7 @@ def test_large_trunc_normal_is_compiled_by_inductor_to_4_ulp(arguments: dict[str
     eager = torchinit.trunc_normal_(torch.empty(300, 1000), **arguments)
     torch.manual_seed(4)
     drawn = compiled(torch.empty(300, 1000), **arguments)
-    # Beyond 3 std the erfinv of inductor itself is off by up to 70 ulp, 3e-5 of the std.
+    # Beyond 3 std inductor's erfinv is off by up to 70 ulp, 3e-5 of the std.
     far = eager.abs() > (3.0 * arguments["std"] if "std" in arguments else float("inf"))
     assert ulps(drawn[~far], eager[~far]) <= 4
     assert torch.allclose(drawn[far], eager[far], rtol=0.0, atol=6e-7)
@@ -134,7 +135,7 @@ def test_large_trunc_normal_is_compiled_by_inductor_to_4_ulp(arguments: dict[str
 @pytest.mark.slow
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
 @every_group
-def test_exported_program_refills_its_buffers_with_eagers_bits_also_decomposed_or_from_a_file(
+def test_exported_program_refills_its_buffers_with_eagers_bits_even_decomposed_or_from_a_file(
     calls: list[Call], strict: bool
 ) -> None:
     x, file = torch.ones(()), io.BytesIO()
@@ -152,7 +153,7 @@ def test_exported_program_refills_its_buffers_with_eagers_bits_also_decomposed_o
 
 
 class FillAlike(nn.Module):
-    """A module whose forward fills new tensors of its input's shape, one for each call."""
+    """Fills one new tensor of its input's shape a call in forward."""
 
     def __init__(self, *calls: Call) -> None:
         super().__init__()
@@ -162,15 +163,15 @@ class FillAlike(nn.Module):
         return _fill(self.calls, [torch.empty_like(x) for _ in self.calls])
 
 
-# Where a processor fuses uniform_'s multiply-add, a scaled draw has the bits of a draw in bounds.
+# With a fused multiply-add, scaling a unit draw gives the bits of a draw between the bounds.
 FUSED = torch.backends.cpu.get_cpu_capability() != "DEFAULT"
 AFTER_2_6 = pytest.mark.skipif(
-    torch.__version__ < "2.7", reason="torch 2.6 makes a constant of a size that a fan depends on, and has other errors"
+    torch.__version__ < "2.7", reason="torch 2.6 specializes sizes that a fan depends on, and raises other errors"
 )
 
 
-def _parts(record: Record, arguments: dict[str, Any]) -> int:
-    """How many equal parts the rows of a weight must have."""
+def _row_multiple(record: Record, arguments: dict[str, Any]) -> int:
+    """Return the number that the rows of a weight must be a multiple of."""
     if record.name == "icnr_":
         return arguments.get("upscale_factor", 2) ** (len(record.shape) - 2)
     return 4 if record.name == "lstm_bias_" else arguments.get("groups", arguments.get("blocks", 1))
@@ -183,8 +184,8 @@ def _parts(record: Record, arguments: dict[str, Any]) -> int:
 def test_exported_program_fills_any_number_of_rows(calls: list[Call], strict: bool) -> None:
     calls = [(record, arguments) for record, arguments in calls if record.name == record.current_name]
     record = calls[0][0]
-    # A QR needs to know which side is longer, and a split into parts that they are even.
-    parts = math.lcm(*(_parts(*call) for call in calls))
+    # QR needs to know which side is longer; a split needs equal parts.
+    parts = math.lcm(*(_row_multiple(*call) for call in calls))
     rows = parts * torch.export.Dim("rows", min=8 if "orthogonal" in record.name else 2, max=200)
     module = FillAlike(*calls)
     example = torch.ones(12 * parts, *record.shape[1:])
@@ -192,7 +193,7 @@ def test_exported_program_fills_any_number_of_rows(calls: list[Call], strict: bo
     for size in (12 * parts, 24 * parts, 96 * parts):
         x = torch.ones(size, *record.shape[1:])
         for (_, arguments), drawn, expected in zip(calls, _seeded(program, x), _seeded(module, x), strict=True):
-            # A truncated normal is scaled once more where its deviation is symbolic.
+            # A truncated normal with a symbolic std is scaled a second time.
             scaled_later = record.name == "variance_scaling_" and arguments == {"mode": "fan_out"}
             if FUSED and not scaled_later:
                 assert torch.equal(drawn, expected), (arguments, size)
@@ -224,7 +225,7 @@ def test_negative_gain_is_refused_for_a_symbolic_fan() -> None:
 
 @pytest.mark.parametrize("name", ["uniform_", "normal_", "xavier_uniform_", "xavier_normal_"])
 def test_number_that_changes_between_compiled_calls_is_checked_and_draws_eagers_bits(name: str) -> None:
-    # From the second call on Dynamo takes a float for a variable.
+    # From the second call on Dynamo treats a float as dynamic.
     torch.compiler.reset()
     function = getattr(torchinit, name)
     compiled = torch.compile(function, fullgraph=True, backend="eager")
@@ -261,7 +262,7 @@ def test_compiled_sparse_takes_a_matrix_without_columns() -> None:
 
 
 @AFTER_2_6
-def test_generator_is_refused_under_fullgraph_and_taken_by_non_strict_export() -> None:
+def test_generator_is_refused_under_fullgraph_and_accepted_by_non_strict_export() -> None:
     torch.compiler.reset()
     compiled = torch.compile(torchinit.normal_, fullgraph=True, backend="eager")
     with pytest.raises(torch._dynamo.exc.Unsupported):
@@ -274,14 +275,14 @@ def test_generator_is_refused_under_fullgraph_and_taken_by_non_strict_export() -
     arguments = (torch.ones(4, 5), torch.Generator().manual_seed(1))
     with pytest.raises(torch._dynamo.exc.Unsupported):
         torch.export.export(Drawing(), arguments, strict=True)
-    # The program keeps the very generator that it was exported with and takes no notice of another.
+    # The program keeps the generator of the export and ignores the one it is called with.
     program = torch.export.export(Drawing(), arguments, strict=False).module()
     drawn = program(torch.ones(4, 5), torch.Generator().manual_seed(2))
     assert torch.equal(drawn, Drawing()(torch.ones(4, 5), torch.Generator().manual_seed(1)))
 
 
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
-def test_export_is_of_tensor_operators_alone(strict: bool) -> None:
+def test_export_holds_tensor_operators_only(strict: bool) -> None:
     call = next((r, a) for r, a in CALLS if r.name == "kaiming_uniform_")
     program = torch.export.export(Refill([call]), (torch.ones(()),), strict=strict)
     operators = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}

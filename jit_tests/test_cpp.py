@@ -1,4 +1,4 @@
-"""Do the header's classes, compiled, do in C++ what the functions do in Python?"""
+"""Do the compiled header's classes behave as the Python functions do?"""
 
 import os
 import re
@@ -16,7 +16,7 @@ from torchinit.deploy import bundle, write_package
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(native.missing() is not None, reason=f"nothing to compile with: {native.missing()}"),
+    pytest.mark.skipif(native.missing() is not None, reason=f"no compiler: {native.missing()}"),
 ]
 
 
@@ -25,7 +25,7 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("which", ["script", "mobile"])
-def test_every_call_in_cpp_does_what_it_does_in_python(which: str, tmp_path: Path) -> None:
+def test_every_call_in_cpp_equals_the_call_in_python(which: str, tmp_path: Path) -> None:
     torch.save([[tensor.clone() for tensor in case.tensors] for case in CASES], tmp_path / "tensors.pt")
     done = _run(which, tmp_path / "tensors.pt", tmp_path / "rows.pt")
     assert done.returncode == 0, done.stderr
@@ -49,7 +49,7 @@ def test_no_argument_that_compiles_ends_the_process() -> None:
     done = _run("hostile")
     assert done.returncode == 0, done.stderr[-2000:]
     script, mobile, *drawn = done.stdout.splitlines()
-    # So many calls went well, so many were refused, by both interpreters alike.
+    # Both interpreters accept and refuse the same numbers of calls.
     assert script == mobile
     assert all(int(count) > 100 for count in script.split())
     seeds = (-(2**63), -1, 0, 7, 2**63 - 1)
@@ -58,11 +58,11 @@ def test_no_argument_that_compiles_ends_the_process() -> None:
         assert float(value) == torchinit.uniform_(torch.zeros(1, dtype=torch.float64), generator=generator).item()
 
 
-def test_object_refuses_by_itself_what_no_interpreter_can_and_survives_copy_and_move() -> None:
+def test_object_refuses_tensors_that_no_interpreter_can_refuse_and_survives_copy_and_move() -> None:
     done = _run("show")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    # A NotImplementedError, in torch 2.6 a RuntimeError.
+    # NotImplementedError; RuntimeError in torch 2.6.
     with pytest.raises(RuntimeError) as kernel:
         torchinit.uniform_(torch.zeros(2, 3, dtype=torch.float8_e4m3fn))
     undefined = "ValueError: An initializer needs a defined tensor, got an undefined one"
@@ -83,7 +83,7 @@ def test_object_refuses_by_itself_what_no_interpreter_can_and_survives_copy_and_
     assert lines[18].startswith("torchinit/init.h needs the torchinit.ptl that was written with it, got something else")
 
 
-def test_eight_threads_with_generators_of_their_own_draw_what_one_draws() -> None:
+def test_eight_threads_with_own_generators_draw_the_same_as_one_thread() -> None:
     assert _run("threads").stdout == "equal equal\n"
 
 
@@ -133,7 +133,7 @@ def test_header_compiles_alone_without_a_warning(flags: str, tmp_path: Path) -> 
     assert native.run([compiler, *strict, *system, "-Iinclude", "main.cpp"], tmp_path) == ""
 
 
-def test_program_of_the_docs_builds_and_says_what_it_says() -> None:
+def test_program_of_the_docs_builds_and_prints_the_documented_output() -> None:
     text = (native.ROOT / "docs" / "guide" / "cpp.md").read_text()
     (source,) = re.findall(r"```cpp\n(.*?)```", text, re.DOTALL)
     done = subprocess.run([native.program(source)], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Does ``make demo`` hold, and does it fail when torchinit does?"""
+"""Does ``make demo`` succeed, and does it fail when torchinit does?"""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def test_demo_shows_all_names_and_exits_zero() -> None:
 
 
 @pytest.mark.parametrize("broken", ["draws other bits", "does not compile"])
-def test_demo_fails_when_a_row_of_torchinit_does(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_fails_when_an_initializer_does(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def other(tensor: torch.Tensor) -> torch.Tensor:
         return torchinit.ones_(tensor)
 
@@ -77,7 +77,7 @@ def test_demo_fails_when_a_target_does(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert f"  {'AOTInductor':40}no\n" in shown
 
 
-def test_demo_says_why_it_leaves_a_target_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_says_why_it_skips_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "_find", lambda name: None)
     assert targets.try_target("C++ (libtorch)") == (True, "skipped, no CMake")
     assert targets.try_target("AOTInductor") == (True, "skipped, no C++ compiler")

@@ -1,4 +1,4 @@
-"""Do the bundles draw what eager draws, and is the package written whole or not at all?"""
+"""Do the bundles draw the same as eager code, and is the package written completely or not at all?"""
 
 import io
 import os
@@ -15,7 +15,8 @@ from torch.jit.mobile import _load_for_lite_interpreter
 
 import torchinit
 from jit_tests.scripting import run_quietly
-from tests.support.records import CALLS, RECORDS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import CALLS, RECORDS, call_id
 from tools import operators
 from torchinit import deploy
 from torchinit.deploy import _package
@@ -45,7 +46,7 @@ def lite(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.mark.parametrize(("record", "arguments"), CURRENT, ids=call_id)
-def test_method_of_the_loaded_bundle_draws_what_eager_draws(loaded: Any, record: Record, arguments: dict) -> None:
+def test_method_of_the_loaded_bundle_draws_the_same_as_eager(loaded: Any, record: Record, arguments: dict) -> None:
     for seed in (None, 9) if record.takes_generator else (None,):
         for dtype in DTYPES:
             expected = _eager(record, arguments, dtype, seed)
@@ -58,7 +59,7 @@ def test_method_of_the_loaded_bundle_draws_what_eager_draws(loaded: Any, record:
 
 
 def _positional(record: Record, arguments: dict[str, Any], seed: int | None) -> list[Any]:
-    """List every argument after the tensor; the lite interpreter takes no keywords and converts nothing."""
+    """List every argument after the tensor: the lite interpreter takes no keywords and converts no types."""
     values = []
     for argument in record.row.arguments[1:]:
         if argument.name == "generator":
@@ -70,7 +71,7 @@ def _positional(record: Record, arguments: dict[str, Any], seed: int | None) -> 
 
 
 @pytest.mark.parametrize(("record", "arguments"), CURRENT, ids=call_id)
-def test_method_in_the_lite_interpreter_draws_what_eager_draws(lite: Any, record: Record, arguments: dict) -> None:
+def test_method_in_the_lite_interpreter_draws_the_same_as_eager(lite: Any, record: Record, arguments: dict) -> None:
     for seed in (None, 9) if record.takes_generator else (None,):
         for dtype in DTYPES:
             expected = _eager(record, arguments, dtype, seed)
@@ -89,7 +90,7 @@ def test_lite_method_has_the_defaults(lite: Any, record: Record) -> None:
 
 
 def test_same_seed_twice_draws_the_same_in_the_lite_interpreter(lite: Any) -> None:
-    # A constant-folded generator would go on where the first call stopped.
+    # A constant-folded generator would continue where the first call stopped.
     first, second, other = (lite.run_method("uniform_", torch.zeros(9), 0.0, 1.0, seed) for seed in (5, 5, 6))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
@@ -103,7 +104,7 @@ def test_lite_gain_and_fans_equal_eagers(lite: Any) -> None:
     assert lite.run_method("_calculate_correct_fan", weight, "fan_out") == 54
 
 
-def test_seed_of_a_meta_tensor_is_no_error() -> None:
+def test_seed_is_accepted_for_a_meta_tensor() -> None:
     module = deploy.mobile_bundle()
     assert module.normal_(torch.zeros(3, device="meta"), seed=1).is_meta
 
@@ -155,7 +156,7 @@ def test_command_overwrites_only_when_forced(tmp_path: Path) -> None:
     assert "class Init" in header.read_text()
 
 
-def test_command_says_in_one_line_what_it_cannot_write(tmp_path: Path) -> None:
+def test_command_reports_an_unwritable_path_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = _command("bundle", tmp_path / "file")
     assert done.returncode == 1
@@ -183,11 +184,11 @@ def test_archives_that_do_not_load_or_agree_replace_nothing(
     assert (tmp_path / "torchinit.pt").read_text() == "old"
 
 
-def test_old_file_is_replaced_and_not_written_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_file_is_replaced_not_overwritten_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy.write_package(tmp_path)
     held = (tmp_path / "torchinit.pt").open("rb")
     size = len(held.read())
-    # What is renamed lies on the same file system.
+    # A rename needs the temporary folder on the same file system.
     made = []
     monkeypatch.setattr(
         _package.tempfile, "TemporaryDirectory", lambda **given: made.append(given) or _TEMPORARY(**given)
@@ -217,7 +218,7 @@ def test_folder_or_dangling_link_where_a_file_goes_is_refused_before_anything_is
         deploy.write_package("")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="limits are POSIX's")
+@pytest.mark.skipif(os.name != "posix", reason="ulimit needs POSIX")
 def test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
     command = f"ulimit -f 40; exec {sys.executable} -m torchinit bundle {tmp_path}/made"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
@@ -226,5 +227,5 @@ def test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind(tmp_path: P
     assert not [path for path in (tmp_path / "made").rglob("*") if path.is_file() or path.name.startswith(".")]
 
 
-def test_table_of_operators_is_what_torch_says() -> None:
+def test_committed_table_of_operators_is_current() -> None:
     assert operators.PATH.read_text() == operators.render()

@@ -1,4 +1,4 @@
-"""Does an initializer drawn from a key run on ExecuTorch's portable runtime, and draw what eager draws?"""
+"""Does a keyed initializer run on ExecuTorch's portable runtime and draw the same as eager code?"""
 
 import importlib
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from torchinit import keyed
 
 pytestmark = [
     pytest.mark.slow,
-    # What torch and executorch say of one another.
+    # torch and executorch warn about each other.
     pytest.mark.filterwarnings("ignore"),
 ]
-# They are no core operators, so that the exporter asks whether the runtime has them; it has.
+# Not core ATen operators, but the portable runtime has them.
 SHIFTS = [
     torch.ops.aten.bitwise_left_shift.Tensor_Scalar,
     torch.ops.aten.bitwise_right_shift.Tensor,
     torch.ops.aten.bitwise_right_shift.Tensor_Scalar,
 ]
-# In the first, the counter's upper half changes inside the tensor.
+# The first key's counter carries into its upper 32 bits within the tensor.
 KEYS = [[42, 2**32 - 7], [-1, -(2**63)], [2**63 - 1, 0]]
-# No multiple of the four values of a block.
+# Not a multiple of a block's four values.
 SHAPE = (37, 11)
 FULL, PART, OFFSET = [9, 7, 5], [4, 3, 5], [2, 1, 0]
 
@@ -33,14 +33,14 @@ EXACT: dict[str, Draw] = {
     "double": lambda key: keyed.uniform_(torch.empty(SHAPE, dtype=torch.float64), key, -1.0, 2.0),
     "piece": lambda key: keyed.uniform_(torch.empty(PART), keyed.fold_in(key, "layer.weight"), -1.0, 2.0, FULL, OFFSET),
 }
-# The runtime has a logarithm, a sine and a cosine of its own.
+# The runtime has its own log, sin and cos.
 WITHIN_4_ULP: dict[str, Draw] = {
     "kaiming_normal": lambda key: keyed.kaiming_normal_(torch.empty(SHAPE), key),
     "normal_double": lambda key: keyed.normal_(torch.empty(SHAPE, dtype=torch.float64), key, 0.1, 0.02),
 }
 DRAWS = EXACT | WITHIN_4_ULP
-ROUNDED = pytest.mark.xfail(reason="executorch takes a number beside a tensor of float64 for a float32")
-# What the runtime has no kernel for.
+ROUNDED = pytest.mark.xfail(reason="executorch rounds a scalar operand of a float64 tensor to float32")
+# Draws that need a kernel the runtime lacks.
 MISSING: dict[str, tuple[Draw, str, str]] = {
     "trunc_normal": (
         lambda key: keyed.trunc_normal_(torch.empty(SHAPE), key),
@@ -72,7 +72,7 @@ class Weight(nn.Module):
 
 
 class Everything(nn.Module):
-    """Fills its buffer; returns what that held before and what it holds now, and every draw."""
+    """Fills its buffer; returns the buffer's old and new values and every draw."""
 
     weight: Tensor
 
@@ -93,14 +93,14 @@ def _runtime() -> Any:
 
 @pytest.fixture(scope="module")
 def program() -> tuple[Any, list[Any]]:
-    """Return a loaded program and the operators that it was made of."""
-    # NB: here and not at the top, for it takes seconds to import.
+    """Return the loaded program and the operators of its graph."""
+    # NB: imported here because it takes seconds.
     runtime, exir = _runtime(), importlib.import_module("executorch.exir")
     config = exir.EdgeCompileConfig(_core_aten_ops_exception_list=SHIFTS)
     edge = exir.to_edge(torch.export.export(Everything(), (keyed.key(0),)), compile_config=config)
-    # Writing changes the graph.
+    # List the operators before to_executorch changes the graph.
     operators = [node.target for node in edge.exported_program().graph.nodes if node.op == "call_function"]
-    # NB: not a method, which does not keep alive the bytes that it reads its constants from.
+    # NB: return the program; a method does not keep its constants' bytes alive.
     return runtime.load_program(edge.to_executorch().buffer), operators
 
 
@@ -129,9 +129,9 @@ def test_program_holds_no_random_operator(program: Any) -> None:
     assert not [op for op in operators if torch.Tag.nondeterministic_seeded in op.tags]
 
 
-def test_buffer_keeps_its_values_until_another_key_comes(program: Any) -> None:
+def test_buffer_keeps_its_values_until_the_next_key(program: Any) -> None:
     method = program[0].load_method("forward")
-    # The format need not keep what the buffer held when it was exported.
+    # The format need not keep the buffer's values at export.
     method.execute([keyed.key(0)])
     held = keyed.kaiming_uniform_(torch.empty(SHAPE), keyed.key(0))
     for seed in (1, 2):

@@ -12,7 +12,8 @@ from torch.jit.mobile import _load_for_lite_interpreter
 from jit_tests.scripting import last_line, rounded, run_quietly
 from tests.support.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall
 from tests.support.outcome import ulps
-from tests.support.records import Refusal, call_id
+from tests.support.record import Refusal
+from tests.support.records import call_id
 from tools.codegen.deployed import PREFIX
 from torchinit import keyed
 from torchinit.deploy import bundle, mobile_bundle
@@ -20,7 +21,7 @@ from torchinit.deploy import bundle, mobile_bundle
 pytestmark = pytest.mark.slow
 
 KEY = torch.tensor([42, 2**32 - 3])
-# Beside a few blocks, many, and more than a tile.
+# Besides the record's shape: many Philox blocks, and more than one tile.
 SIZES = ((180, 160), (1000, 500))
 NAMES = ("layer.0.weight", "größe", "")
 
@@ -31,7 +32,7 @@ SOME += [call for call in CALLS if call.arguments.get("a") == 3.0]
 
 
 def _positional(call: KeyedCall, piece: dict[str, Any]) -> list[Any]:
-    """Every argument after tensor and key, as the mobile interpreter wants them."""
+    """List every argument after tensor and key: the mobile interpreter takes no keywords."""
     given = {**call.arguments, **piece}
     defaults = {"None": None}
     return [
@@ -56,19 +57,19 @@ def test_schema_equals_the_row(name: str) -> None:
 def test_scripted_loaded_and_mobile_values_are_the_eager_ones(call: KeyedCall, deployed: dict[str, Any]) -> None:
     scripted = run_quietly(torch.jit.script, call.function)
     method = f"{PREFIX}{call.name}"
-    for shape in (call.shape, *(call.fit(*size) for size in SIZES if call in SOME)):
+    for shape in (call.shape, *(call.weight_shape(*size) for size in SIZES if call in SOME)):
         for dtype in (torch.float32, torch.bfloat16, torch.float64):
             weight = torch.empty(shape, dtype=dtype)
             for piece in ({}, call.piece()) if shape == call.shape else ({},):
                 expected, arguments = call(weight.clone(), KEY, **piece), _positional(call, piece)
-                for _ in range(3):  # the later runs are optimised
+                for _ in range(3):  # later runs use the optimised graph
                     assert torch.equal(scripted(weight.clone(), KEY, *arguments), expected)
                     assert torch.equal(getattr(deployed["loaded"], method)(weight.clone(), KEY, *arguments), expected)
                     assert torch.equal(deployed["mobile"].run_method(method, weight.clone(), KEY, *arguments), expected)
 
 
 @pytest.mark.parametrize("how", ["loaded", "mobile"])
-def test_keys_are_derived_alike(how: str, deployed: dict[str, Any]) -> None:
+def test_derived_keys_equal_the_eager_ones(how: str, deployed: dict[str, Any]) -> None:
     module = deployed[how]
 
     def run(name: str, *arguments: Any) -> Tensor:
@@ -84,7 +85,7 @@ def test_keys_are_derived_alike(how: str, deployed: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("call", "refusal"), REFUSALS, ids=call_id)
 def test_scripted_message_is_the_eager_one(call: KeyedCall, refusal: Refusal) -> None:
     if not refusal.scripts:
-        pytest.skip("TorchScript takes no such argument")
+        pytest.skip("TorchScript does not accept the argument's type")
     scripted, tensor = run_quietly(torch.jit.script, call.function), refusal.tensor()
     with pytest.raises(refusal.error) as eager:
         call(refusal.tensor(), KEY)
@@ -112,7 +113,7 @@ def test_scripted_message_about_keys_and_pieces_is_the_eager_one() -> None:
 
 
 class Buffers(nn.Module):
-    """Fills its own buffer from a key that it is given."""
+    """Fills its own buffer from the key it is called with."""
 
     weight: Tensor
 
@@ -133,18 +134,18 @@ def _check_program(program: torch.export.ExportedProgram, expected: Tensor) -> N
 
 
 def _piece(call: KeyedCall) -> dict[str, Any]:
-    """Say of half of the calls that they fill a piece."""
+    """Return the arguments of a piece for every second call."""
     return call.piece() if SOME.index(call) % 2 else {}
 
 
 @pytest.mark.parametrize("call", SOME, ids=str)
 def test_exported_values_are_the_eager_ones_and_no_operator_is_random(call: KeyedCall) -> None:
-    # By the strict exporter, which is torch.compile(fullgraph=True) first.
+    # strict=True also traces as torch.compile(fullgraph=True) does.
     exported = torch.export.export(Buffers(call, _piece(call)), (KEY,), strict=True)
     _check_program(exported, Buffers(call, _piece(call))(KEY))
 
 
-# One call of each way to draw.
+# One call for each way to draw.
 @pytest.mark.parametrize(
     "call",
     [
@@ -173,7 +174,7 @@ def test_sizes_may_be_symbolic(call: KeyedCall) -> None:
         assert torch.equal(compiled(torch.empty(shape), KEY), call(torch.empty(shape), KEY))
 
 
-def test_inductor_draws_the_bits_of_uniform_values_and_others_within_4_ulp() -> None:
+def test_inductor_draws_uniform_values_exactly_and_others_within_4_ulp() -> None:
     chosen = [call for call in SOME if call.name in ("kaiming_uniform_", "normal_", "trunc_normal_", "sparse_")]
 
     def draw(weight: Tensor, key: Tensor) -> list[Tensor]:
@@ -189,7 +190,7 @@ def test_inductor_draws_the_bits_of_uniform_values_and_others_within_4_ulp() -> 
             assert ulps(made, expected) <= (4 if call.arguments.get("a") != 3.0 else 70), call
 
 
-def test_traced_it_draws_for_the_key_at_hand() -> None:
+def test_traced_function_draws_from_the_key_it_is_called_with() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         traced = torch.jit.trace(

@@ -1,4 +1,4 @@
-"""Do modules that call torchinit from an exported reset_parameters survive script, save, load and a fresh process?"""
+"""Do modules whose reset_parameters calls torchinit survive script, save, load and a fresh process?"""
 
 import io
 import subprocess
@@ -14,7 +14,8 @@ from torch.jit.mobile import _load_for_lite_interpreter
 
 import torchinit
 from jit_tests.scripting import run_quietly
-from tests.support.records import CALLS, RECORDS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import CALLS, RECORDS, call_id
 from tests.support.tutorial_models import INPUTS
 
 MODELS = pytest.mark.parametrize("model", INPUTS, ids=lambda model: model.__name__)
@@ -116,7 +117,7 @@ def test_traced_initializer_is_recorded_and_replays_on_a_parameter(record: Recor
 
 
 @pytest.mark.parametrize("name", ["uniform_", "normal_", "constant_", "ones_", "zeros_", "eye_"])
-def test_trace_of_a_fill_on_a_parameter_warns_of_nothing(name: str) -> None:
+def test_trace_of_a_fill_on_a_parameter_shows_no_warning(name: str) -> None:
     record = next(record for record in RECORDS if record.name == name)
     with warnings.catch_warnings():
         warnings.simplefilter("error", torch.jit.TracerWarning)

@@ -1,4 +1,4 @@
-"""Does an initializer in an ONNX graph do what the table in the docs says, and is no graph silently wrong?"""
+"""Does an initializer in an ONNX graph do what the docs' table says, and is no graph silently wrong?"""
 
 import io
 import math
@@ -12,16 +12,17 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
 import torchinit
-from tests.support.records import RECORDS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import RECORDS, call_id
 from tools.codegen.__main__ import ROOT
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),
-    pytest.mark.skipif(torch.__version__ < "2.9", reason="an older torch's exporter is another one"),
+    pytest.mark.skipif(torch.__version__ < "2.9", reason="the exporter of older torch differs"),
 ]
 CURRENT = [record for record in RECORDS if record.name == record.current_name]
-# Large enough that a mean and a deviation say something.
+# Large enough to estimate a mean and a std.
 SHAPES: dict[str, tuple[int, ...]] = {
     **dict.fromkeys(("dirac_", "bilinear_", "identity_"), (6, 4, 3, 3)),
     **dict.fromkeys(("orthogonal_", "sparse_"), (9, 6)),
@@ -33,7 +34,7 @@ SHAPES: dict[str, tuple[int, ...]] = {
 
 
 def _documented() -> dict[str, str]:
-    """Read the table of the docs: for each initializer the operator or "constant", or "no"."""
+    """Read the docs' table: the operator, "constant" or "no" for each initializer."""
     table = re.search(r"## ONNX\n(.*?)\n## ", (ROOT / "docs" / "guide" / "export.md").read_text(), re.DOTALL)
     assert table is not None
     rows: dict[str, str] = {}
@@ -116,7 +117,7 @@ def test_fan_of_a_dynamic_size_exports(name: str) -> None:
 
 
 @pytest.mark.parametrize("record", CURRENT, ids=call_id)
-def test_onnx_model_does_what_the_docs_say(record: Record) -> None:
+def test_onnx_model_behaves_as_documented(record: Record) -> None:
     documented, shape = _documented()[record.name], _shape(record)
     if documented == "no":
         for kind in (Fresh, Buffer):

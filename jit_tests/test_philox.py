@@ -12,13 +12,13 @@ from torch.jit.mobile import _load_for_lite_interpreter
 from torchinit import keyed
 from torchinit.keyed import fold_in, key, split
 
-# The counter's upper half changes inside the tensor.
+# The counter carries into its upper 32 bits within the tensor.
 KEY = torch.tensor([42, 2**32 - 7])
 FULL, PART, OFFSET = [9, 7, 5], [4, 3, 5], [2, 1, 0]
 
 
 class Stream(nn.Module):
-    """Each function under test as a method."""
+    """The functions under test as methods."""
 
     def forward(self, seed: int, data: int) -> Tensor:
         return fold_in(split(key(seed), 3)[1], data)
@@ -62,7 +62,7 @@ def _as_deployed(how: str) -> Any:
 @pytest.mark.parametrize("how", ["scripted", "loaded", "mobile"])
 def test_deployed_stream_equals_eager(how: str) -> None:
     module, eager = _as_deployed(how), Stream()
-    # Few blocks and many take two ways through the rounds.
+    # Few blocks and many blocks take different paths.
     for rows in (37, 2000):
         for dtype in (torch.float16, torch.float32, torch.float64):
             weight = torch.empty(rows, 11, dtype=dtype)
@@ -73,7 +73,7 @@ def test_deployed_stream_equals_eager(how: str) -> None:
             ]
             for name, tensor, *rest in calls:
                 expected = getattr(eager, name)(tensor.clone(), *rest)
-                for _ in range(3):  # the later runs are optimised
+                for _ in range(3):  # later runs use the optimised graph
                     assert torch.equal(getattr(module, name)(tensor.clone(), *rest), expected), (name, dtype)
     assert torch.equal(module.forward(7, 2), eager(7, 2))
 
@@ -97,11 +97,11 @@ def test_compiled_stream_equals_eager(dynamic: bool) -> None:
 
 
 @pytest.mark.slow
-def test_inductor_draws_the_same_bits_and_normal_values_within_4_ulp() -> None:
+def test_inductor_draws_uniform_values_exactly_and_normal_ones_within_4_ulp() -> None:
     def both(w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         return keyed.uniform_(w, k, -1.0, 2.0), keyed.normal_(torch.empty_like(w), k)
 
-    # Longer than a vector register by a few, for the tail of the loop.
+    # Not a multiple of a vector register, so that the loop has a tail.
     weight = torch.empty(37, 11)
     uniform, normal = _compiled(both, "inductor", False)(weight.clone(), KEY)
     eager_uniform, eager_normal = both(weight.clone(), KEY)

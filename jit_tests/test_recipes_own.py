@@ -1,4 +1,4 @@
-"""Does a recipe that is attached to a file draw what each function that torch.nn.init lacks draws?"""
+"""Does an attached recipe draw the same as each function that torch.nn.init lacks?"""
 
 import io
 

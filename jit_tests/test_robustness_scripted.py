@@ -1,4 +1,4 @@
-"""Does a scripted function answer any call as the eager one does, and refuse what its schema does not allow?"""
+"""Does a scripted function treat every call as the eager one does, and refuse calls outside its schema?"""
 
 import functools
 import re
@@ -12,20 +12,16 @@ from torch import Tensor
 
 from jit_tests.scripting import run_quietly
 from tests.core.test_robustness import (
-    ELSEWHERE,
-    Answer,
-    Call,
-    Elsewhere,
-    answer,
-    any_of,
+    EXEMPTIONS,
+    CallOutcome,
+    Exemption,
     bits,
-    calls,
-    complaints,
-    every_found,
-    every_row,
-    function_of,
-    wrong_calls,
+    check_many,
+    every_regression,
+    observe_call,
+    violations,
 )
+from tests.support.random_calls import Call, calls, every_row, function_of, wrong_calls
 from tools.codegen.model import Function
 
 pytestmark = [
@@ -33,9 +29,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning"),
 ]
 
-SCRIPTED = (
-    *ELSEWHERE,
-    Elsewhere(
+SCRIPTED_EXEMPTIONS = (
+    *EXEMPTIONS,
+    Exemption(
         "TorchScript checks types itself, but None can be an undefined tensor",
         ("RuntimeError", "NotImplementedError"),
         lambda call, text: bool(call.wrong),
@@ -45,15 +41,15 @@ SCRIPTED = (
 
 @dataclass(frozen=True)
 class Difference:
-    """Where TorchScript is meant to answer otherwise than eager code."""
+    """A case where TorchScript differs from eager code by design."""
 
     reason: str
-    applies: Callable[[Call, Answer], bool]
+    applies: Callable[[Call, CallOutcome], bool]
 
 
 KNOWN_DIFFERENCES = (
     Difference(
-        "TorchScript cannot ask whether a tensor is one of inference mode, and writes to it where its kernels do",
+        "TorchScript cannot detect an inference tensor, and writes to it where the kernels allow that",
         lambda call, eager: call.target is not None and call.target.layout == "inference",
     ),
     Difference(
@@ -62,7 +58,7 @@ KNOWN_DIFFERENCES = (
             isinstance(eager.returned, tuple) and not all(-(2**63) <= n < 2**63 for n in eager.returned)
         ),
     ),
-    Difference("where memory ends does not matter", lambda call, eager: max(call.sizes) > 2**53),
+    Difference("out of memory", lambda call, eager: max(call.sizes) > 2**53),
 )
 
 
@@ -71,8 +67,8 @@ def _scripted(function: Any) -> Any:
     return run_quietly(torch.jit.script, function)
 
 
-def _error(given: Answer) -> str | None:
-    """Name the type of an error, also of one that Python code raised in TorchScript."""
+def _error(given: CallOutcome) -> str | None:
+    """Return the name of the error's type, unwrapped from torch.jit.Error."""
     if given.outcome.error is None:
         return None
     kind, text = given.outcome.error
@@ -81,11 +77,11 @@ def _error(given: Answer) -> str | None:
 
 
 def _spelled(text: str) -> str:
-    """Spell numbers to four digits, in which eager and TorchScript agree."""
+    """Round numbers to four digits, where eager and TorchScript agree."""
     return re.sub(r"-?\d+\.?\d*(?:e[-+]?\d+)?", lambda number: f"{float(number[0]):.4g}", text)
 
 
-def _message(given: Answer) -> str:
+def _message(given: CallOutcome) -> str:
     return given.outcome.error[1] if given.outcome.error else ""
 
 
@@ -96,11 +92,11 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) or (one != one and other != other)
 
 
-def _differences(call: Call, eager: Answer, compiled: Answer) -> list[str]:
+def _differences(call: Call, eager: CallOutcome, compiled: CallOutcome) -> list[str]:
     names = ("global_state", "generator_state", "version_moved", "autograd_kept", "returned_itself")
     pairs = {name: (getattr(eager.outcome, name), getattr(compiled.outcome, name)) for name in names}
     pairs["error"] = (_error(eager), _error(compiled))
-    # The categories and places of warnings differ: TorchScript's warn takes no category.
+    # Compare the texts of warnings only: TorchScript's warn takes no category.
     pairs["warned"] = ([w[1] for w in eager.outcome.warned], [w[1] for w in compiled.outcome.warned])
     differ = [f"{name}: {one!r:.200} is {other!r:.200}" for name, (one, other) in pairs.items() if one != other]
     if _spelled(_message(eager)) not in _spelled(_message(compiled)):
@@ -113,16 +109,16 @@ def _differences(call: Call, eager: Answer, compiled: Answer) -> list[str]:
 
 
 def _check(row: Function, call: Call) -> None:
-    eager, compiled = (answer(call, f) for f in (function_of(row), _scripted(function_of(row))))
+    eager, compiled = (observe_call(call, f) for f in (function_of(row), _scripted(function_of(row))))
     known = [difference for difference in KNOWN_DIFFERENCES if difference.applies(call, eager)]
     if not known:
-        assert not complaints(row, call, compiled, _error(compiled), SCRIPTED)
+        assert not violations(row, call, compiled, _error(compiled), SCRIPTED_EXEMPTIONS)
         assert not _differences(call, eager, compiled)
 
 
 @every_row
-def test_any_call_is_answered_as_the_eager_one(row: Function) -> None:
-    @any_of(calls(row), 60)
+def test_any_call_has_the_eager_outcome(row: Function) -> None:
+    @check_many(calls(row), 60)
     def check(call: Call) -> None:
         _check(row, call)
 
@@ -131,15 +127,15 @@ def test_any_call_is_answered_as_the_eager_one(row: Function) -> None:
 
 @every_row
 def test_call_that_the_schema_does_not_allow_is_refused_before_a_write_or_converted(row: Function) -> None:
-    @any_of(wrong_calls(row), 30)
+    @check_many(wrong_calls(row), 30)
     def check(call: Call) -> None:
-        compiled = answer(call, _scripted(function_of(row)))
+        compiled = observe_call(call, _scripted(function_of(row)))
         if call.target is None or call.target.layout != "inference":
-            assert not complaints(row, call, compiled, _error(compiled), SCRIPTED)
+            assert not violations(row, call, compiled, _error(compiled), SCRIPTED_EXEMPTIONS)
 
     check()
 
 
-@every_found
-def test_call_that_was_once_answered_wrongly_is_answered_as_the_eager_one(row: Function, call: Call) -> None:
+@every_regression
+def test_call_that_once_failed_has_the_eager_outcome(row: Function, call: Call) -> None:
     _check(row, call)

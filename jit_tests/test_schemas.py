@@ -1,4 +1,4 @@
-"""Does the table say what TorchScript sees, and do defaults survive a file?"""
+"""Does the registry state the schemas that TorchScript infers, and do defaults survive save and load?"""
 
 import io
 import re
@@ -8,7 +8,7 @@ import torch
 
 import torchinit
 from jit_tests.scripting import run_quietly, scripted
-from tests.support.records import DEPRECATED, ROWS
+from tests.support.record import DEPRECATED, ROWS
 from tools.codegen.deployed import deployed
 from tools.codegen.functions import TABLE
 from torchinit.deploy import bundle

@@ -1,4 +1,4 @@
-"""Does a scripted function draw, return, warn and refuse as the eager one?"""
+"""Does a scripted function draw, return, warn and refuse as the eager one does?"""
 
 import warnings
 from typing import Any
@@ -12,11 +12,12 @@ from jit_tests.scripting import last_line, scripted
 from tests.support.layouts import LAYOUTS
 from tests.support.outcome import observe
 from tests.support.pairwise import pairwise
-from tests.support.records import CALLS, REFUSALS, Record, Refusal, call_id
+from tests.support.record import Record, Refusal
+from tests.support.records import CALLS, REFUSALS, call_id
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.complex64, torch.int64)
-THEIR_LAYOUTS = ("contiguous", "transposed", "channels_last", "parameter", "non_leaf", "meta")
-# Beside the record's own shape; past 16 elements the kernels take another path.
+LAYOUT_NAMES = ("contiguous", "transposed", "channels_last", "parameter", "non_leaf", "meta")
+# Besides the record's own shape. Kernels switch paths at 16 elements.
 SHAPES = ((), (0,), (17,), (0, 4), (3, 5), (64, 50), (4, 2, 3), (6, 3, 2, 2, 3))
 
 
@@ -24,14 +25,14 @@ def _observed(function: Any, arguments: dict[str, Any], tensor: Tensor, with_gen
     outcome = observe(function, tensor, arguments, with_generator)
     message = outcome.error and last_line(Exception(outcome.error[1]))
     names = ("memory", "global_state", "generator_state", "version_moved", "autograd_kept")
-    # The categories and places of warnings differ: TorchScript's warn takes no category.
+    # Compare the texts of warnings only: TorchScript's warn takes no category.
     return [message, [w[1] for w in outcome.warned], *(getattr(outcome, name) for name in names)]
 
 
 @pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
 def test_scripted_call_equals_eager_call(record: Record, arguments: dict[str, Any]) -> None:
     generators = (False, True) if record.takes_generator else (False,)
-    for layout, dtype, shape, with_generator in pairwise(THEIR_LAYOUTS, DTYPES, (record.shape, *SHAPES), generators):
+    for layout, dtype, shape, with_generator in pairwise(LAYOUT_NAMES, DTYPES, (record.shape, *SHAPES), generators):
         eager, compiled = (
             _observed(function, arguments, LAYOUTS[layout](shape, dtype), with_generator)
             for function in (record.function, scripted(record.name))
@@ -65,13 +66,13 @@ def test_scripted_message_equals_eager_message(record: Record, refusal: Refusal)
 
 
 @pytest.mark.parametrize(("record", "refusal"), [(r, f) for r, f in REFUSALS if not f.scripts], ids=call_id)
-def test_scripted_slope_is_held_to_the_schema(record: Record, refusal: Refusal) -> None:
+def test_scripted_slope_must_match_the_schema(record: Record, refusal: Refusal) -> None:
     (slope,) = refusal.arguments.values()
     if isinstance(slope, str):
         with pytest.raises(RuntimeError, match="Expected a value of type 'float'"):
             scripted(record.name)(refusal.tensor(), a=slope)
     else:
-        # A bool counts as a float there.
+        # TorchScript takes a bool as a float.
         as_float, as_bool = (observe(scripted(record.name), refusal.tensor(), {"a": a}) for a in (float(slope), slope))
         assert not as_float.differences(as_bool)
 
@@ -103,7 +104,7 @@ def test_scripted_fans_equal_eager_fans(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("arguments", [{}, {"a": 3.0, "b": 10.0}], ids=["central", "tail"])
-def test_scripted_trunc_normal_of_several_pieces_equals_eager(arguments: dict[str, float], dtype: torch.dtype) -> None:
+def test_scripted_trunc_normal_of_several_chunks_equals_eager(arguments: dict[str, float], dtype: torch.dtype) -> None:
     tensors = []
     for function in (torchinit.trunc_normal_, scripted("trunc_normal_")):
         torch.manual_seed(0)

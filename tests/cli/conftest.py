@@ -1,4 +1,10 @@
+from pathlib import Path
+
 import pytest
+import torch
+
+from jit_tests.scripting import run_quietly
+from tests.support.layers import Mixed, seeded
 
 
 @pytest.fixture(autouse=True)
@@ -9,6 +15,12 @@ def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let two seconds pass whenever the time is asked for."""
+    """Advance the clock by two seconds at every reading."""
     ticks = iter(range(0, 100_000, 2))
     monkeypatch.setattr("torchinit.cli._progress.monotonic", lambda: float(next(ticks)))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    run_quietly(torch.jit.script, seeded(Mixed, 1)).save(str(tmp_path / "model.pt"))
+    return tmp_path / "model.pt"

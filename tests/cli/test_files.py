@@ -1,4 +1,4 @@
-"""Is a model read from whatever wrote it, and a file written whole?"""
+"""Is a model read from every format?"""
 
 import random
 import warnings
@@ -9,13 +9,13 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from tests.support.model_files import WRITERS, Net, rewrite, written as written
+from tests.support.model_files import WRITERS, Net, rewrite, saved_model as saved_model
 from torchinit.cli._files import load
 from torchinit.recipes._layers import walk
 
 
-def test_whatever_wrote_it_gives_the_parameters_that_were_written(written: tuple[nn.Module, Path]) -> None:
-    model, path = written
+def test_every_format_gives_the_parameters_that_were_saved(saved_model: tuple[nn.Module, Path]) -> None:
+    model, path = saved_model
     expected, read = dict(model.named_parameters()), dict(load(path).named_parameters())
     assert read.keys() == expected.keys()
     assert all(torch.equal(read[name], expected[name]) for name in read)
@@ -27,20 +27,20 @@ def test_parameters_keep_their_order(tmp_path: Path) -> None:
     assert [name for name, _ in load(tmp_path / "order").named_parameters()] == names
 
 
-def test_walk_goes_through_what_was_read(written: tuple[nn.Module, Path]) -> None:
-    model, path = written
+def test_walk_visits_every_parameter_of_a_file(saved_model: tuple[nn.Module, Path]) -> None:
+    model, path = saved_model
     named = {layer.qualified(name) for layer in walk(load(path)) for name, _ in layer.parameters()}
     assert named >= {name for name, _ in model.named_parameters()}
 
 
-def test_reading_warns_of_nothing(written: tuple[nn.Module, Path]) -> None:
+def test_reading_shows_no_warning(saved_model: tuple[nn.Module, Path]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        load(written[1])
+        load(saved_model[1])
 
 
-def test_what_was_read_is_no_window_into_the_file(written: tuple[nn.Module, Path]) -> None:
-    _, path = written
+def test_loaded_parameters_are_not_mapped_from_the_file(saved_model: tuple[nn.Module, Path]) -> None:
+    _, path = saved_model
     before = path.read_bytes()
     model = load(path)
     with torch.no_grad():
@@ -56,7 +56,7 @@ def test_tied_parameters_stay_tied(how: str, tmp_path: Path) -> None:
     assert read.head.weight is read.tail.weight
 
 
-def test_views_of_one_storage_are_parameters_of_their_own(tmp_path: Path) -> None:
+def test_views_of_one_storage_are_separate_parameters(tmp_path: Path) -> None:
     both = torch.arange(6.0)
     torch.save({"a": both[:3], "b": both[3:], "c": both[:3].view(3, 1)}, tmp_path / "views")
     read = load(tmp_path / "views")
@@ -81,12 +81,12 @@ def test_checkpoint_gives_the_state_dict_in_it(key: str, tmp_path: Path) -> None
     assert [name for name, _ in load(tmp_path / "checkpoint").named_parameters()] == ["layer.w"]
 
 
-def test_layer_named_model_is_no_checkpoint(tmp_path: Path) -> None:
+def test_layer_named_model_is_not_taken_for_a_checkpoint(tmp_path: Path) -> None:
     torch.save({"model": torch.ones(2), "other": torch.ones(3)}, tmp_path / "flat")
     assert [name for name, _ in load(tmp_path / "flat").named_parameters()] == ["model", "other"]
 
 
-def test_names_that_every_module_has_are_names_like_others(tmp_path: Path) -> None:
+def test_parameter_may_have_the_name_of_a_module_attribute(tmp_path: Path) -> None:
     names = ["type.half.training", "forward.weight", "_parameters", "training"]
     torch.save({name: torch.ones(2) for name in names}, tmp_path / "names")
     assert {name for name, _ in load(tmp_path / "names").named_parameters()} == set(names)
@@ -99,7 +99,7 @@ def test_tensor_may_have_the_name_of_a_layer(tmp_path: Path) -> None:
 
 def test_safetensors_keep_the_order_of_their_file(tmp_path: Path) -> None:
     names = [f"layer{index:02}" for index in range(40)]
-    # Larger dtypes go first, so the order is not the alphabet's.
+    # safetensors stores larger dtypes first, so the order is not alphabetical.
     tensors = {name: torch.ones(2, dtype=torch.float64 if i % 3 else torch.float32) for i, name in enumerate(names)}
     safetensors.torch.save_file(tensors, tmp_path / "order")
     read = [name for name, _ in load(tmp_path / "order").named_parameters()]
@@ -109,7 +109,7 @@ def test_safetensors_keep_the_order_of_their_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["zip", "script"])
-def test_tensors_of_a_device_that_is_not_here_are_read(how: str, tmp_path: Path) -> None:
+def test_tensors_of_a_missing_device_are_read(how: str, tmp_path: Path) -> None:
     model = nn.Linear(2, 3)
     WRITERS[how](model, tmp_path / "net")
     rewrite(tmp_path / "net", b"X\3\0\0\0cpu", b"X\6\0\0\0cuda:0")

@@ -1,4 +1,4 @@
-"""Is what holds no model, holds code or is damaged refused in one line?"""
+"""Is a file refused in one line if it holds no model, holds code or is damaged?"""
 
 import io
 import os
@@ -15,12 +15,12 @@ import torch
 from expecttest import assert_expected_inline
 from torch import nn
 
-from tests.support.model_files import WRITERS, Net, refusal, rewrite, written as written
+from tests.support.model_files import WRITERS, Net, refusal, rewrite, saved_model as saved_model
 from torchinit.cli._files import load, load_torchscript
 
 
-class Malice:
-    """An object whose pickle makes a file when it is loaded."""
+class Malicious:
+    """An object whose pickle creates a file when loaded."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -47,15 +47,15 @@ def test_code_in_a_pickle_is_never_run(
     if environment:
         monkeypatch.setenv(environment, "1")
     marker = tmp_path / "marker"
-    MALICE[how](Malice(marker), tmp_path / "malice")
+    MALICE[how](Malicious(marker), tmp_path / "malice")
     message = refusal(tmp_path / "malice")
     assert not marker.exists()
     if how not in ("protocol 0", "protocol 1"):
-        # Those do not even look like a pickle.
+        # Protocols 0 and 1 are not even recognized as a pickle.
         assert "hold" in message
         assert "code" in message
         assert "not loaded" in message
-    # What was refused would have worked.
+    # Loading it would have run the code.
     if how.startswith("protocol"):
         pickle.loads((tmp_path / "malice").read_bytes())
         assert marker.exists()
@@ -111,17 +111,17 @@ WRONG: dict[str, Callable[[], bytes]] = {
 }
 
 
-def _last_words(message: str) -> str:
-    # What torch and safetensors say is theirs to change.
+def _own_words(message: str) -> str:
+    # Cut the words of torch and safetensors, which change between versions.
     return message.partition(" damaged: ")[0] if " damaged: " in message else message.partition(" read: ")[0]
 
 
-def test_what_is_no_model_gets_the_rule_and_then_what_it_is(tmp_path: Path) -> None:
+def test_refusal_states_the_rule_and_then_the_contents(tmp_path: Path) -> None:
     messages = []
     for index, (label, make) in enumerate(WRONG.items()):
         path = tmp_path / str(index)
         path.write_bytes(make())
-        message = _last_words(refusal(path)).replace(f"DIR/{index}", "FILE")
+        message = _own_words(refusal(path)).replace(f"DIR/{index}", "FILE")
         messages.append(f"{label}\n  {message.removeprefix(RULE)}\n")
         assert message.startswith(RULE)
     assert_expected_inline(
@@ -176,7 +176,7 @@ magic alone
 RULE = "a model file must hold a TorchScript archive, a state dict or safetensors, got "
 
 
-def test_what_the_system_refuses_is_said_in_its_words(tmp_path: Path) -> None:
+def test_error_of_the_system_keeps_its_words(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == "[Errno 2] No such file or directory: 'DIR/none'"
     (tmp_path / "folder").mkdir()
     assert refusal(tmp_path / "folder") == "[Errno 21] Is a directory: 'DIR/folder'"
@@ -184,7 +184,7 @@ def test_what_the_system_refuses_is_said_in_its_words(tmp_path: Path) -> None:
     assert refusal(tmp_path / "pipe") == f"{RULE}DIR/pipe, not a regular file"
 
 
-def test_path_that_a_terminal_would_obey_is_escaped(tmp_path: Path) -> None:
+def test_control_characters_in_a_path_are_escaped(tmp_path: Path) -> None:
     (tmp_path / "a\x1b[31m\nb").write_bytes(b"")
     with pytest.raises(RuntimeError, match=r"a\\x1b\[31m\\nb, an empty file$"):
         load(tmp_path / "a\x1b[31m\nb")
@@ -206,7 +206,7 @@ def test_safetensors_package_is_asked_for_only_when_it_is_needed(
 
 
 def _read_or_refuse(path: Path) -> bool:
-    """Whether it is read; whatever but a refusal in one line fails."""
+    """True if the file is read; fails on any error but a refusal in one line."""
     refusal = None
     try:
         load(path)
@@ -216,23 +216,23 @@ def _read_or_refuse(path: Path) -> bool:
     return refusal is None
 
 
-def test_file_that_is_cut_off_anywhere_is_refused(written: tuple[nn.Module, Path]) -> None:
-    whole = written[1].read_bytes()
+def test_file_that_is_cut_off_anywhere_is_refused(saved_model: tuple[nn.Module, Path]) -> None:
+    whole = saved_model[1].read_bytes()
     lengths = {*range(64), *range(64, len(whole), max(1, len(whole) // 200)), *range(len(whole) - 64, len(whole))}
     for length in sorted(lengths):
-        written[1].write_bytes(whole[:length])
-        assert not _read_or_refuse(written[1])
+        saved_model[1].write_bytes(whole[:length])
+        assert not _read_or_refuse(saved_model[1])
 
 
-def test_file_with_bytes_changed_anywhere_is_read_or_refused(written: tuple[nn.Module, Path]) -> None:
-    whole, dice = written[1].read_bytes(), random.Random(0)
+def test_file_with_bytes_changed_anywhere_is_read_or_refused(saved_model: tuple[nn.Module, Path]) -> None:
+    whole, dice = saved_model[1].read_bytes(), random.Random(0)
     outcomes = set()
     for _ in range(300):
         changed = bytearray(whole)
         for _ in range(dice.choice([1, 2, 8])):
             changed[dice.randrange(len(changed))] = dice.randrange(256)
-        written[1].write_bytes(changed)
-        outcomes.add(_read_or_refuse(written[1]))
+        saved_model[1].write_bytes(changed)
+        outcomes.add(_read_or_refuse(saved_model[1]))
     assert outcomes == {True, False}
 
 
@@ -265,7 +265,7 @@ def test_one_flipped_bit_of_a_weight_is_noticed(how: str, tmp_path: Path) -> Non
     assert "damaged: Bad CRC-32" in refusal(path)
 
 
-def test_checksums_that_torch_left_out_are_not_missed(tmp_path: Path) -> None:
+def test_archive_without_checksums_is_read(tmp_path: Path) -> None:
     torch.serialization.set_crc32_options(False)
     try:
         torch.save({"w": torch.ones(2)}, tmp_path / "unchecked")
@@ -277,7 +277,7 @@ def test_checksums_that_torch_left_out_are_not_missed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["script", "mobile"])
-def test_script_reads_torchscript(how: str, tmp_path: Path) -> None:
+def test_load_torchscript_reads_torchscript(how: str, tmp_path: Path) -> None:
     WRITERS[how](Net().eval(), tmp_path / "net")
     assert isinstance(load_torchscript(tmp_path / "net"), torch.jit.ScriptModule)
     assert load_torchscript(tmp_path / "net")(torch.ones(1, 3)).shape == (1, 3)
@@ -287,17 +287,17 @@ def test_script_reads_torchscript(how: str, tmp_path: Path) -> None:
     ("how", "what"),
     [("zip", "a file of torch.save"), ("legacy", "a file of torch.save"), ("safetensors", "a safetensors file")],
 )
-def test_script_refuses_all_else(how: str, what: str, tmp_path: Path) -> None:
+def test_load_torchscript_refuses_every_other_format(how: str, what: str, tmp_path: Path) -> None:
     WRITERS[how](Net(), tmp_path / "net")
     assert refusal(tmp_path / "net", load_torchscript) == f"this command needs a TorchScript file, got DIR/net, {what}"
 
 
-def test_script_refuses_what_holds_no_model(tmp_path: Path) -> None:
+def test_load_torchscript_refuses_a_file_without_a_model(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"hello")
     assert refusal(tmp_path / "text", load_torchscript).startswith(RULE)
 
 
-def test_archive_that_calls_an_unknown_operator_says_which(tmp_path: Path) -> None:
+def test_refusal_names_an_unknown_operator_of_an_archive(tmp_path: Path) -> None:
     path = tmp_path / "net"
     torch.jit.script(nn.ReLU()).save(str(path))
     rewrite(path, b"torch.relu(", b"ops.nowhere.relu(")

@@ -1,4 +1,4 @@
-"""Is a file written whole or not at all?"""
+"""Is a file written completely or not at all?"""
 
 import os
 import resource
@@ -13,7 +13,7 @@ from tests.support.model_files import refusal
 from torchinit.cli._outputs import save
 
 
-def test_saved_file_holds_what_was_given(tmp_path: Path) -> None:
+def test_saved_file_holds_the_given_bytes(tmp_path: Path) -> None:
     save(tmp_path / "new", b"abc", force=False)
     assert (tmp_path / "new").read_bytes() == b"abc"
     assert os.listdir(tmp_path) == ["new"]
@@ -50,7 +50,7 @@ def test_existing_file_is_overwritten_only_by_force(how: str, tmp_path: Path) ->
     assert path.read_bytes() == b"new"
 
 
-def test_output_link_stays_and_what_it_points_to_is_replaced(tmp_path: Path) -> None:
+def test_output_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "real").write_bytes(b"old")
     (tmp_path / "link").symlink_to(Path("folder") / "real")
@@ -72,7 +72,7 @@ def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("existing", [True, False])
-def test_full_disk_leaves_what_was_there(existing: bool, tmp_path: Path) -> None:
+def test_full_disk_leaves_the_folder_unchanged(existing: bool, tmp_path: Path) -> None:
     path = tmp_path / "out"
     if existing:
         path.write_bytes(b"old")
@@ -88,7 +88,7 @@ def test_full_disk_leaves_what_was_there(existing: bool, tmp_path: Path) -> None
     assert not existing or path.read_bytes() == b"old"
 
 
-def test_interrupted_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_save_leaves_the_folder_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "out").write_bytes(b"old")
 
     def interrupt(*_: Any) -> None:

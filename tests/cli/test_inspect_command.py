@@ -1,4 +1,4 @@
-"""Does the command inspect show what it found, and what is wrong?"""
+"""Does the command inspect show statistics, verdicts and errors?"""
 
 import io
 import json
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import torchinit
-from tests.support.inspected_models import inspected
+from tests.support.inspection import run_inspect
 from torchinit import cli
 from torchinit.cli.inspect import COLUMNS
 from torchinit.diagnostics import plot_statistics
@@ -37,7 +37,7 @@ def test_tied_parameters_are_shown_once_with_their_other_names(
 
 
 class Odd(nn.Module):
-    """Parameters that no layer has."""
+    """Parameters unlike any layer's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Odd(nn.Module):
 
 
 def test_table_of_odd_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert inspected(Odd(), tmp_path) == 0
+    assert run_inspect(Odd(), tmp_path) == 0
     assert_expected_inline(
         capsys.readouterr().out,
         """\
@@ -68,11 +68,13 @@ halves  4       float16         -        -  0.75  0.829    0    2    0.5        
     )
 
 
-def test_json_of_odd_parameters_is_strict_and_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_of_odd_parameters_is_strict_and_equals_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
-    assert inspected(Odd(), tmp_path, "--json") == 0
+    assert run_inspect(Odd(), tmp_path, "--json") == 0
     found = {r["name"]: r for r in json.loads(capsys.readouterr().out, parse_constant=refuse)}
     assert all(tuple(record) == COLUMNS for record in found.values())
     assert found["halves"] == {
@@ -93,24 +95,24 @@ def _terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return out
 
 
-def test_bad_rows_alone_are_colored_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_bad_rows_are_colored_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     out = _terminal(monkeypatch)
-    assert inspected(Odd(), tmp_path) == 0
+    assert run_inspect(Odd(), tmp_path) == 0
     assert [line.split()[0] for line in out.getvalue().splitlines() if "\033[" in line] == ["\033[33mbroken"]
 
 
-def test_no_color_is_heeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_turns_colors_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("NO_COLOR", "1")
     out = _terminal(monkeypatch)
-    assert inspected(Odd(), tmp_path) == 0
+    assert run_inspect(Odd(), tmp_path) == 0
     assert "broken" in out.getvalue()
     assert "\033" not in out.getvalue()
 
 
-def test_names_in_a_file_cannot_drive_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_in_names_are_escaped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"a\033[2Jb\nc": torch.ones(2)}, tmp_path / "names")
     assert cli.main(["inspect", str(tmp_path / "names")]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -120,8 +122,8 @@ def test_names_in_a_file_cannot_drive_the_terminal(tmp_path: Path, capsys: pytes
     assert json.loads(capsys.readouterr().out)[0]["name"] == "a\033[2Jb\nc"
 
 
-def test_model_without_parameters_is_said_to_have_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert inspected(nn.ReLU(), tmp_path, "--json") == 0
+def test_model_without_parameters_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_inspect(nn.ReLU(), tmp_path, "--json") == 0
     shown = capsys.readouterr()
     assert json.loads(shown.out) == []
     assert shown.err == f"torchinit: {tmp_path}/model.pt holds no parameters\n"
@@ -133,7 +135,7 @@ def test_progress_leaves_the_output_alone(
     terminal: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    assert inspected(nn.Linear(2, 3), tmp_path, "--json", "--plot", str(tmp_path / "a.png")) == 0
+    assert run_inspect(nn.Linear(2, 3), tmp_path, "--json", "--plot", str(tmp_path / "a.png")) == 0
     shown = capsys.readouterr()
     assert len(json.loads(shown.out)) == 2
     expected = "\r\033[K[1/2] {0} weight\r\033[K[2/2] {0} bias\r\033[K" if terminal else "[1/2] {0} ...\n"
@@ -155,7 +157,7 @@ def test_progress_leaves_the_output_alone(
         ([], 2, "the following arguments are required: FILE"),
     ],
 )
-def test_what_is_asked_wrongly_gets_one_line(
+def test_wrong_arguments_are_refused_in_one_line(
     options: list[str],
     code: int,
     message: str,
@@ -164,7 +166,7 @@ def test_what_is_asked_wrongly_gets_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # By a link, the input too is an output that ends in .png or in nothing.
+    # A link gives the input a name that is a valid output.
     torch.save({"w": torch.ones(2)}, "model.pt")
     if "model.pt" in options[1:]:
         Path("link.png").symlink_to("model.pt")
@@ -181,7 +183,7 @@ def test_what_is_asked_wrongly_gets_one_line(
 
 
 @pytest.mark.parametrize("arguments", [["inspect"], ["probe", "--input", "1x2"]])
-def test_matplotlib_is_asked_for_before_the_file_is_read(
+def test_missing_matplotlib_is_reported_before_the_file_is_read(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
@@ -199,7 +201,7 @@ def test_plot_shows_what_the_recipe_would_draw_from_the_seed(
     others = []
     for seed in (3, 3, 4):
         more = ["--recipe", "xavier", "--seed", str(seed), "--force"]
-        assert inspected(model, tmp_path, "--plot", str(tmp_path / "a.png"), *more) == 0
+        assert run_inspect(model, tmp_path, "--plot", str(tmp_path / "a.png"), *more) == 0
         _, other = (patch.get_data().values for patch in figures[-1].axes[0].patches)
         others.append(other.tolist())
     assert others[0] == others[1] != others[2]
@@ -216,7 +218,7 @@ def test_plot_shows_what_the_recipe_would_draw_from_the_seed(
 
 
 def _figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Keep the figures that are drawn."""
+    """Collect the figures that are drawn."""
     figures: list[Any] = []
     draw = plot_statistics
     monkeypatch.setattr(
@@ -225,7 +227,7 @@ def _figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return figures
 
 
-def test_what_a_recipe_has_no_rule_for_has_no_curve_and_is_counted(
+def test_parameter_without_a_rule_has_no_curve_and_is_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = _figures(monkeypatch)
@@ -234,17 +236,19 @@ def test_what_a_recipe_has_no_rule_for_has_no_curve_and_is_counted(
     options = ["--plot", str(tmp_path / "a.png"), "--recipe", str(tmp_path / "r.toml")]
     torch.save(model.state_dict(), tmp_path / "net")
     assert cli.main(["inspect", str(tmp_path / "net"), *options]) == 0
-    # The values of a weight are stairs, and the recipe's zeros of a bias are a line.
+    # The histogram of a weight is a patch; the recipe's constant biases are lines.
     assert [len(axes.lines) for axes in figures[0].axes] == [0, 1, 0, 1]
     assert capsys.readouterr().err == (
         f"torchinit: no curve is drawn for 2 of 4 parameters; {tmp_path}/r.toml keeps them or has no rule for them\n"
     )
 
 
-def test_recipe_with_a_rule_for_everything_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recipe_with_a_rule_for_every_parameter_shows_no_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "r.toml").write_text('[[rule]]\ninitializer = "zeros_"\n')
     options = ["--plot", str(tmp_path / "a.png"), "--recipe", str(tmp_path / "r.toml")]
-    assert inspected(nn.Linear(3, 4), tmp_path, *options) == 0
+    assert run_inspect(nn.Linear(3, 4), tmp_path, *options) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -257,7 +261,7 @@ def test_unknown_recipe_is_refused_before_the_file_is_read(tmp_path: Path, capsy
     assert not out.exists()
 
 
-def test_page_that_does_not_hold_all_is_said(
+def test_parameters_left_off_a_page_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("torchinit.cli.inspect.plot_statistics", lambda *_: Figure())
@@ -267,7 +271,7 @@ def test_page_that_does_not_hold_all_is_said(
     assert capsys.readouterr().err == f"torchinit: {tmp_path}/many.png shows {note}\n"
 
 
-def test_whatever_a_file_holds_can_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_tensor_of_a_file_can_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = {
         **{"empty": torch.ones(0, 3), "meta": torch.empty(3, device="meta"), "nan": torch.full((3,), math.nan)},
         **{"wide": torch.tensor([1.7e308, -1.7e308], dtype=torch.float64), "one": torch.tensor([1.00001, 1.00002])},

@@ -1,4 +1,4 @@
-"""Does the command probe say what it measured, and what it was asked wrongly?"""
+"""Does the command probe print its measurements and refuse wrong arguments?"""
 
 import json
 import math
@@ -91,7 +91,7 @@ def test_command_takes_several_inputs_integers_and_files(tmp_path: Path, capsys:
     assert [r["activation"] for r in json.loads(capsys.readouterr().out)] == [row.activation for row in rows]
 
 
-def test_command_refuses_an_input_that_is_none_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_refuses_a_wrong_input_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = saved(nn.Linear(4, 3), tmp_path / "m.pt")
     torch.save({"x": torch.ones(2)}, tmp_path / "dict")
     (tmp_path / "text").write_text("no tensor")
@@ -110,7 +110,7 @@ def test_command_refuses_an_input_that_is_none_in_one_line(tmp_path: Path, capsy
 
 
 @pytest.mark.usefixtures("slow_clock")
-def test_command_shows_its_progress_on_stderr_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_shows_its_progress_on_stderr_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = saved(tower(he, 3, 4), tmp_path / "m.pt")
     run(path, "--input", "2x4", "--json")
     printed = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""Is the write a no-grad write that autograd still notices, on every record?"""
+"""Is each fill a no-grad write that autograd still notices?"""
 
 import itertools
 from collections.abc import Callable
@@ -13,7 +13,8 @@ import torchinit
 from tests.support.layouts import FLOATING
 from tests.support.oracle import oracle
 from tests.support.outcome import Outcome, observe
-from tests.support.records import CALLS, RECORDS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import CALLS, RECORDS, call_id
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=call_id)
@@ -44,7 +45,7 @@ def test_view_of_a_parameter_is_written_in_place(make: Callable[[Tensor], Tensor
 
 
 @pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)
-def test_fake_tensor_comes_back_and_draws_what_upstream_draws(record: Record, arguments: dict) -> None:
+def test_fake_tensor_is_returned_and_draws_the_same_as_upstream(record: Record, arguments: dict) -> None:
     def under_fake_mode(function: Callable[..., Tensor], dtype: torch.dtype, with_generator: bool) -> Outcome:
         mode = FakeTensorMode()
 
@@ -60,7 +61,7 @@ def test_fake_tensor_comes_back_and_draws_what_upstream_draws(record: Record, ar
         outcome = under_fake_mode(record.function, dtype, with_generator)
         assert outcome.error is None
         assert outcome.returned_itself
-        # Upstream's rejection sampler cannot run on a fake tensor; its sparse_ leaves its generator alone.
+        # Upstream's rejection sampler cannot run on a fake tensor, and its sparse_ ignores its generator.
         if (
             record.upstream
             and record.current_name != "trunc_normal_"
@@ -88,8 +89,8 @@ def test_ensemble_of_vmap_is_filled_member_by_member(record: Record, arguments: 
         assert not torch.equal(members[1], members[2])
 
 
-def test_forward_mode_tangent_is_left_as_it_is() -> None:
-    # The price of detach(): under no_grad upstream zeroes the tangent too.
+def test_forward_mode_tangent_is_kept() -> None:
+    # detach() keeps the tangent; upstream's no_grad zeroes it too.
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(torch.ones(3), torch.ones(3))
         torchinit.zeros_(dual)
@@ -136,7 +137,7 @@ def test_functional_call_fills_the_weight_that_it_was_given(record: Record) -> N
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=call_id)
-def test_gradient_transform_takes_a_refilled_weight_for_a_constant(record: Record) -> None:
+def test_gradient_transform_treats_a_refilled_weight_as_a_constant(record: Record) -> None:
     def loss(x: Tensor) -> Tensor:
         return (record.function(torch.empty(record.shape), **record.calls[0]) * x).sum()
 
@@ -147,7 +148,7 @@ def test_gradient_transform_takes_a_refilled_weight_for_a_constant(record: Recor
 
 
 @pytest.mark.parametrize("record", [record for record in RECORDS if record.takes_generator], ids=call_id)
-def test_eight_threads_with_generators_of_their_own_draw_what_one_draws(record: Record) -> None:
+def test_eight_threads_with_own_generators_draw_the_same_as_one_thread(record: Record) -> None:
     def fill(seed: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         shape = (72, 70, *record.shape[2:])

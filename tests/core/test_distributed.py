@@ -1,4 +1,4 @@
-"""Does a DTensor on several ranks hold what a single process draws, and is a partitioned parameter refused?"""
+"""Does a DTensor hold the values that a single process draws, and is a partitioned parameter refused?"""
 
 import os
 import subprocess
@@ -15,27 +15,28 @@ from torch import Tensor, nn
 import torchinit
 from tests.support.distributed import on_ranks
 from tests.support.pairwise import pairwise
-from tests.support.records import CALLS, RECORDS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import CALLS, RECORDS, call_id
 from torchinit import recipes
 
 pytestmark = pytest.mark.slow
 
-# Beside a record's own shape: one row for two ranks, and sizes that two ranks do not share evenly.
+# Among them: one row for two ranks, and sizes that two ranks cannot shard evenly.
 SHAPES = ((5, 7), (8, 6), (1, 4), (3, 3, 2), (6, 3, 3, 3), (9, 5, 3), (12,))
-# Of the local tensor's dtype, and whether a parameter is filled from a generator.
+# (dtype, with_generator); with a generator the weight is an nn.Parameter.
 KINDS = ((torch.float32, False), (torch.bfloat16, False), (torch.float32, True))
 CASES = pairwise(
     [call for call in CALLS if call[0].name == call[0].current_name],
     SHAPES,
     ("rows", "columns", "replicas"),
     KINDS,
-    possible=lambda call, shape, place, kind: call[0].suits(shape, call[1]),
+    possible=lambda call, shape, place, kind: call[0].accepts(shape, call[1]),
 )
 SEED = 6
 
 
-# Those whose parts must fit each other.
-FITTING: tuple[tuple[str, dict[str, Any]], ...] = (
+# Initializers whose shards depend on each other.
+INDIVISIBLE: tuple[tuple[str, dict[str, Any]], ...] = (
     ("orthogonal_", {}),
     ("sparse_", {"sparsity": 0.5}),
     ("block_orthogonal_", {"blocks": 2}),
@@ -55,7 +56,7 @@ def _placements() -> dict[str, Any]:
 
 
 def _fill_all(rank: int) -> list[Any]:
-    """Fill every case; return what each rank then has of the whole and of its own part."""
+    """Fill every case; return the gathered tensor and the local shard, as each rank sees them."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import distribute_tensor
 
@@ -81,7 +82,7 @@ def filled() -> list[list[Any]]:
 
 
 @pytest.mark.parametrize("record", [record for record in RECORDS if record.name == record.current_name], ids=call_id)
-def test_gathered_tensor_is_what_a_single_process_draws(filled: list[list[Any]], record: Record) -> None:
+def test_gathered_tensor_equals_the_draw_of_a_single_process(filled: list[list[Any]], record: Record) -> None:
     cases = [(index, case) for index, case in enumerate(CASES) if case[0][0] is record]
     assert cases
     for index, ((_, arguments), shape, place, kind) in cases:
@@ -94,8 +95,8 @@ def test_gathered_tensor_is_what_a_single_process_draws(filled: list[list[Any]],
                 assert torch.equal(part, expected)
 
 
-def _disagree(rank: int) -> dict[str, Any]:
-    """Fill from another seed on each rank, what a reduction pends on, and count what is communicated."""
+def _fill_with_seed_per_rank(rank: int) -> dict[str, Any]:
+    """Fill with a different seed on each rank, fill Partial placements, and count collectives."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import DTensor, Partial, Shard, distribute_tensor
     from torch.distributed.tensor.debug import CommDebugMode
@@ -103,7 +104,7 @@ def _disagree(rank: int) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     mesh = init_device_mesh("cpu", (dist.get_world_size(),))
     found: dict[str, Any] = {}
-    for name, arguments in FITTING:
+    for name, arguments in INDIVISIBLE:
         weight = distribute_tensor(torch.zeros(8, 6), mesh, [Shard(0)])
         torch.manual_seed(SEED + rank)
         getattr(torchinit, name)(weight, **arguments)
@@ -146,33 +147,39 @@ def _disagree(rank: int) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def disagreed() -> list[dict[str, Any]]:
-    return on_ranks(2, _disagree)
+def filled_with_seed_per_rank() -> list[dict[str, Any]]:
+    return on_ranks(2, _fill_with_seed_per_rank)
 
 
-def test_parts_of_an_orthogonal_or_sparse_matrix_fit_whatever_the_seeds(disagreed: list[dict[str, Any]]) -> None:
-    for name, arguments in FITTING:
+def test_shards_of_an_orthogonal_or_sparse_matrix_fit_with_any_seeds(
+    filled_with_seed_per_rank: list[dict[str, Any]],
+) -> None:
+    for name, arguments in INDIVISIBLE:
         torch.manual_seed(SEED)
         expected = getattr(torchinit, name)(torch.zeros(8, 6), **arguments)
-        assert all(torch.equal(torch.from_numpy(found[name]), expected) for found in disagreed)
+        assert all(torch.equal(torch.from_numpy(found[name]), expected) for found in filled_with_seed_per_rank)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=call_id)
-def test_pending_reduction_is_refused_before_anything_is_written(disagreed: list, record: Record) -> None:
-    for found in disagreed:
+def test_partial_placement_is_refused_before_anything_is_written(
+    filled_with_seed_per_rank: list, record: Record
+) -> None:
+    for found in filled_with_seed_per_rank:
         message = found[f"partial {record}"]
         assert message == "a DTensor with a Partial placement cannot be initialized, got (Partial(sum),)"
 
 
-def test_nothing_is_communicated_but_for_orthogonal_and_sparse(disagreed: list[dict[str, Any]]) -> None:
-    for found in disagreed:
+def test_only_orthogonal_and_sparse_communicate(filled_with_seed_per_rank: list[dict[str, Any]]) -> None:
+    for found in filled_with_seed_per_rank:
         assert {name: found[name] for name in found if name.startswith("messages")} == {
             f"messages {name}": 0 for name in ("kaiming_uniform_", "trunc_normal_", "eye_", "zeros_")
         }
 
 
-def test_sharded_tensor_is_filled_in_inference_mode_compiled_and_transposed(disagreed: list[dict[str, Any]]) -> None:
-    for found in disagreed:
+def test_sharded_tensor_is_filled_in_inference_mode_compiled_and_transposed(
+    filled_with_seed_per_rank: list[dict[str, Any]],
+) -> None:
+    for found in filled_with_seed_per_rank:
         for key in found:
             if key.startswith(("inference", "compiled ")) and "partial" not in key:
                 torch.manual_seed(SEED)
@@ -185,7 +192,7 @@ def test_sharded_tensor_is_filled_in_inference_mode_compiled_and_transposed(disa
 
 
 class Net(nn.Module):
-    """Two linear layers, of sizes that ranks do not share evenly."""
+    """Linear layers, with sizes that ranks cannot shard evenly."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +211,7 @@ def _reset(module: nn.Module) -> None:
 
 
 def _shard(rank: int) -> dict[str, Any]:
-    """Shard a model that was made on meta, with FSDP2, on a mesh of one dimension and, of four ranks, over TP."""
+    """Shard a model made on meta with FSDP2; on four ranks, over tensor parallelism."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
@@ -232,7 +239,7 @@ def _shard(rank: int) -> dict[str, Any]:
 
 
 class Packed(nn.Module):
-    """What a recipe writes more than once, or block by block."""
+    """Parameters that a recipe writes twice or block by block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -311,11 +318,11 @@ def test_flattened_parameter_that_lies_on_another_rank_is_refused_by_name(record
         record.function(weight, **record.calls[0])
 
 
-# A vector without elements is what FullyShardedDataParallel leaves.
+# Skip vectors: FullyShardedDataParallel leaves an empty vector.
 @pytest.mark.parametrize("record", [record for record in RECORDS if len(record.shape) > 1], ids=call_id)
-def test_gathered_parameter_without_elements_is_no_partitioned_one(record: Record) -> None:
+def test_gathered_parameter_without_elements_is_not_taken_for_a_partitioned_one(record: Record) -> None:
     arguments = record.calls[0]
-    weight = nn.Parameter(torch.empty(next(s for s in ((0, 5), (0, 0, 3)) if record.suits(s, arguments))))
+    weight = nn.Parameter(torch.empty(next(s for s in ((0, 5), (0, 0, 3)) if record.accepts(s, arguments))))
     weight._fsdp_flattened = True  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -363,4 +370,4 @@ def test_rank_that_fails_is_named(function: Any, trouble: str) -> None:
 
 def test_rank_that_hangs_is_named() -> None:
     with pytest.raises(AssertionError, match="rank 1 was still running"):
-        on_ranks(2, _hang, patience=0.0)
+        on_ranks(2, _hang, timeout=0.0)

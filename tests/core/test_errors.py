@@ -1,4 +1,4 @@
-"""Does bad input get one clear sentence, and is nothing written or drawn?"""
+"""Is bad input refused in one clear sentence, before anything is written or drawn?"""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from expecttest import assert_expected_inline
 
 import torchinit
 from tests.support.outcome import memory, observe, same_opening
-from tests.support.records import CALLS, RECORDS, REFUSALS, Record, Refusal, call_id
+from tests.support.record import Record, Refusal
+from tests.support.records import CALLS, RECORDS, REFUSALS, call_id
 
 
 @pytest.mark.parametrize(("record", "refusal"), REFUSALS, ids=call_id)
@@ -76,7 +77,7 @@ def _messages(records: list[Record]) -> str:
     return "".join(lines)
 
 
-def test_messages_say_the_rule_and_then_what_arrived() -> None:
+def test_messages_state_the_rule_and_then_what_arrived() -> None:
     current = [record for record in RECORDS if record.name == record.current_name]
     assert_expected_inline(
         _messages(current),
@@ -369,6 +370,6 @@ prior_bias_ float32-4-prior=nan
         (("leaky_relu", "0.1"), "^negative_slope 0.1 not a valid number$"),
     ],
 )
-def test_gain_names_what_it_cannot_use(arguments: tuple, message: str) -> None:
+def test_gain_names_the_argument_it_refuses(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         torchinit.calculate_gain(*arguments)

@@ -1,4 +1,4 @@
-"""Is each gain the one that its formula gives, by quadrature, and are the fans what the layer does?"""
+"""Does each gain equal its formula by quadrature, and do the fans equal a layer's connections?"""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import nn
 import torchinit
 from tools.codegen.functions import NONLINEARITY
 
-# The functions as torch defines them, in mpmath; where each is not smooth; its parameter, if it has one.
+# Each function of torch in mpmath, its kinks, and its parameter if it has one.
 Function = Callable[..., mpf]
 FUNCTIONS: dict[str, tuple[Function, tuple[float, ...], tuple[float, ...]]] = {
     "gelu": (lambda z: z * mpmath.ncdf(z), (), ()),
@@ -43,7 +43,7 @@ PARAMETERS = [(name, parameter) for name, (_, _, given) in FUNCTIONS.items() for
 
 def _by_quadrature(function: Function, kinks: tuple[float, ...], *parameter: float) -> float:
     with mpmath.workdps(30):
-        # Negligible beyond, and cut at every unit so that no oscillation or kink lies within a piece for long.
+        # The density is negligible beyond 16. Cut at every unit and kink, so that each piece is smooth.
         cuts = sorted({mpf(cut) for cut in (*range(-16, 17), *kinks, *(s * p for p in parameter for s in (-1, 1)))})
         given = [mpf(p) for p in parameter]
         second = mpmath.quad(lambda z: function(z, *given) ** 2 * mpmath.npdf(z), [c for c in cuts if abs(c) <= 16])
@@ -70,7 +70,7 @@ def test_default_parameters_are_those_of_torch() -> None:
     assert nn.ELU().alpha == nn.CELU().alpha == nn.Hardtanh().max_val == 1
 
 
-def test_numbers_of_upstream_that_are_not_the_formulas_are_told_with_both() -> None:
+def test_upstream_gains_that_differ_from_the_formula_are_documented() -> None:
     with mpmath.workdps(30):
         scale, alpha = mpf("1.0507009873554804934193349852946"), mpf("1.6732632423543772848170429916717")
     exact = {
@@ -87,7 +87,7 @@ def test_numbers_of_upstream_that_are_not_the_formulas_are_told_with_both() -> N
     assert told in " ".join(str(torchinit.calculate_gain.__doc__).split())
 
 
-def test_documented_table_is_what_is_returned() -> None:
+def test_documented_table_equals_the_returned_gains() -> None:
     lines = str(torchinit.calculate_gain.__doc__).splitlines()
     told = {}
     for line in lines:
@@ -106,7 +106,7 @@ def test_parameter_of_a_function_that_has_none_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["elu", "celu", "hardtanh", "sine"])
 @pytest.mark.parametrize("parameter", [0, -1.0, float("nan"), float("inf"), True, "1"], ids=repr)
-def test_parameter_that_is_no_positive_number_is_refused(name: str, parameter: object) -> None:
+def test_parameter_that_is_not_a_positive_number_is_refused(name: str, parameter: object) -> None:
     with pytest.raises(ValueError, match=f"^the parameter of {name} must be a positive number, got "):
         torchinit.calculate_gain(name, parameter)  # type: ignore[arg-type]
 
@@ -147,7 +147,7 @@ def test_depth_scaled_std_sums_to_the_same_scale_at_any_depth() -> None:
 
 
 def _connections(layer: nn.Module, outputs: bool, x: torch.Tensor) -> int:
-    """Count, in the middle of a layer with weights of 1, what one output adds up or one input goes to."""
+    """Count the inputs of one output, or the outputs of one input, in the middle of a layer whose weights are 1."""
     torchinit.ones_(layer.weight)
     x.requires_grad_()
     y = layer(x)
@@ -179,7 +179,7 @@ def test_fans_of_a_layer_are_its_connections(layer: nn.Module, x: torch.Tensor) 
     assert torchinit.fans_of(traced) == torchinit.fans_of(torch.jit.script(layer)) == counted
 
 
-def test_fans_of_a_size_are_upstreams_where_there_are_no_groups() -> None:
+def test_fans_of_a_size_without_groups_are_upstreams() -> None:
     for size in ([3, 5], [6, 4, 3, 3], [2, 0, 3], [0, 4]):
         fans = torchinit._calculate_fan_in_and_fan_out(torch.empty(size))
         assert torchinit.fans(size) == fans
@@ -216,7 +216,7 @@ def test_fans_of_a_module_without_a_matrix_are_refused(module: nn.Module) -> Non
 
 
 class Alone(nn.Module):
-    """Has a weight and no forward."""
+    """A weight without a forward."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -227,5 +227,5 @@ class Alone(nn.Module):
         return self.weight.shape
 
 
-def test_fans_of_a_scripted_module_without_a_graph_to_ask_are_those_of_the_shape() -> None:
+def test_fans_of_a_scripted_module_without_a_forward_are_those_of_the_shape() -> None:
     assert torchinit.fans_of(torch.jit.script(Alone())) == (12, 18)

@@ -1,8 +1,8 @@
-"""Is an orthogonal matrix any of them, as likely as all others: is it distributed by the Haar measure?
+"""Are orthogonal matrices distributed by the Haar measure?
 
-A column (or row, if these are the longer ones) of such a matrix is a point of the sphere in n dimensions, n being the
-longer side, and each of its entries squared has the beta distribution of 1/2 and (n - 1)/2, or in complex numbers of 1 and
-n - 1. Nothing here is drawn anew, so that a test passes always or never.
+Let n be the longer side. Each column (row, if rows are longer) is then uniform on the sphere in n dimensions, and the
+square of an entry has the distribution Beta(1/2, (n - 1)/2), for complex matrices Beta(1, n - 1). All seeds are fixed:
+a test passes always or never.
 """
 
 import math
@@ -21,7 +21,7 @@ from torchinit import keyed
 
 pytestmark = pytest.mark.slow
 
-# Sound random numbers would fail one suite in a thousand, had each of its few hundred p-values a seed of its own.
+# A few hundred independent p-values at this level fail one suite in a thousand.
 LEVEL = 3e-6
 SEED = 2026
 COUNT = 3000
@@ -32,10 +32,10 @@ class Sample:
     """Matrices that an initializer makes.
 
     Attributes:
-        fill: fills the weight of one draw, by a key if it asks for one
+        fill: fills one weight, given a key that it may ignore
         shape: the shape of a weight
         dtype: its dtype
-        matrices: takes the matrices from weights, of shape (draws, matrices in a weight, rows, columns)
+        matrices: extracts the matrices of all weights, as (draws, matrices in a weight, rows, columns)
     """
 
     fill: Callable[[Tensor, Tensor], Tensor]
@@ -55,7 +55,7 @@ def _orthogonal(tensor: Tensor, key: Tensor) -> Tensor:
 
 
 def _centre(weights: Tensor) -> Tensor:
-    """Take the centre of each kernel of three by three, around which there is nothing."""
+    """Return the centre of each 3x3 kernel; all else must be zero."""
     centre = weights[..., 1, 1]
     assert weights.count_nonzero() == centre.count_nonzero() == centre.numel()
     return centre
@@ -110,7 +110,7 @@ def matrices(request: pytest.FixtureRequest) -> Tensor:
 
 
 def _kolmogorov_smirnov(values: Tensor, cdf: Callable[[np.ndarray], np.ndarray]) -> float:
-    """The least p-value of many samples, each a column, times their number, as Bonferroni has it."""
+    """Return the least p-value of samples, one a column, with Bonferroni's correction."""
     probabilities = np.sort(cdf(values.flatten(1).numpy()), axis=0)
     count, samples = probabilities.shape
     steps = np.arange(count + 1)[:, None] / count
@@ -119,7 +119,7 @@ def _kolmogorov_smirnov(values: Tensor, cdf: Callable[[np.ndarray], np.ndarray])
 
 
 def _mean(values: Tensor, expected: float) -> float:
-    """The p-value of the mean of many samples, each a column, that is the farthest from what is expected of all."""
+    """Return the p-value of the mean farthest from ``expected``, one sample a column, with Bonferroni's correction."""
     values = values.reshape(len(values), -1)
     scores = (values.mean(0) - expected) / (values.std(0) / math.sqrt(len(values)))
     return min(1.0, scores.numel() * math.erfc(scores.abs().max().item() / math.sqrt(2)))
@@ -131,19 +131,19 @@ def _length(matrices: Tensor) -> int:
 
 def _squares_follow_beta(entries: Tensor, n: int) -> float:
     shape = (1.0, n - 1.0) if entries.is_complex() else (0.5, (n - 1) / 2)
-    # NB: an entry of 1, rounded to 16 bits or computed, may lie beyond.
+    # NB: rounding can take an entry of 1 beyond 1.
     return _kolmogorov_smirnov(entries.abs().square().clamp(max=1.0), lambda x: scipy.special.betainc(*shape, x))
 
 
 def _phases_are_uniform(entries: Tensor) -> float:
-    """The p-value of the signs, or of the angles of complex numbers."""
+    """Return the p-value of the signs; of the angles, for complex numbers."""
     if entries.is_complex():
         return _kolmogorov_smirnov(entries.angle(), lambda x: x / (2 * math.pi) + 0.5)
     return _mean(entries.sign(), 0.0)
 
 
 def _check(**p_values: float) -> None:
-    """Refuse what chance does not bring about."""
+    """Fail on a p-value that chance does not explain."""
     assert min(p_values.values()) > LEVEL, p_values
 
 
@@ -151,8 +151,8 @@ def test_every_entry_is_distributed_as_that_of_a_point_on_the_sphere(matrices: T
     _check(squares=_squares_follow_beta(matrices, _length(matrices)), phases=_phases_are_uniform(matrices))
 
 
-def test_no_direction_is_preferred_to_those_of_the_axes(matrices: Tensor) -> None:
-    # What the measure does not depend on: rotations on either side.
+def test_distribution_is_the_same_in_every_direction(matrices: Tensor) -> None:
+    # The Haar measure is invariant under rotations on either side.
     generator = torch.Generator().manual_seed(SEED)
     rows, columns = matrices.shape[-2:]
     left = torch.randn(rows, 20, dtype=matrices.dtype, generator=generator)
@@ -162,10 +162,10 @@ def test_no_direction_is_preferred_to_those_of_the_axes(matrices: Tensor) -> Non
     _check(squares=_squares_follow_beta(entries, _length(matrices)), phases=_phases_are_uniform(entries))
 
 
-def test_entries_of_one_vector_and_of_two_go_together_as_on_the_sphere(matrices: Tensor) -> None:
+def test_entries_of_one_and_of_two_vectors_correlate_as_on_the_sphere(matrices: Tensor) -> None:
     n = _length(matrices)
     vectors = (matrices if matrices.size(-1) == n else matrices.mT).abs().square()
-    # Of O(n) and of U(n), from Collins and Sniady (2006), https://arxiv.org/abs/math-ph/0402073.
+    # Moments of U(n) and O(n): Collins and Sniady (2006), https://arxiv.org/abs/math-ph/0402073.
     alone, together = (2 / (n + 1), 1 / (n + 1)) if matrices.is_complex() else (3 / (n + 2), 1 / (n + 2))
     _check(
         alone=_mean(vectors.square().sum(-1), alone),
@@ -176,7 +176,7 @@ def test_entries_of_one_vector_and_of_two_go_together_as_on_the_sphere(matrices:
 @pytest.mark.parametrize("matrices", SQUARE, indirect=True)
 def test_trace_and_determinant_of_a_square_matrix_are_those_of_the_whole_group(matrices: Tensor) -> None:
     trace = matrices.diagonal(dim1=-2, dim2=-1).sum(-1)
-    # The moments are a normal variable's (Diaconis and Shahshahani 1994, https://doi.org/10.2307/3214948).
+    # The moments of a normal variable (Diaconis and Shahshahani 1994, https://doi.org/10.2307/3214948).
     fourth = 2.0 if trace.is_complex() else 3.0
     _check(
         real=_mean(trace.real, 0.0),
@@ -188,7 +188,7 @@ def test_trace_and_determinant_of_a_square_matrix_are_those_of_the_whole_group(m
 
 
 @pytest.mark.parametrize("matrices", SEVERAL, indirect=True)
-def test_matrices_of_one_weight_tell_nothing_of_each_other(matrices: Tensor) -> None:
+def test_matrices_of_one_weight_are_independent(matrices: Tensor) -> None:
     one, other = matrices.flatten(2).unbind(1)
     deviations = [entries.abs().square() - 1 / _length(matrices) for entries in (one, other)]
     _check(

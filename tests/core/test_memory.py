@@ -1,4 +1,4 @@
-"""How much memory do initializers take beside the tensor they fill?"""
+"""How much memory do initializers take besides the tensor they fill?"""
 
 from collections.abc import Callable
 from typing import Any
@@ -47,16 +47,16 @@ def test_trunc_normal_takes_no_more_than_promised(
 
 
 @pytest.mark.parametrize("name", ["uniform_", "normal_", "zeros_", "eye_", "xavier_uniform_", "kaiming_normal_"])
-def test_direct_fill_takes_nothing(name: str) -> None:
+def test_direct_fill_takes_no_memory(name: str) -> None:
     assert peak_extra_bytes(lambda t: getattr(torchinit, name)(t[0]), [_dense(torch.float32)]) <= 1024
 
 
-def test_dirac_takes_nothing() -> None:
+def test_dirac_takes_no_memory() -> None:
     assert peak_extra_bytes(lambda t: torchinit.dirac_(t[0], 4), [torch.zeros(256, 64, 3, 3)]) <= 1024
 
 
 @pytest.mark.parametrize("columns", [1024, 4096])
-def test_sparse_takes_a_block_however_many_columns(columns: int) -> None:
+def test_memory_of_sparse_does_not_grow_with_the_columns(columns: int) -> None:
     assert peak_extra_bytes(lambda t: torchinit.sparse_(t[0], 0.9), [torch.zeros(1024, columns)]) <= 4 * 2**20
 
 

@@ -1,4 +1,4 @@
-"""Does code as tutorials write it work when ``torch.nn.init`` in its import line becomes ``torchinit``?"""
+"""Does code from tutorials work when its import of ``torch.nn.init`` becomes ``torchinit``?"""
 
 from types import ModuleType
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.tutorial_models import INPUTS
 
 
 def weights_init(init: ModuleType) -> Any:
-    """Return the function that tutorials hand to ``model.apply``, calling ``init``."""
+    """Return a ``weights_init`` for ``model.apply``, as tutorials write it."""
 
     def reset(m: nn.Module) -> None:
         classname = m.__class__.__name__
@@ -44,7 +44,7 @@ def weights_init(init: ModuleType) -> Any:
 
 
 @pytest.mark.parametrize("model", INPUTS, ids=lambda model: model.__name__)
-def test_weights_init_draws_what_upstream_draws(model: type[nn.Module]) -> None:
+def test_weights_init_draws_the_same_as_upstream(model: type[nn.Module]) -> None:
     ours, theirs = model(), model()
     for module, init in ((ours, torchinit), (theirs, torch.nn.init)):
         torch.manual_seed(3)

@@ -7,13 +7,14 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from tests.support.outcome import same_opening
-from tests.support.records import CALLS, UPSTREAMS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import CALLS, UPSTREAMS, call_id
 
 OVERRIDABLE = {"uniform_", "normal_", "constant_", "kaiming_uniform_"}
 
 
 class Recorder(torch.Tensor):
-    """A tensor whose overrides of upstream's initializers are noticed."""
+    """A tensor that records the initializers that it overrides."""
 
     seen: ClassVar[list[tuple[Any, tuple[Any, ...], dict[str, Any]]]] = []
 
@@ -33,7 +34,7 @@ def test_override_gets_upstreams_function_and_arguments(record: Record, argument
         return result if isinstance(result, str) else None, [(f, len(a), sorted(k)) for f, a, k in Recorder.seen]
 
     ours = seen(record.function)
-    # Upstream's trunc_normal_ loops on data; like ours it offers no override.
+    # trunc_normal_ offers no override, ours or upstream's.
     assert ours == ((None, []) if record.name == "trunc_normal_" else seen(getattr(torch.nn.init, record.name)))
     assert (ours[0] == "overridden") is (record.current_name in OVERRIDABLE)
 

@@ -1,4 +1,4 @@
-"""Does every initializer do what upstream does, for every dtype, shape, layout and generator?"""
+"""Does every initializer equal upstream's for every dtype, shape, layout and generator?"""
 
 import itertools
 
@@ -8,7 +8,8 @@ import torch
 from tests.support.layouts import COMPLEX, FLOATING, INTEGER, LAYOUTS, SHAPES
 from tests.support.pairwise import pairwise
 from tests.support.parity import KNOWN_DIFFERENCES, Case, compare
-from tests.support.records import UPSTREAMS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import UPSTREAMS, call_id
 
 USUAL_DTYPES = (torch.float32, torch.bfloat16, torch.complex64)
 USUAL_SHAPES = ((17,), (17, 4), (6, 4, 3, 3))
@@ -17,7 +18,7 @@ USUAL_SHAPES = ((17,), (17, 4), (6, 4, 3, 3))
 def _cases(record: Record, layouts: list[str]) -> list[Case]:
     generators = (False, True) if record.takes_generator else (False,)
     rows = pairwise(layouts, FLOATING + COMPLEX + INTEGER, SHAPES, record.calls, generators)
-    # Every layout of the dtypes and shapes that a model has, too.
+    # Plus every layout with the usual dtypes and shapes.
     rows += itertools.product(layouts, USUAL_DTYPES, USUAL_SHAPES, record.calls[:1], generators)
     return [Case(record, *row) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Do the fills that place kernels, blocks and biases do in a layer what they are for?"""
+"""Do structured kernels, blocks and biases do their job in a layer?"""
 
 import math
 
@@ -42,7 +42,7 @@ def test_identity_of_a_grouped_matrix_is_one_in_each_group() -> None:
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("shape", [(12, 5), (6, 20), (9, 2, 3)], ids=str)
-def test_each_block_is_what_orthogonal_draws_for_it_in_turn(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_blocks_are_drawn_by_orthogonal_in_turn(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     torch.manual_seed(2)
     packed = torchinit.block_orthogonal_(torch.empty(shape, dtype=dtype), 3, 1.5)
     torch.manual_seed(2)
@@ -50,7 +50,7 @@ def test_each_block_is_what_orthogonal_draws_for_it_in_turn(shape: tuple[int, ..
     assert torch.equal(packed, torch.cat(parts))
 
 
-def test_gates_of_an_lstm_are_orthogonal_each() -> None:
+def test_each_gate_of_an_lstm_is_orthogonal() -> None:
     layer = nn.LSTM(3, 16)
     torchinit.block_orthogonal_(layer.weight_hh_l0, 4)
     for gate in layer.weight_hh_l0.chunk(4):
@@ -67,7 +67,7 @@ def test_delta_orthogonal_convolution_keeps_the_norm_of_its_input(
     layer = convolution(inputs, outputs, 3, padding=1, groups=groups, bias=False).double()
     torchinit.delta_orthogonal_(layer.weight, 2.0, groups)
     x = torch.randn(2, inputs, *[6] * dimensions, dtype=torch.float64)
-    # Of every pixel, not of the whole alone.
+    # The norm of every pixel, not only of the whole.
     assert torch.allclose(layer(x).norm(dim=1), 2 * x.norm(dim=1))
 
 
@@ -116,7 +116,7 @@ def test_bilinear_transposed_convolution_is_interpolate_away_from_the_border(
 
 
 def test_bilinear_kernel_is_that_of_the_paper_in_every_dtype() -> None:
-    # Long et al.'s upsample_filt: 1 - |i - centre| / factor along each side.
+    # upsample_filt of Long et al.: 1 - |i - centre| / factor along each side.
     for size, side in ((2, [0.5, 0.5]), (3, [0.5, 1, 0.5]), (4, [0.25, 0.75, 0.75, 0.25]), (1, [1.0])):
         kernel = torch.tensor(side, dtype=torch.float64)
         for dtype in FLOATS:
@@ -136,7 +136,7 @@ def test_sub_pixel_output_is_constant_over_each_cell(factor: int, distribution: 
     cells = image.unfold(2, factor, factor).unfold(3, factor, factor).flatten(4)
     assert torch.allclose(cells, cells[..., :1].expand_as(cells), atol=1e-6)
     assert cells[0, 0, 0, 0, 0] != cells[0, 1, 0, 0, 0]
-    # Nearest neighbours of the convolution with the smaller weight.
+    # Equals nearest-neighbour upsampling after the convolution with the smaller weight.
     small = functional.conv2d(torch.ones(1, 5, 4, 4), layer.weight[:: factor**2], padding=1)
     assert torch.allclose(
         nn.PixelShuffle(factor)(layer(torch.ones(1, 5, 4, 4))),
@@ -169,7 +169,7 @@ def test_forget_gate_is_the_second_of_torch() -> None:
     torchinit.lstm_bias_(layer.bias_ih, 2.0), torchinit.zeros_(layer.bias_hh)
     cell = torch.randn(4, 5)
     _, after = layer(torch.randn(4, 3), (torch.zeros(4, 5), cell))
-    # With the other gates at 0 the candidate is tanh(0), so what is left is what the forget gate keeps.
+    # The candidate is tanh(0), so the new cell state is the part that the forget gate keeps.
     assert torch.allclose(after, torch.sigmoid(torch.tensor(2.0)) * cell)
     assert torch.equal(torchinit.lstm_bias_(torch.empty(8)), torch.tensor([0.0, 0, 1, 1, 0, 0, 0, 0]))
 

@@ -1,4 +1,4 @@
-"""Does parity hold for calls that nobody wrote down?"""
+"""Does parity hold for random calls?"""
 
 from typing import Any
 
@@ -9,7 +9,8 @@ import torch
 
 from tests.support.layouts import COMPLEX, FLOATING, LAYOUTS
 from tests.support.parity import Case, compare
-from tests.support.records import UPSTREAMS, Record, call_id
+from tests.support.record import Record
+from tests.support.records import UPSTREAMS, call_id
 
 _VALUES = st.floats(-1e4, 1e4, width=32)
 _SCALES = st.floats(0.0, 1e4, width=32)
@@ -24,7 +25,7 @@ def _bounds(draw: st.DrawFn) -> dict[str, float]:
 
 @st.composite
 def _truncated(draw: st.DrawFn) -> dict[str, float]:
-    # The mean inside the bounds, which are at most 5 sigma out: there the oracle is the inverse CDF's bits.
+    # Only with the mean within the bounds, and these within 5 sigma, are the bits the inverse CDF's.
     std = draw(st.floats(1e-3, 1e3))
     low, high = draw(st.floats(-5.0, 0.0)), draw(st.floats(0.0, 5.0))
     return {"std": std, "a": low * std, "b": high * std}

@@ -1,4 +1,4 @@
-"""Is an entry of the registry plain data that says what its function does?"""
+"""Is each registry entry plain data that agrees with its function?"""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def test_columns_agree_with_each_other(entry: Initializer) -> None:
 
 
 @pytest.mark.parametrize("entry", INITIALIZERS.values(), ids=INITIALIZERS)
-def test_initializer_takes_as_many_dimensions_as_it_says_and_no_fewer(entry: Initializer) -> None:
+def test_initializer_accepts_the_dimensions_of_its_entry_and_no_fewer(entry: Initializer) -> None:
     needed = {"val": 0.5, "sparsity": 0.5, "blocks": 2}
     arguments = {
         name: value

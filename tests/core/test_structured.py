@@ -1,4 +1,4 @@
-"""Do the structured initializers keep their promise where upstream is no oracle?"""
+"""Do the structured initializers hold their properties where upstream is no oracle?"""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 
 import torchinit
 
-# Rows orthonormal to this, for the rounding of the dtype the tensor has.
+# Tolerance of orthonormality, by the rounding of each dtype.
 TOLERANCE = {
     torch.float16: 5e-3,
     torch.bfloat16: 4e-2,
@@ -51,7 +51,7 @@ def test_orthogonal_gives_the_same_values_in_any_layout() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
 def test_orthogonal_is_haar_distributed_not_just_orthogonal(dtype: torch.dtype) -> None:
-    # LAPACK's Q alone has a diagonal of one sign; under the Haar measure its mean is 0 with variance 1/n.
+    # LAPACK's Q has a diagonal of one sign. Under the Haar measure its mean is 0 and its variance 1/n.
     torch.manual_seed(0)
     diagonal = torch.cat([torchinit.orthogonal_(torch.empty(4, 4, dtype=dtype)).diagonal() for _ in range(2000)])
     assert diagonal.mean().abs() < 5 * 0.5 / math.sqrt(diagonal.numel())
@@ -59,7 +59,7 @@ def test_orthogonal_is_haar_distributed_not_just_orthogonal(dtype: torch.dtype) 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64], ids=str)
-def test_sparse_depends_on_its_generator_alone(dtype: torch.dtype) -> None:
+def test_sparse_depends_only_on_its_generator(dtype: torch.dtype) -> None:
     def fill(global_seed: int, seed: int) -> torch.Tensor:
         torch.manual_seed(global_seed)
         return torchinit.sparse_(torch.empty(40, 30, dtype=dtype), 0.3, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""Is trunc_normal_ the truncated normal distribution, for every interval, dtype and draw?"""
+"""Does trunc_normal_ follow the truncated normal distribution for every interval, dtype and draw?"""
 
 import math
 
@@ -40,7 +40,7 @@ TAIL = [
     (0.0, 1e3, 3e3, 1e4),
     (0.0, 1.0, 2.5, 2.6),
 ]
-# Too small for 16 bits, whose least values are coarser than the distribution.
+# Intervals narrower than the least 16-bit values.
 TINY = [(0.0, 1e-10, -2e-10, 2e-10), (0.0, 1e-10, 3e-10, 1.0), (-2.1, 1.0, 0.0, 1e-6), (-30.0, 1.0, 0.0, 1e-5)]
 
 
@@ -67,7 +67,7 @@ def test_16_bit_values_follow_the_rounded_truncated_normal(arguments: tuple[floa
     distribution = _distribution(*arguments)
     quantiles = torch.tensor(distribution.ppf(np.linspace(0.005, 0.995, 199)), dtype=torch.float64)
     edges = torch.unique(quantiles.to(dtype))
-    # What lies below the midpoint to an edge's upper neighbour rounds to the edge or less.
+    # Values below the midpoint to an edge's upper neighbour round to the edge or less.
     middles = (edges.double() + torch.nextafter(edges, torch.tensor(INFINITY, dtype=dtype)).double()) / 2
     expected = np.diff(distribution.cdf(middles.numpy()), prepend=0.0, append=1.0) * values.numel()
     counts = torch.bincount(torch.bucketize(values.double(), edges.double()), minlength=len(edges) + 1).numpy()
@@ -80,7 +80,7 @@ def test_16_bit_values_follow_the_rounded_truncated_normal(arguments: tuple[floa
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("arguments", CENTRAL + TAIL, ids=str)
 def test_16_bit_values_are_the_float32_ones_rounded_once(arguments: tuple[float, ...], dtype: torch.dtype) -> None:
-    for size in (1000, 600_000):  # one piece, and several
+    for size in (1000, 600_000):  # one chunk, and several
         assert torch.equal(_drawn(dtype, *arguments, size=size), _drawn(torch.float32, *arguments, size=size).to(dtype))
 
 
@@ -102,7 +102,7 @@ def test_no_bound_holds_more_than_rounding_puts_there(arguments: tuple[float, ..
     for bound in (a, b):
         if math.isinf(bound):
             continue
-        # Of the values computed from the mean, those within an ulp of the larger of the two may round to the bound.
+        # A value within an ulp of a bound may round to it; the ulp is the mean's if that is larger and near.
         ulp = torch.finfo(dtype).eps * max(abs(bound), abs(mean) if abs(bound - mean) <= 2 * std else 0.0)
         expected = abs(_distribution(*arguments).cdf(bound + ulp) - _distribution(*arguments).cdf(bound - ulp)) * 1e5
         assert (values == bound).sum().item() <= 5 + 5 * expected
@@ -135,7 +135,7 @@ def test_seventeen_million_draws_hold_no_outlier_and_the_right_deviation() -> No
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("word", [0, 0xFFFFFFFF], ids=["least", "greatest"])
 def test_extreme_draw_is_neither_infinite_nor_on_a_far_bound(word: int, dtype: torch.dtype) -> None:
-    # At std 0.001 the default bounds lie 2000 sigma out; torch 2.11 put a draw of exactly -1 there.
+    # At std 0.001 the default bounds lie 2000 sigma out; torch 2.11 sent a draw of exactly -1 to the bound.
     values = torchinit.trunc_normal_(torch.empty(64, dtype=dtype), std=0.001, generator=constant_generator(word))
     reach = 8.3 if dtype is torch.float64 else 5.6
     assert ((values.abs() > 0.004) & (values.abs() < 0.001 * reach)).all()
@@ -173,7 +173,7 @@ def test_extreme_arguments_give_finite_values(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("word", [1, 0xFFFFFFFF], ids=["second", "greatest"])
-def test_outermost_finite_draw_is_left_as_it_is(word: int, dtype: torch.dtype) -> None:
+def test_outermost_finite_draw_has_the_oracles_bits(word: int, dtype: torch.dtype) -> None:
     ours = torchinit.trunc_normal_(torch.empty(64, dtype=dtype), std=0.001, generator=constant_generator(word))
     theirs = oracle.trunc_normal_(torch.empty(64, dtype=dtype), std=0.001, generator=constant_generator(word))
     assert torch.equal(ours, theirs)
@@ -190,7 +190,7 @@ def test_zero_std_gives_the_mean_within_the_bounds(mean: float, expected: float,
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("shape", [(1_000_003,), (700, 1000), (3, 5, 70_000)], ids=str)
-def test_tensor_of_several_pieces_has_the_oracles_bits(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_tensor_of_several_chunks_has_the_oracles_bits(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     for make in (
         torch.empty,
         lambda shape, dtype: torch.empty(shape[::-1], dtype=dtype).permute(*range(len(shape))[::-1]),
@@ -208,7 +208,7 @@ def test_every_value_of_a_large_tail_is_written_in_any_layout(shape: tuple[int, 
     torchinit.trunc_normal_(wide[..., ::2], 0.0, 1.0, 3.0, 4.0)
     torch.manual_seed(0)
     assert torch.equal(wide[..., ::2], torchinit.trunc_normal_(torch.zeros(shape), 0.0, 1.0, 3.0, 4.0))
-    # A draw so near the bound that it rounds to it is one in a million.
+    # One draw in a million rounds to the bound.
     assert (wide[..., ::2] >= 3.0).all()
     assert not wide[..., 1::2].any()
 
@@ -232,7 +232,7 @@ def test_argument_that_float32_cannot_hold_is_refused_before_a_write(arguments: 
 def test_tail_is_inverted_to_the_precision_of_the_dtype(alpha: float, dtype: torch.dtype, tolerance: float) -> None:
     first = 2.0 ** (-54 if dtype is torch.float64 else -25)
     draws = torch.empty(40, dtype=dtype).uniform_(first, 1.0, generator=torch.Generator().manual_seed(3))
-    # The tail of a normal distribution whose mean lies alpha deviations below, counted from where it begins.
+    # Distances into the tail that starts alpha deviations above the mean.
     distances = torch.empty(40, dtype=dtype)
     torchinit.trunc_normal_(distances, -alpha, 1.0, 0.0, INFINITY, torch.Generator().manual_seed(3))
     with mpmath.workdps(50):

@@ -1,4 +1,4 @@
-"""Do variance scaling and its kind draw the distributions that JAX, Keras, timm and the papers define?"""
+"""Do variance scaling and its specializations draw the distributions that JAX, Keras and the papers define?"""
 
 import itertools
 import math
@@ -10,7 +10,7 @@ import torch
 
 import torchinit
 
-# The factor of jax.nn.initializers and keras.initializers: the deviation of a standard normal truncated at 2.
+# The std of a standard normal truncated at 2, the constant of jax.nn.initializers and keras.initializers.
 FACTOR = 0.87962566103423978
 FAN_IN, FAN_OUT = 250, 640
 FANS: dict[str, float] = {
@@ -21,7 +21,7 @@ FANS: dict[str, float] = {
 }
 
 
-def _law(distribution: str, std: float) -> scipy.stats.rv_continuous:
+def _distribution(distribution: str, std: float) -> scipy.stats.rv_continuous:
     if distribution == "uniform":
         return scipy.stats.uniform(-math.sqrt(3) * std, 2 * math.sqrt(3) * std)
     if distribution == "normal":
@@ -29,10 +29,10 @@ def _law(distribution: str, std: float) -> scipy.stats.rv_continuous:
     return scipy.stats.truncnorm(-2, 2, 0, std / FACTOR)
 
 
-def _check_law(values: torch.Tensor, distribution: str, std: float) -> None:
+def _check_distribution(values: torch.Tensor, distribution: str, std: float) -> None:
     values = values.detach().flatten().double()
-    assert scipy.stats.kstest(values.numpy(), _law(distribution, std).cdf).pvalue > 1e-4
-    # KS sees a scale of 1 %, the deviation one of 0.2 %.
+    assert scipy.stats.kstest(values.numpy(), _distribution(distribution, std).cdf).pvalue > 1e-4
+    # The KS test detects a scale off by 1 %; the std detects 0.6 %.
     assert values.std().item() == pytest.approx(std, rel=0.006)
     bound = {"uniform": math.sqrt(3) * std, "truncated_normal": 2 * std / FACTOR}.get(distribution, math.inf)
     assert values.abs().max().item() <= bound * (1 + 1e-6)
@@ -43,10 +43,10 @@ def _check_law(values: torch.Tensor, distribution: str, std: float) -> None:
 def test_values_have_the_distribution_and_the_variance_that_the_arguments_say(mode: str, distribution: str) -> None:
     torch.manual_seed(3)
     weight = torchinit.variance_scaling_(torch.empty(FAN_OUT, FAN_IN), 1.7, mode, distribution)
-    _check_law(weight, distribution, math.sqrt(1.7 / FANS[mode]))
+    _check_distribution(weight, distribution, math.sqrt(1.7 / FANS[mode]))
 
 
-# As jax.nn.initializers and keras.initializers define them, by name: the distribution and its deviation.
+# Our call for each initializer of JAX and Keras, its distribution and its variance.
 PEERS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], str, float]] = {
     "glorot_normal": (lambda w: torchinit.variance_scaling_(w, 1.0, "fan_avg"), "truncated_normal", 2 / 890),
     "glorot_uniform": (torchinit.xavier_uniform_, "uniform", 2 / 890),
@@ -61,12 +61,12 @@ PEERS: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], str, float]] = {
 def test_documented_call_is_the_initializer_of_jax_and_keras(name: str) -> None:
     torch.manual_seed(4)
     call, distribution, variance = PEERS[name]
-    _check_law(call(torch.empty(FAN_OUT, FAN_IN)), distribution, math.sqrt(variance))
+    _check_distribution(call(torch.empty(FAN_OUT, FAN_IN)), distribution, math.sqrt(variance))
 
 
 def test_bounds_of_glorot_and_he_are_keras_limits() -> None:
-    # keras.initializers: limit = sqrt(6 / (fan_in + fan_out)) and stddev = sqrt(2 / fan_in) / .87962566103423978,
-    # cut at two of it; on a kernel of shape (3, 3, 16, 32) there, fan_in 144 and fan_out 288.
+    # keras.initializers: limit = sqrt(6 / (fan_in + fan_out)), and stddev = sqrt(2 / fan_in) / .87962566103423978
+    # truncated at 2 stddev. Its kernel has shape (3, 3, 16, 32): fan_in 144, fan_out 288.
     torch.manual_seed(0)
     weight = torch.empty(32, 16, 3, 3)
     uniform = torchinit.variance_scaling_(weight, 1.0, "fan_avg", "uniform").abs().max().item()
@@ -75,7 +75,7 @@ def test_bounds_of_glorot_and_he_are_keras_limits() -> None:
     assert 0.995 * 0.267956268 < normal <= 0.267956269
 
 
-def test_lecun_and_truncated_scaling_draw_what_trunc_normal_draws() -> None:
+def test_lecun_and_truncated_scaling_equal_trunc_normal() -> None:
     torch.manual_seed(1)
     std = math.sqrt(1 / 7) / FACTOR
     expected = torchinit.trunc_normal_(torch.empty(5, 7), 0.0, std, -2 * std, 2 * std)
@@ -89,7 +89,7 @@ def test_lecun_and_truncated_scaling_draw_what_trunc_normal_draws() -> None:
     assert torch.equal(torchinit.lecun_uniform_(torch.empty(5, 7)), expected)
 
 
-def test_relu_scale_is_kaimings_and_average_scale_xaviers() -> None:
+def test_scale_2_equals_kaiming_and_mode_fan_avg_equals_xavier() -> None:
     for name, arguments, sibling in (
         ("kaiming_normal_", {"nonlinearity": "relu"}, {"scale": 2.0, "distribution": "normal"}),
         ("xavier_uniform_", {}, {"mode": "fan_avg", "distribution": "uniform"}),
@@ -104,7 +104,7 @@ def test_relu_scale_is_kaimings_and_average_scale_xaviers() -> None:
 def test_given_fans_take_the_place_of_those_of_the_shape(mode: str) -> None:
     torch.manual_seed(1)
     expected = torchinit.variance_scaling_(torch.empty(FAN_OUT, FAN_IN), 1.0, mode, "normal")
-    # For x @ w, for experts of shape (E, in, out), and for a vector.
+    # Weights of x @ w, of experts as (E, in, out), and a flat vector.
     for shape in ((FAN_IN, FAN_OUT), (10, 25, 640), (FAN_IN * FAN_OUT,)):
         torch.manual_seed(1)
         given = torch.empty(shape)
@@ -142,7 +142,7 @@ def test_scale_of_zero_and_a_weight_without_elements() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-def test_trunc_normal_tf_draws_what_trunc_normal_does_between_the_bounds_as_values(dtype: torch.dtype) -> None:
+def test_trunc_normal_tf_equals_trunc_normal_with_absolute_bounds(dtype: torch.dtype) -> None:
     for mean, std, a, b in itertools.product((0.0, 0.7), (1.0, 0.02), (-2.0, -0.5), (2.0, 3.0)):
         torch.manual_seed(1)
         drawn = torchinit.trunc_normal_tf_(torch.empty(50, 40, dtype=dtype), mean, std, a, b)
@@ -193,7 +193,7 @@ def test_moments_of_a_truncated_normal_have_nearly_all_digits(a: float, b: float
     assert truncated_moments(-b, -a) == pytest.approx((-expected[0], expected[1]), rel=1e-13, abs=1e-15)
 
 
-def test_moments_of_an_empty_interval_are_its_place() -> None:
+def test_moments_of_an_empty_interval_are_its_point_and_zero() -> None:
     from torchinit._core.special import truncated_moments
 
     for place in (0.0, 1.5, -1e30):

@@ -1,4 +1,4 @@
-"""What is a call of a layer, and what is its output, however a model is written?"""
+"""Does signal find each layer's calls and outputs, however a model is written?"""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from torchinit.diagnostics import notes, signal, summary
 
 
 class Tied(nn.Module):
-    """An embedding whose weight is the head's too, and a layer that runs twice."""
+    """An embedding tied to the head, and a layer that runs twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def test_a_recurrent_layer_is_one_use_whether_or_not_torch_has_a_kernel_for_it(k
 
 
 class Reshaping(nn.Module):
-    """Reshapes outputs right after the layer, which is none of the layer's doing, and answers with its input too."""
+    """Reshapes an output right after its layer, and returns its input too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,13 +73,13 @@ def test_each_step_of_a_cell_is_a_use() -> None:
     model, x = Cells(), torch.randn(1, 2, 3).expand(5, 2, 3)
     rows = signal(model, x)
     assert [row.label for row in rows] == ["cell", *(f"cell #{i}" for i in range(2, 6))]
-    # The last operator of a step is the product with its input, which is the same for all but the first.
+    # A step ends with the product of the input, which is the same from the second step on.
     assert len({row.activation for row in rows[1:]}) == 1
     assert signal(loaded(torch.jit.script(model)), x) == rows
 
 
 class Derived(nn.Module):
-    """Weights that are computed from parameters, and states that only have their type."""
+    """Computes weights from parameters, and reads a parameter's dtype only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class Derived(nn.Module):
         return (x + places + empty) @ self.third.weight.masked_fill(self.hidden, 0.0) * self.scale
 
 
-def test_what_is_computed_from_a_weight_alone_is_no_output_but_what_is_looked_up_in_it_is() -> None:
+def test_value_computed_from_a_weight_alone_is_not_an_output_but_a_lookup_is() -> None:
     torch.manual_seed(0)
     model, ids = Derived(), torch.randint(4, (2, 5))
     rows = signal(model, ids)
@@ -116,7 +116,7 @@ def test_what_is_computed_from_a_weight_alone_is_no_output_but_what_is_looked_up
     assert signal(loaded(torch.jit.trace(model, ids)), ids)[1:] == rows[1:]
 
 
-def test_what_two_layers_make_of_parameters_alone_is_an_output() -> None:
+def test_product_of_two_layers_parameters_is_an_output() -> None:
     model, x = Query(), torch.randn(5, 4)
     rows = signal(model, x)
     assert [(row.label, row.output) for row in rows] == [("projection", (2, 4)), ("values", (5, 3))]
@@ -125,7 +125,7 @@ def test_what_two_layers_make_of_parameters_alone_is_an_output() -> None:
 
 
 class Sparse(nn.Module):
-    """Multiplies a sparse input, whose memory cannot be asked for."""
+    """Multiplies a sparse input, which has no storage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ def test_sparse_inputs_and_sparse_gradients_are_measured() -> None:
     rows = signal(model, torch.eye(4)[:2].to_sparse(), ids)
     assert [row.label for row in rows] == ["(root)", "words"]
     assert rows[0].activation == pytest.approx(rms(model.weight[:2]))
-    # One row of five has the sum of both gradients.
+    # Two gradients of one row of five add up.
     assert 0 < rows[1].weight_gradient < rows[1].gradient * 2
 
 
@@ -172,7 +172,7 @@ def test_a_gradient_that_does_not_arrive_is_none() -> None:
     assert notes(rows)[2:] == ["gradient zero", ""]
 
 
-def test_parameters_that_share_one_flat_storage_are_told_apart() -> None:
+def test_parameters_that_share_one_flat_storage_are_distinguished() -> None:
     torch.manual_seed(0)
     model, x = tower(he, 4, 8), torch.randn(2, 8)
     rows = signal(model, x)
@@ -182,7 +182,7 @@ def test_parameters_that_share_one_flat_storage_are_told_apart() -> None:
 
 
 class Preallocating(nn.Module):
-    """Writes its steps into a tensor of zeros, as scripted loops do."""
+    """Writes its steps into a preallocated tensor, as scripted loops do."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -197,7 +197,7 @@ class Preallocating(nn.Module):
         return self.head(states)
 
 
-def test_what_is_written_into_a_constant_makes_it_an_activation() -> None:
+def test_constant_that_an_output_is_written_into_becomes_an_activation() -> None:
     model, x = Preallocating(), torch.randn(2, 4)
     rows = signal(model, x)
     assert [row.label for row in rows] == ["step", "step #2", "step #3", "head"]
@@ -206,7 +206,7 @@ def test_what_is_written_into_a_constant_makes_it_an_activation() -> None:
 
 
 class Logits(nn.Module):
-    """Answers with tensors alone, which is what can be traced."""
+    """Returns tensors only, so that it can be traced."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import torchinit
-from tests.support.inspected_models import drawn
+from tests.support.inspection import draw
 from tests.support.signal_models import he, tower
 from torchinit.diagnostics import plot_signal, plot_statistics, signal, statistics
 
@@ -34,9 +34,9 @@ def test_each_parameter_has_a_panel_with_its_verdict() -> None:
     assert "matplotlib.pyplot" not in sys.modules
 
 
-def test_others_are_drawn_on_the_bins_of_the_values(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_values_share_the_bins_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchinit.diagnostics._moments._CHUNK", 100)
-    values, others = drawn("uniform_", (40, 30), a=-0.1, b=0.1), drawn("xavier_uniform_", (40, 30))
+    values, others = draw("uniform_", (40, 30), a=-0.1, b=0.1), draw("xavier_uniform_", (40, 30))
     figure = _page({"weight": values, "bias": torch.zeros(30)}, others={"weight": others}, label="recipe xavier")
     stairs = [patch.get_data() for patch in figure.axes[0].patches]
     low, high = (f(torch.cat([values, others]).double()).item() for f in (torch.min, torch.max))
@@ -44,12 +44,12 @@ def test_others_are_drawn_on_the_bins_of_the_values(monkeypatch: pytest.MonkeyPa
         counts, _ = np.histogram(tensor.double().numpy(), len(heights), (low, high))
         assert heights == pytest.approx(counts / counts.max())
         assert edges[[0, -1]] == pytest.approx([low, high])
-    # A constant is a line, and a parameter without others has one curve.
+    # A constant is a line; without a second set of values there is one curve.
     assert [list(line.get_xdata()) for line in figure.axes[1].lines] == [[0.0, 0.0]]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["values", "recipe xavier"]
 
 
-def test_what_is_not_finite_is_left_out_of_a_panel() -> None:
+def test_non_finite_values_are_left_out_of_a_panel() -> None:
     ((heights, edges, _),) = [
         p.get_data() for p in _page({"w": torch.tensor([1.0, math.nan, 3.0, math.inf, 1.0])}).axes[0].patches
     ]
@@ -74,7 +74,7 @@ def test_long_name_loses_its_front_up_to_a_dot() -> None:
     assert set(_texts(_page({name: torch.ones(2) for name in names}))[2::2]) == shown
 
 
-def test_page_holds_bad_panels_first_and_constant_ones_last_and_says_what_is_missing() -> None:
+def test_page_holds_bad_panels_first_and_constant_ones_last_and_reports_missing_ones() -> None:
     layers = [layer for _ in range(40) for layer in (nn.Linear(3, 3), nn.LayerNorm(3))]
     torchinit.constant_(layers[-2].weight, math.nan)
     model = nn.Sequential(*layers)
@@ -90,7 +90,7 @@ def test_page_holds_bad_panels_first_and_constant_ones_last_and_says_what_is_mis
 def test_no_label_of_a_page_covers_another(count: int) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    values = drawn("normal_", (30, 30), std=123.456) + 1000
+    values = draw("normal_", (30, 30), std=123.456) + 1000
     parameters = count if count < 60 else 70
     names = [f"module.encoder.layers.layer.{i:03}.attention.output.WWWWWWWW.weight" for i in range(parameters)]
     figure = _page(
@@ -105,7 +105,7 @@ def test_no_label_of_a_page_covers_another(count: int) -> None:
     labels = [*figure.texts, *figure.legends[0].get_texts()]
     for axes in figure.axes:
         low, high = axes.get_xlim()
-        # What lies beyond the axis is not drawn.
+        # Labels beyond the axis are not drawn.
         labels += [label for label in axes.get_xticklabels() if low <= label.get_position()[0] <= high]
     boxes = [label.get_window_extent(renderer) for label in labels]
     page = figure.bbox
@@ -147,7 +147,7 @@ def test_every_value_and_name_of_a_signal_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("plot", [plot_statistics, plot_signal])
-def test_missing_matplotlib_is_said(plot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_matplotlib_is_reported(plot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(RuntimeError, match=r"^a plot needs the package matplotlib: pip install 'torchinit\[plot\]'$"):
         plot(*([nn.Linear(2, 2), []] if plot is plot_statistics else [[]]))

@@ -1,4 +1,4 @@
-"""Is the signal what autograd measures, alike for every kind of module, and is no trace left?"""
+"""Does signal equal autograd's values for every kind of module, and leave no trace?"""
 
 import gc
 import math
@@ -26,9 +26,9 @@ def variants(module: nn.Module, inputs: tuple[Tensor, ...], scripts: bool = True
 
 @pytest.mark.parametrize("seed", range(5))
 def test_he_keeps_the_scale_over_30_layers(seed: int) -> None:
-    # A weight of variance 2 / n makes E[y^2] = 2 E[x^2], and ReLU halves it: E[x^2] stays 1, and y has an rms of
-    # sqrt(2). In a net of width n the logarithm of the mean square has a variance of about 5 / n a layer, 0.6 in all:
-    # an rms within a factor of 3 is 2.8 deviations. Gradients are averaged over 64 inputs and waver less.
+    # A weight of variance 2 / n gives E[y^2] = 2 E[x^2] and ReLU halves it, so E[x^2] stays 1 and y has rms sqrt(2).
+    # At width n the log of the mean square gains variance 5 / n a layer, 0.6 in all: a factor of 3 in rms is 2.8
+    # deviations. Gradients average over 64 inputs and vary less.
     torch.manual_seed(seed)
     rows = signal(tower(he), torch.randn(64, WIDTH))
     assert len(rows) == DEPTH
@@ -44,7 +44,7 @@ def test_small_normal_weights_lose_the_scale_by_the_theorys_factor_a_layer(seed:
     rows = signal(tower(lambda w: nn.init.normal_(w, std=0.01)), torch.randn(64, WIDTH))
     factor = 0.01 * math.sqrt(WIDTH / 2)
     assert factor == pytest.approx(0.113, abs=2e-4)
-    # 29 layers lie between the first output and the last; of their logarithm's 63, 1.3 are 3.4 of the deviations above.
+    # 29 layers between the first and last output change the log by 63; 1.3 is 3.4 of the deviations above.
     expected = (DEPTH - 1) * math.log(factor)
     forward, backward = trend([r.activation for r in rows]), trend([r.gradient for r in reversed(rows)])
     assert math.log(rows[-1].activation / rows[0].activation) == pytest.approx(expected, abs=1.3)
@@ -79,13 +79,13 @@ def test_a_layer_of_zeros_stops_the_signal_both_ways() -> None:
     model = tower(he, depth=4, width=8)
     nn.init.zeros_(model[4].weight)
     rows = signal(model, torch.randn(4, 8))
-    # The gradient of the layer's output passes a ReLU at zero.
+    # The layer's output is 0, where ReLU's gradient is 0.
     assert notes(rows) == ["gradient zero"] * 2 + ["activation and gradient zero", "activation zero"]
     assert summary(rows) == "activations: zero at the end: vanish; gradients: zero at the end: vanish"
 
 
 class Chain(nn.Module):
-    """Keeps its outputs, so that autograd itself says what arrives at them."""
+    """Keeps its outputs, so that retain_grad shows their gradients."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class Chain(nn.Module):
         return self.kept[-1]
 
 
-def test_rows_are_what_retained_gradients_say() -> None:
+def test_rows_equal_retained_gradients() -> None:
     torch.manual_seed(0)
     model, x = Chain(), torch.randn(2, 3, 6, 6)
     rows = signal(model, x, generator=torch.Generator().manual_seed(4))
@@ -133,7 +133,7 @@ def test_every_kind_of_module_gives_the_rows_of_the_eager_one(name: str) -> None
         assert signal(variant, *example.inputs) == rows, what
 
 
-def test_a_model_of_many_layers_gives_the_same_rows_also_when_it_was_optimized_before() -> None:
+def test_a_model_of_many_layers_gives_the_same_rows_even_if_optimized_before() -> None:
     torch.manual_seed(0)
     model = MIXED.make().eval()
     rows = signal(model, *MIXED.inputs)
@@ -186,7 +186,7 @@ def test_a_probe_leaves_no_trace() -> None:
         assert [p.requires_grad for p in model.parameters()] == flags
         assert [p.grad for p in model.parameters()] == [None] * len(flags)
         assert model.training
-        # A frozen layer is measured as if it were trained.
+        # Frozen layers are measured too.
         assert None not in [row.weight_gradient for row in rows]
         with pytest.raises(RuntimeError, match=r"^forward must run"):
             signal(model, torch.ones(2, 8))
@@ -212,14 +212,14 @@ def test_a_weight_that_forward_normalizes_is_put_back() -> None:
     before = model[0].weight.detach().clone()
     rows = signal(model, ids)
     assert [row.label for row in rows] == ["0", "1"]
-    # Four numbers of norm 0.1.
+    # Rows of four numbers have norm 0.1.
     assert rows[0].activation == pytest.approx(0.05, rel=1e-3)
     assert rows[0].weight == rms(before)
     assert torch.equal(model[0].weight, before)
 
 
 class Counting(nn.Module):
-    """Replaces a buffer, as a running mean does that is not written in place."""
+    """Replaces a buffer out of place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -239,7 +239,7 @@ def test_a_buffer_that_forward_replaces_is_put_back() -> None:
         assert not before.any()
 
 
-def test_the_same_generator_gives_the_same_rows_whatever_the_global_one_does() -> None:
+def test_the_same_generator_gives_the_same_rows_for_any_global_state() -> None:
     model, x = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5), nn.Linear(8, 8)), torch.randn(4, 8)
     rows = [signal(model, x, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)]
     torch.manual_seed(123)

@@ -1,4 +1,4 @@
-"""Is a model that cannot be run forward and backward refused in one line?"""
+"""Is a model that cannot run forward and backward refused in one line?"""
 
 import re
 
@@ -22,7 +22,7 @@ from torchinit.diagnostics import signal
          "a probe needs parameters with values, got some on the meta device"),
     ],
 )  # fmt: skip
-def test_what_has_no_signal_is_refused_in_one_line(model: nn.Module, inputs: tuple, message: str) -> None:
+def test_model_without_a_signal_is_refused_in_one_line(model: nn.Module, inputs: tuple, message: str) -> None:
     for module in (model, torch.jit.script(model)):
         with pytest.raises(RuntimeError, match=f"^{re.escape(message)}") as caught:
             signal(module, *inputs)
@@ -31,7 +31,7 @@ def test_what_has_no_signal_is_refused_in_one_line(model: nn.Module, inputs: tup
 
 
 class Raising(nn.Module):
-    """Refuses what has not three dimensions, and answers in integers."""
+    """Raises unless its input has three dimensions; returns integers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ def test_disabled_gradients_are_refused() -> None:
 
 
 class Broken(nn.Module):
-    """Overwrites what its backward needs."""
+    """Overwrites a tensor that its backward needs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,5 +89,5 @@ def test_progress_never_goes_beyond_its_total() -> None:
     assert all(done <= total for done, (_, _, total) in enumerate(told, start=1))
     told.clear()
     signal(Query(), torch.ones(5, 4), progress=lambda *step: told.append(step))
-    # Two of the four layers run, and the query is taken with one of them.
+    # Of the four layers, query and projection count as one, and idle never runs.
     assert [total for _, _, total in told] == [8, 8, 4, 4]

@@ -1,4 +1,4 @@
-"""Are the statistics of parameters right, and is the initialization named that was used?"""
+"""Are the statistics of parameters right, and does the verdict name the initialization used?"""
 
 import math
 from collections.abc import Callable
@@ -8,22 +8,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.support.inspected_models import drawn
+from tests.support.inspection import draw
 from tools.bench.measure import peak_extra_bytes
 from torchinit.diagnostics import ParameterStatistics, statistics
 
-# How many elements are measured at a time.
+# Elements measured at a time.
 CHUNK = "torchinit.diagnostics._moments._CHUNK"
 
 
 def _row(tensor: Tensor, module: nn.Module | None = None, name: str = "weight") -> ParameterStatistics:
-    """The statistics of a tensor as the parameter of a layer."""
+    """Return the statistics of a tensor as a layer's parameter."""
     module = nn.Module() if module is None else module
     module._parameters[name] = tensor if isinstance(tensor, nn.Parameter) else nn.Parameter(tensor, requires_grad=False)
     return next(row for row in statistics(module) if row.name == name)
 
 
-def _said(tensor: Tensor, module: nn.Module | None = None, name: str = "weight") -> tuple[str | None, bool]:
+def _verdict(tensor: Tensor, module: nn.Module | None = None, name: str = "weight") -> tuple[str | None, bool]:
     row = _row(tensor, module, name)
     return row.verdict, row.bad
 
@@ -44,7 +44,7 @@ DTYPES = [
 
 @pytest.mark.parametrize("shape", [(), (5, 7)], ids=str)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_statistics_are_numpys(dtype: torch.dtype, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics_equal_numpys(dtype: torch.dtype, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CHUNK, 4)
     tensor = _random(shape, dtype)
     values = tensor.to(torch.complex128 if dtype.is_complex else torch.float64).numpy()
@@ -66,7 +66,7 @@ def test_statistics_are_those_of_the_finite_values(chunk: int, monkeypatch: pyte
     assert row.std == pytest.approx(np.std([1.0, 0.0, 5.0]))
 
 
-def test_what_changes_once_is_not_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensor_of_two_constant_chunks_is_not_constant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CHUNK, 4)
     assert not _row(torch.tensor([1.0] * 4 + [2.0] * 4)).constant
     assert _row(torch.tensor([1.0] * 8)).constant
@@ -85,7 +85,7 @@ def test_layout_makes_no_difference(tensor: Tensor) -> None:
     assert _row(tensor) == _row(tensor.to_dense().contiguous() if tensor.is_sparse else tensor.clone())
 
 
-def test_measuring_takes_no_copy_of_the_whole() -> None:
+def test_measuring_does_not_copy_the_tensor() -> None:
     tensor = torch.zeros(1 << 23, dtype=torch.bfloat16)
     assert peak_extra_bytes(lambda t: _row(t[0]), [tensor]) < 1 << 23 < 8 * tensor.numel()
 
@@ -93,7 +93,7 @@ def test_measuring_takes_no_copy_of_the_whole() -> None:
 @pytest.mark.parametrize(
     "tensor", [torch.empty(3, 4, device="meta"), torch.zeros(4, dtype=torch.uint8).view(torch.bits8)]
 )
-def test_what_has_no_numbers_is_not_measured(tensor: Tensor) -> None:
+def test_tensor_without_numbers_is_not_measured(tensor: Tensor) -> None:
     row = _row(tensor)
     assert (row.verdict, row.bad) == ("no numbers", False)
     assert {row.mean, row.std, row.min, row.max, row.zeros, row.not_finite} == {None}
@@ -129,12 +129,12 @@ def test_fans_are_the_layers_and_so_are_he_and_xavier() -> None:
         ({1: torch.ones(2)}, "got 1 for a dotted name"),
     ],
 )
-def test_what_is_no_state_dict_is_refused(state: dict, message: str) -> None:
+def test_argument_that_is_not_a_state_dict_is_refused(state: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f"^a state dict must map dotted names to tensors, {message}$"):
         statistics(state)
 
 
-def test_progress_is_told_before_each_parameter() -> None:
+def test_progress_is_reported_before_each_parameter() -> None:
     told = []
     statistics(nn.Linear(2, 3), lambda *step: told.append(step))
     assert told == [("measuring", "weight", 2), ("measuring", "bias", 2)]
@@ -157,32 +157,32 @@ VERDICTS: dict[str, tuple[Tensor, tuple[str | None, bool]]] = {
     "empty": (torch.empty(0, 3), ("empty", False)),
     "vector of no known kind": (torch.arange(5.0), (None, False)),
     "integers": (torch.arange(20).view(4, 5), (None, False)),
-    "too large": (drawn("normal_", (256, 256), std=1.0), ("far from any known scale", True)),
-    "too small": (drawn("normal_", (256, 256), std=1e-3), ("far from any known scale", True)),
+    "too large": (draw("normal_", (256, 256), std=1.0), ("far from any known scale", True)),
+    "too small": (draw("normal_", (256, 256), std=1e-3), ("far from any known scale", True)),
     "denormal": (torch.tensor([[5e-324, 0.0]], dtype=torch.float64), ("far from any known scale", True)),
     "overflow": (torch.tensor([[1.7e308, -1.7e308]], dtype=torch.float64), ("far from any known scale", True)),
-    "uniform from 0": (drawn("uniform_", (256, 256), b=0.1), ("mean far from 0", True)),
-    "He": (drawn("kaiming_normal_", (256, 64)), ("like He", False)),
-    "He, uniform": (drawn("kaiming_uniform_", (64, 32, 3, 3)), ("like He", False)),
-    "He fan_out": (drawn("kaiming_normal_", (256, 64), mode="fan_out"), ("like He fan_out", False)),
-    "Xavier": (drawn("xavier_uniform_", (256, 64)), ("like Xavier", False)),
-    "larger than all": (2 * drawn("kaiming_normal_", (64, 256), mode="fan_out"), ("2 x He fan_out", False)),
-    "smaller than all": (drawn("normal_", (300, 200), std=0.01), ("0.5 x N(0, 0.02)", False)),
-    "LeCun": (drawn("kaiming_normal_", (256, 64), nonlinearity="linear"), ("like LeCun", False)),
-    "orthogonal": (drawn("orthogonal_", (256, 64)), ("like orthogonal", False)),
-    "square": (drawn("orthogonal_", (64, 64)), ("like Xavier or LeCun or orthogonal", False)),
-    "square He": (drawn("kaiming_normal_", (64, 64)), ("like He", False)),
-    "torch's default": (drawn("kaiming_uniform_", (256, 64), a=5**0.5), ("like torch's default", False)),
-    "0.02": (drawn("normal_", (300, 200), std=0.02), ("like N(0, 0.02)", False)),
-    "half precision": (drawn("kaiming_normal_", (256, 64)).bfloat16(), ("like He", False)),
-    "few values": (drawn("kaiming_normal_", (4, 3)), ("like He", False)),
+    "uniform from 0": (draw("uniform_", (256, 256), b=0.1), ("mean far from 0", True)),
+    "He": (draw("kaiming_normal_", (256, 64)), ("like He", False)),
+    "He, uniform": (draw("kaiming_uniform_", (64, 32, 3, 3)), ("like He", False)),
+    "He fan_out": (draw("kaiming_normal_", (256, 64), mode="fan_out"), ("like He fan_out", False)),
+    "Xavier": (draw("xavier_uniform_", (256, 64)), ("like Xavier", False)),
+    "larger than all": (2 * draw("kaiming_normal_", (64, 256), mode="fan_out"), ("2 x He fan_out", False)),
+    "smaller than all": (draw("normal_", (300, 200), std=0.01), ("0.5 x N(0, 0.02)", False)),
+    "LeCun": (draw("kaiming_normal_", (256, 64), nonlinearity="linear"), ("like LeCun", False)),
+    "orthogonal": (draw("orthogonal_", (256, 64)), ("like orthogonal", False)),
+    "square": (draw("orthogonal_", (64, 64)), ("like Xavier or LeCun or orthogonal", False)),
+    "square He": (draw("kaiming_normal_", (64, 64)), ("like He", False)),
+    "torch's default": (draw("kaiming_uniform_", (256, 64), a=5**0.5), ("like torch's default", False)),
+    "0.02": (draw("normal_", (300, 200), std=0.02), ("like N(0, 0.02)", False)),
+    "half precision": (draw("kaiming_normal_", (256, 64)).bfloat16(), ("like He", False)),
+    "few values": (draw("kaiming_normal_", (4, 3)), ("like He", False)),
 }
 
 
 @pytest.mark.parametrize("label", VERDICTS)
 def test_verdict(label: str) -> None:
     tensor, expected = VERDICTS[label]
-    assert _said(tensor) == expected
+    assert _verdict(tensor) == expected
 
 
 @pytest.mark.parametrize(
@@ -192,30 +192,30 @@ def test_verdict(label: str) -> None:
         ((256, 64), 0.96, "like He"),
         ((256, 64), 1.07, "1.1 x He"),
         ((256, 64), 0.93, "0.93 x He"),
-        # The std of 12 draws has a standard error of a fifth.
+        # The std of 12 draws has a standard error of 20 %.
         ((3, 4), 1.5, "like He fan_out"),
     ],
 )
-def test_like_allows_for_a_twentieth_or_the_sampling_error(shape: tuple[int, int], factor: float, said: str) -> None:
-    values = drawn("normal_", shape)
+def test_like_allows_5_percent_or_the_sampling_error(shape: tuple[int, int], factor: float, said: str) -> None:
+    values = draw("normal_", shape)
     values -= values.mean()
     std = max(math.sqrt(2 / shape[1]), math.sqrt(2 / shape[0]) if said.endswith("fan_out") else 0.0)
-    assert _said(values / values.std(correction=0) * std * factor) == (said, False)
+    assert _verdict(values / values.std(correction=0) * std * factor) == (said, False)
 
 
 def test_mean_of_few_values_may_be_off() -> None:
     values = torch.tensor([[0.5, 0.1], [0.6, 0.2]])
     assert values.mean() > values.std()
-    assert _said(values)[1] is False
-    assert _said(drawn("uniform_", (8, 8), b=0.5)) == ("mean far from 0", True)
+    assert _verdict(values)[1] is False
+    assert _verdict(draw("uniform_", (8, 8), b=0.5)) == ("mean far from 0", True)
 
 
 @pytest.mark.parametrize("factor", [1 / 3.1, 1 / 2.9, 2.9, 3.1])
 def test_far_is_three_times_beyond_all_known_scales(factor: float) -> None:
-    # He's is the largest known std for 200 inputs and 400 outputs, 0.02 the least.
+    # For 200 inputs and 400 outputs He's std is the largest known and 0.02 the least.
     edge = math.sqrt(2 / 200) if factor > 1 else 0.02
-    values = drawn("normal_", (400, 200))
-    assert _said(values / values.std() * edge * factor)[1] is (not 1 / 3 < factor < 3)
+    values = draw("normal_", (400, 200))
+    assert _verdict(values / values.std() * edge * factor)[1] is (not 1 / 3 < factor < 3)
 
 
 @pytest.mark.parametrize(
@@ -234,50 +234,50 @@ def test_far_is_three_times_beyond_all_known_scales(factor: float) -> None:
         (lambda: nn.LSTMCell(20, 300), "weight_ih"),
     ],
 )
-def test_what_torch_draws_is_like_torchs_default(make: Callable[[], nn.Module], name: str) -> None:
+def test_default_of_torch_is_recognized(make: Callable[[], nn.Module], name: str) -> None:
     torch.manual_seed(0)
     module = make()
-    assert _said(module._parameters[name], module, name) == ("like torch's default", False)
+    assert _verdict(module._parameters[name], module, name) == ("like torch's default", False)
 
 
 def test_vector_beside_a_weight_is_a_bias_only_by_name() -> None:
     layer = nn.Linear(64, 1000)
-    assert _said(layer.bias.detach().clone(), layer, "scale") == (None, False)
+    assert _verdict(layer.bias.detach().clone(), layer, "scale") == (None, False)
 
 
 def test_bias_around_another_value_has_no_scale() -> None:
     layer = nn.Linear(64, 1000)
-    assert _said(layer.bias.detach() + 1.0, layer, "bias") == (None, False)
+    assert _verdict(layer.bias.detach() + 1.0, layer, "bias") == (None, False)
 
 
 def test_bias_that_has_hardly_moved_from_zero_is_near_it() -> None:
     layer = nn.Linear(64, 1000)
-    assert _said(drawn("normal_", (1000,), std=1e-4), layer, "bias") == ("near 0", False)
-    assert _said(1 + drawn("normal_", (1000,), std=1e-4), layer, "bias") == (None, False)
-    assert _said(drawn("normal_", (1000,), std=5.0), layer, "bias") == ("far from any known scale", True)
+    assert _verdict(draw("normal_", (1000,), std=1e-4), layer, "bias") == ("near 0", False)
+    assert _verdict(1 + draw("normal_", (1000,), std=1e-4), layer, "bias") == (None, False)
+    assert _verdict(draw("normal_", (1000,), std=5.0), layer, "bias") == ("far from any known scale", True)
 
 
 def test_norms_of_weight_norm_have_no_scale() -> None:
     layer = nn.utils.parametrizations.weight_norm(nn.Linear(64, 100))
     parametrized = layer.parametrizations.weight
-    assert _said(parametrized.original0.detach(), parametrized, "original0") == (None, False)
+    assert _verdict(parametrized.original0.detach(), parametrized, "original0") == (None, False)
 
 
 def test_embedding_is_like_a_standard_normal() -> None:
     torch.manual_seed(0)
     embedding = nn.Embedding(1000, 64)
-    assert _said(embedding.weight.detach(), embedding) == ("like N(0, 1)", False)
-    assert _said(embedding.weight.detach(), nn.Linear(64, 1000))[0] != "like N(0, 1)"
-    # What torch would draw for a linear layer is no default of an embedding.
-    assert _said(drawn("kaiming_uniform_", (1000, 64), a=5**0.5), nn.Embedding(1000, 64))[0] != "like torch's default"
+    assert _verdict(embedding.weight.detach(), embedding) == ("like N(0, 1)", False)
+    assert _verdict(embedding.weight.detach(), nn.Linear(64, 1000))[0] != "like N(0, 1)"
+    # The default of a linear layer is not the default of an embedding.
+    assert _verdict(draw("kaiming_uniform_", (1000, 64), a=5**0.5), nn.Embedding(1000, 64))[0] != "like torch's default"
 
 
 @pytest.mark.parametrize(
     ("path", "known"),
     [("wte", True), ("bert.embeddings.word_embeddings", True), ("shared", True), ("embeddings.dense", False)],
 )
-def test_name_tells_an_embedding_where_no_module_does(path: str, known: bool) -> None:
-    values = drawn("normal_", (1000, 64))
+def test_name_identifies_an_embedding_without_a_module(path: str, known: bool) -> None:
+    values = draw("normal_", (1000, 64))
     assert (statistics({f"{path}.weight": values})[0].verdict == "like N(0, 1)") is known
     model = nn.Module()
     model.wte = nn.Linear(64, 1000)

@@ -1,4 +1,4 @@
-"""Is a trend the factor per layer?"""
+"""Is a trend the right factor per layer?"""
 
 import math
 
@@ -16,7 +16,7 @@ from torchinit.diagnostics import trend
         ([3.0, 3.0 * 100 / 1.01], 100 / 1.01, 100 / 1.01, "keep their scale"),
         ([3.0, 3.0 / 100 / 1.01], 1 / 100 / 1.01, 1 / 100 / 1.01, "vanish"),
         ([3.0, 3.0 / 100 * 1.01], 1.01 / 100, 1.01 / 100, "keep their scale"),
-        # What is missing or a branch of zeros keeps its place, and bends nothing.
+        # None or 0 in the middle keeps its place and does not enter the fit.
         ([1.0, None, 0.0, 0.001], 0.1, 0.001, "vanish"),
         ([1e-300, 1e300], math.exp(709), math.exp(709), "explode"),
         ([1.0, 1.0, 0.0], 0.0, 0.0, "vanish"),

@@ -1,4 +1,4 @@
-"""Do the examples of the docstrings, of the README and of the pages run, and print what the pages say?"""
+"""Do the examples of docstrings, README and pages run and print the output shown?"""
 
 import contextlib
 import doctest
@@ -18,10 +18,10 @@ import torchinit
 from tests.docs.conftest import ROOT
 from torchinit import cli, deploy, diagnostics, keyed, recipes
 
-# What a recipe returns or raises; the examples stand where it does.
+# Results and errors without an example of their own: the function that returns or raises them has one.
 _RESULTS = ("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend")
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-# What a block may be of; `py` or none would be Python that no test runs.
+# Languages of code blocks; without this check a block marked `py` or nothing would never run.
 _LANGUAGES = {"python", "sh", "toml", "cmake", "cpp", "text", "{toctree}"}
 _BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -41,13 +41,13 @@ def test_docstring_example_runs(module: ModuleType, name: str) -> None:
 
 
 def _blocks(page: Path) -> list[tuple[int, str, str]]:
-    """Return every block of a page: its line, its language and its text."""
+    """Return the line, language and text of every block of a page."""
     text = page.read_text()
     return [(text.count("\n", 0, match.start()) + 1, match[1], match[2]) for match in _BLOCK.finditer(text)]
 
 
 def _run_python(source: str, line: int, module: ModuleType) -> None:
-    """Run a block from a file, in which TorchScript finds the source, at the line where it stands."""
+    """Run a block from a file at its line in the page: TorchScript reads the source from there."""
     file = Path(f"example_{line}.py").resolve()
     file.write_text("\n" * line + source)
     module.__file__ = str(file)
@@ -62,7 +62,7 @@ def _run_commands(source: str) -> None:
 
 @pytest.fixture
 def page_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """A module whose names the blocks of a page share, in a folder of their own."""
+    """Return a module for the names that a page's blocks share, in a temporary folder."""
     module = ModuleType("examples_of_a_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.chdir(tmp_path)
@@ -72,7 +72,7 @@ def page_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mod
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in _PAGES])
-def test_examples_of_a_page_run_and_print_what_it_says(page: Path, page_module: ModuleType) -> None:
+def test_examples_of_a_page_run_and_print_the_output_shown(page: Path, page_module: ModuleType) -> None:
     printed: str | None = ""
     for line, language, text in _blocks(page):
         if "executorch" in text and language == "python":

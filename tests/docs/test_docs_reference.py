@@ -1,4 +1,4 @@
-"""Does the data say of every public function what it equals and what others call it, and is that true?"""
+"""Does the data state every public function's equations and other names, and are they true?"""
 
 import math
 import re
@@ -15,9 +15,9 @@ from tools.docs import about
 from tools.docs.equals import EQUALS, Equation
 from tools.docs.peers import LIBRARIES, PEERS, Peer
 
-# Without the two that are for eager code alone.
+# All functions but the two for eager code only.
 NAMES = sorted(set(about.FUNCTIONS) - {"fans_of", "patch_torch"})
-# What stands for the arguments in a peer's call.
+# Values of the arguments in a peer's call.
 _GIVEN: dict[str, Any] = {
     "a": -2.0, "b": 2.0, "distribution": "uniform", "factor": 2.0, "gain": 2.0, "high": 1.0, "low": -1.0, "lower": -2.0,
     "maxval": 1.0, "mean": 0.0, "minval": -1.0, "mode": "fan_in", "scale": 2.0, "sparsity": 0.5, "std": 1.0,
@@ -26,7 +26,7 @@ _GIVEN: dict[str, Any] = {
 
 
 def _names() -> dict[str, Any]:
-    """Return the names that a piece of code of the data may use, with a weight, a kernel and a bias of its own."""
+    """Return the names that the data's code may use, with a fresh weight, kernel and bias."""
     functions = {name: getattr(torchinit, name) for name in torchinit.__all__}
     tensors = {"w": torch.empty(64, 32), "k": torch.empty(64, 16, 3, 3)}
     return {"torch": torch, "math": math, **functions, **tensors}
@@ -38,7 +38,7 @@ def _value(code: str, **more: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_reference_says_what_a_function_equals_and_what_others_call_it(name: str) -> None:
+def test_reference_holds_a_functions_equations_and_other_names(name: str) -> None:
     assert name in EQUALS, "say in tools/docs/equals.py what the function equals"
     assert name in PEERS, "say in tools/docs/peers.py what others call the function; () if none has it"
     lines = about.function(name)
@@ -46,14 +46,14 @@ def test_reference_says_what_a_function_equals_and_what_others_call_it(name: str
     assert not PEERS[name] or ".. rubric:: In other libraries" in lines
 
 
-def test_data_names_only_what_is_public() -> None:
+def test_data_names_only_public_functions() -> None:
     assert set(EQUALS) == set(NAMES)
     assert set(PEERS) == set(NAMES)
     assert {peer.library for peers in PEERS.values() for peer in peers} == set(LIBRARIES)
 
 
 @pytest.mark.parametrize("equation", [e for equal in EQUALS.values() for e in equal.equations], ids=lambda e: e.left)
-def test_what_equals_what_does(equation: Equation) -> None:
+def test_documented_equation_holds(equation: Equation) -> None:
     left, right = (_value(side, b=torch.empty(8)) for side in (equation.left, equation.right))
     if not equation.exact:
         left, right = torch.as_tensor(left), torch.as_tensor(right)
@@ -65,8 +65,8 @@ def test_what_equals_what_does(equation: Equation) -> None:
 
 
 @pytest.mark.parametrize("peer", [peer for peers in PEERS.values() for peer in peers], ids=lambda p: p.theirs)
-def test_what_to_write_for_a_peer_runs(peer: Peer) -> None:
-    # Where the name is that of a number in another call, or the weight is no matrix.
+def test_our_call_for_a_peer_runs(peer: Peer) -> None:
+    # The bias b, where other calls have a number b; a weight that is not a matrix.
     own = {"lstm_bias_": {"b": torch.empty(8)}, "delta_orthogonal_": {"w": torch.empty(64, 16, 3, 3)}}
     assert _value(peer.ours, **_GIVEN | own.get(peer.ours.partition("(")[0], {})).isfinite().all()
 
@@ -113,5 +113,5 @@ def _second_moment(f: Callable[[torch.Tensor], torch.Tensor]) -> float:
     def weighted(z: float) -> float:
         return f(torch.tensor(z, dtype=torch.float64)).item() ** 2 * stats.norm.pdf(z)
 
-    # In halves, because selu has a kink at 0.
+    # Integrate in halves: selu has a kink at 0.
     return sum(integrate.quad(weighted, low, high)[0] for low, high in ((-12, 0), (0, 12)))

@@ -1,4 +1,4 @@
-"""Is the site built without a warning, complete, and readable without a server or a script for its formulas?"""
+"""Is the site complete, built without a warning, and readable without a server or MathJax?"""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ def test_page_of_the_guide_has_an_example_and_leads_on(page: Path) -> None:
     assert re.search(r"\]\((\.\./)?[\w/]+\.md|`patch_torch`", text)
 
 
-def test_formula_is_mathml_without_what_the_converter_mistakes() -> None:
+def test_formula_is_mathml_without_the_converters_mistakes() -> None:
     formula = mathml(r"x \sim \mathcal{U}(-\text{fan\_in}, b)")
     assert_expected_inline(
         "".join(line.strip() for line in formula.encode("ascii", "xmlcharrefreplace").decode().splitlines()),
@@ -93,7 +93,7 @@ def test_name_is_linked_where_text_mentions_it(site: Path) -> None:
     guide = (site / "guide" / "choosing.html").read_text()
     assert 'href="../reference/xavier_kaiming.html#torchinit.kaiming_normal_"' in guide
     assert 'href="../reference/keyed.html#torchinit.keyed.orthogonal_"' in (site / "guide" / "keys.html").read_text()
-    # Neither in headings nor in code, nor on its own description.
+    # No links in headings, in code or in the function's own description.
     assert not re.search(r"<h\d[^>]*>[^\n]*<a [^>]*py-func", guide)
     assert not any("<a " in code for code in re.findall(r"<pre>.*?</pre>", guide, re.DOTALL))
     page = (site / "reference" / "xavier_kaiming.html").read_text()
@@ -104,11 +104,11 @@ def test_name_is_linked_where_text_mentions_it(site: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(native.missing() is not None, reason=str(native.missing()))
-def test_programs_of_the_docs_print_what_they_say() -> None:
+def test_programs_of_the_docs_print_the_documented_output() -> None:
     pages = [(ROOT / page).read_text() for page in ("README.md", "docs/guide/cpp.md")]
     found = [re.findall(r"```cpp\n(.*?)```\s+```text\n(.*?)```", page, re.DOTALL) for page in pages]
     ((first, printed),), ((second, printed_too),) = found
-    # One program of both, because compiling torch's headers takes most of the time.
+    # One program for both: most of the time goes into compiling torch's headers.
     sources = [first.replace("int main()", "void first()"), second.replace("int main()", "void second()")]
     program = native.program("".join(sources) + "int main() { first(); second(); }\n")
     done = subprocess.run([program], check=True, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""Is every keyed initializer a pure function of key and logical index, and else what its sibling is?"""
+"""Is every keyed initializer a pure function of key and logical index, and otherwise equal to its sibling?"""
 
 import inspect
 import re
@@ -15,14 +15,15 @@ import torchinit
 from tests.support import keyed_records
 from tests.support.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall
 from tests.support.layouts import LAYOUTS
-from tests.support.records import RECORDS, Refusal, call_id
+from tests.support.record import Refusal
+from tests.support.records import RECORDS, call_id
 from torchinit import keyed
 
-# Its counter's upper half changes within a tensor.
+# The counter carries into its upper 32 bits within a tensor.
 KEY = torch.tensor([42, 2**32 - 3])
 FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
-# One of each initializer, and those that draw from a tail, which takes another way.
+# FIRST_CALLS: one call an initializer. TAILS: draws from a tail, which take another path.
 FIRST_CALLS = [next(call for call in CALLS if call.name == name) for name in ROWS]
 TAILS = [call for call in CALLS if call.arguments.get("a") == 3.0]
 every_call = pytest.mark.parametrize("call", CALLS, ids=str)
@@ -64,9 +65,9 @@ def test_returned_is_the_argument_and_no_generator_or_gradient_is_touched(call: 
 
 @every_call
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_pieces_are_those_parts_of_the_whole(call: KeyedCall, dtype: torch.dtype) -> None:
-    sizes = [call.fit(*size) for size in ((12, 10), (7, 5), (8, 16), (12, 6))]
-    for full in filter(call.suits, sizes):
+def test_pieces_equal_the_parts_of_the_whole(call: KeyedCall, dtype: torch.dtype) -> None:
+    sizes = [call.weight_shape(*size) for size in ((12, 10), (7, 5), (8, 16), (12, 6))]
+    for full in filter(call.accepts, sizes):
         whole, rest = _filled(call, full, dtype), full[2:]
         for top, bottom, left, right in (
             (0, 5, 0, full[1]),
@@ -78,13 +79,13 @@ def test_pieces_are_those_parts_of_the_whole(call: KeyedCall, dtype: torch.dtype
             shape, offset = (bottom - top, right - left, *rest), [top, left] + [0] * len(rest)
             part = _filled(call, shape, dtype, full_size=list(full), offset=offset)
             assert torch.equal(part, whole[top:bottom, left:right]), (full, offset)
-    assert call.suits(sizes[-1])
+    assert call.accepts(sizes[-1])
 
 
 @every_call
-def test_piece_far_into_a_large_tensor_is_that_part_of_it(call: KeyedCall) -> None:
-    # More columns than sparse_ sorts at once.
-    full, shape = call.fit(600, 300), call.fit(20, 50)
+def test_piece_far_into_a_large_tensor_equals_that_part_of_it(call: KeyedCall) -> None:
+    # More columns than a chunk of sparse_.
+    full, shape = call.weight_shape(600, 300), call.weight_shape(20, 50)
     whole = _filled(call, full)
     part = _filled(call, shape, full_size=list(full), offset=[100, 240, *[0] * len(full[2:])])
     assert torch.equal(part, whole[100:120, 240:290])
@@ -108,7 +109,7 @@ def test_sixteen_bit_values_are_the_float32_ones_rounded_once(call: KeyedCall) -
 @every_call
 def test_values_are_distributed_as_the_siblings(call: KeyedCall) -> None:
     torch.manual_seed(1)
-    shape = call.fit(300, 120)
+    shape = call.weight_shape(300, 120)
     drawn, reference = _filled(call, shape), call.record.function(torch.empty(shape), **call.arguments)
     assert scipy.stats.ks_2samp(drawn.flatten().numpy(), reference.flatten().numpy()).pvalue > 1e-4
     assert int((drawn == 0).sum()) == int((reference == 0).sum()) or call.name != "sparse_"
@@ -121,7 +122,7 @@ def test_another_key_or_seed_or_offset_draws_other_values(call: KeyedCall) -> No
         or call.arguments == {"a": 0.3, "b": 0.3}
         or call.arguments.get("sparsity") == 1.0
     ):
-        pytest.skip("has one value whatever is drawn")
+        pytest.skip("every key draws the same value")
     others = [keyed.fold_in(KEY, "a"), keyed.fold_in(KEY, "b"), torch.tensor([43, 2**32 - 3]), torch.tensor([42, 0])]
     values = [_filled(call), *(call(torch.empty(call.shape), key) for key in others)]
     for index, one in enumerate(values):
@@ -131,19 +132,19 @@ def test_another_key_or_seed_or_offset_draws_other_values(call: KeyedCall) -> No
 @pytest.mark.slow
 @pytest.mark.parametrize("call", [*FIRST_CALLS, *TAILS], ids=str)
 def test_neither_threads_nor_tiles_matter(call: KeyedCall) -> None:
-    # More values than are drawn at once.
-    shape, threads, drawn = call.fit(1620, 250), torch.get_num_threads(), []
+    # More values than one tile.
+    shape, threads, drawn = call.weight_shape(1620, 250), torch.get_num_threads(), []
     try:
         for count in (2, 1):
             torch.set_num_threads(count)
             drawn.append(_filled(call, shape))
-        # Of a piece so small nothing is tiled.
+        # A piece too small to be tiled.
         offset = [1532, 100, *[0] * len(shape[2:])]
-        part = _filled(call, call.fit(8, 60), full_size=list(shape), offset=offset)
+        part = _filled(call, call.weight_shape(8, 60), full_size=list(shape), offset=offset)
     finally:
         torch.set_num_threads(threads)
     if "orthogonal" in call.name:
-        # LAPACK's own sums differ with the number of threads.
+        # LAPACK's sums depend on the number of threads.
         assert torch.allclose(*drawn, atol=1e-6)
     else:
         assert torch.equal(*drawn)
@@ -155,14 +156,14 @@ def test_an_ensemble_by_vmap_equals_the_loop(call: KeyedCall) -> None:
     keys = keyed.split(KEY, 4)
     loop = torch.stack([call(torch.empty(call.shape), key) for key in keys])
     assert torch.equal(torch.func.vmap(call)(torch.empty(4, *call.shape), keys), loop)
-    # Many enough that each word has a tensor of its own.
-    large = call.fit(180, 60)
+    # Large enough for the path that computes each of the four words in its own tensor.
+    large = call.weight_shape(180, 60)
     loop = torch.stack([call(torch.empty(large), key) for key in keys])
     assert torch.equal(torch.func.vmap(call)(torch.empty(4, *large), keys), loop)
 
 
-class Watching(TorchDispatchMode):
-    """Lets every operator pass. Code that is watched takes no fast path, whose operators a compiler would not see."""
+class PassThroughMode(TorchDispatchMode):
+    """Passes every operator on. Under a dispatch mode no fast path is taken."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return func(*args, **(kwargs or {}))
@@ -170,9 +171,9 @@ class Watching(TorchDispatchMode):
 
 @every_call
 def test_fast_paths_of_eager_code_change_no_bit(call: KeyedCall) -> None:
-    for shape in filter(call.suits, (call.fit(*size) for size in ((3, 1), (9, 7), (40, 50), (60, 30)))):
+    for shape in filter(call.accepts, (call.weight_shape(*size) for size in ((3, 1), (9, 7), (40, 50), (60, 30)))):
         fast = _filled(call, shape)
-        with Watching():
+        with PassThroughMode():
             assert torch.equal(_filled(call, shape), fast)
 
 
@@ -182,7 +183,7 @@ def test_tensors_without_elements_or_data_are_left_alone(call: KeyedCall) -> Non
     assert call(meta, KEY) is meta
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shape = next(shape for shape in (call.fit(0, 7), call.fit(0, 0)) if call.suits(shape))
+        shape = next(shape for shape in (call.weight_shape(0, 7), call.weight_shape(0, 0)) if call.accepts(shape))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         empty = torch.empty(shape)
@@ -190,7 +191,7 @@ def test_tensors_without_elements_or_data_are_left_alone(call: KeyedCall) -> Non
         assert [str(w.message) for w in caught if w.filename != keyed_records.__file__] == []
         assert bool(caught) == call.name.startswith("kaiming")
         caught.clear()
-        whole = call.fit(24, 7)
+        whole = call.weight_shape(24, 7)
         call(torch.empty(0, *whole[1:]), KEY, full_size=list(whole), offset=[24, *[0] * len(whole[1:])])
         assert not caught
 
@@ -219,7 +220,7 @@ def test_refusals_are_the_siblings_word_for_word_and_leave_the_tensor(call: Keye
         with pytest.raises(refusal.error) as caught:
             function(tensor)
         assert torch.equal(tensor, before)
-        # A kernel says six digits.
+        # Messages of kernels print six digits.
         return type(caught.value), re.sub(r"\d+\.\d+", lambda n: f"{float(n[0]):.6g}", str(caught.value))
 
     own = said(lambda tensor: call(tensor, KEY))
@@ -227,7 +228,7 @@ def test_refusals_are_the_siblings_word_for_word_and_leave_the_tensor(call: Keye
 
 
 @every_call
-def test_what_is_no_key_and_no_piece_is_refused_before_a_write(call: KeyedCall) -> None:
+def test_wrong_key_or_piece_is_refused_before_a_write(call: KeyedCall) -> None:
     weight = torch.full(call.shape, 7.0)
     wrong = [torch.zeros(2), torch.zeros(3, dtype=torch.int64), torch.zeros(2, dtype=torch.int32), keyed.split(KEY)]
     for key in [*wrong, torch.zeros(2, dtype=torch.complex64), torch.zeros(2, dtype=torch.bool)]:
@@ -256,7 +257,7 @@ def test_inference_and_expanded_tensors_are_refused_as_by_the_sibling(call: Keye
         call(made, KEY)
     assert torch.equal(made, values)
     if call.arguments.get("std") == 0.0 and "trunc" in call.name:
-        pytest.skip("is a fill with one value, which may be written over and over")
+        pytest.skip("fills all elements with one value, so an expanded tensor is accepted")
     single = torch.full((1, *call.shape[1:]), 7.0)
     with pytest.raises(RuntimeError, match="single memory location"):
         call(single.expand(call.shape), KEY)
@@ -276,10 +277,10 @@ def test_partitioned_parameter_is_refused_by_name(call: KeyedCall) -> None:
 def test_complex_values_are_pairs_of_real_ones(name: str) -> None:
     call = next(call for call in CALLS if call.name == name)
     for dtype in (torch.complex64, torch.complex128):
-        shape = call.fit(40, 30)
+        shape = call.weight_shape(40, 30)
         whole = call(torch.empty(shape, dtype=dtype), KEY)
         offset = [5, 7] + [0] * len(shape[2:])
-        part = call(torch.empty(call.fit(3, 4), dtype=dtype), KEY, full_size=list(shape), offset=offset)
+        part = call(torch.empty(call.weight_shape(3, 4), dtype=dtype), KEY, full_size=list(shape), offset=offset)
         assert torch.equal(part, whole[5:8, 7:11])
         torch.manual_seed(0)
         reference = call.record.function(torch.empty(shape, dtype=dtype), **call.arguments)
@@ -323,7 +324,7 @@ def test_more_than_64_bits_are_refused(value: int) -> None:
 
 
 def test_names_are_hashed_by_fnv_1a() -> None:
-    # Of Noll's test suite, http://www.isthe.com/chongo/src/fnv/test_fnv.c
+    # From Noll's test suite, http://www.isthe.com/chongo/src/fnv/test_fnv.c
     known = {"": 0xCBF29CE484222325, "a": 0xAF63DC4C8601EC8C, "foobar": 0x85944171F73967E8, "ß": None}
     for name, expected in known.items():
         value = 0xCBF29CE484222325
@@ -334,11 +335,11 @@ def test_names_are_hashed_by_fnv_1a() -> None:
 
 
 @pytest.mark.slow
-def test_scratch_stays_under_16_mib_whatever_the_tensor() -> None:
+def test_scratch_stays_under_16_mib_for_any_tensor() -> None:
     from tools.bench.measure import peak_extra_bytes
 
     whole = {"full_size": [2001, 2003], "offset": [1, 2]}
-    # Those that the others come down to, and the tail, which takes the most steps.
+    # The primitives that the others call, and the tail, which takes the most steps.
     chosen = [
         call for call in CALLS if call.name in ("uniform_", "normal_", "sparse_") or call.arguments.get("a") == 3.0
     ]
@@ -347,8 +348,8 @@ def test_scratch_stays_under_16_mib_whatever_the_tensor() -> None:
             assert peak_extra_bytes(lambda t, call=call, piece=piece: call(t[0], KEY, **piece), targets) < 2**24, call
 
 
-# The stream is frozen: a change of any of these values is another stream, of another VERSION, and changes every model
-# that is made by key.
+# The stream is frozen. Changing any of these values makes another stream, needs another VERSION, and changes every
+# keyed model.
 GOLDEN = {
     "uniform_": ["0.192589751", "0.946079151", "0.938313311"],
     "normal_": ["-0.589581258", "0.734135028", "0.911507833"],
@@ -371,9 +372,9 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", list(ROWS))
-def test_values_are_those_of_every_release(name: str) -> None:
+def test_values_equal_those_of_every_release(name: str) -> None:
     call = next(call for call in CALLS if call.name == name)
-    shape = call.fit(6, 5)
+    shape = call.weight_shape(6, 5)
     values = call(torch.empty(shape, dtype=torch.float64), keyed.fold_in(keyed.key(2026), "layer.weight"))
     assert [f"{value:.9g}" for value in values.flatten()[[0, 7, 29]].tolist()] == GOLDEN[name]
     assert keyed.VERSION == 1

@@ -1,4 +1,4 @@
-"""Does a key give a sharded tensor the unsharded one's values, on any mesh, without a message?"""
+"""Does a key give a sharded tensor the unsharded values, on any mesh, without communication?"""
 
 import copy
 import functools
@@ -18,12 +18,12 @@ from torchinit import keyed, recipes
 pytestmark = pytest.mark.slow
 
 KEY = torch.tensor([42, 2**32 - 3])
-# Even and uneven, fewer rows than ranks, and rows that end within a block.
+# Even and uneven shards, fewer rows than ranks, and rows that end within a Philox block.
 SHAPES = ((8, 12), (7, 5), (3, 9), (1, 16), (5, 3, 2), (12, 3, 2))
 
 
 def _placements(size: int) -> dict[str, tuple[tuple[int, ...], tuple[Any, ...]]]:
-    """Name a mesh and placements on it."""
+    """Return meshes with placements, by name."""
     from torch.distributed.tensor import Replicate, Shard
     from torch.distributed.tensor.placement_types import _StridedShard
 
@@ -53,7 +53,7 @@ def _mesh(shape: tuple[int, ...]) -> Any:
 
 
 def _part(whole: Tensor, mesh: Any, placements: tuple[Any, ...]) -> Tensor:
-    """Cut this rank's part out as torch's own placements do, one dimension of the mesh after the other."""
+    """Return this rank's shard, cut by torch's own placements one mesh dimension at a time."""
     for index, placement in enumerate(placements):
         if hasattr(placement, "dim"):
             own = copy.copy(placement) if placement.dim >= 0 else type(placement)(whole.dim() + placement.dim)
@@ -62,12 +62,12 @@ def _part(whole: Tensor, mesh: Any, placements: tuple[Any, ...]) -> Tensor:
     return whole
 
 
-def _suits(call: KeyedCall, shape: tuple[int, ...], place: str, dtype: torch.dtype) -> bool:
-    return call.suits(shape)
+def _accepts(call: KeyedCall, shape: tuple[int, ...], place: str, dtype: torch.dtype) -> bool:
+    return call.accepts(shape)
 
 
 def _fill_all(rank: int) -> list[str]:
-    """Fill every call's weight in every shape and placement; return what differs from the part of the whole."""
+    """Fill every call's weight in every shape and placement; return the cases that differ from the unsharded tensor."""
     from torch.distributed.tensor import DTensor
     from torch.distributed.tensor.debug import CommDebugMode
 
@@ -75,7 +75,7 @@ def _fill_all(rank: int) -> list[str]:
     wrong: list[str] = []
     places = _placements(dist.get_world_size())
     dtypes = (torch.float32, torch.bfloat16)
-    for call, shape, place, dtype in pairwise(CALLS, SHAPES, list(places), dtypes, possible=_suits):
+    for call, shape, place, dtype in pairwise(CALLS, SHAPES, list(places), dtypes, possible=_accepts):
         whole = call(torch.empty(shape, dtype=dtype), KEY)
         mesh, placements = _mesh(places[place][0]), places[place][1]
         try:
@@ -105,12 +105,12 @@ def _fill_all(rank: int) -> list[str]:
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_every_rank_draws_its_part_of_the_whole_and_no_message_is_sent(size: int) -> None:
+def test_every_rank_draws_its_shard_without_communication(size: int) -> None:
     assert on_ranks(size, _fill_all) == [[]] * size
 
 
 class Net(nn.Module):
-    """Sizes that ranks do not share evenly, and a packed weight."""
+    """Layers with sizes that ranks cannot shard evenly, and a packed weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ RECIPE = recipes.Recipe(
 
 
 def _shard(rank: int) -> tuple[str, dict[str, Any]]:
-    """Shard a model that was made on meta; of four ranks, two over tensor-parallel layers."""
+    """Shard a model made on meta with FSDP2; on four ranks, over tensor parallelism."""
     from torch.distributed.fsdp import fully_shard
     from torch.distributed.tensor.parallel import ColwiseParallel, parallelize_module
 
@@ -147,7 +147,7 @@ def _shard(rank: int) -> tuple[str, dict[str, Any]]:
     model.to_empty(device="cpu")
     for parameter in model.parameters():
         parameter.detach().to_local().fill_(float("nan"))  # type: ignore[attr-defined]
-    # Ranks need not agree on a seed.
+    # Each rank has its own seed.
     torch.manual_seed(rank)
     RECIPE.apply_(model, key=KEY)
     placements = str(model.head.weight.placements)
@@ -191,7 +191,7 @@ def _refused(rank: int) -> list[str]:
     return [*messages, f"inference {good}"]
 
 
-def test_what_is_no_shard_is_refused_before_a_write() -> None:
+def test_tensor_that_is_not_a_shard_is_refused_before_a_write() -> None:
     for found in on_ranks(2, _refused):
         assert found == [
             "a DTensor with a Partial placement cannot be initialized, got (Partial(sum),)",
@@ -203,7 +203,7 @@ def test_what_is_no_shard_is_refused_before_a_write() -> None:
 
 
 def _outside(rank: int) -> float:
-    """Fill a tensor that lies on the first rank alone."""
+    """Fill a tensor that lies on the first rank only."""
     from torch.distributed.device_mesh import DeviceMesh
     from torch.distributed.tensor import DTensor, Shard
 

@@ -1,7 +1,7 @@
-"""Are keyed draws of their distribution, and is chance all that joins them: in a stream, and between any two keys?
+"""Do keyed draws follow their distributions, and are they independent within a stream and between keys?
 
-Nothing here is drawn anew, so that a test passes always or never. All p-values are held against one level, low enough
-that sound random numbers would fail one suite in a thousand, had each of them seeds of its own.
+All seeds are fixed: a test passes always or never. All p-values are compared with one level: a few hundred
+independent ones would fail one suite in a thousand.
 """
 
 import math
@@ -19,7 +19,6 @@ from torchinit import keyed
 
 pytestmark = pytest.mark.slow
 
-# A few hundred p-values are asked for in all.
 LEVEL = 1e-6
 SEED = 2026
 PAIRS = 1000
@@ -30,14 +29,14 @@ def _derived(names: list[str]) -> Tensor:
     return torch.stack([keyed.fold_in(keyed.key(SEED), name) for name in names])
 
 
-# The ways in which the keys of one model, or of two, are neighbours.
+# Neighbouring keys, as in one model or in two.
 FAMILIES: dict[str, Callable[[], Tensor]] = {
     "seeds": lambda: torch.stack([keyed.key(SEED + i) for i in range(PAIRS + 1)]),
     "names": lambda: _derived([f"layers.{i}.weight" for i in range(PAIRS + 1)]),
     "split": lambda: keyed.split(keyed.key(SEED), PAIRS + 1),
 }
 families = pytest.mark.parametrize("family", FAMILIES)
-# Names that differ elsewhere than in their middle, keys of keys, and keys of all kinds.
+# Names that differ at either end, keys derived twice, and a mixture.
 OTHERS: dict[str, Callable[[], Tensor]] = {
     "first": lambda: _derived([f"{i}.layer.weight" for i in range(PAIRS + 1)]),
     "last": lambda: _derived([f"weight{i}" for i in range(PAIRS + 1)]),
@@ -48,22 +47,22 @@ OTHERS: dict[str, Callable[[], Tensor]] = {
 
 
 def _check(**p_values: float) -> None:
-    """Refuse what chance does not bring about."""
+    """Fail on a p-value that chance does not explain."""
     assert min(p_values.values()) > LEVEL, p_values
 
 
 def _two_sided(p_value: float) -> float:
-    """Count too good a fit as a bad one."""
+    """Return the two-sided p-value: too good a fit counts too."""
     return 2 * min(p_value, 1 - p_value)
 
 
 def _largest(scores: Tensor) -> float:
-    """The p-value of the greatest of standard normal scores, times their number, as Bonferroni has it."""
+    """Return the p-value of the largest of standard normal scores, with Bonferroni's correction."""
     return min(1.0, scores.numel() * math.erfc(scores.abs().max().item() / math.sqrt(2)))
 
 
 def _check_scores(scores: Tensor) -> None:
-    """Check that scores are those of independent standard normal variables."""
+    """Check that scores are independent and standard normal."""
     scores = scores.flatten().double()
     _check(
         largest=_largest(scores),
@@ -73,14 +72,14 @@ def _check_scores(scores: Tensor) -> None:
 
 
 def _chi_square(counts: Tensor) -> float:
-    """The p-value of counts whose expectations are equal."""
+    """Return the p-value of counts with equal expectations."""
     expected = counts.sum().item() / counts.numel()
     statistic = (counts.double() - expected).square().sum().item() / expected
     return _two_sided(scipy.stats.chi2.sf(statistic, counts.numel() - 1))
 
 
 def _check_uniform(values: np.ndarray) -> None:
-    """Check that values, in [0, 1], are uniform, and so are the pairs, triples and fours that follow one another."""
+    """Check that values in [0, 1], and consecutive pairs, triples and fours of them, are uniform."""
     assert values.min() >= 0.0
     assert values.max() <= 1.0
     p_values = {"ks": _two_sided(scipy.stats.kstest(values, "uniform").pvalue)}
@@ -92,13 +91,13 @@ def _check_uniform(values: np.ndarray) -> None:
 
 
 def _bits(words: Tensor) -> Tensor:
-    """The bits of words, of shape (blocks, 32 times the words of a block), the lowest of a word first."""
+    """Return the bits of words, lowest first, as (blocks, 32 * words of a block)."""
     flat = np.ascontiguousarray(words.numpy().astype("<u4")).view(np.uint8)
     return torch.from_numpy(np.unpackbits(flat, axis=-1, bitorder="little"))
 
 
 def _signs(words: Tensor) -> Tensor:
-    """The bits of words as -1 and 1."""
+    """Return the bits of words as -1 and 1."""
     return _bits(words).float().mul_(2).sub_(1)
 
 
@@ -113,7 +112,7 @@ def test_values_of_one_key_and_of_the_next_are_uncorrelated(family: str) -> None
     for i, key in enumerate(FAMILIES[family]()):
         keyed.uniform_(values, key).sub_(0.5)
         if i > 0:
-            # Of moments that are known none is estimated: sums over what they deviate by.
+            # Sums over their exact standard deviations: no moment is estimated.
             correlation.append(torch.dot(values, previous) * 12 / math.sqrt(count))
         mean.append(values.sum() * math.sqrt(12 / count))
         square.append((torch.dot(values, values) / count - 1 / 12) * math.sqrt(180 * count))
@@ -142,15 +141,15 @@ def test_normal_values_of_one_key_and_of_the_next_are_uncorrelated_and_so_are_th
 def test_no_two_of_a_thousand_keys_are_correlated(family: str) -> None:
     keys, count = {**FAMILIES, **OTHERS}[family](), 8192
     values = torch.stack([keyed.uniform_(torch.empty(count), key) for key in keys]).sub_(0.5)
-    # Each of one length: what the rows' own lengths vary by would be common to all scores of a row.
+    # Normalize the rows: a row's length would be common to all of its scores.
     values = torch.nn.functional.normalize(values)
     scores = (values @ values.t()).mul_(math.sqrt(count))
     _check_scores(scores[tuple(torch.triu_indices(len(keys), len(keys), 1))])
 
 
 @families
-def test_no_key_draws_what_the_next_one_draws_elsewhere(family: str) -> None:
-    # All shifts of one against the other, by the fast Fourier transform. Streams that overlap would show here alone.
+def test_streams_of_neighbouring_keys_do_not_overlap(family: str) -> None:
+    # Correlate at all shifts, by FFT. Only this test would detect overlapping streams.
     count, largest, previous = 16384, 0.0, torch.empty(0)
     for i, key in enumerate(FAMILIES[family]()):
         spectrum = torch.fft.rfft(keyed.uniform_(torch.empty(count), key).sub_(0.5))
@@ -162,7 +161,7 @@ def test_no_key_draws_what_the_next_one_draws_elsewhere(family: str) -> None:
 
 
 @families
-def test_no_bit_of_a_block_tells_one_of_the_next_keys(family: str) -> None:
+def test_bits_of_a_block_are_independent_of_the_next_keys(family: str) -> None:
     blocks, previous = 1024, torch.empty(0)
     together = torch.zeros(128, 128)
     streams = (words for keys in FAMILIES[family]().split(64) for words in philox_words(keys, blocks).unbind(-1))
@@ -180,7 +179,7 @@ def test_each_bit_of_key_and_counter_changes_each_bit_of_a_block_half_the_time(c
     count = 4096
     generator = np.random.default_rng(SEED)
     drawn = torch.from_numpy(generator.integers(-(2**63), 2**63, (2, count)))
-    # As people choose them: small, and all blocks from the first.
+    # Seeds and blocks as people choose them: small and consecutive.
     seeds, numbers = (torch.arange(count), torch.arange(count)) if near else drawn
     single = torch.tensor([1 << bit if bit < 63 else -(1 << 63) for bit in range(64)]).unsqueeze(1)
     others = (
@@ -188,7 +187,7 @@ def test_each_bit_of_key_and_counter_changes_each_bit_of_a_block_half_the_time(c
         if changed == "seed"
         else (seeds.expand(64, count), numbers ^ single)
     )
-    # (4, count) and (4, 64 times count)
+    # (4, count) and (4, 64 * count)
     words = philox_words(torch.stack([seeds, numbers], -1), 1)[0]
     changed_words = philox_words(torch.stack(others, -1).flatten(0, 1), 1)[0].unflatten(1, (64, count))
     flipped = (words.unsqueeze(1) ^ changed_words).permute(1, 2, 0)
@@ -213,7 +212,7 @@ def test_values_of_a_stream_are_uncorrelated_at_every_lag(distribution: str, see
     spectrum = torch.fft.rfft(values)
     scores = torch.fft.irfft(spectrum * spectrum.conj())[1 : count // 2] / math.sqrt(count)
     _check(largest=_largest(scores))
-    # Squares of so few of them are as good as independent, those of all are not.
+    # The squares of the first 1024 are nearly independent; the squares of all are not.
     _check_scores(scores[:1024])
 
 
@@ -244,7 +243,7 @@ def test_each_byte_and_each_half_of_a_word_has_all_its_values_equally_often(lane
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-0.3, 0.9)], ids=str)
 def test_uniform_values_are_uniform(bounds: tuple[float, float], dtype: torch.dtype) -> None:
     values = keyed.uniform_(torch.empty(VALUES, dtype=dtype), keyed.key(SEED), *bounds).double().numpy()
-    # NB: what -0.3 and 0.9 are in float32 is not what they are in float64.
+    # NB: -0.3 and 0.9 differ in float32 and float64.
     low, high = torch.tensor(bounds, dtype=dtype).double().tolist()
     _check_uniform((values - low) / (high - low))
 
@@ -269,8 +268,8 @@ def test_normal_values_are_normal(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_normal_values_are_as_often_far_out_as_normal_ones(dtype: torch.dtype) -> None:
-    # Of 16 bits a radius would end at 4.85: of so many draws 19 should lie beyond 4.9.
+def test_normal_values_have_the_right_tail_mass(dtype: torch.dtype) -> None:
+    # A radius drawn from 16 bits would end at 4.85; 19 of these draws should lie beyond 4.9.
     bounds, observed, count = [3.0, 3.5, 4.0, 4.5, 4.9], torch.zeros(2, 5), 20_000_000
     values = torch.empty(count // 10, dtype=dtype)
     for key in keyed.split(keyed.key(SEED), 10):
@@ -297,33 +296,32 @@ def test_normal_values_are_as_often_far_out_as_normal_ones(dtype: torch.dtype) -
     ],
     ids=str,
 )
-def test_trunc_normal_values_are_those_of_the_truncated_normal(
+def test_trunc_normal_values_follow_the_truncated_normal(
     mean: float, std: float, a: float, b: float, dtype: torch.dtype
 ) -> None:
     values = keyed.trunc_normal_(torch.empty(VALUES, dtype=dtype), keyed.key(SEED), mean, std, a, b).double().numpy()
     scores, low, high = (values - mean) / std, (a - mean) / std, (b - mean) / std
     if low > 0:
-        # So that no difference of numbers near 1 is taken.
+        # Mirror it, to avoid differences of numbers near 1.
         scores, low, high = -scores, -high, -low
     below, above = scipy.special.ndtr([low, high])
-    # NB: a value that is a bound, rounded to float32, may lie beyond it.
+    # NB: a value at a bound, rounded to float32, may lie beyond it.
     _check_uniform(np.clip((scipy.special.ndtr(scores) - below) / (above - below), 0.0, 1.0))
 
 
 # Matrices.
 
 
-def test_every_row_of_a_sparse_matrix_is_equally_often_zero_and_every_column_as_often_as_said() -> None:
+def test_zeros_of_a_sparse_matrix_are_uniform_over_rows_and_fixed_in_each_column() -> None:
     rows, columns, count = 64, 50_000, 20  # ceil(0.3 * 64)
     matrix = keyed.sparse_(torch.empty(rows, columns), keyed.key(SEED), 0.3)
     zero = matrix == 0.0
     assert (zero.sum(0) == count).all()
-    # What a column takes from one row it gives to the others, so that a degree of freedom is lost and their variances
-    # add up to rows / (rows - 1) of what they are.
+    # Each column has a fixed number of zeros, so one degree of freedom is lost: scale by (rows - 1) / rows.
     share = count / rows
     deviation = (zero.sum(1) - columns * share).double()
     statistic = deviation.square().sum().item() * (rows - 1) / (rows * columns * share * (1 - share))
-    # How many rows are zero in two columns that lie side by side is hypergeometric.
+    # The number of rows that are zero in both of two adjacent columns is hypergeometric.
     shared = (zero[:, 1:] & zero[:, :-1]).sum(0)[::2]
     hypergeometric = scipy.stats.hypergeom(rows, count, count)
     common = (shared.double().mean().item() - hypergeometric.mean()) / (hypergeometric.std() / math.sqrt(len(shared)))
@@ -334,7 +332,7 @@ def test_every_row_of_a_sparse_matrix_is_equally_often_zero_and_every_column_as_
     )
 
 
-def test_orthogonal_matrices_are_orthogonal_and_uniformly_so() -> None:
+def test_orthogonal_matrices_are_orthogonal_and_haar_distributed() -> None:
     size, count = 8, 4000
     keys = keyed.split(keyed.key(SEED), count)
     matrices = torch.stack([keyed.orthogonal_(torch.empty(size, size, dtype=torch.float64), key) for key in keys])
@@ -346,7 +344,7 @@ def test_orthogonal_matrices_are_orthogonal_and_uniformly_so() -> None:
         p_values[f"square_{row}_{column}"] = _two_sided(scipy.stats.kstest(entry.square().numpy(), beta.cdf).pvalue)
         p_values[f"sign_{row}_{column}"] = scipy.stats.binomtest(int((entry > 0).sum()), count).pvalue
     p_values["determinant"] = scipy.stats.binomtest(int((torch.linalg.det(matrices) > 0).sum()), count).pvalue
-    # The trace of a matrix of O(n) is normal but for a rest that vanishes faster than exponentially (Johansson 1997,
+    # The trace of a matrix of O(n) approaches a normal variable faster than exponentially (Johansson 1997,
     # https://doi.org/10.2307/2951843).
     trace = matrices.diagonal(dim1=1, dim2=2).sum(1)
     p_values["trace"] = _two_sided(scipy.stats.kstest(trace.numpy(), "norm").pvalue)

@@ -1,4 +1,4 @@
-"""Is a key's stream Philox4x32-10 as torch.func._random of torch 2.15 draws it, whatever piece of it is drawn how?"""
+"""Is a key's stream the Philox4x32-10 of torch 2.15's torch.func._random, for every piece, layout and path?"""
 
 import itertools
 import struct
@@ -21,7 +21,7 @@ FILLS = [keyed.uniform_, keyed.normal_]
 
 
 class Golden(NamedTuple):
-    """What torch 2.15.0 draws on a processor: twelve words, and nine values of each kind as big-endian bits."""
+    """Draws of torch 2.15.0 on CPU: twelve words, and nine values of each kind as big-endian bits."""
 
     seed: int
     offset: int
@@ -89,8 +89,8 @@ GOLDEN = [
         "bffe1a01962f5fe7 bfda0fed8deb1647 3fc9281cf3e992ab bff5abb4b013c400",
     ),
 ]
-# Seed, block, and normal values of torch 2.15.0 that show the half step and the one rounding of it: the least and the
-# greatest first word and the least second of 2^22 blocks, and 64 bits that lie on a tie.
+# Seed, block and normal values of torch 2.15.0 that show the half step and its single rounding: the least and greatest
+# first word and the least second word of 2^22 blocks, and 64 bits that are a tie.
 FRAGILE_32 = [
     (0, 1767245, "bfcec979 c0ad0516 bfa56ed3 3f299bd6"),
     (0, 2407849, "3f25f9f0 36232b6f 3f5f72b8 3e58c4ea"),
@@ -133,7 +133,7 @@ def _pure_operators(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequ
 
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda golden: f"{golden.seed}-{golden.offset}")
 class TestGolden:
-    """One case of the golden values."""
+    """Compares one case with the golden values."""
 
     def test_words_are_those_of_torch(self, golden: Golden) -> None:
         words = philox_words(_key(golden.seed, golden.offset), 3)
@@ -182,7 +182,7 @@ def test_words_are_the_references_for_any_seed_and_any_counter_of_64_bits() -> N
     edges = [0, 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
     pairs = list(itertools.product(edges, edges)) + generator.integers(0, 2**64, (300, 2), np.uint64).tolist()
     keys = torch.stack([_key(seed, offset) for seed, offset in pairs])
-    # Two blocks, so that the counter wraps too; of all keys at once, and of some by themselves.
+    # Two blocks, so that the counter wraps; all keys at once, then some alone.
     for bits, words in zip(keys, philox_words(keys, 2).unbind(-1), strict=True):
         assert words.tolist() == [philox(bits, 0), philox(bits, 1)], bits
     for bits in keys[:81:7]:
@@ -202,16 +202,16 @@ def test_a_million_values_are_those_of_the_installed_torch() -> None:
 
 
 @pytest.mark.skipif(not hasattr(torch.ops.aten, "_philox_randint_"), reason="torch has no stateless kernels to use")
-def test_native_kernel_serves_plain_tensors_alone_and_changes_no_uniform_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_native_kernel_serves_plain_tensors_only_and_changes_no_uniform_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     bits = _key(3, 2**64 - 5)  # the counter wraps
-    # Target, the whole's shape, where the target begins, and whether a kernel can.
+    # Target, full size, offset, and whether the native kernel can fill it.
     cases = [
         (torch.empty(300, 7), [300, 7], [0, 0], True),
         (torch.empty(9, dtype=torch.float64), [9], [0], True),
         (torch.empty(()), [], [], True),
         (torch.empty(7, 300).t(), [300, 7], [0, 0], False),
         (torch.empty(40, dtype=torch.bfloat16), [40], [0], False),
-        # Rows that begin with a block, rows that do not, and columns.
+        # Rows aligned to a block, rows that are not, and columns.
         (torch.empty(100, 7), [300, 7], [8, 0], True),
         (torch.empty(100, 7, dtype=torch.float64), [300, 7], [6, 0], True),
         (torch.empty(100, 7), [300, 7], [9, 0], False),
@@ -234,12 +234,12 @@ def test_native_kernel_of_another_stream_is_not_used(monkeypatch: pytest.MonkeyP
     if hasattr(torch.ops.aten, "_philox_randint_"):
         assert _fast_paths._kernel_matches(torch.device("cpu"))
     fake = type("Kernels", (), {})()
-    # What torch 2.13 had on CUDA: the offset counts words.
+    # torch 2.13 on CUDA: the offset counts words.
     fake._philox_uniform_ = lambda w, k, low, high: keyed.uniform_(w, fold_in(k.view(torch.int64), 1), low, high)
     monkeypatch.setattr(_fast_paths, "fill_uniform_", lambda *arguments: False)
     monkeypatch.setattr(torch.ops, "aten", fake)
     assert not _fast_paths._kernel_matches(torch.device("cpu"))
-    # And a kernel that fuses the multiplication and the addition.
+    # A kernel that fuses multiplication and addition.
     fake._philox_uniform_ = lambda w, k, low, high: w.copy_(_fused(k.view(torch.int64), w.numel(), low, high))
     assert not _fast_paths._kernel_matches(torch.device("cpu"))
     fake._philox_uniform_ = lambda w, k, low, high: keyed.uniform_(w, k.view(torch.int64), low, high)
@@ -283,7 +283,7 @@ def test_a_uint64_key_draws_the_same_and_stays_uint64() -> None:
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 @pytest.mark.parametrize("full", [(9, 7, 5), (8, 4, 4), (3, 1, 2), (6, 3, 1), (40,)], ids=str)
-def test_every_box_of_a_tensor_is_that_part_of_the_whole(fill, dtype, full) -> None:  # type: ignore[no-untyped-def]
+def test_every_piece_equals_that_part_of_the_whole(fill, dtype, full) -> None:  # type: ignore[no-untyped-def]
     bits = _key(11, 2**32 - 2)
     whole = fill(torch.empty(full, dtype=dtype), bits)
     assert torch.equal(whole.flatten(), fill(torch.empty(whole.numel(), dtype=dtype), bits))
@@ -329,7 +329,7 @@ def test_neither_tiles_nor_threads_matter(fill, dtype, full_size) -> None:  # ty
     rows, columns = full_size
     threads = torch.get_num_threads()
     try:
-        # A large piece is filled tile by tile, a small one at once; columns of a wider tensor take another way than rows.
+        # A large piece is filled tile by tile, a small one at once. Columns take another path than rows.
         for count in (1, 2):
             torch.set_num_threads(count)
             drawn.append(fill(torch.empty(whole, dtype=dtype), key(4)))
@@ -353,7 +353,7 @@ def test_an_ensemble_by_vmap_equals_the_loop(fill) -> None:  # type: ignore[no-u
     assert torch.equal(vmap(lambda k: fold_in(k, 3))(keys), fold_in(keys, 3))
 
 
-def test_a_small_piece_of_a_vast_tensor_costs_what_the_piece_does() -> None:
+def test_a_small_piece_of_a_vast_tensor_costs_no_more_than_the_piece() -> None:
     full = [2**20, 2**20, 2**20]
     part = keyed.uniform_(torch.empty(2, 3, 5), key(1), full_size=full, offset=[2**19, 77, 2**20 - 5])
     start = (2**19 * 2**20 + 77) * 2**20 + 2**20 - 5
@@ -361,7 +361,7 @@ def test_a_small_piece_of_a_vast_tensor_costs_what_the_piece_does() -> None:
     assert part[0, 0, 0].item() == word % 2**24 / 2**24
 
 
-def test_nothing_else_moves() -> None:
+def test_fill_touches_no_generator_and_no_graph() -> None:
     weight = torch.nn.Parameter(torch.empty(3, 4))
     state = torch.get_rng_state()
     assert keyed.normal_(weight, key(1)) is weight
@@ -371,7 +371,7 @@ def test_nothing_else_moves() -> None:
     assert keyed.uniform_(torch.empty(()), key(1)) == keyed.uniform_(torch.empty(1), key(1))
 
 
-def test_what_is_no_key_and_no_piece_is_refused_before_a_write() -> None:
+def test_wrong_key_or_piece_is_refused_before_a_write() -> None:
     weight = torch.full((2, 3), 7.0)
     for wrong in (torch.zeros(2), torch.zeros(3, dtype=torch.int64), torch.zeros(2, dtype=torch.int32), split(key(1))):
         with pytest.raises(ValueError, match=r"key"):

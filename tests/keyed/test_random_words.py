@@ -1,4 +1,4 @@
-"""Does tools.random_words write the words of the keys it is asked for, as long as someone reads them?"""
+"""Does tools.random_words write the words of the given keys until the reader closes the pipe?"""
 
 import itertools
 import subprocess
@@ -13,55 +13,61 @@ from tests.support.philox_reference import philox
 from tools.random_words.__main__ import main
 from torchinit import keyed
 
-# Random123's known answer for a counter and a key of zeros.
+# Random123's known answer for a zero counter and key.
 KNOWN = [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
 ROOT = Path(__file__).parents[2]
 
 Capture = pytest.CaptureFixture[bytes]
 
 
-def _written(capture: Capture, *arguments: str) -> list[int]:
+def _written_words(capture: Capture, *arguments: str) -> list[int]:
     assert main(list(arguments)) == 0
     written = capture.readouterr()
     assert written.err == b""
     return np.frombuffer(written.out, "<u4").tolist()
 
 
-def _of(key: torch.Tensor, count: int) -> list[int]:
+def _stream_words(key: torch.Tensor, count: int) -> list[int]:
     blocks = (philox(key, block) for block in range(count // 4 + 1))
     return list(itertools.chain.from_iterable(blocks))[:count]
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 7, 300_001])
 def test_the_first_words_are_the_known_ones_and_as_many_as_asked_for(count: int, capsysbinary: Capture) -> None:
-    # The last count is more than the tool draws at once.
-    words = _written(capsysbinary, "--words", str(count))
+    # The last count is more than one batch of the tool.
+    words = _written_words(capsysbinary, "--words", str(count))
     assert len(words) == count
     assert words[:4] == KNOWN[:count]
-    assert words == _of(keyed.key(0), count)
+    assert words == _stream_words(keyed.key(0), count)
 
 
 def test_a_name_is_folded_into_the_seeds_key(capsysbinary: Capture) -> None:
     key = keyed.fold_in(keyed.key(7), "layers.0.weight")
-    assert _written(capsysbinary, "--seed", "7", "--name", "layers.0.weight", "--words", "9") == _of(key, 9)
+    assert _written_words(capsysbinary, "--seed", "7", "--name", "layers.0.weight", "--words", "9") == _stream_words(
+        key, 9
+    )
 
 
 def test_interleaved_keys_give_a_word_each_in_turn(capsysbinary: Capture) -> None:
-    seeds = _written(capsysbinary, "--seed", "5", "--interleave", "3", "--words", "29")
+    seeds = _written_words(capsysbinary, "--seed", "5", "--interleave", "3", "--words", "29")
     for i in range(3):
-        assert seeds[i::3] == _of(keyed.key(5 + i), len(seeds[i::3]))
-    # More keys than the tool draws blocks at once.
-    names = _written(capsysbinary, "--seed", "5", "--interleave", "66000", "--name", "a.{}.b", "--words", "462000")
+        assert seeds[i::3] == _stream_words(keyed.key(5 + i), len(seeds[i::3]))
+    # More keys than blocks in one batch of the tool.
+    names = _written_words(
+        capsysbinary, "--seed", "5", "--interleave", "66000", "--name", "a.{}.b", "--words", "462000"
+    )
     for i in (0, 1, 65_999):
-        assert names[i::66_000] == _of(keyed.fold_in(keyed.key(5), f"a.{i}.b"), 7)
+        assert names[i::66_000] == _stream_words(keyed.fold_in(keyed.key(5), f"a.{i}.b"), 7)
 
 
-def test_seeds_go_on_from_the_greatest_to_0(capsysbinary: Capture) -> None:
-    assert _written(capsysbinary, "--seed", str(2**64 - 1), "--interleave", "2", "--words", "4")[1::2] == KNOWN[:2]
+def test_seeds_wrap_from_the_greatest_to_0(capsysbinary: Capture) -> None:
+    assert (
+        _written_words(capsysbinary, "--seed", str(2**64 - 1), "--interleave", "2", "--words", "4")[1::2] == KNOWN[:2]
+    )
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_ends_it_quietly() -> None:
+def test_a_closed_pipe_ends_it_quietly() -> None:
     command = [sys.executable, "-m", "tools.random_words", "--interleave", "40"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None

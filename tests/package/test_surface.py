@@ -1,4 +1,4 @@
-"""Is torchinit a drop-in for torch.nn.init: names, signatures, plain functions, a quiet and cheap import?"""
+"""Is torchinit a drop-in for torch.nn.init: names, signatures, plain functions, quiet and cheap import?"""
 
 import ast
 import inspect
@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import torchinit
-from tests.support.records import DEPRECATED, RECORDS, ROWS
+from tests.support.record import DEPRECATED, ROWS
+from tests.support.records import RECORDS
 from tools.codegen.functions import UPSTREAM as ROWS_OF_UPSTREAM
 
 UPSTREAM = torch.nn.init
@@ -89,7 +90,7 @@ def test_import_is_silent_when_warnings_are_errors() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_import_brings_no_module_but_its_own_beyond_torch() -> None:
+def test_import_adds_only_its_own_modules_to_torch() -> None:
     done = _run(
         "import sys, torch\n"
         "before = set(sys.modules)\n"
@@ -99,7 +100,7 @@ def test_import_brings_no_module_but_its_own_beyond_torch() -> None:
     assert done.stdout == "[]\n", done.stderr
 
 
-# What setup.cfg offers as extras, imported where it is needed.
+# The extras of setup.cfg, imported on use.
 EXTRAS = {"matplotlib", "safetensors", "tomli"}
 
 
@@ -112,7 +113,7 @@ def test_package_imports_nothing_but_torch_the_standard_library_and_extras() -> 
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0
                 imported.add(str(node.module).split(".")[0])
-    # tomllib is in the standard library from Python 3.11 on.
+    # tomllib is in the standard library since Python 3.11.
     assert imported - set(sys.stdlib_module_names) - {"tomllib"} == {"torch", "torchinit"} | EXTRAS
 
 
@@ -138,8 +139,8 @@ def test_no_file_of_the_package_opens_a_grad_mode_context_or_writes_through_data
         assert not names & {"no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "data"}, path
 
 
-def test_import_loads_the_initializers_alone_and_does_little() -> None:
-    # Milliseconds depend on the machine, and `make bench` reports them; modules and function calls do not.
+def test_import_loads_only_the_initializers_and_does_little() -> None:
+    # Count modules and function calls. Milliseconds depend on the machine; `make bench` reports them.
     done = _run(
         "import json, sys, torch\n"
         "before, calls = set(sys.modules), 0\n"

@@ -1,4 +1,4 @@
-"""Does a wheel of the tracked files install into an empty environment and work there?"""
+"""Does a wheel of the tracked files install and work in an empty environment?"""
 
 import subprocess
 import sys
@@ -47,7 +47,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (checkout / name).parent.mkdir(parents=True, exist_ok=True)
             (checkout / name).write_bytes((ROOT / name).read_bytes())
     built = tmp_path_factory.mktemp("wheel")
-    # The build tools are installed already; the build needs no network.
+    # The build tools are installed; the build needs no network.
     command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(built), str(checkout)]
     subprocess.run([sys.executable, "-m", *command], check=True)
     return next(built.glob("torchinit-*.whl"))
@@ -70,7 +70,7 @@ def test_wheel_works_in_an_empty_environment_outside_the_checkout(wheel: Path, t
     site = next((tmp_path / "empty" / "lib").glob("python*/site-packages"))
     command = ["pip", "--python", str(python), "install", "--quiet", "--no-index", "--no-deps", str(wheel)]
     subprocess.run([sys.executable, "-m", *command], check=True)
-    # torch itself is lent by this environment, whose own torchinit a .pth file of another one does not bring along.
+    # Borrow this environment's torch. A .pth file does not process other .pth files, so its torchinit stays out.
     (site / "torch.pth").write_text(str(Path(torch.__file__).parents[1]) + "\n")
     done = subprocess.run([str(python), "-c", SMOKE], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Do recipes do right by models whose names, types, ties and shapes are not what they seem?"""
+"""Do recipes handle models with misleading names, types, ties and shapes?"""
 
 import copy
 import math
@@ -47,7 +47,7 @@ def test_clones_of_a_layer_that_draws_no_default_draw_their_own(how: str) -> Non
     assert all(weight.abs().max() <= 1 / math.sqrt(8) for weight in weights)
 
 
-def test_layers_of_unequal_shape_are_no_clones() -> None:
+def test_layers_of_unequal_shape_are_not_clones() -> None:
     model = _encoder()
     model.layers[1].linear1 = nn.Linear(8, 5)
     recipes.torch_default().apply_(model, _generator())
@@ -56,7 +56,7 @@ def test_layers_of_unequal_shape_are_no_clones() -> None:
 
 
 class MultiheadAttention(nn.Module):
-    """Of its author, with another projection."""
+    """A user's class, with another projection."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class MultiheadAttention(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Of its author, without torch's second draw."""
+    """A user's class, without torch's second draw."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Transformer(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Of its author, whose layers are not clones."""
+    """A user's class, whose layers are not clones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class TransformerEncoder(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Of its author, with a padding of another kind."""
+    """A user's class, with another meaning of padding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class Embedding(nn.Module):
 
 @pytest.mark.parametrize("kind", [MultiheadAttention, Transformer, TransformerEncoder])
 @pytest.mark.parametrize("scripted", [False, True])
-def test_class_that_has_but_the_name_of_torchs_is_no_layer_of_torch(kind: type, scripted: bool) -> None:
+def test_class_that_only_shares_a_name_is_not_a_layer_of_torch(kind: type, scripted: bool) -> None:
     fresh, model = seeded(kind, 7), seeded(kind, 1)
     if scripted:
         with warnings.catch_warnings():
@@ -100,14 +100,14 @@ def test_class_that_has_but_the_name_of_torchs_is_no_layer_of_torch(kind: type, 
     assert differing(fresh, model) == []
 
 
-def test_default_of_a_class_of_its_author_is_asked_for() -> None:
+def test_users_class_has_no_default() -> None:
     with pytest.raises(RecipeError, match=r"no rule matches 1 parameter: weight \(Embedding\); add a rule"):
         recipes.torch_default().apply_(Embedding())
     Recipe([Rule("normal_")]).apply_(Embedding())
 
 
 @pytest.mark.parametrize("groups", [0, -1, None, "x", [1, 2], True, nn.ModuleList()])
-def test_groups_that_are_no_groups_are_ignored(groups: object) -> None:
+def test_invalid_groups_are_ignored(groups: object) -> None:
     model = nn.Module()
     model.weight, model.groups = nn.Parameter(torch.zeros(4, 3, 2)), groups
     row = Recipe([Rule("ones_")]).plan(model).rows[0]
@@ -122,14 +122,14 @@ def test_conv1d_of_another_kind_than_transformers_has_the_fans_of_a_convolution(
     assert (row.fan_in, row.fan_out) == (12, 18)
 
 
-def test_groups_that_do_not_divide_a_weight_are_none() -> None:
+def test_groups_that_do_not_divide_a_weight_are_ignored() -> None:
     model = nn.Module()
     model.weight, model.groups, model.transposed = nn.Parameter(torch.zeros(5, 3, 1)), 2, True
     assert next(iter(walk(model))).fans([5, 3, 1]) == (5, 3)
 
 
 @pytest.mark.parametrize("padding", ["same", "valid", 0])
-def test_traced_convolution_tells_its_groups_however_it_pads(padding: str | int) -> None:
+def test_groups_of_a_traced_convolution_are_found_with_any_padding(padding: str | int) -> None:
     model = nn.Conv2d(4, 8, 3, groups=4, padding=padding)
     traced = torch.jit.trace(model, torch.zeros(1, 4, 5, 5))
     assert recipes.resnet().plan(traced).rows == recipes.resnet().plan(model).rows
@@ -137,7 +137,7 @@ def test_traced_convolution_tells_its_groups_however_it_pads(padding: str | int)
 
 
 class Like(nn.Module):
-    """Subclasses that add nothing but a name."""
+    """Subclasses that only change the name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class Like(nn.Module):
         self.attention = type("Attention", (nn.MultiheadAttention,), {})(4, 2)
 
 
-def test_default_of_a_named_layer_is_all_that_the_layer_does() -> None:
+def test_default_of_a_named_layer_equals_constructing_that_layer() -> None:
     rules = [
         Rule("default", module=m, args={"layer": like})
         for m, like in (("Words", "Embedding"), ("Norm", "BatchNorm1d"), ("Attention", "MultiheadAttention"))
@@ -166,7 +166,7 @@ def test_layer_that_has_no_weight_has_no_default(layer: str) -> None:
 
 
 class Tied(nn.Module):
-    """One weight under two names, and beside it another in the same storage."""
+    """A weight under two names, and another weight in the same storage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ def test_statistics_that_are_kept_by_name_are_kept() -> None:
     assert [norm.num_batches_tracked.item() for norm in model] == [1, 1]
 
 
-def test_norm_without_parameters_is_work_enough_for_the_default() -> None:
+def test_default_matches_a_norm_without_parameters() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         recipes.torch_default().apply_(nn.BatchNorm1d(3, affine=False))
@@ -249,13 +249,13 @@ def test_norm_without_parameters_is_work_enough_for_the_default() -> None:
         Recipe([Rule("constant_", name="*.running_mean", args={"val": 3.0}), Rule("default")]).apply_(nn.BatchNorm1d(3))
 
 
-def test_bias_of_a_projection_that_has_a_rule_of_its_own_is_not_zeroed_after() -> None:
+def test_bias_of_a_projection_with_its_own_rule_is_not_zeroed_afterwards() -> None:
     model = nn.MultiheadAttention(4, 2)
     Recipe([Rule("ones_", name="out_proj.bias"), Rule("default")]).apply_(model)
     assert torch.equal(model.out_proj.bias, torch.ones(4))
 
 
-def test_plan_says_into_how_many_blocks() -> None:
+def test_plan_shows_the_number_of_blocks() -> None:
     rows = Recipe([Rule("xavier_uniform_", name="weight", blocks=3), REST]).plan(nn.Linear(4, 6)).rows
     assert [row.initializer for row in rows] == ["xavier_uniform_ x3", "keep"]
     embedding = nn.Embedding(4, 6, padding_idx=0)
@@ -270,7 +270,7 @@ def test_second_constant_that_the_dtype_cannot_hold_is_found_before_the_first_is
     assert model[0].weight.max() < 1
 
 
-def test_generator_need_not_fit_what_does_not_draw() -> None:
+def test_generator_need_not_fit_the_device_of_a_constant() -> None:
     model = nn.Module()
     model.drawn, model.zero = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3, device="meta"))
     Recipe([Rule("zeros_", name="zero"), Rule("normal_")]).apply_(model, _generator())

@@ -1,4 +1,4 @@
-"""Does a plan say what applying and attaching do, where layers, names and attributes are unusual?"""
+"""Does a plan agree with apply_ and attach for unusual layers, names and attributes?"""
 
 import warnings
 
@@ -18,7 +18,7 @@ def _generator(seed: int = 7) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _worn() -> nn.BatchNorm1d:
+def _changed_model() -> nn.BatchNorm1d:
     norm = nn.BatchNorm1d(3)
     norm(torch.randn(8, 3))
     return norm
@@ -26,7 +26,7 @@ def _worn() -> nn.BatchNorm1d:
 
 @pytest.mark.parametrize("rest", [Rule("keep"), Rule("keep", name="*")])
 def test_rule_that_keeps_the_rest_does_not_keep_the_statistics(rest: Rule) -> None:
-    model = Recipe([Rule("ones_", name="*.weight"), rest]).apply_(_worn())
+    model = Recipe([Rule("ones_", name="*.weight"), rest]).apply_(_changed_model())
     assert model.num_batches_tracked == 0
     assert torch.equal(model.running_mean, torch.zeros(3))
 
@@ -40,7 +40,7 @@ def test_plan_has_a_row_for_each_statistic() -> None:
     ]
 
 
-def test_plan_names_the_last_draw_of_the_whole_and_no_draw_where_there_is_none() -> None:
+def test_plan_names_the_last_full_fill_and_no_initializer_for_an_empty_parameter() -> None:
     rows = {row.name: row for row in recipes.torch_default().plan(nn.MultiheadAttention(4, 2)).rows}
     assert (rows["out_proj.bias"].initializer, rows["out_proj.bias"].std) == ("default zeros_", 0.0)
     with warnings.catch_warnings():
@@ -71,7 +71,7 @@ def test_blocks_of_zeros_are_counted_too() -> None:
     )
 
 
-def test_padding_is_of_the_weight_alone() -> None:
+def test_padding_applies_to_the_weight_only() -> None:
     model = nn.Embedding(4, 3, padding_idx=1)
     model.scale = nn.Parameter(torch.zeros(4))
     Recipe([Rule("ones_")]).apply_(model)
@@ -85,7 +85,7 @@ def test_bounds_of_a_single_input_are_one(make: object) -> None:
 
 
 @pytest.mark.parametrize("transposed", ["x", 1, [1]])
-def test_transposed_that_is_no_bool_is_ignored(transposed: object) -> None:
+def test_transposed_that_is_not_a_bool_is_ignored(transposed: object) -> None:
     model = nn.Module()
     model.weight, model.transposed = nn.Parameter(torch.zeros(4, 3, 2)), transposed
     row = Recipe([Rule("ones_")]).plan(model).rows[0]
@@ -110,7 +110,7 @@ def test_name_that_torch_cannot_read_back_as_utf_8_is_refused_in_one_line() -> N
         recipes.torch_default().attach(traced)
 
 
-def test_attach_on_meta_is_no_puzzle() -> None:
+def test_attach_works_with_a_parameter_on_meta() -> None:
     class Half(nn.Module):
         def __init__(self) -> None:
             super().__init__()

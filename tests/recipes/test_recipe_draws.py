@@ -1,4 +1,4 @@
-"""Does a recipe draw, with a generator and by key, what each function that torch.nn.init lacks draws?"""
+"""Does a recipe draw the same as each function that torch.nn.init lacks, with a generator and with a key?"""
 
 from typing import Any
 
@@ -55,12 +55,12 @@ def different(one: dict[str, Tensor], other: dict[str, Tensor]) -> list[str]:
     return [f"{OWN[int(name[1:])][0]} {name}" for name in one if not torch.equal(one[name], other[name])]
 
 
-def test_rule_draws_what_the_function_draws() -> None:
+def test_rule_draws_the_same_as_the_function() -> None:
     model = RECIPE.apply_(Weights(), torch.Generator().manual_seed(3))
     assert different(drawn(model), drawn_directly()) == []
 
 
-def test_rule_draws_by_key_what_the_keyed_function_draws() -> None:
+def test_rule_with_a_key_draws_the_same_as_the_keyed_function() -> None:
     assert different(drawn(RECIPE.apply_(Weights(), key=keyed.key(5))), drawn_by_key()) == []
 
 

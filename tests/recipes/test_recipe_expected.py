@@ -1,4 +1,4 @@
-"""Are the mean and the deviation that a plan expects those of the values?"""
+"""Do the mean and std of a plan equal those of the values?"""
 
 import math
 
@@ -30,7 +30,7 @@ def test_residual_divides_by_the_root_of_the_number_of_branches() -> None:
     assert rows["block0.mid.weight"].std == pytest.approx(3 * rows["block0.out.weight"].std)
 
 
-# An initializer with arguments, and the shape of what it fills.
+# Arguments of each initializer, and a shape.
 EXPECTED = {
     "uniform_": ({"a": -1.0, "b": 3.0}, (400, 300)),
     "normal_": ({"mean": 1.0, "std": 0.5}, (400, 300)),
@@ -150,7 +150,7 @@ def test_expected_moments_survive_a_padding_of_many_small_blocks() -> None:
 
 
 def _integrated(mean: float, std: float, a: float, b: float) -> tuple[float, float]:
-    """Integrate the density between the bounds; beyond 30 deviations from its peak it vanishes."""
+    """Integrate the density between the bounds, up to 30 deviations from its peak."""
     peak = min(b, max(a, mean))
     x = torch.linspace(max(a, peak - 30 * std), min(b, peak + 30 * std), 1_000_001, dtype=torch.float64)
     density = torch.exp(-((x - mean) ** 2 - (peak - mean) ** 2) / (2 * std**2))

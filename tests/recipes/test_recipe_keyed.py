@@ -1,4 +1,4 @@
-"""Does a key give each parameter what its name alone says?"""
+"""With a key, does each parameter's draw depend on its name only?"""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ KEY = keyed.key(2026)
 
 
 class Tied(nn.Module):
-    """Ties a weight, packs one, pads one, clones a layer, normalizes."""
+    """Layers with tied, packed, padded and cloned weights, and a norm."""
 
     def __init__(self, more: bool = False, late: bool = False) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ RECIPE = Recipe(
 )
 
 
-def test_another_layer_changes_no_other() -> None:
+def test_adding_a_layer_changes_no_other() -> None:
     small = RECIPE.apply_(Tied(), key=KEY).state_dict()
     for late in (False, True):
         large = RECIPE.apply_(Tied(True, late), key=KEY).state_dict()
@@ -64,7 +64,7 @@ def test_each_parameter_is_the_keyed_initializer_of_its_name() -> None:
     assert float(model.norm.running_var.sum()) == 8.0
 
 
-def test_clones_are_drawn_each_for_itself() -> None:
+def test_clones_are_drawn_independently() -> None:
     first, second = recipes.torch_default().apply_(Tied(), key=KEY).layers.layers
     assert not torch.equal(first.linear1.weight, second.linear1.weight)
     assert not torch.equal(first.self_attn.in_proj_weight, second.self_attn.in_proj_weight)
@@ -83,7 +83,7 @@ def test_no_generator_is_touched_and_dtype_and_layout_do_not_matter() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_wrapped_by_torch_a_model_keeps_its_names() -> None:
+def test_model_wrapped_by_torch_keeps_its_names() -> None:
     expected = recipes.torch_default().apply_(Tied(), key=KEY).state_dict()
     model = Tied()
     recipes.torch_default().apply_(torch.compile(model), key=KEY)  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ def test_kept_parameters_are_left_alone_and_meta_ones_too() -> None:
         assert RECIPE.apply_(Tied(), key=KEY).packed.weight.is_meta
 
 
-def test_a_generator_beside_a_key_and_what_is_no_key_are_refused_before_a_write() -> None:
+def test_generator_with_a_key_and_wrong_key_are_refused_before_a_write() -> None:
     model = Tied()
     before = model.packed.weight.clone()
     with pytest.raises(ValueError, match="from a generator or from a key, got both"):

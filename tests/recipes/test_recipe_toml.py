@@ -1,4 +1,4 @@
-"""Do recipes survive TOML, and does a wrong file say where it is wrong?"""
+"""Do recipes survive TOML, and do errors name the place in a wrong file?"""
 
 import json
 import math
@@ -18,7 +18,7 @@ def test_names_beyond_the_basic_plane_survive_toml() -> None:
     assert Recipe.from_toml(recipe.to_toml()) == recipe
 
 
-def test_absent_file_with_toml_in_its_name_is_no_unknown_recipe(tmp_path: Path) -> None:
+def test_absent_file_with_toml_in_its_name_is_not_an_unknown_recipe(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         recipes.load(tmp_path / "none.toml")
 
@@ -90,12 +90,12 @@ def test_file_that_is_not_utf_8_is_refused(contents: bytes, byte: str, tmp_path:
         recipes.load(tmp_path / "r.toml")
 
 
-def test_unknown_recipe_is_refused_with_what_would_be_right() -> None:
+def test_unknown_recipe_is_refused_with_a_suggestion() -> None:
     with pytest.raises(RecipeError, match=r"^there is no recipe and no file 'resnett'; did you mean resnet\?$"):
         recipes.load("resnett")
 
 
-def test_mark_of_utf_8_is_no_error(tmp_path: Path) -> None:
+def test_byte_order_mark_is_accepted(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(recipes.vit().to_toml(), encoding="utf-8-sig")
     assert recipes.load(tmp_path / "r.toml") == recipes.vit()
 

@@ -1,4 +1,4 @@
-"""Does the recipe ``torch`` give each layer of torch.nn the bits of constructing it anew?"""
+"""Does the recipe ``torch`` give each layer of torch.nn the bits of a new layer?"""
 
 import inspect
 
@@ -10,8 +10,8 @@ from tests.support.layers import LAYERS, differing, seeded
 from torchinit import recipes
 
 
-def _worn(name: str) -> nn.Module:
-    """A model whose parameters and statistics are other than at the start."""
+def _changed_model(name: str) -> nn.Module:
+    """Return a model with changed parameters and statistics."""
     model = seeded(LAYERS[name].make, 1)
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.detach().fill_(3)
@@ -22,12 +22,12 @@ def _worn(name: str) -> nn.Module:
 def test_recipe_torch_equals_constructing_the_layer_anew(name: str) -> None:
     fresh = seeded(LAYERS[name].make, 7)
     following = torch.rand(3)
-    model = _worn(name)
+    model = _changed_model(name)
     before = torch.get_rng_state()
     recipes.torch_default().apply_(model, torch.Generator().manual_seed(7))
     assert differing(fresh, model) == []
     assert torch.equal(torch.get_rng_state(), before)
-    model = _worn(name)
+    model = _changed_model(name)
     torch.manual_seed(7)
     assert recipes.torch_default().apply_(model) is model
     assert differing(fresh, model) == []
@@ -43,7 +43,7 @@ def test_every_layer_of_torch_nn_with_parameters_is_here() -> None:
             resets = any("reset_parameters" in attribute for attribute in vars(kind))
             if name not in known and (resets or any("Parameter" in names for names in own)):
                 missing.append(name)
-    # Where users put parameters of their own; what the batch and instance norms share.
+    # Containers of users' parameters, and base classes.
     assert set(missing) <= {"Module", "ParameterList", "ParameterDict", "RNNBase", "RNNCellBase", "Container"}, missing
 
 
@@ -83,7 +83,9 @@ def test_scripted_class_of_another_name_takes_the_default_of_the_layer_that_it_n
     class MyLinear(nn.Linear):
         pass
 
-    with pytest.raises(recipes.RecipeError, match=r"no rule matches 2 parameters: weight \(MyLinear\), bias \(MyLinear\)"):
+    with pytest.raises(
+        recipes.RecipeError, match=r"no rule matches 2 parameters: weight \(MyLinear\), bias \(MyLinear\)"
+    ):
         recipes.torch_default().apply_(MyLinear(3, 4))
     rule = recipes.Rule("default", args={"layer": "Linear"})
     model = recipes.Recipe([rule]).apply_(MyLinear(3, 4), torch.Generator().manual_seed(2))

@@ -1,4 +1,4 @@
-"""Do rules match, refuse and survive TOML as they say; does a plan say what is done?"""
+"""Do rules match and refuse as documented, and does a plan equal what apply_ does?"""
 
 import copy
 import json
@@ -21,7 +21,7 @@ def _generator(seed: int = 7) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_first_rule_that_matches_has_the_parameter() -> None:
+def test_first_rule_that_matches_wins() -> None:
     rules = [Rule("ones_", name="*.weight"), Rule("zeros_", module="Linear"), Rule("constant_", args={"val": 5.0})]
     model = Recipe(rules).apply_(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)))
     assert [p.mean().item() for p in model.parameters()] == [1.0, 0.0, 1.0, 5.0]
@@ -31,7 +31,7 @@ def test_star_dot_name_is_also_the_models_own() -> None:
     assert Recipe([Rule("ones_", name="*.weight"), REST]).apply_(nn.Linear(2, 2)).weight.min() == 1
 
 
-def test_parameters_without_a_rule_are_listed_all_and_nothing_is_written() -> None:
+def test_parameters_without_a_rule_are_all_listed_and_nothing_is_written() -> None:
     model = seeded(Mixed, 1)
     before = copy.deepcopy(model)
     with pytest.raises(RecipeError) as raised:
@@ -94,12 +94,12 @@ def test_kept_and_loaded_parameters_are_not_touched() -> None:
 
 @pytest.mark.parametrize("how", ["rule", "name", "flag"])
 def test_statistics_are_reset_with_the_layers_parameters_and_kept_with_them(how: str) -> None:
-    def worn() -> nn.BatchNorm1d:
+    def changed_model() -> nn.BatchNorm1d:
         norm = nn.BatchNorm1d(3)
         norm(torch.randn(8, 3))
         return norm
 
-    model = nn.Sequential(worn(), worn())
+    model = nn.Sequential(changed_model(), changed_model())
     kept = copy.deepcopy(model[1])
     if how == "flag":
         for tensor in (*model[1].parameters(), *model[1].buffers()):
@@ -122,7 +122,7 @@ def test_statistics_without_parameters_are_reset_unless_kept() -> None:
     assert torch.equal(model[0].running_var, torch.ones(3))
 
 
-# fan_in and fan_out of a layer, and of its shape alone.
+# A layer, its fans, and the fans of its weight's shape.
 FANS = {
     "Conv2d": (nn.Conv2d(4, 6, 3), (36, 54), (36, 54)),
     "grouped": (nn.Conv2d(4, 6, 3, groups=2), (18, 27), (18, 54)),
@@ -145,7 +145,7 @@ def test_fans_come_from_the_layer_or_on_demand_from_upstream(name: str, initiali
         std = math.sqrt(2 / fans[1]) if initializer.startswith("kaiming") else 2 * math.sqrt(2 / sum(fans))
         assert (row.mean, row.std) == (0, pytest.approx(std))
         recipe.apply_(layer, _generator())
-        # The same draw at the size of a matrix of these fans, stretched over the weight's own shape.
+        # The std equals that of a matrix with these fans.
         flat = getattr(torchinit, initializer)(torch.empty(fans[1], fans[0]), **args, generator=_generator())
         assert layer.weight.std().item() == pytest.approx(flat.std().item(), rel=0.25)
     getattr(torch.nn.init, initializer)(flat := torch.empty_like(layer.weight), **args, generator=_generator())
@@ -243,7 +243,7 @@ def test_generator_of_another_device_is_refused() -> None:
         recipes.torch_default().apply_(nn.Linear(2, 2), Elsewhere())  # type: ignore[arg-type]
 
 
-def test_plan_writes_and_draws_nothing_and_speaks_json() -> None:
+def test_plan_writes_and_draws_nothing_and_converts_to_json() -> None:
     model = seeded(Mixed, 1)
     before, state = copy.deepcopy(model), torch.get_rng_state()
     plan = recipes.xavier().plan(model)
@@ -266,7 +266,7 @@ def test_zero_element_parameters_are_left_alone() -> None:
         Recipe([Rule("kaiming_normal_", name="weight"), Rule("zeros_")]).apply_(model)
 
 
-def test_partitioned_parameter_is_refused_in_words() -> None:
+def test_partitioned_parameter_is_refused() -> None:
     model = nn.Linear(3, 4)
     model.weight = nn.Parameter(torch.empty(0))
     model.weight.ds_shape = torch.Size([4, 3])

@@ -1,4 +1,4 @@
-"""Do rules refuse what is wrong, in one line that says where, and survive TOML?"""
+"""Are wrong rules refused in one line that names the place, and do rules survive TOML?"""
 
 import inspect
 import subprocess
@@ -17,7 +17,7 @@ def _line() -> int:
     return inspect.currentframe().f_back.f_lineno
 
 
-# What a rule is given, and what is said of it after the file and the line.
+# Arguments of a wrong rule, and its message after file and line.
 WRONG = {
     "unknown initializer": (
         {"initializer": "kaiming_unifrom_"},
@@ -181,7 +181,7 @@ def test_default_after_the_same_default_is_refused() -> None:
 
 
 @pytest.mark.parametrize("rules", [[], [{"initializer": "ones_"}]])
-def test_recipe_takes_rules_alone(rules: list) -> None:
+def test_recipe_takes_only_rules(rules: list) -> None:
     with pytest.raises(RecipeError, match="a recipe needs at least one rule, and only rules, got"):
         Recipe(rules)
 
@@ -210,7 +210,7 @@ def test_equal_recipes_have_equal_hashes_and_numbers_of_numpy_become_pythons() -
     assert Recipe.from_toml(Recipe([one]).to_toml()) == Recipe([other])
 
 
-def test_default_leaves_a_later_rule_what_torch_has_no_default_for() -> None:
+def test_default_leaves_other_parameters_to_later_rules() -> None:
     class Scale(nn.Module):
         def __init__(self) -> None:
             super().__init__()

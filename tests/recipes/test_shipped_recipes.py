@@ -1,4 +1,4 @@
-"""Is each shipped recipe what its source does: that source's own code where it can be run, its formula where not?"""
+"""Does each shipped recipe equal its source: its code where that can run, else its formula?"""
 
 import math
 import warnings
@@ -17,8 +17,8 @@ from torchinit.recipes import Recipe
 from torchinit.recipes._shipped import SHIPPED
 
 
-def _by_their_own_code(model: nn.Module, seed: int) -> nn.Module:
-    """Let transformers initialize a model of its own again."""
+def _reinitialize_by_transformers(model: nn.Module, seed: int) -> nn.Module:
+    """Re-initialize a transformers model by transformers' own code."""
     for module in model.modules():
         module.__dict__.pop("_is_hf_initialized", None)
     torch.manual_seed(seed)
@@ -31,11 +31,11 @@ def test_llama_has_the_bits_of_transformers_own_code(make: Callable[[], nn.Modul
     model = seeded(make, 1)
     torch.manual_seed(5)
     recipes.llama().apply_(model)
-    assert differing(_by_their_own_code(seeded(make, 2), 5), model) == []
+    assert differing(_reinitialize_by_transformers(seeded(make, 2), 5), model) == []
 
 
 class _Deit(nn.Module):
-    """The layers and the names of DeiT's VisionTransformer, with one block."""
+    """The layers and names of DeiT's VisionTransformer, with one block."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,8 +49,8 @@ class _Deit(nn.Module):
         self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 10)
 
 
-def test_vit_fills_as_deits_code_does_but_for_the_head() -> None:
-    # _init_weights and what __init__ calls beside it. Theirs begins with the embeddings, ours with the children.
+def test_vit_fills_as_deits_code_does_except_the_head() -> None:
+    # DeiT's _init_weights and the calls of its __init__, in our order: children first, embeddings last.
     model, other = seeded(_Deit, 1), seeded(_Deit, 2)
     generator = torch.Generator().manual_seed(5)
 
@@ -62,7 +62,7 @@ def test_vit_fills_as_deits_code_does_but_for_the_head() -> None:
             nn.init.constant_(m.bias, 0)
             nn.init.constant_(m.weight, 1.0)
 
-    # The projection of the patches is theirs by default; transformers' ViT gives it the same deviation.
+    # DeiT leaves the patch projection at torch's default; transformers' ViT gives it this std.
     torchinit.trunc_normal_(model.patch_embed.proj.weight, std=0.02, generator=generator)
     nn.init.zeros_(model.patch_embed.proj.bias)
     model.apply(init_weights)
@@ -74,8 +74,8 @@ def test_vit_fills_as_deits_code_does_but_for_the_head() -> None:
     assert differing(model, other) == []
 
 
-def _recorded(model: nn.Module) -> dict[str, float]:
-    """The deviation that transformers' own code draws each parameter with."""
+def _std_of_transformers(model: nn.Module) -> dict[str, float]:
+    """Return the std with which transformers' own code draws each parameter."""
     from transformers import initialization
 
     names, drawn = {p.data_ptr(): name for name, p in model.named_parameters()}, {}
@@ -86,13 +86,13 @@ def _recorded(model: nn.Module) -> dict[str, float]:
         return tensor
 
     with mock.patch.dict(initialization.TORCH_INIT_FUNCTIONS, {"normal_": record, "trunc_normal_": record}):
-        _by_their_own_code(model, 5)
+        _reinitialize_by_transformers(model, 5)
     return drawn
 
 
 def test_vit_has_the_deviations_of_transformers_own_code_and_a_zero_head() -> None:
     model = seeded(transformers_models.vit, 1)
-    drawn = _recorded(model)
+    drawn = _std_of_transformers(model)
     assert drawn.pop("classifier.weight") == 0.02
     rows = recipes.vit().plan(model).rows
     fills = {step.target: step.fills[0] for step in recipes.vit().plan(model).steps}
@@ -103,7 +103,7 @@ def test_vit_has_the_deviations_of_transformers_own_code_and_a_zero_head() -> No
 
 def test_gpt2_has_the_deviations_of_transformers_own_code() -> None:
     model = seeded(transformers_models.gpt2, 1)
-    drawn = _recorded(model)
+    drawn = _std_of_transformers(model)
     rows = {row.name: row for row in recipes.gpt2().plan(model).rows}
     assert {name: row.std for name, row in rows.items() if row.initializer == "normal_"} == drawn
     assert drawn["transformer.h.0.attn.c_proj.weight"] == 0.02 / math.sqrt(6)
@@ -119,7 +119,7 @@ def _basic_block(width: int) -> nn.Module:
 
 
 def _resnet() -> nn.Module:
-    """The layers and the names of torchvision's ResNet."""
+    """Return a model with the layers and names of torchvision's ResNet."""
     net = nn.Module()
     net.conv1, net.bn1 = nn.Conv2d(3, 8, 7, bias=False), nn.BatchNorm2d(8)
     net.layer1 = nn.Sequential(_basic_block(8), _basic_block(8))
@@ -129,7 +129,7 @@ def _resnet() -> nn.Module:
 
 @pytest.mark.parametrize("zero_init", [(), "*.bn2.weight"])
 def test_resnet_has_the_bits_of_torchvisions_code(zero_init: str) -> None:
-    # The loops of torchvision.models.resnet.ResNet.__init__, after the layers were constructed.
+    # The loops at the end of torchvision.models.resnet.ResNet.__init__.
     model = seeded(_resnet, 1)
     torch.manual_seed(5)
     for m in model.modules():
@@ -286,7 +286,7 @@ def test_bias_of_two_dimensions_is_a_weight() -> None:
     assert rows == {"weight": "xavier_uniform_", "bias": "zeros_", "relative_bias": "xavier_uniform_"}
 
 
-def test_xavier_takes_each_gate_by_itself_and_leaves_embeddings() -> None:
+def test_xavier_fills_each_gate_with_its_own_fans_and_embeddings_as_torch() -> None:
     for cell, name in (
         (nn.LSTM(4, 6), "weight_ih_l0"),
         (nn.LSTMCell(4, 6), "weight_ih"),
@@ -316,7 +316,7 @@ def test_vit_knows_the_names_of_timm_and_torchvision() -> None:
     assert (rows["heads.head.weight"].initializer, rows["heads.head.bias"].initializer) == ("zeros_", "zeros_")
 
 
-def test_llama_takes_every_norm_and_gpt2_packed_projections() -> None:
+def test_llama_matches_every_norm_and_gpt2_packed_projections() -> None:
     model = nn.Sequential(nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 3))
     assert [row.initializer for row in recipes.llama().plan(model).rows[:3]] == ["ones_", "zeros_", "ones_"]
     rows = {row.name: row for row in recipes.gpt2(()).plan(nn.MultiheadAttention(4, 2)).rows}
@@ -335,7 +335,7 @@ def test_heads_of_every_known_name_have_their_gain() -> None:
         assert {row.std for row in rows if row.name.endswith("weight")} == {gain / 2}
 
 
-def test_recipes_for_parts_that_need_not_be_there_say_nothing() -> None:
+def test_recipes_do_not_warn_about_missing_optional_parts() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         recipes.dcgan().apply_(nn.Conv2d(2, 2, 1, bias=False))
@@ -344,7 +344,7 @@ def test_recipes_for_parts_that_need_not_be_there_say_nothing() -> None:
         recipes.xavier().apply_(nn.Linear(2, 2, bias=False))
 
 
-def test_biases_are_told_by_their_own_name() -> None:
+def test_biases_are_recognized_by_their_own_name() -> None:
     model = nn.ModuleDict({"bias_mlp": nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), "head": nn.Linear(2, 2)})
     model["c_proj"] = nn.Linear(2, 2)
     for name in ("vit", "gpt2", "xavier"):

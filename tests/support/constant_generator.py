@@ -1,4 +1,4 @@
-"""A generator that draws the same word for ever, for the draws that chance does not show."""
+"""A generator that repeats one word, for draws too rare to sample."""
 
 import struct
 
@@ -22,10 +22,10 @@ def _untemper(word: int) -> int:
 
 
 def constant_generator(word: int) -> torch.Generator:
-    """Make a CPU generator whose next 624 words are all ``word``; 0 stays 0 beyond that."""
+    """Return a CPU generator whose next 624 words are all ``word``; with 0, all later words too."""
     generator = torch.Generator().manual_seed(0)
     state = bytearray(generator.get_state().numpy().tobytes())
-    # The state begins: seed (u64), words left (i32), seeded (i32), next word (u64), 624 words in a u64 each.
+    # The state starts with: seed (u64), words left (i32), seeded (i32), next index (u64), 624 words as u64.
     struct.pack_into("<QiiQ", state, 0, 0, _WORDS, 1, 0)
     struct.pack_into(f"<{_WORDS}Q", state, 24, *([_untemper(word)] * _WORDS))
     generator.set_state(torch.frombuffer(state, dtype=torch.uint8).clone())

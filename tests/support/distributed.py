@@ -1,4 +1,4 @@
-"""Runs a function on several ranks of a gloo group, each a process, and says which rank failed and how."""
+"""Runs a function on several ranks of a gloo group, one process each, and reports the rank that fails."""
 
 import os
 import tempfile
@@ -14,8 +14,8 @@ import torch.distributed as dist
 
 from tests.support.forked import CONTEXT
 
-# Far beyond what a busy machine needs: only a rank that hangs is ever given up.
-PATIENCE = 900.0
+# Long enough for a busy machine: only a rank that hangs times out.
+TIMEOUT = 900.0
 
 
 def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any], result: Connection) -> None:
@@ -26,17 +26,17 @@ def _rank(rank: int, size: int, folder: str, function: Callable[[int], Any], res
             init_method=f"file://{folder}/store",
             rank=rank,
             world_size=size,
-            timeout=timedelta(seconds=PATIENCE),
+            timeout=timedelta(seconds=TIMEOUT),
         )
         result.send((True, function(rank)))
     except BaseException:
         result.send((False, traceback.format_exc()))
-    # NB: no orderly end; the group would wait for a peer that is gone.
+    # NB: skip destroy_process_group, which would wait for a dead peer.
     os._exit(0)
 
 
-def on_ranks(size: int, function: Callable[[int], Any], patience: float = PATIENCE) -> list[Any]:
-    """Call an importable function on each rank and return the results, which must pickle without a tensor."""
+def on_ranks(size: int, function: Callable[[int], Any], timeout: float = TIMEOUT) -> list[Any]:
+    """Call an importable function on each rank and return the results, which must pickle and hold no tensor."""
     with tempfile.TemporaryDirectory() as folder:
         processes, pipes = [], {}
         for rank in range(size):
@@ -47,7 +47,7 @@ def on_ranks(size: int, function: Callable[[int], Any], patience: float = PATIEN
             processes.append(process)
             pipes[receiver] = rank
         try:
-            return _results(processes, pipes, time.monotonic() + patience)
+            return _results(processes, pipes, time.monotonic() + timeout)
         finally:
             for process in processes:
                 process.kill()
@@ -55,7 +55,7 @@ def on_ranks(size: int, function: Callable[[int], Any], patience: float = PATIEN
 
 
 def _results(processes: list[Any], pipes: dict[Any, int], end: float) -> list[Any]:
-    """Receive a result from each rank, until one fails: the others may then wait for it for ever."""
+    """Receive a result from each rank. Raise at the first failure, since other ranks may wait for it forever."""
     results: dict[int, Any] = {}
     while len(results) < len(processes):
         ready = wait([pipe for pipe in pipes if pipes[pipe] not in results], max(0.0, end - time.monotonic()))

@@ -1,4 +1,4 @@
-"""Processes that begin with torch imported: they are forked from one that has, which saves seconds each."""
+"""Processes forked from one that has imported torch, which saves seconds each."""
 
 import multiprocessing
 import os
@@ -20,7 +20,7 @@ def _run(script: Path, folder: Path, output: Path) -> None:
 
 
 def run_script(script: Path, folder: Path) -> tuple[int | None, str]:
-    """Run a Python file in a folder and a process of its own; return its exit code and what it wrote."""
+    """Run a Python file in a new process in a folder; return its exit code and output."""
     output = folder / "output.txt"
     process = CONTEXT.Process(target=_run, args=(script, folder, output))
     process.start()

@@ -1,4 +1,4 @@
-"""The calls of keyed initializers that the suites make, from the records of their siblings."""
+"""The calls of keyed initializers, made from the records of their siblings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from tests.support.records import RECORDS, Record, Refusal, call_id
+from tests.support.record import Record, Refusal
+from tests.support.records import RECORDS, call_id
 from tools.codegen.functions import FUNCTIONS
 from tools.codegen.keyed import keyed as keyed_rows
 from torchinit import keyed
@@ -33,22 +34,22 @@ class KeyedCall:
     def shape(self) -> tuple[int, ...]:
         return self.record.shape
 
-    def fit(self, *size: int) -> tuple[int, ...]:
-        """The shape of a weight of this size, with the kernel that the record has."""
+    def weight_shape(self, *size: int) -> tuple[int, ...]:
+        """Return the shape of a weight of this size, with the record's kernel."""
         return size[: len(self.shape)] + self.shape[2:]
 
     def piece(self) -> dict[str, Any]:
-        """Say that a tensor of up to 45 rows and 18 columns is a piece of a larger one, which every call suits."""
+        """Return the full size and offset of a piece with up to 45 rows and 18 columns; every call accepts them."""
         kernel = list(self.shape[2:])
         return {"full_size": [48, 20, *kernel], "offset": [3, 2, *[0] * len(kernel)]}
 
-    def suits(self, shape: tuple[int, ...]) -> bool:
-        """Whether the initializer fills such a shape at all."""
-        return self.record.suits(shape, self.arguments)
+    def accepts(self, shape: tuple[int, ...]) -> bool:
+        """True if the initializer accepts the shape."""
+        return self.record.accepts(shape, self.arguments)
 
     @property
     def continuous(self) -> bool:
-        """Whether values are normal, or go through a logarithm or a decomposition, whose last bits may differ."""
+        """True if values go through a logarithm or a decomposition, whose last bits may differ."""
         return "uniform" not in self.name
 
     def __call__(self, tensor: Tensor, key: Tensor, **piece: Any) -> Tensor:

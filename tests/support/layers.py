@@ -1,4 +1,4 @@
-"""Every layer of torch.nn that has parameters, and models of several, with inputs to trace them by."""
+"""Every layer of torch.nn with parameters, and models of several, with example inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Example:
-    """How to construct a model, what to call it with, and whether torch can script it."""
+    """A model's constructor, its example inputs, and whether torch can script it."""
 
     make: Callable[[], nn.Module]
     inputs: tuple[Tensor, ...]
@@ -86,7 +86,7 @@ LAYERS = {
 
 
 class Mixed(nn.Module):
-    """Names that are no identifiers, a packed weight, a tied one, a layer within a layer."""
+    """Names that are not identifiers, a packed weight, a tied weight, nested layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ def seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 def differing(one: nn.Module, other: nn.Module) -> list[str]:
-    """Name the parameters and buffers that are not equal."""
+    """Return the names of parameters and buffers that differ."""
     state = other.state_dict()
     assert list(one.state_dict()) == list(state)
     return [name for name, tensor in one.state_dict().items() if not torch.equal(tensor, state[name])]

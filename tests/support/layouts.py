@@ -1,4 +1,4 @@
-"""Tensors in every shape and layout that an initializer may be handed."""
+"""Tensors in every shape and layout that an initializer accepts."""
 
 import math
 from collections.abc import Callable
@@ -32,12 +32,12 @@ COMPLEX = (torch.complex64, torch.complex128)
 INTEGER = (torch.uint8, torch.int32, torch.int64, torch.bool)
 
 
-# Where the tensors are made; the CUDA tests set it.
+# The device of the tensors; CUDA tests set it.
 DEVICE = "cpu"
 
 
 def _contiguous(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    # Small and different, so that what is not written shows.
+    # Small and distinct values, so that an element left unwritten shows.
     return torch.arange(math.prod(shape), device=DEVICE).remainder_(5).to(dtype).view(shape)
 
 

@@ -1,4 +1,4 @@
-"""Models, and files that hold them."""
+"""Models, and files that store them."""
 
 import warnings
 import zipfile
@@ -16,7 +16,7 @@ from torchinit.cli._files import load
 
 
 class Net(nn.Module):
-    """A layer in a layer, and a weight that two layers share."""
+    """Nested layers, and a weight shared by two layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def save_mobile(model: nn.Module, path: Path) -> None:
 
 
 def save_safetensors(model: nn.Module, path: Path) -> None:
-    # It refuses tied tensors, which its own save_model drops.
+    # save_file refuses tied tensors; drop one, as save_model does.
     state = model.state_dict()
     safetensors.torch.save_file({name: state[name] for name in state if name != "tail.weight"}, path)
 
@@ -54,8 +54,8 @@ WRITERS: dict[str, Callable[[nn.Module, Path], Any]] = {
 
 
 @pytest.fixture(params=WRITERS)
-def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[nn.Module, Path]:
-    # Named for none of the formats, so that it is told by what is in it.
+def saved_model(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[nn.Module, Path]:
+    # The suffix names no format, so that load must look at the contents.
     model, path = Net(), tmp_path / "model.bin"
     WRITERS[request.param](model, path)
     return model, path
@@ -63,7 +63,7 @@ def written(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[nn.Module, 
 
 def refusal(path: Path, read: Callable[[Path], Any] = load) -> str:
     with warnings.catch_warnings():
-        # A refusal is one line, without a warning before it.
+        # A refusal is one line, with no warning before it.
         warnings.simplefilter("error")
         with pytest.raises((RuntimeError, OSError)) as caught:
             read(path)

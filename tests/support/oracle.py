@@ -1,4 +1,4 @@
-"""The oracle: the installed ``torch.nn.init``, and for ``trunc_normal_`` the inverse CDF as torch 2.11 had it."""
+"""The oracle: the installed ``torch.nn.init``; for ``trunc_normal_``, torch 2.11's inverse CDF."""
 
 import math
 import warnings
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from tests.support.records import Record
+from tests.support.record import Record
 
 
 def _inverse_cdf_(
@@ -33,7 +33,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The inverse CDF; in 16 bits that of float32, rounded."""
+    """Draw by the inverse CDF; for 16-bit dtypes in float32, rounded."""
     if (mean < a - 2 * std) or (mean > b + 2 * std):
         warnings.warn(
             "mean is more than 2 std from [a, b] in torchinit.trunc_normal_. "

@@ -1,4 +1,4 @@
-"""What a call did: everything that a caller could notice, in a form that compares."""
+"""The outcome of a call: everything that a caller could notice, in comparable form."""
 
 import warnings
 from collections.abc import Callable
@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Both, so that no path compares equal because nothing was drawn.
+# The global seed and the generator's differ, so that a draw from the wrong one shows.
 SEED = 20250
 GENERATOR_SEED = 7
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call left behind; of a warning its category, its text, and whether it points at the caller."""
+    """The outcome of a call. A warning is its category, its text, and whether it points at the caller."""
 
     error: tuple[type[BaseException], str] | None
     memory: bytes | None
@@ -27,7 +27,7 @@ class Outcome:
     warned: tuple[tuple[str, str, bool], ...]
 
     def differences(self, other: "Outcome") -> list[str]:
-        """Name the fields that differ; of an error, its type and opening words count."""
+        """Return the names of fields that differ; errors compare by type and opening words."""
         names = [name for name in self.__dataclass_fields__ if name != "error"]
         changed = [name for name in names if getattr(self, name) != getattr(other, name)]
         return changed + ([] if same_opening(self.error, other.error) else ["error"])
@@ -43,7 +43,7 @@ def same_opening(ours: tuple[type[BaseException], str] | None, theirs: tuple[typ
 
 
 def memory(tensor: Tensor) -> bytes | None:
-    """All bytes of the storage, so that a write beside the view shows too."""
+    """Return all bytes of the storage, so that a write outside the view shows too."""
     if tensor.is_meta or type(tensor).__name__ == "FakeTensor":
         return None
     storage = tensor.detach().untyped_storage()
@@ -66,8 +66,8 @@ def _global_state(tensor: Tensor) -> bytes:
 def observe(
     function: Callable[..., Tensor], tensor: Tensor, arguments: dict[str, Any], with_generator: bool = False
 ) -> Outcome:
-    """Call ``function`` with the global generator seeded, and with a generator of its own if asked."""
-    # NB: torch.manual_seed keeps a formatted stack a call for a CUDA that is not there yet.
+    """Call ``function`` with the global generator seeded, and with its own generator if asked."""
+    # NB: without CUDA, torch.manual_seed queues a formatted stack at every call.
     torch.default_generator.manual_seed(SEED)
     if tensor.is_cuda:
         torch.cuda.manual_seed(SEED)
@@ -99,6 +99,6 @@ def observe(
 
 
 def ulps(one: Tensor, other: Tensor) -> int:
-    """Count the floats between two tensors' values, at most; what differs in sign is far apart."""
+    """Return the largest distance of two tensors' values in ulp; different signs are far apart."""
     kind = {2: torch.int16, 4: torch.int32, 8: torch.int64}[one.element_size()]
     return int((one.detach().view(kind).long() - other.detach().view(kind).long()).abs().max())

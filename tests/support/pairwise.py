@@ -1,4 +1,4 @@
-"""Picks few of many combinations so that every two values that can meet still meet in one of them."""
+"""Picks few of many combinations so that every possible pair of values still occurs."""
 
 import itertools
 import os
@@ -10,9 +10,9 @@ EXHAUSTIVE = bool(os.environ.get("TORCHINIT_EXHAUSTIVE"))
 
 
 def pairwise(*axes: Sequence[Any], possible: Callable[..., bool] = lambda *values: True) -> list[tuple[Any, ...]]:
-    """List combinations of a value of each axis in which every possible pair of values stands at least once.
+    """List combinations, one value of each axis, that contain every possible pair of values.
 
-    Picks greedily, and always the same. Under `make exhaustive` lists every possible combination.
+    The choice is greedy and deterministic. Under `make exhaustive`, list every possible combination.
     """
     rows = [
         row
@@ -29,7 +29,7 @@ def _pairs(row: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
 
 
 def _covering(rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Take rows that cover the most new pairs, asking less of a row with each pass."""
+    """Pick the rows that cover the most new pairs, with a lower threshold in each pass."""
     missing = set[tuple[tuple[int, int], ...]]().union(*map(_pairs, rows))
     found = []
     for wanted in range(len(_pairs(rows[0])) if rows else 0, 0, -1):

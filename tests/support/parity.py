@@ -1,4 +1,4 @@
-"""One case of ours against the oracle, and the known differences as data."""
+"""A case compared with the oracle, and the known differences as data."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import torch
 from tests.support.layouts import COMPLEX, INTEGER, LAYOUTS
 from tests.support.oracle import oracle
 from tests.support.outcome import Outcome, observe
-from tests.support.records import Record
+from tests.support.record import Record
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Case:
         return self.record.current_name
 
     @property
-    def real(self) -> bool:
-        """Whether there are values to write."""
+    def has_values(self) -> bool:
+        """True if there are values to write."""
         return self.layout != "meta" and math.prod(self.shape) > 0
 
     def outcome(self, function: Callable[..., Any]) -> Outcome:
@@ -40,9 +40,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Difference:
-    """Where ours is meant to differ: which cases, in which fields of the outcome, and why.
+    """A difference by design: its reason, the cases it applies to, and the fields of the outcome that differ.
 
-    What only an older torch than the pinned one shows is ``old``.
+    ``old`` marks a difference from older versions of torch only.
     """
 
     reason: str
@@ -54,7 +54,7 @@ class Difference:
 _RAISES = frozenset({"error", "memory", "returned_itself", "version_moved", "global_state", "generator_state"})
 
 
-def _opens(outcome: Outcome, words: str) -> bool:
+def _has_words(outcome: Outcome, words: str) -> bool:
     return outcome.error is not None and words in outcome.error[1]
 
 
@@ -67,7 +67,7 @@ def _known(
 KNOWN_DIFFERENCES = (
     _known(
         "integers are refused by a sentence, also where no kernel runs (meta, empty); upstream names a kernel",
-        lambda case, ours, theirs: case.dtype in INTEGER and _opens(ours, "needs a floating-point"),
+        lambda case, ours, theirs: case.dtype in INTEGER and _has_words(ours, "needs a floating-point"),
         *("error", "returned_itself", "version_moved"),
     ),
     _known(
@@ -78,14 +78,14 @@ KNOWN_DIFFERENCES = (
         "orthogonal_ works in 16 bits and complex, where upstream raises after it drew",
         lambda case, ours, theirs: (
             case.name == "orthogonal_"
-            and case.real
+            and case.has_values
             and case.dtype in (torch.float16, torch.bfloat16, *COMPLEX)
             and len(case.shape) >= 2
         ),
     ),
     _known(
         "orthogonal_ works in layouts that view_as refuses, where upstream raises after it drew",
-        lambda case, ours, theirs: case.name == "orthogonal_" and _opens(theirs, "view size is not compatible"),
+        lambda case, ours, theirs: case.name == "orthogonal_" and _has_words(theirs, "view size is not compatible"),
         *("error", "memory", "returned_itself", "version_moved"),
     ),
     _known(
@@ -93,7 +93,7 @@ KNOWN_DIFFERENCES = (
         lambda case, ours, theirs: (
             case.name == "sparse_"
             and case.with_generator
-            and case.real
+            and case.has_values
             and len(case.shape) == 2
             and case.shape[0] > 1
             and case.dtype not in INTEGER
@@ -102,12 +102,12 @@ KNOWN_DIFFERENCES = (
     ),
     _known(
         "xavier_* of a tensor whose fans are both 0 is a no-op, as for other empty tensors; upstream divides by 0",
-        lambda case, ours, theirs: case.name.startswith("xavier") and _opens(theirs, "division by zero"),
+        lambda case, ours, theirs: case.name.startswith("xavier") and _has_words(theirs, "division by zero"),
         *("error", "returned_itself", "version_moved"),
     ),
     _known(
         "dirac_ of a kernel of size 0 is a no-op, as for other empty tensors; upstream indexes into it",
-        lambda case, ours, theirs: case.name == "dirac_" and _opens(theirs, "out of bounds for dimension"),
+        lambda case, ours, theirs: case.name == "dirac_" and _has_words(theirs, "out of bounds for dimension"),
         *("error", "returned_itself"),
     ),
     _known(
@@ -123,7 +123,7 @@ KNOWN_DIFFERENCES = (
         lambda case, ours, theirs: (
             case.layout == "meta"
             and case.name in ("dirac_", "orthogonal_", "sparse_")
-            and (theirs.version_moved or _opens(theirs, "expected a floating-point or complex dtype"))
+            and (theirs.version_moved or _has_words(theirs, "expected a floating-point or complex dtype"))
         ),
         *("error", "returned_itself", "version_moved", "global_state"),
         old=True,
@@ -132,7 +132,7 @@ KNOWN_DIFFERENCES = (
 
 
 def compare(case: Case) -> Difference | None:
-    """Assert that ours does what the oracle does, or differs just as a known difference says; return that one."""
+    """Assert that ours equals the oracle or differs by a known difference; return that difference."""
     ours, theirs = case.outcome(case.record.function), case.outcome(oracle(case.record))
     differences = ours.differences(theirs)
     known = [known for known in KNOWN_DIFFERENCES if known.applies(case, ours, theirs)]

@@ -1,10 +1,10 @@
-"""Philox4x32-10 (Salmon et al., 2011) in the integers of Python: what a key's stream is held against."""
+"""Philox4x32-10 (Salmon et al., 2011) in Python integers, the reference of a key's stream."""
 
 from torch import Tensor
 
 
 def philox4x32(counter: list[int], halves: list[int]) -> list[int]:
-    """Turn a counter of 128 bits and a key of 64 into four words."""
+    """Return the four words of a 128-bit counter and a 64-bit key."""
     a, b, c, d = counter
     low, high = halves
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The words of keys' streams, as `tools.random_words` writes them."""
+"""The words of streams, from `tools.random_words`."""
 
 import math
 
@@ -9,10 +9,7 @@ from tools.random_words.__main__ import batches
 
 
 def philox_words(keys: Tensor, blocks: int) -> Tensor:
-    """Return the words of each key, of shape ``(blocks, 4)`` for one key and ``(blocks, 4, N)`` for a batch of them.
-
-    They are unsigned, in int64.
-    """
+    """Return unsigned words in int64, as ``(blocks, 4)`` for one key and ``(blocks, 4, N)`` for N keys."""
     bits = keys.unsqueeze(0) if keys.dim() == 1 else keys
     source = batches(bits)
     first = next(source)

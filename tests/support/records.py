@@ -1,102 +1,13 @@
-"""The record table that drives every suite: one row an initializer, its calls, and what it refuses."""
+"""The record table that drives every suite: the calls and refusals of each initializer."""
 
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import torchinit
-from tools.codegen.functions import FUNCTIONS, UPSTREAM
-
-ROWS = {function.name: function for function in FUNCTIONS}
-DEPRECATED = {function.deprecated: function for function in FUNCTIONS if function.deprecated}
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A call that raises.
-
-    Attributes:
-        tensor: makes the tensor to try it on
-        arguments: keyword arguments beside it
-        error: the type of the error
-        scripts: whether TorchScript takes such arguments at all
-        differs: why upstream does not raise that type with those opening words; empty where it does
-    """
-
-    tensor: Callable[[], Tensor]
-    arguments: dict[str, Any]
-    error: type[Exception]
-    scripts: bool = True
-    differs: str = ""
-
-    @property
-    def label(self) -> str:
-        tensor = self.tensor()
-        shape = "x".join(map(str, tensor.shape)) or "scalar"
-        words = [str(tensor.dtype).removeprefix("torch."), shape, *(f"{k}={v}" for k, v in self.arguments.items())]
-        return "-".join(words)
-
-
-@dataclass(frozen=True)
-class Record:
-    """One initializer.
-
-    Attributes:
-        name: its name in ``torchinit``
-        calls: keyword arguments, beside tensor and generator, of the calls that the suites make
-        shape: a shape that it fills with something to see
-        refusals: calls that raise
-        unmatched: calls that no oracle answers bit for bit
-    """
-
-    name: str
-    calls: tuple[dict[str, Any], ...]
-    shape: tuple[int, ...]
-    refusals: tuple[Refusal, ...] = ()
-    unmatched: tuple[dict[str, Any], ...] = ()
-    _suited: dict[tuple[tuple[int, ...], str], bool] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def row(self) -> Any:
-        return DEPRECATED.get(self.name) or ROWS[self.name]
-
-    @property
-    def current_name(self) -> str:
-        return str(self.row.name)
-
-    @property
-    def upstream(self) -> bool:
-        """Whether ``torch.nn.init`` has it too."""
-        return self.row in UPSTREAM
-
-    @property
-    def function(self) -> Callable[..., Tensor]:
-        return getattr(torchinit, self.name)
-
-    @property
-    def takes_generator(self) -> bool:
-        return any(argument.name == "generator" for argument in self.row.arguments)
-
-    def suits(self, shape: tuple[int, ...], arguments: dict[str, Any]) -> bool:
-        """Whether it fills such a shape at all."""
-        key = shape, repr(arguments)
-        if key not in self._suited:
-            try:
-                # NB: not on meta, which imports torch's decompositions.
-                with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    self.function(torch.empty(shape), **arguments)
-                self._suited[key] = True
-            except ValueError:
-                self._suited[key] = False
-        return self._suited[key]
-
-    def __str__(self) -> str:
-        return self.name
+from tests.support.record import Record, Refusal
 
 
 def _zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
@@ -116,7 +27,7 @@ def _refuse(
 _KERNEL = "upstream's message names a kernel, not a rule"
 _NO_VALUE = "upstream's message has no value"
 _SAMPLER = "upstream's sampler loops without end, divides by zero or names an inner call"
-_SILENT = "upstream does something odd without a word"
+_SILENT = "upstream accepts it silently"
 
 _NAN = float("nan")
 _INTEGER = _zeros(4, 3, dtype=torch.int32)
@@ -263,7 +174,7 @@ _UNDRAWN = (
 
 
 def _refused(*shape: int, error: type[Exception] = ValueError, scripts: bool = True, **arguments: Any) -> Refusal:
-    """Make a refusal of what upstream lacks, for a tensor of this shape."""
+    """Make a refusal of a function that upstream lacks, for a tensor of this shape."""
     return _refuse(_zeros(*shape), error, scripts, _LACKS, **arguments)
 
 
@@ -414,7 +325,7 @@ REFUSALS = [(record, refusal) for record in RECORDS for refusal in record.refusa
 
 
 def call_id(value: Any) -> str | None:
-    """Name a parametrized value: a record by its name, a call by its arguments, a refusal by its tensor as well."""
+    """Return the test id of a record, of a call's arguments or of a refusal."""
     if isinstance(value, Record):
         return value.name
     if isinstance(value, dict):

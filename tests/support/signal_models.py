@@ -1,4 +1,4 @@
-"""Models whose signal is measured."""
+"""Models for the tests of signal."""
 
 import io
 from collections.abc import Callable
@@ -17,7 +17,7 @@ def rms(tensor: Tensor) -> float:
 def tower(
     init: Callable[[Tensor], Any], depth: int = DEPTH, width: int = WIDTH, inplace: bool = False
 ) -> nn.Sequential:
-    """Linear layers without bias, with ReLUs between."""
+    """Stack linear layers without bias, with ReLUs between."""
     layers: list[nn.Module] = []
     for _ in range(depth):
         layers += [nn.Linear(width, width, bias=False), nn.ReLU(inplace)]
@@ -34,7 +34,7 @@ def loaded(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
 
 
 class Cells(nn.Module):
-    """Runs a cell step by step, from a state of zeros that makes the first product with its weight a constant."""
+    """Runs a cell step by step from zeros, which make the first product with its weight constant."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Cells(nn.Module):
 
 
 class Query(nn.Module):
-    """Projects a learned query, from parameters of two layers alone, and lets it attend to the input."""
+    """Projects a learned query, a product of two layers' parameters only, and attends to the input."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tiny models of transformers, with random weights; imported when one is made, for it takes seconds."""
+"""Tiny models of transformers with random weights. Each function imports transformers, which takes seconds."""
 
 import os
 
@@ -38,7 +38,7 @@ def vit() -> nn.Module:
 
 
 class First(nn.Module):
-    """The first output alone, which the tracer takes."""
+    """Returns the first output only, so that a model can be traced."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class First(nn.Module):
         return self.model(x)[0]
 
 
-# How to make each, what to call it with, and the recipe that covers it.
+# Constructor, example input and recipe of each.
 MODELS = {
     "bert": (bert, torch.tensor([[1, 2, 3, 5]]), "gpt2"),
     "llama": (llama, torch.tensor([[1, 2, 3, 5]]), "llama"),

@@ -1,4 +1,4 @@
-"""Models that call an initializer from an exported ``reset_parameters``, as users write them."""
+"""Models whose exported ``reset_parameters`` calls initializers, as users write them."""
 
 import torch
 from torch import Tensor, nn

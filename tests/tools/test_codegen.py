@@ -1,4 +1,4 @@
-"""Does the table render to what is committed, print back what it parsed, and fail in one line?"""
+"""Does the registry render to the committed files, print back as parsed, and fail in one line?"""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the suites of inspect share."""
+"""Helpers for the tests of inspect."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ import torchinit
 from torchinit import cli
 
 
-def inspected(model: nn.Module, path: Path, *options: str) -> int:
+def run_inspect(model: nn.Module, path: Path, *options: str) -> int:
     torch.jit.script(model).save(str(path / "model.pt"))
     return cli.main(["inspect", str(path / "model.pt"), *options])
 
 
-def drawn(name: str, shape: tuple[int, ...], **arguments: Any) -> Tensor:
+def draw(name: str, shape: tuple[int, ...], **arguments: Any) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     return getattr(torchinit, name)(torch.empty(shape), **arguments, generator=generator)

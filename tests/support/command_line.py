@@ -1,0 +1,22 @@
+"""Helpers for the tests of the command line."""
+
+from pathlib import Path
+
+import torch
+
+from jit_tests.scripting import run_quietly
+from tests.support.layers import Mixed, seeded
+from torchinit import cli
+from torchinit.recipes import Recipe
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(argument) for argument in arguments])
+
+
+def load(path: Path) -> torch.jit.ScriptModule:
+    return run_quietly(torch.jit.load, str(path))
+
+
+def initialized(recipe: Recipe, seed: int) -> torch.nn.Module:
+    return recipe.apply_(seeded(Mixed, 1), torch.Generator().manual_seed(seed))
