@@ -5,7 +5,7 @@ note, all supported releases (2.6 to 2.15) have it.
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -74,9 +74,16 @@ def philox_uniform_(values: Tensor, key: Tensor, low: float, high: float) -> Ten
     return filled
 
 
-def schema_arguments(schema: str) -> list[str]:
-    """List the names of an operator's arguments."""
-    return [argument.name for argument in torch._C.parse_schema(schema).arguments]
+def qualified_type(module: torch.jit.ScriptModule) -> str:
+    """Return the qualified name of the class that a TorchScript module was made from."""
+    return str(module._c._type().qualified_name()).removeprefix("__torch__.")
+
+
+def forward_operators(module: torch.jit.ScriptModule, kind: str) -> Iterator[tuple[Any, list[str]]]:
+    """Find the operators of a kind in a module's own forward graph, each with the names of its arguments."""
+    if module._c._has_method("forward"):
+        for node in module._c._get_method("forward").graph.findAllNodes(kind):
+            yield node, [argument.name for argument in torch._C.parse_schema(node.schema()).arguments]
 
 
 def define(module: torch.jit.ScriptModule, source: str, names: Mapping[str, Any]) -> None:

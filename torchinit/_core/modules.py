@@ -1,10 +1,11 @@
 """Types and attributes of modules: eager, scripted, traced or loaded."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
+
+from torchinit._core.compat import forward_operators, qualified_type
 
 # The output projection of attention has its own class only for quantization.
 _ALIASES = {"NonDynamicallyQuantizableLinear": "Linear"}
@@ -13,7 +14,7 @@ _ALIASES = {"NonDynamicallyQuantizableLinear": "Linear"}
 def package_of(module: nn.Module) -> tuple[str, str]:
     """Return the name of a module's type, and its qualified module."""
     if isinstance(module, torch.jit.ScriptModule):
-        return str(module.original_name), str(module._c._type().qualified_name()).removeprefix("__torch__.")
+        return str(module.original_name), qualified_type(module)
     # NB: fully_shard gives a module a new type that inherits from FSDPModule and the original type.
     types = type(module).__mro__
     kind = types[2 if types[1].__name__ == "FSDPModule" else 0]
@@ -31,10 +32,10 @@ def attribute(module: nn.Module, name: str, default: Any = None) -> Any:
     if hasattr(module, name):
         return getattr(module, name)
     if isinstance(module, torch.jit.ScriptModule):
-        for node in _nodes(module):
-            names = [argument.name for argument in torch._C.parse_schema(node.schema()).arguments]
-            if name in names:
-                return node.inputsAt(names.index(name)).toIValue()
+        for kind in ("aten::_convolution", "aten::_convolution_mode", "aten::embedding", "aten::embedding_bag"):
+            for node, arguments in forward_operators(module, kind):
+                if name in arguments:
+                    return node.inputsAt(arguments.index(name)).toIValue()
     return default
 
 
@@ -46,11 +47,3 @@ def orientation(module: nn.Module, shape: list[int]) -> tuple[int, bool]:
     groups = attribute(module, "groups")
     divides = isinstance(groups, int) and not isinstance(groups, bool) and groups > 0 and shape[0] % groups == 0
     return groups if divides else 1, attribute(module, "transposed") is True
-
-
-def _nodes(module: torch.jit.ScriptModule) -> Iterator[Any]:
-    """Find the operators of a traced module's graph that take the layer's attributes as arguments."""
-    if not module._c._has_method("forward"):
-        return
-    for kind in ("aten::_convolution", "aten::_convolution_mode", "aten::embedding", "aten::embedding_bag"):
-        yield from module._c._get_method("forward").graph.findAllNodes(kind)
