@@ -180,3 +180,10 @@ def test_sigmoid_of_the_prior_bias_is_the_prior(prior: float) -> None:
     assert torch.sigmoid(bias).tolist() == pytest.approx([prior] * 3, rel=1e-12)
     if prior == 0.01:
         assert bias[0].item() == pytest.approx(-math.log((1 - prior) / prior), rel=1e-15)
+
+
+def test_groups_that_are_no_integer_leave_the_weight_unchanged() -> None:
+    weight = torch.full((6, 4, 4, 3), 7.0)
+    with pytest.raises(TypeError):
+        torchinit.bilinear_(weight, groups=2.0)  # type: ignore[arg-type]
+    assert (weight == 7.0).all()

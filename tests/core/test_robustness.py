@@ -51,7 +51,7 @@ def check_many(
     strategy: st.SearchStrategy[Any], examples: int
 ) -> Callable[[Callable[[Any], None]], Callable[[], None]]:
     """Run a check on many calls, drawn by a seed that follows from the check's source."""
-    examples *= 4 if EXHAUSTIVE else 1
+    examples *= 6 if EXHAUSTIVE else 1
     # A busy machine makes drawing slow.
     slow = hypothesis.HealthCheck.too_slow
     settings = hypothesis.settings(max_examples=examples, deadline=None, derandomize=True, suppress_health_check=[slow])
@@ -215,7 +215,7 @@ def check_call(row: Function, call: Call) -> str | None:
 def test_any_call_works_or_is_refused_as_documented(row: Function) -> None:
     seen: Counter[str | None] = Counter()
 
-    @check_many(calls(row), 120)
+    @check_many(calls(row), 100)
     def check(call: Call) -> None:
         seen[check_call(row, call)] += 1
 
@@ -228,7 +228,7 @@ def test_any_call_works_or_is_refused_as_documented(row: Function) -> None:
 @pytest.mark.slow
 @every_row
 def test_call_that_the_schema_does_not_allow_is_refused_before_a_write_or_works(row: Function) -> None:
-    @check_many(wrong_calls(row), 60)
+    @check_many(wrong_calls(row), 20)
     def check(call: Call) -> None:
         check_call(row, call)
 
@@ -247,6 +247,7 @@ REGRESSIONS = [
         (False, "lstm_bias_", Target((12,), torch.float16), {"forget": 1e30}),
         (False, "lstm_bias_", Target((12,), torch.bfloat16), {"forget": 1e39}),
         (False, "identity_", Target((4, 3), torch.float16), {"gain": -1e30}),
+        (False, "identity_", Target((1, 2), layout="inference_mode"), {"gain": 1e39}),
         (False, "identity_", Target((6, 4, 3), torch.float8_e5m2), {"gain": 1e30}),
         (False, "lstm_bias_", Target((4,), torch.complex32), {"forget": 1e30}),
         # torch.eye writes zeros before it fails for lack of a kernel.

@@ -382,3 +382,8 @@ def test_wrong_key_or_piece_is_refused_before_a_write() -> None:
     with pytest.raises(ValueError, match=r"n must not be negative"):
         split(key(1), -1)
     assert torch.equal(weight, torch.full((2, 3), 7.0))
+
+
+def test_key_without_values_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^a key must have values, got one on the meta device$"):
+        keyed.uniform_(torch.empty(3), torch.empty(2, dtype=torch.int64, device="meta"))

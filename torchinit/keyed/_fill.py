@@ -41,6 +41,8 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
     bits = one_key(key)
     if tensor.is_meta:
         return tensor
+    if key.is_meta:
+        raise ValueError("a key must have values, got one on the meta device")
     for view, begin in views(tensor, piece):
         if view.is_complex():
             # A complex value is two adjacent real ones.
