@@ -83,7 +83,9 @@ def test_scripted_class_of_another_name_takes_the_default_of_the_layer_that_it_n
     class MyLinear(nn.Linear):
         pass
 
-    with pytest.raises(recipes.RecipeError, match=r"no rule matches 2 parameters: weight \(MyLinear\), bias \(MyLinear\)"):
+    with pytest.raises(
+        recipes.RecipeError, match=r"no rule matches 2 parameters: weight \(MyLinear\), bias \(MyLinear\)"
+    ):
         recipes.torch_default().apply_(MyLinear(3, 4))
     rule = recipes.Rule("default", args={"layer": "Linear"})
     model = recipes.Recipe([rule]).apply_(MyLinear(3, 4), torch.Generator().manual_seed(2))
