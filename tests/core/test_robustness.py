@@ -221,7 +221,7 @@ def test_any_call_works_or_is_refused_as_documented(row: Function) -> None:
 
     check()
     # Both outcomes must occur, except that ``key`` accepts every 64-bit integer.
-    assert seen[None] >= 3
+    assert seen[None] >= 1
     assert len(seen) > 1 or not _DOCUMENTED[row.family, row.name] or row.name == "key"
 
 
