@@ -67,8 +67,8 @@ def _expected(recipe: Recipe, example: Example) -> nn.Module:
 )
 def test_attached_method_draws_the_same_as_eager_apply(name: str, kind: str) -> None:
     example, module = MODELS[name], _deploy(kind, MODELS[name])
-    expected = _expected(recipes.torch(), example)
-    net = recipes.torch().attach(module)
+    expected = _expected(recipes.torch_default(), example)
+    net = recipes.torch_default().attach(module)
     for again in (net, _reload(net)):
         again.reset_parameters(_generator())
         assert differing(expected, again) == []
@@ -78,7 +78,7 @@ def test_attached_method_draws_the_same_as_eager_apply(name: str, kind: str) -> 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loaded", [False, True])
 def test_apply_is_the_same_on_scripted_traced_and_loaded_modules(kind: str, loaded: bool) -> None:
-    for recipe in (recipes.torch(), VARIED):
+    for recipe in (recipes.torch_default(), VARIED):
         module = _deploy(kind, MIXED)
         module = _reload(module) if loaded else module
         recipe.apply_(module, _generator())
@@ -124,7 +124,7 @@ def test_mobile_interpreter_draws_the_same_from_a_seed(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(native.missing() is not None, reason=f"no compiler: {native.missing()}")
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("recipe", [VARIED, recipes.torch()], ids=lambda recipe: recipe.name)
+@pytest.mark.parametrize("recipe", [VARIED, recipes.torch_default()], ids=lambda recipe: recipe.name)
 def test_cpp_draws_the_same_without_python(kind: str, recipe: Recipe, tmp_path: Path) -> None:
     expected = dict(_expected(recipe, MIXED).state_dict())
     recipe.attach(_deploy(kind, MIXED)).save(str(tmp_path / "net.pt"))
@@ -172,7 +172,7 @@ def test_attached_method_keeps_what_apply_keeps() -> None:
     module = _deploy("traced", LAYERS["Linear"])
     before = module.bias.clone()
     module.weight._is_hf_initialized = True
-    for recipe in (recipes.torch().keeping("bias"), Recipe([Rule("keep")])):
+    for recipe in (recipes.torch_default().keeping("bias"), Recipe([Rule("keep")])):
         net = recipe.attach(module)
         net.reset_parameters(_generator())
         assert torch.equal(net.weight, module.weight)
@@ -180,9 +180,9 @@ def test_attached_method_keeps_what_apply_keeps() -> None:
 
 
 def test_clones_are_copied_on_mobile_too() -> None:
-    net = recipes.torch().attach(_deploy("traced", LAYERS["TransformerEncoder"]), mobile=True)
+    net = recipes.torch_default().attach(_deploy("traced", LAYERS["TransformerEncoder"]), mobile=True)
     net.reset_parameters(7)
-    assert differing(_expected(recipes.torch(), LAYERS["TransformerEncoder"]), net) == []
+    assert differing(_expected(recipes.torch_default(), LAYERS["TransformerEncoder"]), net) == []
 
 
 def test_parameter_that_cannot_be_drawn_is_refused_when_attached() -> None:
@@ -205,13 +205,13 @@ def test_module_that_torch_cannot_read_back_is_refused_in_one_line() -> None:
     model.forward = lambda x: x
     traced = run_quietly(torch.jit.trace, model, torch.zeros(2))
     with pytest.raises(RuntimeError, match=r"must survive being saved and read back, got .+") as raised:
-        recipes.torch().attach(traced)
+        recipes.torch_default().attach(traced)
     assert "\n" not in str(raised.value)
 
 
 def test_modules_of_one_class_do_not_share_attached_methods() -> None:
     narrow, wide = (run_quietly(torch.jit.script, nn.Linear(width, 3)) for width in (4, 400))
-    first, second = recipes.torch().attach(narrow), recipes.torch().attach(wide)
+    first, second = recipes.torch_default().attach(narrow), recipes.torch_default().attach(wide)
     first.reset_parameters(_generator())
     second.reset_parameters(_generator())
     assert first.weight.abs().max() > 0.25
@@ -220,23 +220,23 @@ def test_modules_of_one_class_do_not_share_attached_methods() -> None:
 
 
 def test_module_with_the_method_or_without_parameters_is_refused() -> None:
-    net = recipes.torch().attach(_deploy("traced", LAYERS["Linear"]))
+    net = recipes.torch_default().attach(_deploy("traced", LAYERS["Linear"]))
     with pytest.raises(RuntimeError, match="must not have a reset_parameters yet, got Linear, which has one"):
-        recipes.torch().attach(net)
+        recipes.torch_default().attach(net)
     model = nn.Linear(2, 2)
     model.reset_parameters = 3
     with pytest.raises(RuntimeError, match="must not have a reset_parameters yet"):
-        recipes.torch().attach(run_quietly(torch.jit.script, model))
+        recipes.torch_default().attach(run_quietly(torch.jit.script, model))
     frozen = run_quietly(torch.jit.freeze, _deploy("scripted", LAYERS["Linear"]).eval())
     for module in (frozen, _reload(frozen)):
         with pytest.raises(RuntimeError, match="must have parameters, got Linear without any; a frozen module"):
-            recipes.torch().attach(module)
+            recipes.torch_default().attach(module)
     with pytest.raises(TypeError, match="to a TorchScript module only, got Linear; script or trace it first"):
-        recipes.torch().attach(nn.Linear(3, 4))  # type: ignore[arg-type]
+        recipes.torch_default().attach(nn.Linear(3, 4))  # type: ignore[arg-type]
 
 
 def test_module_frozen_after_attaching_still_resets_itself() -> None:
-    net = recipes.torch().attach(_deploy("scripted", LAYERS["Linear"])).eval()
+    net = recipes.torch_default().attach(_deploy("scripted", LAYERS["Linear"])).eval()
     frozen = run_quietly(torch.jit.freeze, net, preserved_attrs=["reset_parameters"])
     with torch.no_grad():
         frozen.reset_parameters(_generator())
@@ -260,7 +260,7 @@ def test_error_and_warning_come_before_anything_is_attached_and_name_the_callers
 
 def test_method_takes_a_generator_or_on_mobile_a_seed() -> None:
     module = _deploy("traced", LAYERS["Linear"])
-    script, mobile = recipes.torch().attach(module), recipes.torch().attach(module, mobile=True)
+    script, mobile = recipes.torch_default().attach(module), recipes.torch_default().attach(module, mobile=True)
     assert str(script.reset_parameters.schema).endswith("self, Generator? generator=None) -> NoneType")
     assert str(mobile.reset_parameters.schema).endswith("self, int? seed=None) -> NoneType")
 

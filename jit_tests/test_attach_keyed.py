@@ -30,8 +30,8 @@ def _expected(recipe: Recipe, make: object = MIXED.make) -> nn.Module:
     [(n, kind) for n, example in MODELS.items() for kind in KINDS if example.scripts or kind == "traced"],
 )
 def test_attached_method_draws_the_same_as_eager_apply(name: str, kind: str) -> None:
-    expected = _expected(recipes.torch(), MODELS[name].make)
-    net = _reload(recipes.torch().attach(_deploy(kind, MODELS[name])))
+    expected = _expected(recipes.torch_default(), MODELS[name].make)
+    net = _reload(recipes.torch_default().attach(_deploy(kind, MODELS[name])))
     state = torch.get_rng_state()
     net.reset_parameters_keyed(SEED)
     assert differing(expected, net) == []
@@ -74,9 +74,9 @@ class Wrapped(nn.Module):
 
 
 def test_name_changed_by_a_wrapper_draws_the_same_when_attached() -> None:
-    net = recipes.torch().attach(run_quietly(torch.jit.script, Wrapped()))
+    net = recipes.torch_default().attach(run_quietly(torch.jit.script, Wrapped()))
     net.reset_parameters_keyed(SEED)
-    expected = recipes.torch().apply_(Wrapped(), key=keyed.key(SEED))
+    expected = recipes.torch_default().apply_(Wrapped(), key=keyed.key(SEED))
     assert differing(expected, net) == []
 
 
@@ -87,12 +87,12 @@ def test_module_that_has_the_method_is_refused() -> None:
     alone = run_quietly(torch.jit.script, nn.Linear(2, 3))
     alone.define("def reset_parameters_keyed(self, seed: int) -> None:\n    return None\n")
     with pytest.raises(RuntimeError, match="must not have a reset_parameters_keyed yet"):
-        recipes.torch().attach(_reload(alone))
+        recipes.torch_default().attach(_reload(alone))
 
 
 def test_graph_of_many_layers_is_one_loop() -> None:
     model = nn.Sequential(*[nn.Linear(2, 2) for _ in range(300)])
-    net = recipes.torch().attach(run_quietly(torch.jit.trace, model, torch.zeros(1, 2)))
+    net = recipes.torch_default().attach(run_quietly(torch.jit.trace, model, torch.zeros(1, 2)))
     graph = net._c._get_method("reset_parameters_keyed").graph
     assert len(graph.findAllNodes("prim::Loop")) == 1
     # Calls: one lookup for each of 600 parameters, one for the key, three in the loop.

@@ -18,7 +18,7 @@ def test_attach_writes_a_file_that_resets_itself(model: Path, tmp_path: Path) ->
     net = load(tmp_path / "out.pt")
     assert differing(seeded(Mixed, 1), net) == []
     net.reset_parameters(torch.Generator().manual_seed(7))
-    assert differing(initialized(recipes.torch().keeping("norm.*"), 7), net) == []
+    assert differing(initialized(recipes.torch_default().keeping("norm.*"), 7), net) == []
 
 
 def test_attach_writes_a_file_for_the_mobile_interpreter(model: Path, tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_attach_writes_a_file_for_the_mobile_interpreter(model: Path, tmp_path: 
     assert run("attach", model, "--recipe", "torch", "-o", tmp_path / "out.ptl", "--mobile") == 0
     lite = run_quietly(_load_for_lite_interpreter, str(tmp_path / "out.ptl"))
     lite.run_method("reset_parameters", 7)
-    for got, wanted in zip(lite(*MIXED.inputs), initialized(recipes.torch(), 7)(*MIXED.inputs), strict=True):
+    for got, wanted in zip(lite(*MIXED.inputs), initialized(recipes.torch_default(), 7)(*MIXED.inputs), strict=True):
         assert torch.equal(got, wanted)
 
 

@@ -32,7 +32,7 @@ def test_keyed_init_equals_apply_with_the_key(model: Path, tmp_path: Path) -> No
 
 def test_init_overwrites_its_input_only_by_force(model: Path) -> None:
     assert run("init", model, "--recipe", "torch", "--seed", 7, "-o", model, "--force") == 0
-    assert differing(initialized(recipes.torch(), 7), load(model)) == []
+    assert differing(initialized(recipes.torch_default(), 7), load(model)) == []
 
 
 def test_mobile_file_stays_mobile_when_initialized(model: Path, tmp_path: Path) -> None:

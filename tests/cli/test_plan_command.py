@@ -15,11 +15,11 @@ from torchinit import recipes
 def test_plan_prints_the_plan_of_the_file(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plan", model, "--recipe", "torch", "--keep", "body.*", "--keep", "norm.*") == 0
     shown = capsys.readouterr()
-    plan = recipes.torch().keeping("body.*", "norm.*").plan(seeded(Mixed, 1))
+    plan = recipes.torch_default().keeping("body.*", "norm.*").plan(seeded(Mixed, 1))
     assert shown.out == f"{plan}\n"
     assert shown.err == ""
     assert run("plan", model, "--recipe", "torch", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == json.loads(recipes.torch().plan(Mixed()).to_json())
+    assert json.loads(capsys.readouterr().out) == json.loads(recipes.torch_default().plan(Mixed()).to_json())
 
 
 @pytest.mark.parametrize(

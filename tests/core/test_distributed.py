@@ -248,7 +248,7 @@ class Packed(nn.Module):
 
 
 _RECIPES = {
-    "torch": recipes.torch(),
+    "torch": recipes.torch_default(),
     "blocks": recipes.Recipe(
         [
             recipes.Rule("orthogonal_", name="packed.weight", blocks=(5, 19)),

@@ -79,4 +79,4 @@ def test_wheel_works_in_an_empty_environment_outside_the_checkout(wheel: Path, t
     assert files == "7"
     script = [str(python.parent / "torchinit"), "list", "--recipe", "torch"]
     done = subprocess.run(script, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert (done.returncode, done.stdout) == (0, recipes.torch().to_toml()), done.stderr
+    assert (done.returncode, done.stdout) == (0, recipes.torch_default().to_toml()), done.stderr
