@@ -82,7 +82,8 @@ def enter(
     """
     view = checked_view(tensor)
     whole = dtensor.draws_replicated(tensor) if elementwise else dtensor.is_dtensor(tensor)
-    if not whole or tensor.numel() == 0 or tensor.is_meta:
+    # NB: torch warns about a random operator on a CPU mesh, even one that draws nothing.
+    if not whole or tensor.is_meta or (tensor.numel() == 0 and not elementwise):
         return view
     dtensor.fill_replicated_(tensor, view, fill, broadcast)
     return None
