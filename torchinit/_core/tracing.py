@@ -63,8 +63,9 @@ def dirac_(values: Tensor, groups: int, gain: float) -> None:
     taps = by_group(centre(values), groups)
     eye = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
     if gain != 1.0:
-        # Not a product, which for a negative gain would write -0.
-        eye = eye.masked_fill(eye != 0, gain)
+        # Not a product, which for a negative gain would write -0; and 8-bit floats have no masked_fill.
+        wide = eye.to(torch.float32) if eye.is_floating_point() and eye.element_size() == 1 else eye
+        eye = wide.masked_fill(wide != 0, gain)
     values.zero_()
     taps.copy_(eye.expand(taps.shape))
 
