@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchinit._core.compat import schema_arguments
+
 # Attention's output projection has a class of its own for the sake of quantization alone.
 _ALIASES = {"NonDynamicallyQuantizableLinear": "Linear"}
 
@@ -32,7 +34,7 @@ def attribute(module: nn.Module, name: str, default: Any = None) -> Any:
         return getattr(module, name)
     if isinstance(module, torch.jit.ScriptModule):
         for node in _nodes(module):
-            names = [argument.name for argument in torch._C.parse_schema(node.schema()).arguments]
+            names = schema_arguments(node.schema())
             if name in names:
                 return node.inputsAt(names.index(name)).toIValue()
     return default
