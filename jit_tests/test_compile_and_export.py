@@ -308,3 +308,12 @@ def test_exported_sparse_draws_from_the_generator_that_it_was_traced_with() -> N
     drawn = program(torch.zeros(9, 6))
     expected = torchinit.sparse_(torch.empty(9, 6), 0.5, generator=torch.Generator().manual_seed(1))
     assert torch.equal(drawn, expected)
+
+
+def test_variance_scaling_compiles_where_the_outputs_depend_on_data() -> None:
+    def draw(x: torch.Tensor) -> torch.Tensor:
+        return torchinit.variance_scaling_(torch.empty(int(x.sum().item()), 8), 1.0, "fan_in", "normal")
+
+    with torch._dynamo.config.patch(capture_scalar_outputs=True):
+        compiled = torch.compile(draw, backend="eager", fullgraph=True)
+        assert compiled(torch.tensor([3, 2])).shape == (5, 8)

@@ -166,21 +166,20 @@ graph(%tensor.1 : Tensor,
       %b.1 : float,
       %generator.1 : Generator?):
   %6 : Function = prim::Constant[name="draw_"]()
-  %7 : Function = prim::Constant[name="_no_grad_fill_"]()
+  %7 : Function = prim::Constant[name="nearest"]()
   %8 : float = prim::Constant[value=0.]()
   %9 : bool = aten::eq(%std.1, %8)
-  %10 : Tensor = prim::If(%9)
+   = prim::If(%9)
     block0():
-      %11 : float = prim::max(%a.1, %mean.1)
-      %12 : float = prim::min(%b.1, %11)
-      %13 : float = aten::add(%12, %8)
-      %14 : Tensor = prim::CallFunction(%7, %tensor.1, %13)
-      -> (%14)
+      %10 : Tensor = aten::detach(%tensor.1)
+      %11 : float = prim::CallFunction(%7, %mean.1, %a.1, %b.1)
+      %12 : Tensor = aten::fill_(%10, %11)
+      -> ()
     block1():
-      %15 : Tensor = aten::detach(%tensor.1)
-      %16 : NoneType = prim::CallFunction(%6, %15, %mean.1, %std.1, %a.1, %b.1, %generator.1)
-      -> (%tensor.1)
-  return (%10)
+      %13 : Tensor = aten::detach(%tensor.1)
+      %14 : NoneType = prim::CallFunction(%6, %13, %mean.1, %std.1, %a.1, %b.1, %generator.1)
+      -> ()
+  return (%tensor.1)
 """,
     )
 

@@ -200,3 +200,10 @@ def test_traced_function_draws_from_the_key_it_is_called_with() -> None:
     assert torch.equal(
         traced(torch.zeros(300, 400), other), keyed.normal_(torch.empty(300, 400), keyed.fold_in(other, "name"))
     )
+
+
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "trunc_normal_"])
+def test_draw_is_inlined_once_for_real_and_once_for_complex_tensors(name: str) -> None:
+    # Each more of them adds as much again to the first two calls, which take up to a second.
+    graph = torch.jit.script(getattr(keyed, name)).inlined_graph
+    assert len(graph.findAllNodes("aten::flip")) == 2

@@ -285,6 +285,22 @@ def test_recipe_gives_a_sharded_model_the_weights_of_the_unsharded_one() -> None
                 assert torch.equal(torch.from_numpy(found[name][key]), parameter), (name, key)
 
 
+def _warnings_of_empty(rank: int) -> list[str]:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Shard
+
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for name in ("uniform_", "normal_", "trunc_normal_"):
+            getattr(torchinit, name)(DTensor.from_local(torch.empty(0, 3), mesh, [Shard(0)], run_check=False))
+    return [str(warning.message) for warning in warned]
+
+
+def test_empty_tensor_is_left_alone_without_a_word() -> None:
+    assert on_ranks(2, _warnings_of_empty) == [[], []]
+
+
 @pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6's gloo cannot gather uneven parts of a 2-D mesh")
 @pytest.mark.parametrize("size", [2, 4])
 def test_model_sharded_from_meta_is_the_unsharded_model(size: int) -> None:

@@ -83,3 +83,10 @@ def test_dirac_convolution_passes_its_input_on(groups: int, dimensions: int) -> 
     torchinit.dirac_(layer.weight, groups)
     x = torch.randn(2, 8, *[5] * dimensions)
     assert torch.equal(layer(x), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_identity_of_8_bit_floats_in_inference_mode_has_its_gain(dtype: torch.dtype) -> None:
+    with torch.inference_mode():
+        weight = torchinit.identity_(torch.empty(3, 3, dtype=dtype), gain=-2.0)
+        assert torch.equal(weight.to(torch.float32), -2.0 * torch.eye(3))

@@ -25,8 +25,8 @@ from torchinit._core.compat import are_transforms_active, is_tracing
 def is_plain(tensor: Tensor) -> bool:
     """True if eager kernels write directly to this tensor.
 
-    False under a compiler, a trace or a transform, for a subclass, for an inference tensor, and for an empty parameter,
-    which a partitioner may have emptied.
+    False under a compiler, a trace or a transform, for a subclass, for an inference tensor outside inference mode, and
+    for an empty parameter, which a partitioner may have emptied.
     """
     kind = type(tensor)
     if (
@@ -40,7 +40,7 @@ def is_plain(tensor: Tensor) -> bool:
         # NB: an inference tensor has no version; this costs half as much as is_inference().
         tensor._version  # noqa: B018
     except RuntimeError:
-        return False
+        return torch.is_inference_mode_enabled()
     return True
 
 
@@ -81,7 +81,8 @@ def enter(
     """
     view = checked_view(tensor)
     whole = dtensor.draws_replicated(tensor) if elementwise else dtensor.is_dtensor(tensor)
-    if not whole or tensor.numel() == 0 or tensor.is_meta:
+    # NB: torch warns about a random operator on a CPU mesh, even one that draws nothing.
+    if not whole or tensor.is_meta or (tensor.numel() == 0 and not elementwise):
         return view
     dtensor.fill_replicated_(tensor, view, fill, broadcast)
     return None

@@ -11,7 +11,7 @@ from torchinit._core.door import enter, is_plain
 from torchinit._core.fans import fans_or_given
 from torchinit._core.scale import check_scaling, prior_logit, variance_scaling_std
 from torchinit._core.variance_scaling import fill_scaled
-from torchinit._core.writes import _no_grad_fill_, no_grad_copy_, no_grad_kernel_, no_grad_view
+from torchinit._core.writes import _no_grad_fill_, no_grad_copy_, no_grad_kernel_, no_grad_segment_
 
 
 def _linear_kernel(size: int, tensor: Tensor) -> Tensor:
@@ -190,12 +190,8 @@ def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor:
         check_partitioned(tensor)
         raise ValueError(f"lstm_bias_ needs 1 dimension of 4 x hidden units, got shape {list(tensor.shape)}")
     check_overlap(tensor)
-    values, hidden = no_grad_view(tensor), tensor.size(0) // 4
-    # The whole first: a value that the dtype cannot hold is refused before anything is written.
-    values.fill_(forget)
-    values.narrow(0, 0, hidden).zero_()
-    values.narrow(0, 2 * hidden, 2 * hidden).zero_()
-    return tensor
+    hidden = tensor.size(0) // 4
+    return no_grad_segment_(tensor, forget, hidden, hidden)
 
 
 def prior_bias_(tensor: Tensor, prior: float = 0.01) -> Tensor:

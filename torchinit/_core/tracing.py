@@ -36,6 +36,9 @@ def trunc_normal_(
     values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None
 ) -> None:
     """Draw and invert the whole at once; a trace would fix the number of chunks."""
+    if std == 0.0:
+        values.fill_(trunc_normal.nearest(mean, a, b))
+        return
     wide = values
     if values.dtype == torch.float16 or values.dtype == torch.bfloat16:
         check_overlap(values)
@@ -63,8 +66,9 @@ def dirac_(values: Tensor, groups: int, gain: float) -> None:
     taps = by_group(centre(values), groups)
     eye = torch.eye(taps.size(1), taps.size(2), dtype=taps.dtype, device=taps.device)
     if gain != 1.0:
-        # Not a product: with a negative gain it would write -0.
-        eye = eye.masked_fill(eye != 0, gain)
+        # Not a product: with a negative gain it would write -0. NB: 8-bit floats have no masked_fill.
+        wide = eye.to(torch.float32) if eye.is_floating_point() and eye.element_size() == 1 else eye
+        eye = wide.masked_fill(wide != 0, gain)
     values.zero_()
     taps.copy_(eye.expand(taps.shape))
 

@@ -10,6 +10,12 @@ from torchinit._core.special import erfcx, norm_cdf
 from torchinit._core.views import chunks, stream_chunks
 
 
+def nearest(mean: float, a: float, b: float) -> float:
+    """Return the value of [a, b] that is nearest to the mean; a deviation of 0 draws it alone."""
+    # NB: of 0 and -0, max() in TorchScript returns the other one than in eager; adding 0 makes both 0.
+    return min(b, max(a, mean)) + 0.0
+
+
 def tail_distance(mean: float, std: float, a: float, b: float) -> float:
     """Return the distance of the mean from [a, b] in ``std`` if it is more than 2, else 0."""
     if mean < a - 2 * std:

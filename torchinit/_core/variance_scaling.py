@@ -46,10 +46,10 @@ def _fill_normal(function: str, tensor: Tensor, std: float, generator: torch.Gen
 
 
 def _fill_truncated(function: str, tensor: Tensor, std: float, generator: torch.Generator | None) -> Tensor:
-    scale = truncated_scale(std)
     if not is_scripting():
         if (type(std) is SymFloat or is_dynamo_compiling()) and depends_on_shape(std, tensor):  # type: ignore[comparison-overlap]
-            return no_grad_mul_(_no_grad_trunc_normal_(tensor, 0.0, 1.0, -2.0, 2.0, generator), scale)
+            return no_grad_mul_(_no_grad_trunc_normal_(tensor, 0.0, 1.0, -2.0, 2.0, generator), truncated_scale(std))
+    scale = truncated_scale(std)
     check_trunc_normal(function, tensor, 0.0, scale, -2.0 * scale, 2.0 * scale)
     return _no_grad_trunc_normal_(tensor, 0.0, scale, -2.0 * scale, 2.0 * scale, generator)
 

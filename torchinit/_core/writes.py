@@ -50,9 +50,6 @@ def _no_grad_normal_(tensor: Tensor, mean: float, std: float, generator: torch.G
 def _no_grad_trunc_normal_(
     tensor: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None = None
 ) -> Tensor:
-    if std == 0.0:
-        # NB: of 0 and -0, max() in TorchScript returns the other one than in eager; adding 0 makes both 0.
-        return _no_grad_fill_(tensor, min(b, max(a, mean)) + 0.0)
     if not is_scripting():
         if not is_plain(tensor):
             fill = partial(_no_grad_trunc_normal_, mean=mean, std=std, a=a, b=b, generator=generator)
@@ -60,7 +57,10 @@ def _no_grad_trunc_normal_(
             if values is not None:
                 tracing.trunc_normal_(values, mean, std, a, b, generator)
             return tensor
-    trunc_normal.draw_(tensor.detach(), mean, std, a, b, generator)
+    if std == 0.0:
+        tensor.detach().fill_(trunc_normal.nearest(mean, a, b))
+    else:
+        trunc_normal.draw_(tensor.detach(), mean, std, a, b, generator)
     return tensor
 
 
@@ -188,4 +188,14 @@ def no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | 
         dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order.narrow(1, 0, count), 1).t()
         part = matrix if size == columns else matrix.narrow(1, start, size)
         part.masked_fill_(dropped if order.device == part.device else dropped.to(part.device), 0.0)
+    return tensor
+
+
+def no_grad_segment_(tensor: Tensor, value: float, start: int, length: int) -> Tensor:
+    """Fill a vector with a value from ``start`` on for ``length`` elements, and with zeros elsewhere."""
+    values = no_grad_view(tensor)
+    # The whole first: a value that the dtype cannot hold is refused before anything is written.
+    values.fill_(value)
+    values.narrow(0, 0, start).zero_()
+    values.narrow(0, start + length, values.size(0) - start - length).zero_()
     return tensor

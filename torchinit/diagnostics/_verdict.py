@@ -3,7 +3,7 @@
 import math
 import re
 
-from torchinit._core.scale import kaiming_std, xavier_std
+from torchinit._core.scale import kaiming_std, variance_scaling_std, xavier_std
 from torchinit._core.table import text
 from torchinit.diagnostics._moments import Moments
 from torchinit.diagnostics._parameters import Parameter
@@ -24,8 +24,8 @@ _EMBEDDING = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
 
 
 def he_std(fan: int) -> float:
-    """The std of ``kaiming_normal_`` for ReLU."""
-    return kaiming_std(fan, 0.0, "relu")
+    """sqrt(2 / fan), to the last digit, which the JSON of ``inspect`` shows; ``kaiming_std`` rounds once more."""
+    return variance_scaling_std(fan, fan, 2.0, "fan_in")
 
 
 def _torch_default_std(fan: int) -> float:

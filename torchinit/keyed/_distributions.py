@@ -8,6 +8,7 @@ from torch import Tensor
 from torchinit._core.checks import check_inexact, check_trunc_normal, check_uniform
 from torchinit._core.messages import format_float
 from torchinit._core.scale import truncated_scale, truncation_bounds, uniform_bound
+from torchinit._core.trunc_normal import nearest
 from torchinit._core.writes import _no_grad_fill_
 from torchinit.keyed._fill import fill_, one_key
 from torchinit.keyed._piece import Piece, piece_of
@@ -54,7 +55,7 @@ def fill_trunc_normal_(
     check_trunc_normal(function, tensor, mean, std, a, b)
     if std == 0.0:
         one_key(key)
-        return _no_grad_fill_(tensor, min(b, max(a, mean)))
+        return _no_grad_fill_(tensor, nearest(mean, a, b))
     return fill_(tensor, key, "trunc_normal", [mean, std, a, b], piece)
 
 

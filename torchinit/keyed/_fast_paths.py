@@ -44,10 +44,10 @@ def philox_python_ints(seed: int, numbers: list[int]) -> Tensor:
     return torch.frombuffer(bytearray(lanes), dtype=torch.int64).view(4, -1).t()
 
 
-def philox_python_run(bits: Tensor, first: int, blocks: int) -> Tensor:
-    """Compute the words of consecutive blocks, numbered from the start of the key's stream."""
+def philox_python_run(bits: Tensor, blocks: int) -> Tensor:
+    """Compute the words of the first blocks of a key's stream."""
     seed, start = bits.tolist()
-    numbers = range(start + first, start + first + blocks)
+    numbers = range(start, start + blocks)
     return philox_python_ints(seed, [number & 0xFFFFFFFFFFFFFFFF for number in numbers])
 
 

@@ -57,16 +57,13 @@ def fill_view_(
 ) -> None:
     """Fill a plain tensor, tile by tile."""
     if not is_scripting():
-        if distribution == "uniform" and _fast_paths.fill_uniform_(target, bits, parameters, full_size, begin):
+        if _fill_at_once_(target, bits, distribution, parameters, full_size, begin):
             return
     shape = list(target.shape)
     if 0 in shape:
         return
     bits = bits.to(target.device)
     size = tile_size(target, full_size)
-    if target.numel() <= size:
-        _fill_tile_(target, bits, distribution, parameters, full_size, begin)
-        return
     tile = tile_shape(shape, size)
     at = [0] * len(shape)
     done = False
@@ -78,6 +75,22 @@ def fill_view_(
         start = [begin[d] + at[d] for d in range(len(shape))]
         _fill_tile_(part, bits, distribution, parameters, full_size, start)
         done = advance(at, tile, shape)
+
+
+def _fill_at_once_(
+    target: Tensor, bits: Tensor, distribution: str, parameters: list[float], full_size: list[int], begin: list[int]
+) -> bool:
+    """Fill by torch's own kernel or as a single tile, where either will do; say whether.
+
+    TorchScript goes without: it inlines each call, and a second one of a tile doubles what its first calls take.
+    """
+    if distribution == "uniform" and _fast_paths.fill_uniform_(target, bits, parameters, full_size, begin):
+        return True
+    if 0 not in target.shape:
+        if target.numel() > tile_size(target, full_size):
+            return False
+        _fill_tile_(target, bits.to(target.device), distribution, parameters, full_size, begin)
+    return True
 
 
 def _fill_tile_(
@@ -110,11 +123,12 @@ def _affine_(values: Tensor, low: float, high: float) -> None:
 
 def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[int], begin: list[int]) -> Tensor:
     """Compute the standard values of a piece, in a new tensor of its shape."""
+    if not is_scripting():
+        if list(piece.shape) == full_size:
+            return _whole_values(bits, normal, piece)
     shape, device = list(piece.shape), piece.device
     dtype = torch.float64 if piece.dtype == torch.float64 else torch.float32
     per_block = 2 if dtype == torch.float64 else 4
-    if shape == full_size:
-        return _draw_run(bits, normal, 0, block_count(0, piece.numel(), per_block), dtype)[: piece.numel()].view(shape)
     rows, run = stream_run(shape, full_size)
     first, count, aligned, stride = 0, 1, True, 1
     for i in range(len(shape)):
@@ -126,12 +140,15 @@ def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[
         stride *= full_size[d]
     lead = first % per_block
     blocks = block_count(lead if aligned else per_block - 1, run, per_block)
-    if count == 1:
-        return _draw_run(bits, normal, first // per_block, blocks, dtype)[lead : lead + run].view(shape)
-    columns = torch.arange(first // per_block, first // per_block + blocks, device=device)
+    numbers = torch.arange(first // per_block, first // per_block + blocks, device=device)
     # The start of each run; aligned runs all start at the same position in a block.
-    starts = _run_starts(shape[:rows], full_size, device) + lead
-    values = _draw(bits, normal, (starts // per_block).unsqueeze(1) + columns, dtype)
+    starts = numbers
+    if count > 1:
+        starts = _run_starts(shape[:rows], full_size, device) + lead
+        numbers = (starts // per_block).unsqueeze(1) + numbers
+    values = _draw(bits, normal, numbers, dtype)
+    if count == 1:
+        return values[lead : lead + run].view(shape)
     if aligned:
         return values[:, lead : lead + run].reshape(shape)
     return values.gather(1, (starts % per_block).unsqueeze(1) + torch.arange(run, device=device)).view(shape)
@@ -158,12 +175,15 @@ def _draw(bits: Tensor, normal: bool, blocks: Tensor, dtype: torch.dtype) -> Ten
     return _values(philox_words(bits, blocks + bits[1]), normal, dtype).flatten(blocks.dim() - 1)
 
 
-def _draw_run(bits: Tensor, normal: bool, first: int, blocks: int, dtype: torch.dtype) -> Tensor:
-    """Compute the standard values of consecutive blocks."""
-    if not is_scripting():
-        if not is_compiling() and _fast_paths.can_use_python_ints(bits, blocks):
-            return _values([_fast_paths.philox_python_run(bits, first, blocks)], normal, dtype).flatten()
-    return _draw(bits, normal, torch.arange(first, first + blocks, device=bits.device), dtype)
+def _whole_values(bits: Tensor, normal: bool, whole: Tensor) -> Tensor:
+    """Compute the standard values of a whole tensor in eager code; a few blocks in Python's integers."""
+    dtype = torch.float64 if whole.dtype == torch.float64 else torch.float32
+    blocks = block_count(0, whole.numel(), 2 if dtype == torch.float64 else 4)
+    if not is_compiling() and _fast_paths.can_use_python_ints(bits, blocks):
+        values = _values([_fast_paths.philox_python_run(bits, blocks)], normal, dtype).flatten()
+    else:
+        values = _draw(bits, normal, torch.arange(blocks, device=bits.device), dtype)
+    return values[: whole.numel()].view(whole.shape)
 
 
 def drop_rows_(target: Tensor, key: Tensor, count: int, full_size: list[int], begin: list[int]) -> None:
