@@ -18,7 +18,7 @@ def as_float(n: int) -> float:
     """Convert an integer, and leave a symbolic one symbolic."""
     if not is_scripting():
         if type(n) is SymInt or is_dynamo_compiling():  # type: ignore[comparison-overlap]
-            return n
+            return 1.0 * n
     # NB: under torch.jit.trace a size is a tensor, whose quotient would be of 32 bits.
     return float(n)
 
