@@ -116,7 +116,7 @@ OLD = pytest.mark.skipif(_NEEDS_20, reason="this libtorch's own headers need C++
 @pytest.mark.parametrize(
     "flags",
     [
-        # The programs of this file compile the whole header by the standard that torch asks for.
+        # Programs of this file compile the whole header by the standard that torch asks for.
         pytest.param("-std=c++17", marks=OLD),
         "-std=c++20 -DTORCHINIT_MOBILE_ONLY",
     ],
