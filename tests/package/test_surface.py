@@ -193,3 +193,18 @@ print("works")
 """
     done = _run(code)
     assert done.stdout == "works\n", done.stderr
+
+
+def test_subpackages_are_imported_when_first_used() -> None:
+    names = ["deploy", "diagnostics", "keyed", "recipes"]
+    assert set(names) <= set(dir(torchinit))
+    with pytest.raises(AttributeError, match=r"^module 'torchinit' has no attribute 'recipe'$"):
+        torchinit.recipe  # noqa: B018
+    code = f"""
+import sys, torchinit
+for name in {names}:
+    assert f"torchinit.{{name}}" not in sys.modules or name in ("keyed", "recipes"), name
+    assert getattr(torchinit, name) is sys.modules[f"torchinit.{{name}}"]
+"""
+    done = _run(code)
+    assert done.returncode == 0, done.stderr

@@ -86,10 +86,9 @@ def _fill_at_once_(
     """
     if distribution == "uniform" and _fast_paths.fill_uniform_(target, bits, parameters, full_size, begin):
         return True
-    if 0 not in target.shape:
-        if target.numel() > tile_size(target, full_size):
-            return False
-        _fill_tile_(target, bits.to(target.device), distribution, parameters, full_size, begin)
+    if 0 in target.shape or target.numel() > tile_size(target, full_size):
+        return False
+    _fill_tile_(target, bits.to(target.device), distribution, parameters, full_size, begin)
     return True
 
 
