@@ -20,7 +20,7 @@ export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/inductor
 
 help:
 	@echo "make test      lint, types, generated files, and every test"
-	@echo "make quick     the same without types and the slow tests"
+	@echo "make quick     lint, generated files, and the fast tests of functions, recipes and tools; a minute"
 	@echo "make exhaustive the tests with every combination of dtype, layout and shape, not every pair"
 	@echo "make coverage  every test, and the lines of the package that none runs"
 	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
@@ -46,7 +46,7 @@ endif
 test: lint types fresh pytest
 
 quick: $(STAMP) lint fresh
-	$(PYTEST) $(PARALLEL) -q -m "not slow"
+	$(PYTEST) $(PARALLEL) -q -m "not slow" tests/core tests/keyed/test_philox.py tests/recipes tests/tools
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
