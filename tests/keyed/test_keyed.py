@@ -378,3 +378,11 @@ def test_values_equal_those_of_every_release(name: str) -> None:
     values = call(torch.empty(shape, dtype=torch.float64), keyed.fold_in(keyed.key(2026), "layer.weight"))
     assert [f"{value:.9g}" for value in values.flatten()[[0, 7, 29]].tolist()] == GOLDEN[name]
     assert keyed.VERSION == 1
+
+
+def test_sparse_takes_its_values_from_the_first_of_two_keys_and_its_zeros_from_the_second() -> None:
+    first, second = keyed.split(KEY, 2)
+    expected = keyed.normal_(torch.empty(9, 7), first, 0.0, 0.01)
+    least = keyed.uniform_(torch.empty(7, 9), second).argsort(dim=1, stable=True)[:, :4]
+    expected.t().scatter_(1, least, 0.0)
+    assert torch.equal(keyed.sparse_(torch.empty(9, 7), KEY, 0.4), expected)
