@@ -53,7 +53,7 @@ def storage_id(tensor: Tensor) -> int:
 
 def mesh_order(tensor: Any, dim: int) -> Any:
     """List the mesh dimensions that shard a dimension of a DTensor, in the order of the splits."""
-    # From torch 2.10 on; in earlier releases it is the order of the mesh.
+    # Only newer releases have the attribute; without it, the order is that of the mesh.
     orders = {entry.tensor_dim: entry.mesh_dims for entry in getattr(tensor._spec, "shard_order", None) or ()}
     return orders.get(dim, range(tensor.device_mesh.ndim))
 
