@@ -5,7 +5,7 @@ exporters. The same seed gives the bits of ``torch.nn.init`` where that is corre
 """
 
 from importlib import import_module
-from types import ModuleType
+from typing import Any
 
 from torchinit._core.deprecated import (
     constant,
@@ -103,17 +103,20 @@ __all__ = [
     "lstm_bias_",
     "prior_bias_",
     "patch_torch",
+    "record",
 ]
 
 # Imported on first use.
-_SUBPACKAGES = ("deploy", "diagnostics", "keyed", "recipes")
+_SUBPACKAGES = ("deploy", "diagnostics", "keyed", "recipes", "recording")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return import_module(f"torchinit.{name}")
+    if name == "record":
+        return import_module("torchinit.recording").record
     raise AttributeError(f"module 'torchinit' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_SUBPACKAGES]
+    return [*globals(), *_SUBPACKAGES, "record"]

@@ -15,8 +15,8 @@ from tools.docs import about
 from tools.docs.equals import EQUALS, Equation
 from tools.docs.peers import LIBRARIES, PEERS, Peer
 
-# All functions but the two for eager code only.
-NAMES = sorted(set(about.FUNCTIONS) - {"fans_of", "patch_torch"})
+# All functions but those for eager code only.
+NAMES = sorted(set(about.FUNCTIONS) - {"fans_of", "patch_torch", "record"})
 # Values of the arguments in a peer's call.
 _GIVEN: dict[str, Any] = {
     "a": -2.0, "b": 2.0, "distribution": "uniform", "factor": 2.0, "gain": 2.0, "high": 1.0, "low": -1.0, "lower": -2.0,

@@ -9,6 +9,7 @@ from tools.codegen.python_source import STAMP, all_names, literals, stub
 PATH = "torchinit/__init__.pyi"
 
 _HEAD = """
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Literal
 
@@ -16,8 +17,15 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import deprecated
 
-from torchinit import deploy as deploy, diagnostics as diagnostics, keyed as keyed, recipes as recipes
+from torchinit import (
+    deploy as deploy,
+    diagnostics as diagnostics,
+    keyed as keyed,
+    recipes as recipes,
+    recording as recording,
+)
 from torchinit._core.patch import Patch
+from torchinit.recording import Recording
 
 __version__: str
 """
@@ -26,6 +34,7 @@ __version__: str
 _PYTHON = {
     "fans_of": "def fans_of(module: nn.Module) -> tuple[int, int]: ...\n",
     "patch_torch": "def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch: ...\n",
+    "record": "def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recording: ...\n",
 }
 
 

@@ -11,6 +11,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor as FakeTensor,
+    FakeTensorMode as FakeTensorMode,
+    unset_fake_temporarily as unset_fake_temporarily,
+)
+from torch.multiprocessing.reductions import StorageWeakRef as StorageWeakRef
+
+# A fake tensor was asked for its values, or for a shape that follows from them.
+fake_errors = (DataDependentOutputException, DynamicOutputShapeException)
 
 # The torch.jit.trace, the torch.func transforms and the dispatch modes that are active in this thread.
 is_tracing = torch._C._is_tracing
