@@ -39,13 +39,8 @@ BOUNDED = [_call("uniform_", a=-2.0, b=3.0), _call("kaiming_uniform_")]
 
 
 @pytest.mark.parametrize("call", BOUNDED, ids=str)
-def test_uniform_values_within_bounds_are_eagers(call: KeyedCall) -> None:
-    assert torch.equal(_compiled(call, torch.float32, KEY.to(DEVICE)), call(blank(SHAPE), KEY))
-
-
-@pytest.mark.parametrize("call", BOUNDED, ids=str)
 def test_uniform_values_within_bounds_are_eagers_to_a_rounding(call: KeyedCall) -> None:
-    # A compiler that fuses the multiplication and the addition rounds once instead of twice.
+    # Triton fuses the multiplication and the addition: seen on an H200.
     expected = call(blank(SHAPE), KEY)
     step = float(expected.abs().max()) * torch.finfo(torch.float32).eps
     assert_close(_compiled(call, torch.float32, KEY.to(DEVICE)), expected, rtol=0.0, atol=step)
@@ -59,11 +54,18 @@ def test_uniform_values_within_bounds_are_eagers_if_inductor_rounds_as_eager(cal
 
 
 @pytest.mark.parametrize(
-    "call", [_call("normal_"), _call("trunc_normal_"), _call("sparse_", sparsity=0.4), _call("orthogonal_")], ids=str
+    "call", [_call("normal_"), _call("sparse_", sparsity=0.4), _call("orthogonal_")], ids=str
 )
 def test_other_keyed_values_are_eagers_within_4_ulp(call: KeyedCall) -> None:
     expected = call(blank(SHAPE), KEY)
     assert_close(_compiled(call, torch.float32, KEY.to(DEVICE)), expected, **tolerance(call, torch.float32))
+
+
+def test_truncated_normal_values_are_eagers_to_a_rounding_of_their_uniform_numbers() -> None:
+    call = _call("trunc_normal_")
+    # The slope of the inversion is at most 10 within 2 standard deviations.
+    step = 10 * torch.finfo(torch.float32).eps / 2
+    assert_close(_compiled(call, torch.float32, KEY.to(DEVICE)), call(blank(SHAPE), KEY), rtol=0.0, atol=step)
 
 
 SEEDED: dict[str, Any] = {
