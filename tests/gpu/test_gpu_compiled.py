@@ -53,9 +53,7 @@ def test_uniform_values_within_bounds_are_eagers_if_inductor_rounds_as_eager(cal
         assert torch.equal(_compiled(call, torch.float32, KEY.to(DEVICE)), call(blank(SHAPE), KEY))
 
 
-@pytest.mark.parametrize(
-    "call", [_call("normal_"), _call("sparse_", sparsity=0.4), _call("orthogonal_")], ids=str
-)
+@pytest.mark.parametrize("call", [_call("normal_"), _call("sparse_", sparsity=0.4), _call("orthogonal_")], ids=str)
 def test_other_keyed_values_are_eagers_within_4_ulp(call: KeyedCall) -> None:
     expected = call(blank(SHAPE), KEY)
     assert_close(_compiled(call, torch.float32, KEY.to(DEVICE)), expected, **tolerance(call, torch.float32))
