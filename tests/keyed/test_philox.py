@@ -326,7 +326,8 @@ def test_rows_of_a_larger_tensor_are_those_of_a_smaller_one(fill) -> None:  # ty
     ("fill", "dtype", "full_size"),
     # More values than a tile, and a row that is longer than one.
     pairwise(FILLS, (torch.float32, torch.float64), ((400, 1003), (2, 400_003))),
-    ids=str,
+    # Workers must collect equal names.
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_neither_tiles_nor_threads_matter(fill, dtype, full_size) -> None:  # type: ignore[no-untyped-def]
     whole, drawn = list(full_size), []
