@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from torchinit._core.compat import FakeTensor
+from torchinit.recipes import Recipe
 from torchinit.recording._program import Entry, Program
 from torchinit.recording._replay import Memory, replay
 from torchinit.recording._targets import bindable, match, place
@@ -43,6 +44,10 @@ class Recording:
             generator = torch.Generator().manual_seed(seed)
         _fill(self.program, pairs, generator)
         return model
+
+    def recipe(self) -> Recipe:
+        from torchinit.recording._recipe import recipe_of
+        return recipe_of(self.program, self._skeleton)[0]
 
     def build(self, device: torch.device | str | None = None, **kwargs: Any) -> nn.Module:
         """Build the recorded model, and fill it as :meth:`materialize_` does."""
