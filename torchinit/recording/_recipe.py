@@ -1,7 +1,7 @@
 """Turns a recording into a recipe: ordered rules for the parameters that a rule can speak of."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torchinit.recipes._keyed_apply import surviving_fills
 from torchinit.recipes._layers import Layer, upstream_fans, walk
 from torchinit.recipes._plan import make_steps, match
 from torchinit.recipes._rule import DEFAULT, KEEP
+from torchinit.recording._fan_laws import with_fan_laws
 from torchinit.recording._keyed_draws import Draw, Run, Step
 from torchinit.recording._keyed_program import KeyedProgram, keyed_program
 from torchinit.recording._program import Entry, Operation, Program, Ref
@@ -25,6 +26,7 @@ from torchinit.recording._replay import Memory, run
 from torchinit.recording._rules import Law, Parameter, find_rules
 
 _ONES, _ZEROS = ("ones", "new_ones", "ones_like"), ("zeros", "new_zeros", "zeros_like")
+_KEPT: Law = (("initializer", KEEP),)
 _COPIES = ("copy_", "clone", "_to_copy")
 # The largest tensor on which a library's initializer is compared with torchinit's.
 _COMPARED = 1 << 20
@@ -217,6 +219,7 @@ class Laws:
         return padding_fills(layer) if layer is not None and name == "weight" else []
 
     def _law(self, entry: Entry, writes: Sequence[Write]) -> Law | None:
+        writes = _without_covered(writes, entry.ref.size)
         first = writes[0]
         if any((w.initializer, w.args) != (first.initializer, first.args) for w in writes):
             return None
@@ -227,24 +230,39 @@ class Laws:
             law["args"] = tuple(args.items())
         if INITIALIZERS[first.initializer].needs_fans and not self._has_layers_fans(entry):
             law["fans"] = "upstream"
-        if first.box is None:
-            return tuple(law.items()) if len(writes) == 1 else None
-        boxes = sorted(w.box for w in writes if w.box is not None)
-        ends = [start + length for _, start, length in boxes]
-        dim = boxes[0][0]
-        if [0, *ends] != [*(start for _, start, _ in boxes), entry.ref.size[dim]] or len({b[0] for b in boxes}) > 1:
-            return None
-        lengths = {length for _, _, length in boxes}
-        law["blocks"] = len(boxes) if len(lengths) == 1 else tuple(length for _, _, length in boxes)
-        if dim:
-            law["dim"] = dim
+        if first.box is not None and not _is_elementwise(first):
+            lengths = [w.box[2] for w in writes if w.box is not None]
+            law["blocks"] = len(lengths) if len(set(lengths)) == 1 else tuple(lengths)
+            law |= {"dim": first.box[0]} if first.box[0] else {}
         return tuple(law.items())
+
+    def fans(self, entry: Entry) -> tuple[int, int] | None:
+        """Return the fans that a rule counts for an entry; None if it has none, or the layer is not known."""
+        layer = self.layers.get(entry.name.rpartition(".")[0])
+        return None if layer is None else layer.fans(list(entry.ref.size))
 
     def _has_layers_fans(self, entry: Entry) -> bool:
         """True if the layer's own fans are those of the shape."""
         shape = list(entry.ref.size)
-        layer = self.layers.get(entry.name.rpartition(".")[0])
-        return len(shape) == 2 if layer is None else layer.fans(shape) == upstream_fans(shape)
+        return self.fans(entry) == upstream_fans(shape) if self.layers else len(shape) == 2
+
+
+def _is_elementwise(write: Write) -> bool:
+    """True if a block of a tensor gets the same values' law as the whole."""
+    entry = INITIALIZERS[write.initializer]
+    return not (entry.needs_fans or entry.structured)
+
+
+def _without_covered(writes: Sequence[Write], shape: Sequence[int]) -> list[Write]:
+    """Drop what later blocks cover together; return the blocks in their order along the dimension."""
+    blocks = sorted((w for w in writes if w.box is not None), key=lambda w: w.box or ())
+    whole = [w for w in writes if w.box is None]
+    dim = blocks[0].box[0] if blocks and blocks[0].box else 0
+    end = 0
+    for write in blocks:
+        if write.box is not None and write.box[:2] == (dim, end):
+            end += write.box[2]
+    return blocks if blocks and end == shape[dim] else [*whole, *blocks]
 
 
 def _plain(fill: Fill, box: tuple[int, int, int] | None) -> tuple[str, tuple[Any, ...], Any]:
@@ -267,14 +285,15 @@ def _is_statistic(entry: Entry) -> bool:
 def recipe_of(program: Program, skeleton: nn.Module | None) -> tuple[Recipe, list[str]]:
     """Return the rules for a recording's parameters, and the names of the tensors that no rule can say."""
     laws = Laws(program, skeleton)
-    parameters, left = [], []
-    for entry in program.entries:
-        if entry.tied is not None or _is_statistic(entry):
-            continue
-        law = laws.of(entry) if entry.kind == "parameter" else None
-        if law is None:
-            left.append(entry.name)
-        if entry.kind == "parameter":
-            kind = plain_kind(entry.module.rpartition(".")[2])
-            parameters.append(Parameter(entry.name, kind, len(entry.ref.size), law or (("initializer", KEEP),)))
+    entries = [entry for entry in program.entries if entry.tied is None and not _is_statistic(entry)]
+    found = {entry.name: laws.of(entry) for entry in entries if entry.kind == "parameter"}
+    found = with_fan_laws(found, {entry.name: fans for entry in entries if (fans := laws.fans(entry)) is not None})
+    parameters = [
+        Parameter(
+            entry.name, plain_kind(entry.module.rpartition(".")[2]), len(entry.ref.size), found[entry.name] or _KEPT
+        )
+        for entry in entries
+        if entry.kind == "parameter"
+    ]
+    left = [entry.name for entry in entries if found.get(entry.name) is None]
     return Recipe(find_rules(parameters), "recorded"), left

@@ -33,7 +33,9 @@ def box_of(whole: Ref, part: Ref) -> Box | None:
 
 def _box(whole: Ref, offset: int, steps: list[tuple[int, int]]) -> Box | None:
     box = [range(1)] * len(whole.size)
-    for stride, d in sorted(((s, d) for d, s in enumerate(whole.stride) if whole.size[d] != 1 and s != 0), reverse=True):
+    for stride, d in sorted(
+        ((s, d) for d, s in enumerate(whole.stride) if whole.size[d] != 1 and s != 0), reverse=True
+    ):
         start, offset = divmod(offset, stride)
         step, count = 1, 1
         if steps and steps[0][0] % stride == 0:
@@ -62,9 +64,7 @@ def size_of(box: Box) -> int:
 
 def disjoint(a: Box, b: Box) -> bool:
     """True if two boxes of the same whole have no element in common."""
-    return any(
-        x[-1] < y[0] or y[-1] < x[0] or (max(x.step, y.step) > 1 and not set(x) & set(y)) for x, y in zip(a, b)
-    )
+    return any(x[-1] < y[0] or y[-1] < x[0] or (max(x.step, y.step) > 1 and not set(x) & set(y)) for x, y in zip(a, b))
 
 
 def overlap(a: Ref, b: Ref) -> bool:

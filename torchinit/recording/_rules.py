@@ -22,19 +22,24 @@ class Parameter:
     law: Law
 
     @property
+    def exact(self) -> str:
+        """A glob that matches this name alone."""
+        return re.sub(r"([\[\]*?])", r"[\1]", self.name)
+
+    @property
     def glob(self) -> str:
         """The name with a star for each number of a layer."""
-        return re.sub(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)", "*", self.name)
+        return re.sub(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)", "*", self.exact)
 
     def ending(self, parts: int) -> str:
         """The glob of the last parts of the name."""
-        return ".".join(["*", *self.name.split(".")[-parts:]])
+        return ".".join(["*", *self.exact.split(".")[-parts:]])
 
 
 def _rule(law: Law, **conditions: Sequence[Any]) -> Rule:
-    said = dict(law)
+    said: dict[str, Any] = {key: list(dict.fromkeys(value)) for key, value in conditions.items()} | dict(law)
     said["args"] = dict(said.get("args", ()))
-    return Rule(**said, **{key: list(dict.fromkeys(value)) for key, value in conditions.items()}, origin="recording")
+    return Rule(**said, origin="recording")
 
 
 def _candidates(own: Sequence[Parameter]) -> Iterator[Rule]:
@@ -54,7 +59,7 @@ def _candidates(own: Sequence[Parameter]) -> Iterator[Rule]:
     yield _rule(law, module=modules, name=[p.ending(2) for p in own])
     yield _rule(law, name=[p.ending(3) for p in own])
     yield _rule(law, name=[p.glob for p in own])
-    yield _rule(law, name=[re.sub(r"([\[\]*?])", r"[\1]", p.name) for p in own])
+    yield _rule(law, name=[p.exact for p in own])
 
 
 def _cost(rule: Rule) -> int:
