@@ -9,9 +9,13 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from torchinit._core.compat import FakeTensor
+from torchinit._core.messages import warn_user
+from torchinit.recipes import Recipe
+from torchinit.recording._groups import grouped
 from torchinit.recording._keyed import fill_by_key, key_words
 from torchinit.recording._keyed_program import KeyedProgram, keyed_program
 from torchinit.recording._program import Entry, Program
+from torchinit.recording._recipe import recipe_of
 from torchinit.recording._replay import Memory, replay
 from torchinit.recording._targets import bindable, match, place, writable
 
@@ -106,6 +110,42 @@ class Recording:
     def keyed_program(self) -> KeyedProgram:
         """What fills the tensors from a key."""
         return keyed_program(self.program)
+
+    def recipe(self) -> Recipe:
+        """Say the recording as a recipe: as few ordered rules as give each parameter the same distribution.
+
+        Parameters that no rule can say, such as a table or a sum of draws, get ``"keep"`` rules; they and the buffers
+        stay in the recording. Layers with torch's own initialization get ``"default"``, but only in a recording that
+        :func:`torchinit.record` returned: one that was loaded does not have the layers. Standard deviations that follow
+        from the fans become one ``variance_scaling_``.
+
+        Returns:
+            the recipe, whose plan for the recorded model has the recorded means and standard deviations
+
+        Warns:
+            UserWarning: with the names of the tensors that stay in the recording
+
+        Examples:
+            >>> import torchinit
+            >>> from torch import nn
+            >>> def build():
+            ...     model = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8), nn.Linear(8, 2))
+            ...     for layer in (model[0], model[2]):
+            ...         nn.init.normal_(layer.weight, std=0.02)
+            ...         nn.init.zeros_(layer.bias)
+            ...     return model
+            >>> torchinit.record(build).recipe()
+            Recipe([
+                Rule('normal_', module='Linear', name='*.weight', args={'std': 0.02}),
+                Rule('zeros_', module='Linear', name='*.bias'),
+                Rule('default', module='LayerNorm'),
+            ], name='recorded')
+        """
+        recipe, left = recipe_of(self.program, self._skeleton)
+        if left:
+            listed = ", ".join(group.name for group in grouped([(name, None) for name in left]))
+            warn_user(f"a recipe has a rule for each tensor that one rule can say, got others: {listed}")
+        return recipe
 
     def build(self, device: torch.device | str | None = None, **kwargs: Any) -> nn.Module:
         """Build the recorded model, and fill it as :meth:`materialize_` does.
