@@ -23,6 +23,12 @@ class Group:
         return ".".join(part if isinstance(part, str) else _braces(part) for part in self.parts)
 
     @property
+    def layers(self) -> str:
+        """The names up to the last component that differs, such as ``layers.{0..31}``; empty if nothing follows it."""
+        last = max((i for i, part in enumerate(self.parts) if not isinstance(part, str) and len(part) > 1), default=-1)
+        return Group(self.parts[: last + 1], ()).name if last + 1 < len(self.parts) else ""
+
+    @property
     def glob(self) -> str:
         """A pattern that matches the names, and maybe others, such as ``layers.*.mlp.up_proj.weight``."""
         return ".".join(

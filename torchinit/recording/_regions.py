@@ -89,7 +89,7 @@ def filled(whole: Ref, boxes: Sequence[Box]) -> bool:
 
 
 def index_text(whole: Ref, box: Box) -> str:
-    """Write a box as an index, ``row 2`` or ``[0:3, ::2]``; empty for the whole."""
+    """Write a box as an index, such as ``[0:3, ::2]``; empty for the whole."""
     words = []
     for indices, n in zip(box, whole.size):
         step = f":{indices.step}" if indices.step != 1 else ""
@@ -99,6 +99,4 @@ def index_text(whole: Ref, box: Box) -> str:
         words.append(str(indices[0]) if len(indices) == 1 and n != 1 else f"{start}:{stop}{step}")
     while words and words[-1] == ":":
         words.pop()
-    if len(words) == 1 and len(box) == 2 and ":" not in words[0]:
-        return f"row {words[0]}"
     return f"[{', '.join(words)}]" if words else ""
