@@ -15,7 +15,6 @@ from torchinit._core.attached import (
     signature,
     with_methods,
 )
-from torchinit._core.compat import storage_id
 from torchinit.recipes._keyed_apply import KEYED, plain_name
 from torchinit.recording import _scripted
 from torchinit.recording._keyed_draws import Run
@@ -101,19 +100,6 @@ def _listed(names: list[str], most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def _targets(pairs: list[tuple[Entry, str]], module: torch.jit.ScriptModule) -> Targets:
-    """Return which tensors of the module each storage fills, by number; a tied one is written once."""
-    tensors = _tensors(module)
-    targets: dict[int, list[tuple[int, Ref]]] = {}
-    seen = set()
-    for number, (entry, name) in enumerate(pairs):
-        same = (storage_id(tensors[name]), tensors[name].storage_offset(), entry.ref)
-        if same not in seen:
-            seen.add(same)
-            targets.setdefault(entry.ref.storage, []).append((number, entry.ref))
-    return targets
-
-
 def _keyed_rows(program: Program, names: list[str], targets: Targets, store: Store) -> Rows:
     """Return the rows that draw by key; one that raises if the program has a draw that no key gives."""
     try:
@@ -132,7 +118,10 @@ def attach(program: Program, module: torch.jit.ScriptModule, mobile: bool) -> to
     if any(entry.kind == "parameter" for entry in program.entries):
         refuse_frozen(module)
     pairs = _pairs(program, module)
-    targets, store = _targets(pairs, module), Store()
+    targets: dict[int, list[tuple[int, Ref]]] = {}
+    for number, (entry, _) in enumerate(pairs):
+        targets.setdefault(entry.ref.storage, []).append((number, entry.ref))
+    store = Store()
     operations = [step.operation for step in slice_of(program, targets, draws=True)]
     by_seed = Lowering(program, operations, targets, store).rows
     by_key = _keyed_rows(program, [entry.name for entry, _ in pairs], targets, store)
