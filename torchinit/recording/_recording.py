@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torchinit._core.compat import FakeTensor
 from torchinit._core.messages import warn_user
 from torchinit.recipes import Recipe
+from torchinit.recording._attach import attach
 from torchinit.recording._describe import Description
 from torchinit.recording._groups import grouped
 from torchinit.recording._keyed import fill_by_key, key_words
@@ -261,6 +262,41 @@ class Recording:
                 " build the model, and fill it with materialize_()"
             )
         return self.materialize_(_real_copy(self._skeleton, device), **kwargs)
+
+    def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:
+        """Give a TorchScript module methods that do what :meth:`materialize_` does.
+
+        The saved file then resets itself as the recorded code does, without Python, torchinit and that code. It has
+        ``reset_parameters(generator=None)``, or for the mobile interpreter ``reset_parameters(seed=None)``, where a
+        seed stands for a CPU generator made with it. Both also have ``reset_parameters_keyed(seed)``, which does
+        ``materialize_(module, key=keyed.key(seed))``. What depends on no draw, such as a table of positions, is stored
+        in the file. As in a replay, the numbers are drawn on the CPU and copied to the module's device and dtype.
+
+        Args:
+            scripted: a scripted, traced or loaded module, whose tensors have the recorded names; a buffer that it lacks
+                is skipped, because tracing may make it a constant. It is left as it is
+            mobile: whether ``reset_parameters`` takes a seed; the mobile interpreter takes no generator
+
+        Returns:
+            a copy of the module with the methods
+
+        Raises:
+            TypeError: if the module is not TorchScript
+            ValueError: if the names or shapes of its tensors are not the recorded ones
+            RuntimeError: if the module has a method of one of these names, or no parameters, like a frozen one; or if
+                an operator of the recording cannot be drawn in TorchScript
+
+        Examples:
+            >>> import torchinit
+            >>> from torch import nn
+            >>> build = lambda: nn.LSTM(3, 4, num_layers=2)
+            >>> net = torchinit.record(build).attach(torch.jit.script(build()))
+            >>> net.reset_parameters(torch.Generator().manual_seed(0))
+            >>> same = torch.manual_seed(0) and build()
+            >>> torch.equal(net.weight_hh_l1, same.weight_hh_l1)
+            True
+        """
+        return attach(self.program, scripted, mobile)
 
 
 def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.Generator | None) -> None:
