@@ -5,7 +5,7 @@ filled by itself. Eager code and the methods of a TorchScript file run the same 
 """
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -118,17 +118,30 @@ class _Writers:
             self.found.setdefault(ref.storage, []).append((number, ref, ref.is_dense() and ref in node.ends))
 
 
-def _is_one_draw(call: Call, operations: Sequence[Operation]) -> bool:
-    """True if a call is a draw of a function whose law is known, and touches nothing but its target."""
+def _temporaries(program: Program) -> dict[int, set[int]]:
+    """Return for each call the storages that it alone touches."""
+    callers: dict[int, set[int | None]] = {}
+    for operation in program.operations:
+        for ref in (*operation.made(), *operation.reads()):
+            callers.setdefault(ref.storage, set()).add(operation.call)
+    kept = storages(program.entries) | set(program.constants) | program.given
+    found: dict[int, set[int]] = {}
+    for storage, calls in callers.items():
+        call = calls.pop() if len(calls) == 1 else None
+        if call is not None and storage not in kept:
+            found.setdefault(call, set()).add(storage)
+    return found
+
+
+def _is_one_draw(call: Call, operations: Sequence[Operation], own: Container[int]) -> bool:
+    """True if a call is a draw of a function whose law is known, and touches its target and its own storages only."""
     if not call.is_upstreams or _PARAMETERS.get(call.function) != frozenset(call.args):
         return False
-    fresh = {ref.storage for operation in operations for ref in operation.fresh if ref is not None}
-    touched = {ref for operation in operations for ref in (*operation.writes, *operation.reads())}
+    touched = {ref for operation in operations for ref in (*operation.made(), *operation.reads())}
     return (
         any(operation.random for operation in operations)
         and all(operation.generator is None for operation in operations)
-        and call.target.storage not in fresh
-        and all(ref.storage in fresh or _within(ref, call.target) for ref in touched)
+        and all(ref.storage in own or _within(ref, call.target) for ref in touched)
     )
 
 
@@ -143,9 +156,10 @@ def _steps(program: Program, new: dict[int, int]) -> Iterator[Step]:
         new[number] = ref.numel * dtype.itemsize
         return ref
 
+    temporaries = _temporaries(program)
     for number, group in groupby(program.operations, lambda operation: operation.call):
         operations = list(group)
-        if number is not None and _is_one_draw(program.calls[number], operations):
+        if number is not None and _is_one_draw(program.calls[number], operations, temporaries.get(number, ())):
             call = program.calls[number]
             yield Draw(call.function, call.target, call.args, place=operations[0].place)
             continue
