@@ -4,6 +4,7 @@ import copy
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +15,10 @@ from torch.utils._pytree import tree_flatten
 import torchinit
 from jit_tests.scripting import run_quietly
 from tests.support.built import tensors_of
-from tests.support.filled_by_key import fill_by_key_
 from tests.support.recorded_models import TRACED, ResNet
 from tools import native
 from tools.attached import reset_in_cpp
+from torchinit import keyed
 from torchinit.recording import Recording
 
 SEED = 7
@@ -68,6 +69,10 @@ def _assert_same(actual: nn.Module, expected: nn.Module) -> None:
     assert [name for name in own if _bits(own[name]) != _bits(others[name])] == []
 
 
+def _origin(method: str, seed: int) -> dict[str, Any]:
+    return {"key": keyed.key(seed)} if method == "reset_parameters_keyed" else {"seed": seed}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_attached_methods_give_the_bits_of_materialize(name: str) -> None:
     model, recording, file = _deployed(name)
@@ -80,7 +85,7 @@ def test_attached_methods_give_the_bits_of_materialize(name: str) -> None:
         _assert_same(net, model)
     assert torch.equal(actual.get_state(), expected.get_state())
     state = torch.get_rng_state()
-    fill_by_key_(model, recording, SEED)
+    recording.materialize_(model, key=keyed.key(SEED))
     for _ in range(2):
         net.reset_parameters_keyed(SEED)
         _assert_same(net, model)
@@ -112,10 +117,7 @@ def test_mobile_interpreter_gives_the_same_from_a_seed_and_a_key(name: str) -> N
         getattr(net, method)(seed)
         actual, expected = (tree_flatten(run(*inputs))[0] for run in (lite, net))
         assert [_bits(one) == _bits(other) for one, other in zip(actual, expected, strict=True)] == [True] * len(actual)
-        if method == "reset_parameters":
-            recording.materialize_(model, seed=seed)
-        else:
-            fill_by_key_(model, recording, seed)
+        recording.materialize_(model, **_origin(method, seed))
         _assert_same(net, model)
 
 
@@ -128,10 +130,7 @@ def test_cpp_gives_the_same_without_python(tmp_path: Path) -> None:
         run_quietly(recording.attach(file, mobile=True)._save_to_buffer_for_lite_interpreter)
     )
     for method in ("reset_parameters", "reset_parameters_keyed"):
-        if method == "reset_parameters":
-            recording.materialize_(model, seed=SEED)
-        else:
-            fill_by_key_(model, recording, SEED)
+        recording.materialize_(model, **_origin(method, SEED))
         expected = tensors_of(model)
         for how, name, least in (("script", "net.pt", len(expected) - 1), ("mobile", "net.ptl", 14)):
             state = reset_in_cpp(tmp_path / name, how, SEED, method)
@@ -191,9 +190,7 @@ def test_file_of_another_dtype_and_memory_format_gets_the_rounded_values() -> No
         net.reset_parameters(_generator())
         _assert_same(net, recording.materialize_(build(), seed=SEED).to(dtype))
         net.reset_parameters_keyed(SEED)
-        expected = build()
-        fill_by_key_(expected, recording, SEED)
-        _assert_same(net, expected.to(dtype))
+        _assert_same(net, recording.materialize_(build(), key=keyed.key(SEED)).to(dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -339,6 +336,10 @@ def test_other_names_and_shapes_are_refused() -> None:
     )
     with pytest.raises(ValueError, match=r"and 29 more; the recording lacks bias, .* weight; record the very module"):
         torchinit.record(lambda: nn.Transformer(4, 2, 1, 1, 8, batch_first=True)).attach(_script(nn.BatchNorm1d(2)))
+    integers = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    integers[1].bias = nn.Parameter(torch.zeros(2, dtype=torch.int64), requires_grad=False)
+    with pytest.raises(ValueError, match=r"must hold torch.float32, as recorded, got torch.int64 for 1.bias"):
+        recording.attach(_script(integers))
     with pytest.raises(ValueError, match=r"must have the recorded shape \[3, 2\], got \[4, 2\] for 0.weight"):
         recording.attach(_script(nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 2))))
 

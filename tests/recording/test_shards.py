@@ -36,14 +36,17 @@ class Net(nn.Module):
         self.inputs, self.outputs = nn.Linear(12, 8), nn.Linear(8, 12)
         nn.init.trunc_normal_(self.outputs.weight, std=0.1)
         self.copies, self.views = Copies(), Views()
-        self.chains = nn.ModuleDict({f"{name} chain": MODELS[name]() for name in _shardable()})
+        self.chains = nn.ModuleDict({f"{name} chain": MODELS[name]() for name in SHARDABLE})
 
 
-@functools.cache
 def _shardable() -> list[str]:
     """Return the chains whose parameters fully_shard takes: contiguous, of floating-point dtype, with a dimension."""
-    weights = {name: getattr(make(), "weight", torch.tensor(0)) for name, make in MODELS.items()}
+    with torch.random.fork_rng(devices=[]):
+        weights = {name: getattr(make(), "weight", torch.tensor(0)) for name, make in MODELS.items()}
     return [name for name, w in weights.items() if w.dim() > 0 and w.is_floating_point() and w.is_contiguous()]
+
+
+SHARDABLE = _shardable()
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from torchinit.recording._keyed_program import keyed_program
 from torchinit.recording._lowering import Lowering, Targets
 from torchinit.recording._program import Entry, Program, Ref, slice_of
 from torchinit.recording._rows import Rows, Store
-from torchinit.recording._targets import match
+from torchinit.recording._targets import match, writable
 
 # Views, tables and names; the rows' integers and floats, of both methods.
 ATTRIBUTE = "_torchinit_recorded"
@@ -91,7 +91,7 @@ def _pairs(program: Program, module: torch.jit.ScriptModule) -> list[tuple[Entry
             f"a module must have the recording's tensors, got other names: {listed};"
             " record the very module that was scripted or traced, with what wraps it"
         )
-    match(entries, module, strict=True)
+    writable(match(entries, module, strict=True))
     return [(entry, names[entry.name]) for entry in entries]
 
 
