@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from torchinit.cli._outputs import MODELS, PICTURES, is_device
+from torchinit._core.output_file import is_device
+from torchinit.cli._outputs import MODELS, PICTURES
 from torchinit.recipes import Recipe, load
 from torchinit.recipes._shipped import SHIPPED
 
