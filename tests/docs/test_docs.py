@@ -16,10 +16,10 @@ import torch
 
 import torchinit
 from tests.docs.conftest import ROOT
-from torchinit import cli, deploy, diagnostics, keyed, recipes
+from torchinit import cli, deploy, diagnostics, keyed, recipes, recording
 
 # Results and errors without an example of their own: the function that returns or raises them has one.
-_RESULTS = ("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend")
+_RESULTS = ("Plan", "Row", "RecipeError", "RecordError", "Recording", "LayerSignal", "ParameterStatistics", "Trend")
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Languages of code blocks; without this check a block marked `py` or nothing would never run.
 _LANGUAGES = {"python", "sh", "toml", "cmake", "cpp", "text", "{toctree}"}
@@ -29,7 +29,7 @@ _BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(module, name) for module in (torchinit, deploy, diagnostics, recipes, keyed) for name in module.__all__],
+    [(module, name) for module in (torchinit, deploy, diagnostics, recipes, recording, keyed) for name in module.__all__],
 )
 def test_docstring_example_runs(module: ModuleType, name: str) -> None:
     examples = doctest.DocTestFinder(exclude_empty=False).find(
