@@ -29,7 +29,11 @@ _BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(module, name) for module in (torchinit, deploy, diagnostics, recipes, recording, keyed) for name in module.__all__],
+    [
+        (module, name)
+        for module in (torchinit, deploy, diagnostics, recipes, recording, keyed)
+        for name in module.__all__
+    ],
 )
 def test_docstring_example_runs(module: ModuleType, name: str) -> None:
     examples = doctest.DocTestFinder(exclude_empty=False).find(

@@ -127,6 +127,19 @@ def test_floats_are_saved_exactly() -> None:
     assert not torch.tensor(again[7]).signbit()
 
 
+def test_float_of_numpy_is_saved_as_a_float(tmp_path: Path) -> None:
+    numpy = pytest.importorskip("numpy")
+    torchinit.record(lambda: _Filled(numpy.float64(0.1))).save(tmp_path / "model.init")
+    assert load(tmp_path / "model.init").materialize_(_Filled(0.0)).w.tolist() == [torch.tensor(0.1).item()] * 2
+
+
+class _Filled(nn.Module):
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.empty(2))
+        nn.init.constant_(self.w, value)
+
+
 def test_file_is_written_over_another_only_if_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = torchinit.record(lambda: nn.Linear(2, 2))
     path = tmp_path / "model.init"

@@ -12,6 +12,8 @@ from torchinit.diagnostics._plots import render, require_matplotlib
 # Suffixes of pictures and of TorchScript files; .ptl is for the mobile interpreter.
 PICTURES = (".png", ".svg", ".pdf")
 MODELS = (".pt", ".pth", ".ts", ".ptl")
+# A recording, and the recipe that it amounts to.
+RECORDINGS = (".init", ".toml")
 
 
 def is_same_file(path: PathLike, other: PathLike) -> bool:

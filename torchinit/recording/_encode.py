@@ -57,8 +57,9 @@ class Encoder:
         """Encode an argument of an operator."""
         if value is None or type(value) in (bool, int, str):
             return value
-        if type(value) is float:
-            return _float(value)
+        if isinstance(value, float):
+            # numpy's float64 is a float with another repr.
+            return _float(float(value))
         if isinstance(value, Ref):
             return {"ref": self.refs.number(value)}
         if isinstance(value, (list, tuple)):
