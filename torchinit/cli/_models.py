@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from torch import nn
@@ -28,21 +28,29 @@ class _NoModelError(RuntimeError):
 
 
 @contextmanager
-def _local() -> Iterator[None]:
-    """Keep libraries from downloading, and find modules in the current folder, in a block."""
+def _offline() -> Iterator[None]:
+    """Keep libraries from downloading in a block."""
     before = {name: os.environ.get(name) for name in _ENVIRONMENT}
     os.environ.update(_ENVIRONMENT)
-    folder = os.getcwd()
-    sys.path.insert(0, folder)
     try:
         yield
     finally:
-        sys.path.remove(folder)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _importable(folder: str) -> Iterator[None]:
+    """Find modules in a folder in a block."""
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(folder)
 
 
 def _package(name: str) -> Any:
@@ -144,7 +152,11 @@ def recording_of(model: str, values: Mapping[str, Any]) -> Recording:
         if values:
             raise RuntimeError(f"a {SUFFIX} file takes no arguments, got {', '.join(values)} for {printable(model)}")
         return load(model)
-    with _local():
+    with ExitStack() as stack:
+        stack.enter_context(_offline())
+        if not model.startswith(("timm:", "hf:")):
+            # A script's own folder comes first too.
+            stack.enter_context(_importable(os.getcwd()))
         try:
             return record(_builder(model, values))
         except (RecordError, _NoModelError):
