@@ -17,6 +17,7 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "lstm": lambda: nn.LSTM(3, 4, 2, bidirectional=True),
     "attention": lambda: nn.MultiheadAttention(8, 2, add_bias_kv=True),
     "transformer": lambda: nn.Transformer(8, 2, 2, 2, 16),
+    "large transformer": lambda: nn.Transformer(256, 2, 2, 1, 300),
 }
 
 

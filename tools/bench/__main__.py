@@ -13,7 +13,7 @@ import torch
 import torchinit
 from tools.bench.cases import Case, cases
 from tools.bench.chart import draw
-from tools.bench.measure import Timing, check_no_sync, import_milliseconds, measure
+from tools.bench.measure import Timing, import_milliseconds, measure
 from tools.files import write_whole
 from torchinit.cli._progress import Progress
 
@@ -47,6 +47,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         name = row["function"] + ("" if row["against"] == "torch.nn.init" else f" / {row['against']}")
         ratio = f"{row['ratio']:.2f}" + ("" if row["ratio"] >= row["least"] * (1 - _NOISE) else " *")
+        ratio += " w" if row["ours"]["waits"] and not row["theirs"]["waits"] else ""
         memory = [f"{row[side]['extra_bytes'] / 2**20:.1f}" for side in ("theirs", "ours")]
         cells = (row["shape"], row["dtype"], _spread(row["theirs"]), _spread(row["ours"]), ratio, f"{row['least']:.2f}")
         lines.append((name, *cells, *memory))
@@ -58,19 +59,19 @@ def _threads(text: str) -> list[int]:
     return sorted({cores if part == "all" else int(part) for part in text.split(",")})
 
 
-def run(selected: list[Case], threads: list[int], seconds: float) -> list[dict[str, Any]]:
-    """Measure each case at each thread count."""
-    progress, rows = Progress(len(selected) * len(threads)), []
+def run(selected: list[Case], threads: list[int], seconds: float) -> tuple[list[dict[str, Any]], list[str]]:
+    """Measure each case at each thread count; return the rows, and a line for each case that fails."""
+    progress, rows, failed = Progress(len(selected) * len(threads)), list[dict[str, Any]](), list[str]()
     for count in threads:
         torch.set_num_threads(count)
         for case in selected:
             progress.step(f"{count} thread(s):", f"{case.function} {case.shape} {case.dtype}")
-            targets = case.targets()
-            if targets[0].is_cuda:
-                check_no_sync(case.ours, targets)
-            rows.append(_row(case, count, *measure(case.theirs, case.ours, targets, seconds)))
+            try:
+                rows.append(_row(case, count, *measure(case.theirs, case.ours, case.targets(), seconds)))
+            except RuntimeError as error:
+                failed.append(f"{case.function} {case.shape} {case.dtype}: {error}")
     progress.clear()
-    return rows
+    return rows, failed
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -84,19 +85,24 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     selected = [case for case in cases(options.device) if options.only in f"{case.function} {case.shape}"]
-    rows = run(selected, options.threads if options.device == "cpu" else [1], options.seconds)
-    machine = f"torch {torch.__version__}, torchinit {torchinit.__version__}, {max(options.threads)} cores"
+    on_cpu = options.device == "cpu"
+    rows, failed = run(selected, options.threads if on_cpu else [1], options.seconds)
+    where = f"{max(options.threads)} cores" if on_cpu else torch.cuda.get_device_name(options.device)
+    machine = f"torch {torch.__version__}, torchinit {torchinit.__version__}, {where}"
     print(machine)
-    print(f"import torchinit after torch: {import_milliseconds():.1f} ms")
+    if on_cpu:
+        print(f"import torchinit after torch: {import_milliseconds():.1f} ms")
     for count in sorted({row["threads"] for row in rows}):
-        print(f"\n{count} thread(s); * is short of its least ratio by more than {_NOISE:.0%}\n")
+        print(f"\n{count} thread(s); * is short of its least ratio by more than {_NOISE:.0%}; w: only ours waits\n")
         print(table([row for row in rows if row["threads"] == count]))
     if options.json:
         write_whole(options.json, json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     if options.png:
         most = max(row["threads"] for row in rows)
         draw([row for row in rows if row["threads"] == most], machine, options.png)
-    return 0
+    for line in failed:
+        sys.stderr.write(f"failed: {line}\n")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

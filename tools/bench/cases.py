@@ -140,7 +140,8 @@ def _scripted(device: str) -> Iterator[Case]:
 
 def _keyed(device: str) -> Iterator[Case]:
     """Fills by key against the generator's own draw; on a GPU also compiled, without the time to compile."""
-    key = keyed.key(0)
+    # A key on the CPU would be copied at each call, which waits for the GPU.
+    key = keyed.key(0).to(device)
     native = hasattr(torch.ops.aten, "_philox_randint_")
     # Least ratios on one thread; drawing by key gains more from several.
     bounds = {"uniform_": 1.0 if native else 1 / 4, "normal_": 1 / 4.5}
@@ -158,14 +159,14 @@ def _keyed(device: str) -> Iterator[Case]:
                 label=f"keyed.{name}",
             )
         if device == "cuda":
-            fill, there = torch.compile(own, fullgraph=True), key.cuda()
+            fill = torch.compile(own, fullgraph=True)
             yield _case(
                 name,
                 (4096, 4096),
                 device,
                 1 / 1.5,
                 theirs=lambda t, drawn=drawn: drawn(t.detach()),
-                ours=lambda t, fill=fill, there=there: fill(t, there),
+                ours=lambda t, fill=fill: fill(t, key),
                 against=f"Tensor.{name}",
                 label=f"keyed.{name} compiled",
             )

@@ -16,12 +16,13 @@ Fill = Callable[[list[Tensor]], object]
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds per call over several samples, and bytes."""
+    """Milliseconds per call over several samples, bytes, and whether a call waits for the GPU."""
 
     median: float
     least: float
     most: float
     extra_bytes: int
+    waits: bool
 
 
 def peak_extra_bytes(fill: Fill, targets: list[Tensor]) -> int:
@@ -69,20 +70,28 @@ def import_milliseconds() -> float:
     return min(float(run.stdout) for run in runs) * 1e3
 
 
-def check_no_sync(fill: Fill, targets: list[Tensor]) -> None:
-    """Raise if ``fill`` waits for the GPU."""
+def waits_for_gpu(fill: Fill, targets: list[Tensor]) -> bool:
+    """True if a call after the first one waits for the GPU, as torch's sync debug mode sees it."""
+    if not targets[0].is_cuda:
+        return False
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")
     try:
         fill(targets)
+    except RuntimeError as error:
+        if "synchroniz" not in str(error):
+            raise
+        return True
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    return False
 
 
 def measure(theirs: Fill, ours: Fill, targets: list[Tensor], seconds: float) -> tuple[Timing, Timing]:
     """Time both in turn, for about ``seconds`` each; a first call of each warms up and is measured for memory."""
     fills = (theirs, ours)
     extra = [peak_extra_bytes(fill, targets) for fill in fills]
+    waits = [waits_for_gpu(fill, targets) for fill in fills]
     once = [_sample(fill, targets, 1) for fill in fills]
     # A sample lasts 2 ms at least, so that the clock's own cost does not show.
     calls = [max(1, int(2.0 / max(time_once, 1e-4))) for time_once in once]
@@ -90,7 +99,7 @@ def measure(theirs: Fill, ours: Fill, targets: list[Tensor], seconds: float) -> 
     rounds = min(31, max(int(seconds * 1e3 / (once[0] * calls[0])), 7 if once[0] < 3e3 else 0))
     samples = [[_sample(fill, targets, count) for fill, count in zip(fills, calls, strict=True)] for _ in range(rounds)]
     first, second = (
-        Timing(statistics.median(times), min(times), max(times), size)
-        for times, size in zip(zip(*(samples or [once]), strict=True), extra, strict=True)
+        Timing(statistics.median(times), min(times), max(times), size, waiting)
+        for times, size, waiting in zip(zip(*(samples or [once]), strict=True), extra, waits, strict=True)
     )
     return first, second

@@ -1,9 +1,8 @@
 """``diff``: compare how two models are initialized."""
 
 import argparse
-from typing import Any
 
-from torchinit import recording as recordings
+from torchinit import recording
 from torchinit.cli._arguments import Commands, add_json
 from torchinit.cli._models import MODEL, recording_of_words
 from torchinit.cli._output import Output
@@ -15,8 +14,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         for model in (arguments.a, arguments.b):
             progress.step("record", model)
             pair.append(recording_of_words(model))
-    compare: Any = recordings
-    found = compare.diff(*pair)
+    found = recording.diff(*pair)
     output.text(found.to_json() if output.json else str(found))
     return int(bool(found))
 

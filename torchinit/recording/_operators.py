@@ -25,7 +25,7 @@ _NAMES = """
     add_.Scalar add_.Tensor addbmm addcdiv addcdiv_ addcmul addcmul_ addmm addmm_ addmv addr all all.dim all.dims
     amax amin angle any any.dim any.dims arange arange.start arange.start_step argmax argmin asin asin_ asinh asinh_
     atan atan2 atan2_ atan_ atanh atanh_ avg_pool2d baddbmm bartlett_window bartlett_window.periodic bernoulli
-    bernoulli.p bernoulli_.Tensor bernoulli_.float bincount binomial bitwise_and.Scalar bitwise_and.Scalar_Tensor
+    bernoulli.p bernoulli_.Tensor bernoulli_.float binomial bitwise_and.Scalar bitwise_and.Scalar_Tensor
     bitwise_and.Tensor bitwise_and_.Scalar bitwise_and_.Tensor bitwise_left_shift.Scalar_Tensor
     bitwise_left_shift.Tensor bitwise_left_shift.Tensor_Scalar bitwise_left_shift_.Tensor
     bitwise_left_shift_.Tensor_Scalar bitwise_not bitwise_not_ bitwise_or.Scalar bitwise_or.Scalar_Tensor

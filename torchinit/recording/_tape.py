@@ -4,10 +4,11 @@ Small tensors that carry no draw are real, because a model's code may ask for th
 one keeps its memory, but is marked in ``_Values.unknown``: nothing may read it.
 """
 
+import copy
 import math
 from collections.abc import Mapping
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -219,8 +220,21 @@ class Tape(TorchDispatchMode):
         return number
 
 
+def _copied(tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+    """Copy a fake tensor deeply, as torch copies a real one.
+
+    NB: torch's own way copies the fake tensor's mode with it, after which views of the copy are no views.
+    """
+    if id(tensor) not in memo:
+        made = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+        made = torch.nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, torch.nn.Parameter) else made
+        made.__dict__ |= {name: copy.deepcopy(x, memo) for name, x in vars(tensor).items() if name not in vars(made)}
+        memo[id(tensor)] = made
+    return cast(Tensor, memo[id(tensor)])
+
+
 class RefusedReads(TorchFunctionMode):
-    """Refuses the reads of an unknown tensor's values that run no operator."""
+    """Refuses the reads of an unknown tensor's values that run no operator; copies fake tensors."""
 
     def __init__(self, tape: Tape) -> None:
         super().__init__()
@@ -231,4 +245,6 @@ class RefusedReads(TorchFunctionMode):
     ) -> Any:
         if function in (Tensor.tolist, Tensor.numpy):
             self.tape.refuse_read(args[0], function.__name__)
+        if function is Tensor.__deepcopy__ and isinstance(args[0], FakeTensor):
+            return _copied(*args)
         return function(*args, **(kwargs or {}))
