@@ -16,10 +16,13 @@ import torch
 
 import torchinit
 from tests.docs.conftest import ROOT
-from torchinit import cli, deploy, diagnostics, keyed, recipes
+from torchinit import cli, deploy, diagnostics, keyed, recipes, recording
 
 # Results and errors without an example of their own: the function that returns or raises them has one.
-_RESULTS = ("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend")
+_RESULTS = (
+    *("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend"),
+    *("Recording", "RecordError", "Difference", "Differences"),
+)
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Languages of code blocks; without this check a block marked `py` or nothing would never run.
 _LANGUAGES = {"python", "sh", "toml", "cmake", "cpp", "text", "{toctree}"}
@@ -29,7 +32,11 @@ _BLOCK = re.compile(r"^```(\S*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(module, name) for module in (torchinit, deploy, diagnostics, recipes, keyed) for name in module.__all__],
+    [
+        (module, name)
+        for module in (torchinit, deploy, diagnostics, recipes, recording, keyed)
+        for name in module.__all__
+    ],
 )
 def test_docstring_example_runs(module: ModuleType, name: str) -> None:
     examples = doctest.DocTestFinder(exclude_empty=False).find(
@@ -57,7 +64,9 @@ def _run_python(source: str, line: int, module: ModuleType) -> None:
 def _run_commands(source: str) -> None:
     for command in source.splitlines():
         if command.startswith("torchinit "):
-            assert cli.main(shlex.split(command)[1:]) == 0, command
+            # A comparison exits with 1 where it finds a difference.
+            allowed = (0, 1) if command.startswith("torchinit diff ") else (0,)
+            assert cli.main(shlex.split(command)[1:]) in allowed, command
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from torchinit.cli._files import load_torchscript
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_output, save
 from torchinit.recipes import Recipe
+from torchinit.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def rewrite(
     arguments: argparse.Namespace,
     output: Output,
     verb: str,
-    change: Callable[[Recipe, torch.jit.ScriptModule], torch.jit.ScriptModule],
+    change: Callable[[Recipe | Recording, torch.jit.ScriptModule], torch.jit.ScriptModule],
     mobile: bool | None = None,
 ) -> None:
     """Read a module, change it by a recipe, and write it; ``mobile`` chooses the format, None keeps the file's."""

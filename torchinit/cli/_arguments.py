@@ -4,9 +4,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from torchinit.cli._outputs import MODELS, PICTURES, is_device
-from torchinit.recipes import Recipe, load
+from torchinit._core.output_file import is_device
+from torchinit._core.table import printable
+from torchinit.cli._outputs import MODELS, PICTURES, RECORDINGS
+from torchinit.cli._recordings import recipe_or_recording
+from torchinit.recipes import Recipe
 from torchinit.recipes._shipped import SHIPPED
+from torchinit.recording import Recording
 
 if TYPE_CHECKING:
     Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -55,6 +59,19 @@ def add_seed(parser: argparse.ArgumentParser, help: str, required: bool = False)
     parser.add_argument("--seed", type=_seed, required=required, default=0, metavar="N", help=help)
 
 
+def _recording(words: str) -> str:
+    """Check the name of a recording or a recipe to write."""
+    return _check_suffix(words, "a recording or a recipe", RECORDINGS)
+
+
+def add_recording_output(parser: argparse.ArgumentParser) -> None:
+    """Add ``--output`` for a recording or its recipe, and ``--force``."""
+    parser.add_argument(
+        "-o", "--output", type=_recording, metavar="OUT", help="write OUT.init, or a recipe to OUT.toml"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
+
+
 def add_json(parser: argparse.ArgumentParser, help: str = "print JSON") -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help=help)
@@ -75,13 +92,19 @@ def add_model_output(parser: argparse.ArgumentParser) -> None:
 def add_model_and_recipe(parser: argparse.ArgumentParser) -> None:
     """Add a TorchScript file, ``--recipe`` and ``--keep``."""
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
-    parser.add_argument("--recipe", required=True, metavar="R", help=f"{', '.join(SHIPPED)}, or a TOML file")
+    parser.add_argument(
+        "--recipe", required=True, metavar="R", help=f"{', '.join(SHIPPED)}, a TOML file, or a recording's .init file"
+    )
     parser.add_argument(
         "--keep", action="append", type=_glob, metavar="GLOB", help="leave these parameters as they are; repeatable"
     )
 
 
-def recipe_of(arguments: argparse.Namespace) -> Recipe:
-    """Load the recipe of ``--recipe``, keeping the parameters of ``--keep``."""
-    recipe = load(arguments.recipe)
-    return recipe.keeping(*arguments.keep) if arguments.keep else recipe
+def recipe_of(arguments: argparse.Namespace) -> Recipe | Recording:
+    """Load the recipe of ``--recipe``, keeping the parameters of ``--keep``; or a recording, which fills all."""
+    recipe = recipe_or_recording(arguments.recipe)
+    if not arguments.keep:
+        return recipe
+    if isinstance(recipe, Recording):
+        raise RuntimeError(f"--keep goes with a recipe, got the recording {printable(arguments.recipe)}")
+    return recipe.keeping(*arguments.keep)

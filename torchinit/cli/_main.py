@@ -10,7 +10,7 @@ import warnings
 import torch
 
 import torchinit
-from torchinit.cli import attach, bundle, init, inspect, list as list_, plan, probe
+from torchinit.cli import attach, bundle, diff, init, inspect, list as list_, plan, probe, record
 from torchinit.cli._output import Output
 from torchinit.recipes import RecipeError
 
@@ -29,14 +29,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (list_, plan, init, attach, inspect, probe, bundle):
+    for command in (list_, record, diff, plan, init, attach, inspect, probe, bundle):
         command.add(commands)
     return parser
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
+    code = 0
     try:
-        arguments.run(arguments, output)
+        code = arguments.run(arguments, output) or 0
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
@@ -44,11 +45,11 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, RuntimeError, RecipeError) as error:
         output.error(error)
-        return 1
+        return int(getattr(arguments, "failed", 1))
     except KeyboardInterrupt:
         # A shell's exit code for a program that SIGINT ended.
         return 130
-    return 0
+    return code
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: the arguments after the program's name; None for those of ``sys.argv``
 
     Returns:
-        0, or 1 if the input is at fault; a wrong usage exits with 2 by ``SystemExit``
+        0, or 1 if the input is at fault; a wrong usage exits with 2 by ``SystemExit``. ``diff`` returns 1 if the models
+        differ, and 2 for any error
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Escape what the encoding lacks, as stderr does.

@@ -1,29 +1,19 @@
 """Write the files of commands: whole or not at all, and over an existing file only if forced."""
 
 import argparse
-import errno
 import os
-import re
-import secrets
-import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from torchinit._core.output_file import PathLike, check_folder, is_device, write_whole
 from torchinit._core.table import printable
 from torchinit.diagnostics._plots import render, require_matplotlib
-
-PathLike = str | os.PathLike[str]
 
 # Suffixes of pictures and of TorchScript files; .ptl is for the mobile interpreter.
 PICTURES = (".png", ".svg", ".pdf")
 MODELS = (".pt", ".pth", ".ts", ".ptl")
-
-
-def is_device(path: PathLike) -> bool:
-    """True for a pipe, a terminal, and standard output wherever it goes: a file must not replace them."""
-    descriptor = re.fullmatch(r"/dev/(stdout|stderr|fd/\d+)", os.fspath(path)) is not None
-    return descriptor or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
+# A recording, and the recipe that it amounts to.
+RECORDINGS = (".init", ".toml")
 
 
 def is_same_file(path: PathLike, other: PathLike) -> bool:
@@ -37,12 +27,7 @@ def check_output(path: PathLike, force: bool) -> None:
         return
     if not force and os.path.isfile(path):
         raise RuntimeError(f"an existing file is overwritten only with --force, got {printable(os.fspath(path))}")
-    if os.path.isdir(path):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
-    try:
-        os.stat(os.path.join(os.path.dirname(os.path.realpath(path)), ""))
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    check_folder(path)
 
 
 def save(path: PathLike, contents: bytes, force: bool) -> None:
@@ -58,22 +43,7 @@ def save(path: PathLike, contents: bytes, force: bool) -> None:
         OSError: if the file cannot be written; an existing file is still whole
     """
     check_output(path, force)
-    if is_device(path):
-        Path(path).write_bytes(contents)
-        return
-    target = Path(os.path.realpath(path))
-    staged = target.with_name(f".torchinit-{secrets.token_hex(8)}")
-    try:
-        with open(staged, "xb") as file:
-            file.write(contents)
-        if target.exists():
-            os.chmod(staged, stat.S_IMODE(target.stat().st_mode))
-        os.replace(staged, target)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-    finally:
-        with suppress(OSError):
-            staged.unlink()
+    write_whole(path, contents)
 
 
 def check_plot(arguments: argparse.Namespace) -> None:

@@ -1,18 +1,23 @@
 """``attach``: give a saved model methods that reset it."""
 
 import argparse
+from typing import Any
 
 import torch
 
 from torchinit.cli._archive import rewrite
 from torchinit.cli._arguments import Commands, add_model_and_recipe, add_model_output
 from torchinit.cli._output import Output
+from torchinit.cli._recordings import fitted
 from torchinit.recipes import Recipe
+from torchinit.recording import Recording
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
-    def attach(recipe: Recipe, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-        return recipe.attach(module, arguments.mobile)
+    def attach(recipe: Recipe | Recording, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+        source: Any = fitted(recipe, module) if isinstance(recipe, Recording) else recipe
+        attached: torch.jit.ScriptModule = source.attach(module, mobile=arguments.mobile)
+        return attached
 
     rewrite(arguments, output, "attach", attach, mobile=arguments.mobile)
 

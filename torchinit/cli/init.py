@@ -7,16 +7,21 @@ import torch
 from torchinit.cli._archive import rewrite
 from torchinit.cli._arguments import Commands, add_model_and_recipe, add_model_output, add_seed
 from torchinit.cli._output import Output
+from torchinit.cli._recordings import fitted
 from torchinit.keyed import key
 from torchinit.recipes import Recipe
+from torchinit.recording import Recording
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
-    def initialize(recipe: Recipe, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    def initialize(recipe: Recipe | Recording, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+        if isinstance(recipe, Recording):
+            recipe = fitted(recipe, module)
+        fill = recipe.materialize_ if isinstance(recipe, Recording) else recipe.apply_
         if arguments.keyed:
-            recipe.apply_(module, key=key(arguments.seed))
+            fill(module, key=key(arguments.seed))
         else:
-            recipe.apply_(module, torch.Generator().manual_seed(arguments.seed))
+            fill(module, generator=torch.Generator().manual_seed(arguments.seed))
         return module
 
     rewrite(arguments, output, "initialize", initialize)

@@ -12,10 +12,12 @@ from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed
 from torchinit.cli._files import load
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
+from torchinit.cli._recordings import recipe_or_recording, recorded_values
 from torchinit.diagnostics import ParameterStatistics, plot_statistics, statistics
 from torchinit.diagnostics._histograms import MAX_PANELS, ORDER
 from torchinit.diagnostics._preview import preview
-from torchinit.recipes import Recipe, load as load_recipe
+from torchinit.recipes import Recipe
+from torchinit.recording import Recording
 
 COLUMNS = (
     *("name", "shape", "dtype", "fan_in", "fan_out", "mean", "std", "min", "max", "zeros", "not_finite"),
@@ -37,11 +39,15 @@ def _plot(
     output: Output,
     model: nn.Module,
     rows: list[ParameterStatistics],
-    recipe: Recipe | None,
+    recipe: Recipe | Recording | None,
 ) -> None:
     others = None
     if recipe is not None:
-        others = preview(model, recipe, torch.Generator().manual_seed(arguments.seed))
+        generator = torch.Generator().manual_seed(arguments.seed)
+        if isinstance(recipe, Recording):
+            others = recorded_values(model, recipe, generator)
+        else:
+            others = preview(model, recipe, generator)
         kept = sum(row.name not in others for row in rows)
         if kept:
             output.note(
@@ -61,7 +67,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
         check_plot(arguments)
     elif arguments.recipe is not None:
         parser.error("--recipe needs --plot OUT")
-    recipe = None if arguments.recipe is None else load_recipe(arguments.recipe)
+    recipe = None if arguments.recipe is None else recipe_or_recording(arguments.recipe)
     model = load(arguments.file)
     with output.progress() as progress:
         rows = statistics(model, progress.step)
@@ -87,6 +93,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("file", metavar="FILE", help="the file to read; of its code, only TorchScript's is run")
     add_json(parser, "print JSON, one object a parameter, with all digits")
     add_plot(parser, "draw a histogram of each parameter")
-    parser.add_argument("--recipe", metavar="R", help="also draw what this recipe would do: a name or a TOML file")
+    parser.add_argument(
+        "--recipe", metavar="R", help="also draw what this recipe would do: a name, a TOML file or a .init file"
+    )
     add_seed(parser, "seed of the recipe's draws (default: 0)")
     parser.set_defaults(run=partial(_run, parser))

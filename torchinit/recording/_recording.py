@@ -1,6 +1,7 @@
 """A recording: what fills a model's tensors, to be read, replayed and turned into other forms."""
 
 import copy
+import os
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -297,6 +298,36 @@ class Recording:
             True
         """
         return attach(self.program, scripted, mobile)
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write the recording to a text file, from which :func:`load` replays it without the model's code.
+
+        The file holds the operators, the names and shapes of the model's tensors, the values that came from outside
+        torch, and the lines of code that the operators come from, with the paths that their files have here.
+
+        Args:
+            path: the file to write, ending in ``.init``; it is written whole or not at all
+            overwrite: whether to overwrite a file that exists
+
+        Raises:
+            FileExistsError: if the file exists and ``overwrite`` is not set
+            OSError: if the file cannot be written; an existing file is still whole
+            RecordError: if a tensor needs an operator that is not one of torch's own that only compute; it is named
+            ValueError: if the name of the file does not end in ``.init``
+
+        Examples:
+            >>> import os, tempfile, torchinit
+            >>> from torch import nn
+            >>> path = os.path.join(tempfile.mkdtemp(), "norm.init")
+            >>> torchinit.record(lambda: nn.LayerNorm(4)).save(path)
+            >>> torchinit.recording.load(path).materialize_(nn.LayerNorm(4)).weight
+            Parameter containing:
+            tensor([1., 1., 1., 1.], requires_grad=True)
+        """
+        # The reader makes a Recording.
+        from torchinit.recording._file import save
+
+        save(self, path, overwrite)
 
 
 def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.Generator | None) -> None:

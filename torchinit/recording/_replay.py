@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from torchinit.recording._program import Operation, Program, Ref, slice_of
+from torchinit.recording._tape import RecordError
 
 
 @contextmanager
@@ -33,6 +34,13 @@ def find_operator(name: str) -> Any:
     return getattr(getattr(getattr(torch.ops, namespace), operator), overload)
 
 
+def check_made(ref: Ref, made: Any) -> None:
+    """Raise if an operator makes another tensor than it did when recorded."""
+    if not isinstance(made, Tensor) or tuple(made.shape) != ref.size or made.dtype != ref.dtype:
+        what = f"{made.dtype} {list(made.shape)}" if isinstance(made, Tensor) else type(made).__name__
+        raise RecordError(f"an operator must make what it made when recorded, {ref.dtype} {list(ref.size)}, got {what}")
+
+
 class Memory:
     """The storages of a replay; one is allocated when an operator first needs it."""
 
@@ -46,18 +54,19 @@ class Memory:
         storage = self.storages.get(ref.storage)
         if storage is None:
             storage = self.storages[ref.storage] = self._new(ref.storage)
-        view = torch.empty(0, dtype=ref.dtype).set_(storage, ref.offset, ref.size, ref.stride)
+        view = torch.empty(0, dtype=ref.dtype, device="cpu").set_(storage, ref.offset, ref.size, ref.stride)
         return view.conj() if ref.conj else view
 
     def _new(self, number: int) -> torch.UntypedStorage:
         nbytes = self.program.nbytes[number]
         storage = self.bound.get(number) or torch.UntypedStorage(nbytes)  # type: ignore[no-untyped-call]
         if number in self.program.constants:
-            torch.empty(0, dtype=torch.uint8).set_(storage).copy_(self.program.constants[number])
+            torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage).copy_(self.program.constants[number])
         return storage
 
     def keep(self, ref: Ref, made: Tensor) -> None:
         """Take what an operator made; copy it if the operator laid it out in another way."""
+        check_made(ref, made)
         if (tuple(made.shape), made.stride(), made.storage_offset()) == (ref.size, ref.stride, ref.offset):
             bound = self.bound.get(ref.storage)
             if bound is None:
@@ -99,8 +108,8 @@ def run(operation: Operation, memory: Memory, generator: torch.Generator | None 
     args, kwargs = tree_map(given, (operation.args, dict(operation.kwargs)))
     own = {} if generator is None else {"generator": generator}
     out = find_operator(operation.name)(*args, **kwargs, **own)
-    made = [x for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
-    for ref, tensor in zip(operation.fresh, made):
+    # A result may be None, which has its place in fresh too.
+    for ref, tensor in zip(operation.fresh, tree_flatten(out)[0]):
         if ref is not None:
             memory.keep(ref, tensor)
 

@@ -1,0 +1,52 @@
+"""Does a replay keep to what was recorded, whatever the defaults of the process?"""
+
+import pytest
+import torch
+from torch import nn
+
+import torchinit
+from tests.support.built import assert_same_tensors, built
+from torchinit.recording import RecordError
+from torchinit.recording._program import Operation, Program, Ref
+from torchinit.recording._replay import Memory, replay
+
+
+def test_result_that_is_none_has_its_place() -> None:
+    ones, grad = Ref(0, torch.float32, (2, 2, 1), (2, 1, 1)), Ref(1, torch.float32, (2,), (1,))
+    convolution = (ones, ones, ones, [2], [1], [0], [1], False, [0], 1, [False, False, True])
+    operations = (
+        Operation("aten.ones.default", ([2, 2, 1],), fresh=(ones,)),
+        Operation("aten.convolution_backward.default", convolution, fresh=(None, None, grad)),
+    )
+    made = {}
+
+    def deliver(number: int, memory: Memory) -> None:
+        made[number] = memory.tensor(grad).clone()
+
+    replay(Program(operations, (), (), {0: 16, 1: 8}, {}), [1], deliver)
+    assert made[1].tolist() == [2.0, 2.0]
+
+
+class Drawn(nn.Module):
+    """A parameter that torch draws in the default dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.rand(3))
+
+
+def test_another_default_dtype_is_refused_instead_of_drawing_other_bits() -> None:
+    recording, model = torchinit.record(Drawn), Drawn()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(RecordError, match=r"must make .* torch.float32 \[3\], got torch.float64 \[3\]"):
+            recording.materialize_(model, seed=0)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_another_default_device_does_not_matter() -> None:
+    recording, model = torchinit.record(Drawn), Drawn()
+    with torch.device("meta"):
+        recording.materialize_(model, seed=0)
+    assert_same_tensors(model, built(Drawn)[0])

@@ -1,0 +1,55 @@
+"""Write a file whole or not at all."""
+
+import errno
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+PathLike = str | os.PathLike[str]
+
+
+def is_device(path: PathLike) -> bool:
+    """True for a pipe, a terminal, and standard output wherever it goes: a file must not replace them."""
+    descriptor = re.fullmatch(r"/dev/(stdout|stderr|fd/\d+)", os.fspath(path)) is not None
+    return descriptor or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path))
+
+
+def check_folder(path: PathLike) -> None:
+    """Fail with an OSError if a path is a folder, or has no folder to write to."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    try:
+        os.stat(os.path.join(os.path.dirname(os.path.realpath(path)), ""))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def write_whole(path: PathLike, contents: bytes) -> None:
+    """Write a file whole or not at all, by way of a temporary file beside it.
+
+    Args:
+        path: where to write; a link is followed, and a file that is replaced keeps its mode
+        contents: what to write
+
+    Raises:
+        OSError: if the file cannot be written; an existing file is still whole
+    """
+    if is_device(path):
+        Path(path).write_bytes(contents)
+        return
+    target = Path(os.path.realpath(path))
+    staged = target.with_name(f".torchinit-{secrets.token_hex(8)}")
+    try:
+        with open(staged, "xb") as file:
+            file.write(contents)
+        if target.exists():
+            os.chmod(staged, stat.S_IMODE(target.stat().st_mode))
+        os.replace(staged, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    finally:
+        with suppress(OSError):
+            staged.unlink()

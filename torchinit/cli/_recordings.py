@@ -1,0 +1,54 @@
+"""Use a recording where a command takes a recipe."""
+
+import copy
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from torchinit._core.table import first_line
+from torchinit.recipes import Recipe, load as load_recipe
+from torchinit.recording import Recording, load
+from torchinit.recording._targets import match, named_tensors
+
+SUFFIX = ".init"
+
+
+def is_recording(path: str) -> bool:
+    """True for the name of a recording's file."""
+    return path.lower().endswith(SUFFIX)
+
+
+def recipe_or_recording(name: str) -> Recipe | Recording:
+    """Load a recipe by its name or from its file, or a recording from its file."""
+    return load(name) if is_recording(name) else load_recipe(name)
+
+
+def fitted(recording: Recording, module: nn.Module) -> Recording:
+    """Return a recording without the buffers that a module lacks, because tracing may make them constants.
+
+    Raises:
+        RuntimeError: if the names or shapes of the module's tensors are not the recorded ones
+    """
+    names = named_tensors(module)
+    entries = tuple(x for x in recording.program.entries if x.kind == "parameter" or x.name in names)
+    try:
+        match(entries, module, strict=True)
+    except ValueError as error:
+        raise RuntimeError(first_line(str(error))) from None
+    return Recording(replace(recording.program, entries=entries))
+
+
+def recorded_values(model: nn.Module, recording: Recording, generator: torch.Generator) -> dict[str, Tensor]:
+    """Fill a copy of a model as recorded, and return by name the parameters that the recording has.
+
+    Raises:
+        RuntimeError: if a shape is not the recorded one
+    """
+    other = copy.deepcopy(model)
+    try:
+        recording.materialize_(other, generator=generator, strict=False)
+    except ValueError as error:
+        raise RuntimeError(first_line(str(error))) from None
+    known = {entry.name for entry in recording.program.entries}
+    return {name: x for name, x in other.named_parameters(remove_duplicate=False) if name in known}

@@ -1,0 +1,71 @@
+"""``record``: show how a model's own code initializes it, and save that."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from torchinit._core.table import first_line
+from torchinit.cli._arguments import Commands, add_json, add_recording_output
+from torchinit.cli._models import MODEL, parse_value, recording_of
+from torchinit.cli._output import Output
+from torchinit.cli._outputs import check_output, save
+
+
+def _argument(words: str) -> tuple[str, Any]:
+    try:
+        return parse_value(words)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(first_line(str(error))) from None
+
+
+def _save(recording: Any, path: str, force: bool) -> None:
+    """Write a recording, or its recipe if the suffix says so."""
+    if Path(path).suffix.lower() == ".toml":
+        save(path, recording.recipe().to_toml().encode(), force)
+    else:
+        recording.save(path, overwrite=force)
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> None:
+    if arguments.output is not None:
+        check_output(arguments.output, arguments.force)
+    with output.progress(1) as progress:
+        progress.step("record", arguments.model)
+        recording: Any = recording_of(arguments.model, dict(arguments.values))
+    if arguments.output is not None:
+        _save(recording, arguments.output, arguments.force)
+    if not arguments.audit:
+        output.text(recording.to_json() if output.json else str(recording))
+        return
+    findings = recording.audit()
+    if output.json:
+        names = ("severity", "kind", "tensor", "what", "place", "right")
+        output.table(names, [[getattr(finding, name, None) for name in names] for finding in findings])
+        return
+    for finding in findings:
+        output.text(str(finding))
+    if not findings:
+        output.note("the audit found nothing")
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "record",
+        help="show how a model's own code initializes it, and save that",
+        description="Run the code that builds a model, without memory for its tensors and without downloads, and show"
+        " what fills each parameter and buffer. OUT.init holds all of it, for plan, init and attach; OUT.toml holds the"
+        " rules that say the same as a recipe.",
+    )
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
+    parser.add_argument(
+        "values",
+        nargs="*",
+        type=_argument,
+        metavar="NAME=VALUE",
+        help="arguments of timm.create_model, of the configuration of transformers, or of the factory: Python literals",
+    )
+    parser.add_argument("--audit", action="store_true", help="show what the audit finds instead")
+    add_json(parser)
+    add_recording_output(parser)
+    parser.set_defaults(run=_run)
