@@ -5,9 +5,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensor
+from torchinit.recording._copies import copied
 from torchinit.recording._program import Entry, Program
 from torchinit.recording._replay import Memory, replay
 from torchinit.recording._targets import bindable, match, place
@@ -72,27 +73,12 @@ def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.
     replay(program, targets, deliver, generator, bound)
 
 
-class _CopiedForReal(TorchFunctionMode):
-    """Copies a fake tensor as an empty one on a device."""
-
-    def __init__(self, device: torch.device | str | None) -> None:
-        super().__init__()
-        self.device = device
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is not Tensor.__deepcopy__:
-            return function(*args, **(kwargs or {}))
-        tensor, memo = args
-        if id(tensor) not in memo:
-            device = self.device or tensor.device
-            made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
-            if not isinstance(tensor, FakeTensor):
-                made.copy_(tensor.detach())
-            made.requires_grad_(tensor.requires_grad)
-            memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
-        return memo[id(tensor)]
-
-
 def _real_copy(skeleton: nn.Module, device: torch.device | str | None) -> nn.Module:
-    with _CopiedForReal(device):
-        return copy.deepcopy(skeleton)
+    def real(tensor: Tensor) -> Tensor:
+        if is_lazy(tensor):
+            return copy.deepcopy(tensor)
+        place = device or tensor.device
+        made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=place)
+        return made if isinstance(tensor, FakeTensor) else made.copy_(tensor.detach())
+
+    return copied(skeleton, real)
