@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
+from torchinit.recording._outside import Outside
+
 
 @dataclass(frozen=True)
 class Ref:
@@ -158,6 +160,7 @@ class Program:
         nbytes: size of each storage
         constants: what some storages hold at the start: values from outside torch
         given: storages of tensors that were there at the start, with any values
+        outside: what the model's code takes from outside torch
         allocated: the lines of the user's code that made the memory of tensors without writing to it, by storage
     """
 
@@ -167,6 +170,7 @@ class Program:
     nbytes: Mapping[int, int]
     constants: Mapping[int, Tensor]
     given: frozenset[int] = frozenset()
+    outside: tuple[Outside, ...] = ()
     allocated: Mapping[int, str] = field(default_factory=dict)
 
     def covers(self, ref: Ref) -> bool:

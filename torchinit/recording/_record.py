@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensorMode
 from torchinit._core.patch import patch_torch
+from torchinit.recording._outside import watched
 from torchinit.recording._program import Entry, Program, storages
 from torchinit.recording._random import followed
 from torchinit.recording._recording import Recording
@@ -53,6 +54,7 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
         stack.enter_context(_in_progress(tape))
         stack.enter_context(patch_torch())
         stack.enter_context(followed(tape.generators))
+        watch = stack.enter_context(watched(frame))
         mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(tape)
         stack.enter_context(RefusedReads(tape))
@@ -72,6 +74,7 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
             nbytes=dict(tape.values.nbytes),
             constants=dict(tape.values.constants),
             given=frozenset() if model is None else frozenset(given),
+            outside=watch.found(),
             allocated={number: tape.allocated[number] for number in storages(entries) & tape.allocated.keys()},
         )
     return Recording(program, built if model is None else None)
