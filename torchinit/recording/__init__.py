@@ -1,8 +1,9 @@
 """Records how a model's own code initializes it, and does the same again, anywhere."""
 
+from torchinit.recording._findings import Finding
 from torchinit.recording._outside import Outside
 from torchinit.recording._record import record
 from torchinit.recording._recording import Recording
 from torchinit.recording._tape import RecordError
 
-__all__ = ["Outside", "RecordError", "Recording", "record"]
+__all__ = ["Finding", "Outside", "RecordError", "Recording", "record"]

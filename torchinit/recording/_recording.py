@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensor
+from torchinit.recording._audit import audit
 from torchinit.recording._copies import copied
+from torchinit.recording._findings import Finding
 from torchinit.recording._program import Entry, Program
 from torchinit.recording._replay import Memory, replay
 from torchinit.recording._targets import bindable, match, place
@@ -53,6 +55,46 @@ class Recording:
                 " build the model, and fill it with materialize_()"
             )
         return self.materialize_(_real_copy(self._skeleton, device), **kwargs)
+
+    def audit(self, again: "Recording | None" = None) -> list[Finding]:
+        """Find what people cannot see: tensors without values, wrong laws and fans, copies and wasted draws.
+
+        A finding of severity ``"fault"`` is what nobody wants:
+
+        - ``"unwritten"``: a tensor that holds memory as it came;
+        - ``"lost"``: a tensor that ``to_empty()`` loses and that no method of the model restores. This is tried: the
+          model without its values runs ``reset_parameters``, ``init_weights`` and the like, of it and its layers;
+        - ``"law"``: values that do not have the law of the function's name, such as a ``trunc_normal_`` that truncates
+          nothing, or a library's ``lecun_normal_`` with another standard deviation than torchinit's, by over 2 %;
+        - ``"fans"``: a stack of matrices, such as the weights of experts, whose fans are taken as a convolution's, or
+          packed matrices whose ``fan_out`` is that of all;
+        - ``"outside"``: values that torch does not decide, such as numpy's draws.
+
+        One of severity ``"fact"`` may be meant: draws that are thrown away (``"overwritten"``), copies of a draw that
+        are not tied (``"copied"``), files that were read (``"outside"``), and the packed weights of torch's own layers.
+
+        Args:
+            again: another recording of the same code; then tensors that the two fill in different ways are found too
+
+        Returns:
+            the findings, faults first; ``print`` shows each as a line
+
+        Examples:
+            >>> import torch, torchinit
+            >>> class Head(torch.nn.Linear):
+            ...     def reset_parameters(self):
+            ...         torch.nn.init.trunc_normal_(self.weight, std=0.02)
+            >>> for finding in torchinit.record(lambda: Head(16, 4)).audit():
+            ...     print(finding.severity, finding.kind, finding.tensor, finding.what, sep=", ")
+            fault, unwritten, bias, nothing writes it, so it holds memory as it came
+            fault, law, weight, trunc_normal_(mean=0, std=0.02, a=-2, b=2) truncates nothing, since its bounds are 100 standard deviations away
+        """
+        # Imported late: recording makes a Recording.
+        from torchinit.recording._record import record
+
+        return audit(
+            self.program, self._skeleton, None if again is None else again.program, lambda build: record(build).program
+        )
 
 
 def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.Generator | None) -> None:
