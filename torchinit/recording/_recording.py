@@ -7,13 +7,16 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensor
 from torchinit._core.messages import warn_user
 from torchinit.recipes import Recipe
 from torchinit.recording._attach import attach
+from torchinit.recording._audit import audit
+from torchinit.recording._copies import copied
 from torchinit.recording._describe import Description
+from torchinit.recording._findings import Finding
 from torchinit.recording._groups import grouped
 from torchinit.recording._keyed import fill_by_key, key_words
 from torchinit.recording._keyed_program import KeyedProgram, keyed_program
@@ -329,6 +332,46 @@ class Recording:
 
         save(self, path, overwrite)
 
+    def audit(self, again: "Recording | None" = None) -> list[Finding]:
+        """Find what people cannot see: tensors without values, wrong laws and fans, copies and wasted draws.
+
+        A finding of severity ``"fault"`` is what nobody wants:
+
+        - ``"unwritten"``: a tensor that holds memory as it came;
+        - ``"lost"``: a tensor that ``to_empty()`` loses and that no method of the model restores. This is tried: the
+          model without its values runs ``reset_parameters``, ``init_weights`` and the like, of it and its layers;
+        - ``"law"``: values that do not have the law of the function's name, such as a ``trunc_normal_`` that truncates
+          nothing, or a library's ``lecun_normal_`` with another standard deviation than torchinit's, by over 2 %;
+        - ``"fans"``: a stack of matrices, such as the weights of experts, whose fans are taken as a convolution's, or
+          packed matrices whose ``fan_out`` is that of all;
+        - ``"outside"``: values that torch does not decide, such as numpy's draws.
+
+        One of severity ``"fact"`` may be meant: draws that are thrown away (``"overwritten"``), copies of a draw that
+        are not tied (``"copied"``), files that were read (``"outside"``), and the packed weights of torch's own layers.
+
+        Args:
+            again: another recording of the same code; then tensors that the two fill in different ways are found too
+
+        Returns:
+            the findings, faults first; ``print`` shows each as a line
+
+        Examples:
+            >>> import torch, torchinit
+            >>> class Head(torch.nn.Linear):
+            ...     def reset_parameters(self):
+            ...         torch.nn.init.trunc_normal_(self.weight, std=0.02)
+            >>> for finding in torchinit.record(lambda: Head(16, 4)).audit():
+            ...     print(finding.severity, finding.kind, finding.tensor, finding.what, sep=", ")
+            fault, unwritten, bias, nothing writes it, so it holds memory as it came
+            fault, law, weight, trunc_normal_(mean=0, std=0.02, a=-2, b=2) truncates nothing, since its bounds are 100 standard deviations away
+        """
+        # Imported late: recording makes a Recording.
+        from torchinit.recording._record import record
+
+        return audit(
+            self.program, self._skeleton, None if again is None else again.program, lambda build: record(build).program
+        )
+
 
 def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.Generator | None) -> None:
     """Replay a program from a generator's state into the tensors of a model."""
@@ -348,34 +391,12 @@ def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.
     replay(program, targets, deliver, generator, bound)
 
 
-class _CopiedForReal(TorchFunctionMode):
-    """Copies a fake tensor as an empty one on a device."""
-
-    def __init__(self, device: torch.device | str | None) -> None:
-        super().__init__()
-        self.device = device
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is not Tensor.__deepcopy__:
-            return function(*args, **(kwargs or {}))
-        tensor, memo = args
-        if id(tensor) not in memo:
-            memo[id(tensor)] = _real(tensor, self.device)
-        return memo[id(tensor)]
-
-
-def _real(tensor: Tensor, device: torch.device | str | None) -> Tensor:
-    device = device or tensor.device
-    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
-    if not isinstance(tensor, FakeTensor):
-        made.copy_(tensor.detach())
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(made, tensor.requires_grad)
-    return made.requires_grad_(tensor.requires_grad)
-
-
 def _real_copy(skeleton: nn.Module, device: torch.device | str | None) -> nn.Module:
-    # NB: a small parameter is real, and copies itself without the mode.
-    memo = {id(tensor): _real(tensor, device) for tensor in skeleton.parameters() if type(tensor) is nn.Parameter}
-    with _CopiedForReal(device):
-        return copy.deepcopy(skeleton, memo)
+    def real(tensor: Tensor) -> Tensor:
+        if is_lazy(tensor):
+            return copy.deepcopy(tensor)
+        place = device or tensor.device
+        made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=place)
+        return made if isinstance(tensor, FakeTensor) else made.copy_(tensor.detach())
+
+    return copied(skeleton, real)
