@@ -210,8 +210,8 @@ class Tape(TorchDispatchMode):
     ) -> None:
         frames = list(outer_frames(self._stop))
         own, label = initializer_frames(frames)
-        frames_of_calls = dict.fromkeys(frame for frame in (own, label) if frame is not None)
-        self._current = {frame: self._call(frame) for frame in frames_of_calls}
+        # Both may be the same frame, which has one number.
+        self._current = {frame: self._call(frame) for frame in dict.fromkeys((own, label)) if frame is not None}
         operation = Operation(
             name=str(call.function),
             args=given[0],
