@@ -27,6 +27,7 @@ def _recorded(name: str) -> Recording:
 def test_tensor_has_the_same_bits_in_pieces_and_as_a_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = _recorded(name)
     expected = recording.build(key=KEY)
+    assert_same_tensors(recording.materialize_(MODELS[name](), key=KEY), expected)
     # Tiles that end within rows and blocks.
     for tile in (5, 64):
         monkeypatch.setattr(_keyed, "_TILE", tile)
