@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from torchinit._core.compat import FakeTensor, FakeTensorMode
+from torchinit._core.compat import FakeTensor, FakeTensorMode, no_dispatch_modes
 from torchinit.recording._program import OVERWRITING
 
 # Tensors made of numbers with at most this many elements are real, and operators on at most that many run.
@@ -81,7 +81,7 @@ class Invocation:
         NB: the mode would compute some operators on real tensors, such as a product of two, to know their values.
         """
         args, kwargs = tree_map_only(
-            Tensor, lambda x: x if isinstance(x, FakeTensor) else mode.from_tensor(x), (self.args, self.kwargs)
+            Tensor, lambda x: x if isinstance(x, FakeTensor) else mode.from_tensor(_plain(x)), (self.args, self.kwargs)
         )
         return self.function(*args, **kwargs)
 
@@ -105,3 +105,9 @@ class Invocation:
             return bool(self.tensors)
         elements: int = sum(x.numel() for x in results if isinstance(x, Tensor))
         return elements <= (SMALL_ARGUMENTS if self.tensors else SMALL_RESULT)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Return a real tensor without its autograd history: torch refuses some views of a parameter."""
+    with no_dispatch_modes():
+        return tensor.detach()
