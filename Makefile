@@ -13,6 +13,8 @@ PINNED := $(shell sed -n 's/^torch==//p' tools/constraints.txt)
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest
 PARALLEL := -n 2 --dist worksteal
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Images of containers set it; every worker and every process of a test would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Keeps what inductor has compiled.
 export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/inductor
 

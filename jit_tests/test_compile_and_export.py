@@ -18,14 +18,6 @@ from tests.support.record import Record
 from tests.support.records import CALLS, RECORDS, call_id
 
 Call = tuple[Record, dict[str, Any]]
-# All calls of an initializer, also by its deprecated name: one compilation covers them.
-GROUPS: dict[str, list[Call]] = {
-    name: list(calls)
-    for name, calls in itertools.groupby(
-        sorted(CALLS, key=lambda call: call[0].current_name), lambda call: call[0].current_name
-    )
-}
-every_group = pytest.mark.parametrize("calls", GROUPS.values(), ids=GROUPS)
 
 
 def _weights(calls: list[Call]) -> list[Tensor]:
@@ -59,18 +51,17 @@ class Refill(nn.Module):
         return [weight * x for weight in _fill(self.calls, list(self.buffers()))]
 
 
-@every_group
-@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
-def test_compiles_without_graph_breaks_and_draws_eagers_bits(calls: list[Call], backend: str) -> None:
+@pytest.mark.slow
+def test_compiles_without_graph_breaks_and_draws_eagers_bits() -> None:
     torch.compiler.reset()
-    weights = [nn.Parameter(weight) for weight in _weights(calls)]
+    weights = [nn.Parameter(weight) for weight in _weights(CALLS)]
     versions = [weight._version for weight in weights]
-    _seeded(torch.compile(lambda weights: _fill(calls, weights), fullgraph=True, backend=backend), weights)
-    _assert_equal(calls, weights, _seeded(_fill, calls, _weights(calls)))
-    for weight, version in zip(weights, versions):
-        assert weight._version > version
-        assert weight.is_leaf
-        assert weight.requires_grad
+    _seeded(torch.compile(lambda weights: _fill(CALLS, weights), fullgraph=True, backend="eager"), weights)
+    _assert_equal(CALLS, weights, _seeded(_fill, CALLS, _weights(CALLS)))
+    for (record, _), weight, version in zip(CALLS, weights, versions, strict=True):
+        assert weight._version > version, record.name
+        assert weight.is_leaf, record.name
+        assert weight.requires_grad, record.name
 
 
 @pytest.mark.slow
@@ -134,22 +125,19 @@ def test_large_trunc_normal_is_compiled_by_inductor_to_4_ulp(arguments: dict[str
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
-@every_group
-def test_exported_program_refills_its_buffers_with_eagers_bits_even_decomposed_or_from_a_file(
-    calls: list[Call], strict: bool
-) -> None:
+def test_exported_program_refills_its_buffers_with_eagers_bits_even_decomposed_or_from_a_file(strict: bool) -> None:
     x, file = torch.ones(()), io.BytesIO()
-    program = torch.export.export(Refill(calls), (x,), strict=strict)
-    expected = _seeded(_fill, calls, _weights(calls))
+    program = torch.export.export(Refill(CALLS), (x,), strict=strict)
+    expected = _seeded(_fill, CALLS, _weights(CALLS))
     module = program.module()
-    _assert_equal(calls, _seeded(module, x), expected)
-    _assert_equal(calls, list(module.buffers()), expected)
+    _assert_equal(CALLS, _seeded(module, x), expected)
+    _assert_equal(CALLS, list(module.buffers()), expected)
     if strict:
-        _assert_equal(calls, _seeded(program.run_decompositions().module(), x), expected)
+        _assert_equal(CALLS, _seeded(program.run_decompositions().module(), x), expected)
     else:
         torch.export.save(program, file)
         file.seek(0)
-        _assert_equal(calls, _seeded(torch.export.load(file).module(), x), expected)
+        _assert_equal(CALLS, _seeded(torch.export.load(file).module(), x), expected)
 
 
 class FillAlike(nn.Module):
@@ -177,13 +165,19 @@ def _row_multiple(record: Record, arguments: dict[str, Any]) -> int:
     return 4 if record.name == "lstm_bias_" else arguments.get("groups", arguments.get("blocks", 1))
 
 
+def _sized_calls(record: Record) -> list[Call]:
+    """List the first call, those whose arguments are read together with the size, and the tail."""
+    calls = record.calls + record.unmatched
+    sized = {"mode", "groups", "blocks", "upscale_factor", "fan_in", "is_first"}
+    return [(record, call) for call in calls if call is calls[0] or sized & set(call) or call.get("a") == 3.0]
+
+
 @pytest.mark.slow
 @AFTER_2_6
 @pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
-@every_group
-def test_exported_program_fills_any_number_of_rows(calls: list[Call], strict: bool) -> None:
-    calls = [(record, arguments) for record, arguments in calls if record.name == record.current_name]
-    record = calls[0][0]
+@pytest.mark.parametrize("record", CURRENT, ids=call_id)
+def test_exported_program_fills_any_number_of_rows(record: Record, strict: bool) -> None:
+    calls = _sized_calls(record)
     # QR needs to know which side is longer; a split needs equal parts.
     parts = math.lcm(*(_row_multiple(*call) for call in calls))
     rows = parts * torch.export.Dim("rows", min=8 if "orthogonal" in record.name else 2, max=200)

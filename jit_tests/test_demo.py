@@ -32,6 +32,16 @@ def test_demo_shows_all_names_and_exits_zero() -> None:
         assert f"  {target:40}{f'skipped, {missing}' if missing else 'yes'}\n" in done.stdout
 
 
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the demo one name, and nothing that starts a process."""
+    monkeypatch.setattr(demo, "NAMES", ["zeros_"])
+    monkeypatch.setattr(demo, "TARGETS", {})
+    monkeypatch.setattr(demo, "reset_elsewhere", lambda progress: [("weight", True)])
+    monkeypatch.setattr(demo, "attach_and_reset", lambda: [("weight", True)])
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("broken", ["draws other bits", "does not compile"])
 def test_demo_fails_when_an_initializer_does(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def other(tensor: torch.Tensor) -> torch.Tensor:
@@ -42,25 +52,25 @@ def test_demo_fails_when_an_initializer_does(broken: str, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("torchinit.eye", other if broken == "draws other bits" else generic)
     monkeypatch.setattr(demo, "NAMES", ["eye", "zeros_"])
-    monkeypatch.setattr(demo, "TARGETS", {})
-    monkeypatch.setattr(demo, "attach_and_reset", lambda: [("weight", True)])
     assert demo.main() == 1
 
 
-def test_demo_fails_when_the_attached_method_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "NAMES", ["zeros_"])
-    monkeypatch.setattr(demo, "TARGETS", {})
+@pytest.mark.usefixtures("small")
+def test_demo_fails_when_the_saved_model_or_the_attached_method_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "missing", lambda: None)
     for equal in (True, False):
         monkeypatch.setattr(demo, "attach_and_reset", lambda equal=equal: [("weight", True), ("bias", equal)])
         assert demo.main() == (0 if equal else 1)
+    monkeypatch.setattr(demo, "attach_and_reset", lambda: [("weight", True)])
+    monkeypatch.setattr(demo, "reset_elsewhere", lambda progress: [("weight", True), ("bias", False)])
+    assert demo.main() == 1
 
 
+@pytest.mark.usefixtures("small")
 def test_demo_fails_when_a_target_does(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> torch.Tensor:
         raise RuntimeError("on purpose\nand at length")
 
-    monkeypatch.setattr(demo, "NAMES", ["zeros_"])
     monkeypatch.setattr(
         targets,
         "TARGETS",
@@ -70,7 +80,6 @@ def test_demo_fails_when_a_target_does(monkeypatch: pytest.MonkeyPatch, capsys: 
         },
     )
     monkeypatch.setattr(demo, "TARGETS", targets.TARGETS)
-    monkeypatch.setattr(demo, "attach_and_reset", lambda: [("weight", True)])
     assert demo.main() == 1
     shown = capsys.readouterr().out
     assert f"  {'torch.export':40}no, RuntimeError: on purpose\n" in shown

@@ -18,7 +18,7 @@ from jit_tests.scripting import run_quietly
 from tests.support.record import Record
 from tests.support.records import CALLS, RECORDS, call_id
 from tools import operators
-from torchinit import deploy
+from torchinit import cli, deploy
 from torchinit.deploy import _package
 
 CURRENT = [(record, arguments) for record, arguments in CALLS if record.name == record.current_name]
@@ -156,14 +156,16 @@ def test_command_overwrites_only_when_forced(tmp_path: Path) -> None:
     assert "class Init" in header.read_text()
 
 
-def test_command_reports_an_unwritable_path_in_one_line(tmp_path: Path) -> None:
+def test_command_reports_an_unwritable_path_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("")
-    done = _command("bundle", tmp_path / "file")
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "Traceback" not in done.stderr
-    assert _command("bundle").returncode == 2
-    assert _command("nonsense").returncode == 2
+    assert cli.main(["bundle", str(tmp_path / "file")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    for arguments in (["bundle"], ["nonsense"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        assert stopped.value.code == 2
 
 
 @pytest.mark.parametrize("other", [b"not an archive", None], ids=["damaged", "draws something else"])

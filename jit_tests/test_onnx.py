@@ -1,8 +1,10 @@
 """Does an initializer in an ONNX graph do what the docs' table says, and is no graph silently wrong?"""
 
+import functools
 import io
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
+from torch.onnx._internal.exporter import _registration
 
 import torchinit
 from tests.support.record import Record
@@ -76,6 +79,15 @@ class Both(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.fresh(x), self.buffer(x)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_registry() -> Iterator[None]:
+    """Keep the table of translations, which every export would read anew, for most of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        registry = _registration.ONNXRegistry
+        patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
+        yield
 
 
 def _shape(record: Record) -> tuple[int, ...]:

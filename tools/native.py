@@ -1,6 +1,7 @@
 """Builds C++ programs against the installed torch with CMake, and keeps them between runs in ``.cache/native``."""
 
 import fcntl
+import functools
 import hashlib
 import os
 import shutil
@@ -64,11 +65,10 @@ def _build(project: Path, prefix: Path) -> None:
     run([cmake, "--build", str(into)], project)
 
 
-def _cached(texts: list[str], name: str, prepare: Callable[[Path], Path]) -> Path:
-    """Build ``name`` in a folder named by the hash of everything compiled, unless it is there; return the folder.
+def _cached(texts: list[str], name: str, build: Callable[[Path], object]) -> Path:
+    """Build ``build/name`` in a folder named by the hash of everything compiled, unless it is there.
 
-    The archives are written anew each time, because programs load them at run time. ``prepare`` writes the project into
-    the folder and returns its path.
+    Returns the folder. The archives are written anew each time, because programs load them at run time.
     """
     texts += [torch.__version__, torch.utils.cmake_prefix_path]
     texts += [path.read_text() for path in (ROOT / "torchinit").rglob("*") if path.suffix in (".h", ".cmake")]
@@ -79,24 +79,40 @@ def _cached(texts: list[str], name: str, prepare: Callable[[Path], Path]) -> Pat
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_package(folder, force=True)
         if not (folder / "build" / name).exists():
-            _build(prepare(folder), folder)
+            build(folder)
     return folder
 
 
+@functools.cache
 def program(source: str) -> Path:
     """Build a program of one file against the package and return the program's path."""
 
-    def prepare(folder: Path) -> Path:
+    def build(folder: Path) -> None:
         project = folder / "project"
         project.mkdir(exist_ok=True)
         (project / "main.cpp").write_text(source)
         (project / "CMakeLists.txt").write_text(_LISTS)
-        return project
+        _build(project, folder)
 
-    return _cached([source, _LISTS], "program", prepare) / "build" / "program"
+    return _cached([source, _LISTS], "program", build) / "build" / "program"
 
 
+def compiler_says(source: str, flags: str) -> str:
+    """Compile one file against the package's header, link nothing, and return what the compiler says."""
+    torch_include = Path(torch.__file__).parent / "include"
+    system = ["-isystem", str(torch_include), "-isystem", str(torch_include / "torch" / "csrc" / "api" / "include")]
+    command = [os.environ.get("CXX", "c++"), *flags.split(), *system, "-Iinclude", "-fsyntax-only", "main.cpp"]
+
+    def build(folder: Path) -> None:
+        (folder / "main.cpp").write_text(source)
+        (folder / "build").mkdir(exist_ok=True)
+        (folder / "build" / "said.txt").write_text(run(command, folder))
+
+    return (_cached([source, *command], "said.txt", build) / "build" / "said.txt").read_text()
+
+
+@functools.cache
 def example() -> Path:
     """Build the package's own example as a user does; return the package's folder, which holds it in ``build``."""
     texts = [path.read_text() for path in sorted((ROOT / "torchinit" / "deploy" / "package" / "example").iterdir())]
-    return _cached(texts, "example", lambda folder: folder / "example")
+    return _cached(texts, "example", lambda folder: _build(folder / "example", folder))

@@ -106,7 +106,7 @@ def _signs(words: Tensor) -> Tensor:
 
 @families
 def test_values_of_one_key_and_of_the_next_are_uncorrelated(family: str) -> None:
-    count = 2**17
+    count = 2**15
     values, previous = torch.empty(count), torch.empty(count)
     correlation, mean, square = [], [], []
     for i, key in enumerate(FAMILIES[family]()):

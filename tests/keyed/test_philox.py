@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from tests.support.outcome import ulps
+from tests.support.pairwise import pairwise
 from tests.support.philox_reference import philox, philox4x32
 from tests.support.philox_words import philox_words
 from torchinit import keyed
@@ -321,9 +322,13 @@ def test_rows_of_a_larger_tensor_are_those_of_a_smaller_one(fill) -> None:  # ty
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fill", FILLS)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("full_size", [(600, 1003), (3, 400_003)], ids=["rows", "long rows"])
+@pytest.mark.parametrize(
+    ("fill", "dtype", "full_size"),
+    # More values than a tile, and a row that is longer than one.
+    pairwise(FILLS, (torch.float32, torch.float64), ((400, 1003), (2, 400_003))),
+    # Workers must collect equal names.
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
 def test_neither_tiles_nor_threads_matter(fill, dtype, full_size) -> None:  # type: ignore[no-untyped-def]
     whole, drawn = list(full_size), []
     rows, columns = full_size

@@ -105,6 +105,11 @@ def define(module: torch.jit.ScriptModule, source: str, names: Mapping[str, Any]
     module._c._define(module._concrete_type, source, names.get)
 
 
+def add_attribute(module: torch.jit.ScriptModule, name: str, kind: Any, value: Any) -> None:
+    """Add an attribute of a type such as ``list[int]`` to a module; methods defined later can read it."""
+    module._c._register_attribute(name, torch.jit.annotations.ann_to_type(kind, None), value)  # type: ignore[no-untyped-call]
+
+
 def save_mobile(module: torch.jit.ScriptModule, extra_files: Mapping[str, bytes] | None = None) -> bytes:
     """Save a module for the mobile (lite) interpreter."""
     contents: bytes = module._save_to_buffer_for_lite_interpreter(_extra_files=dict(extra_files or {}))

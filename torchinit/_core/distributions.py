@@ -187,9 +187,10 @@ def trunc_normal_tf_(
         0.02
     """
     check_trunc_normal("trunc_normal_tf_", tensor, mean, std, a, b)
-    std, low, high = truncation_bounds(mean, std, a, b, correct_std)
-    check_trunc_normal("trunc_normal_tf_", tensor, mean, std, low, high)
-    return _no_grad_trunc_normal_(tensor, mean, std, low, high, generator)
+    # A recording reads the arguments while this runs, so none gets another value.
+    scale, low, high = truncation_bounds(mean, std, a, b, correct_std)
+    check_trunc_normal("trunc_normal_tf_", tensor, mean, scale, low, high)
+    return _no_grad_trunc_normal_(tensor, mean, scale, low, high, generator)
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

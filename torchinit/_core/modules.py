@@ -23,7 +23,11 @@ def package_of(module: nn.Module) -> tuple[str, str]:
 
 def kind_of(module: nn.Module) -> str:
     """Return the name of a module's type, with aliases resolved."""
-    name, _ = package_of(module)
+    return plain_kind(package_of(module)[0])
+
+
+def plain_kind(name: str) -> str:
+    """Resolve the alias of a type's name."""
     return _ALIASES.get(name, name)
 
 

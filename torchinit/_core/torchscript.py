@@ -1,5 +1,6 @@
 """TorchScript without its deprecation warnings, and a generator from a seed."""
 
+import functools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,3 +27,10 @@ def seeded(tensor: Tensor, seed: int | None) -> torch.Generator | None:
     generator = torch.Generator(device=tensor.device)
     generator.manual_seed(seed)
     return generator
+
+
+@functools.cache
+def dtype_code(dtype: torch.dtype) -> int:
+    """Return the integer that is a dtype in TorchScript."""
+    unit = torch.jit.CompilationUnit("def code(x: Tensor) -> int:\n    return x.dtype\n")
+    return int(unit.code(torch.empty(0, dtype=dtype, device="cpu")))

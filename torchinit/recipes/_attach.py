@@ -1,40 +1,26 @@
 """Writes a recipe's steps as methods of a TorchScript module."""
 
-import io
 import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from torchinit import keyed
-from torchinit._core import compat, torchscript
-from torchinit._core.table import first_line
+from torchinit._core import torchscript
+from torchinit._core.attached import (
+    KEYED_METHOD,
+    check_module,
+    expression,
+    readable_back,
+    refuse_frozen,
+    signature,
+    with_methods,
+)
 from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
 from torchinit.recipes._keyed_apply import KEYED, plain_name, surviving_fills
 from torchinit.recipes._plan import Step, make_plan
 from torchinit.recipes._rule import Rule
-
-METHOD = "reset_parameters"
-KEYED_METHOD = "reset_parameters_keyed"
-
-
-def _unwrap_optional(parameter: Tensor | None) -> Tensor:
-    """Tell TorchScript that an optional parameter, such as a bias, is not None."""
-    assert parameter is not None
-    return parameter
-
-
-def _expression(name: str) -> str:
-    """Write a qualified name as TorchScript; its parts need not be identifiers."""
-    if not name.isascii():
-        # NB: TorchScript writes such a name, but cannot read it back.
-        raise RuntimeError(f"a name that is not ASCII, {name}")
-    text = "self"
-    for part in name.split("."):
-        text = f"getattr({text}, {part!r})"
-    return f"unwrap_optional({text})"
 
 
 def _literal(value: Value) -> str:
@@ -53,9 +39,9 @@ def _line(fill: Fill, target: str, whole: bool) -> str:
 
 def _lines(step: Step) -> str:
     """Return the TorchScript of one step: the same calls as ``write``, in the same order."""
-    target = _expression(step.target)
+    target = expression(step.target)
     if step.source is not None:
-        return f"    copy_({target}, {_expression(step.source)})\n"
+        return f"    copy_({target}, {expression(step.source)})\n"
     text = ""
     for fill in step.fills:
         if fill.block is None:
@@ -67,18 +53,17 @@ def _lines(step: Step) -> str:
 
 
 def _source(steps: Sequence[Step], mobile: bool) -> str:
-    argument = "seed: Optional[int]" if mobile else "generator: Optional[Generator]"
-    text = f"def {METHOD}(self, {argument} = None) -> None:\n"
+    text = signature(mobile)
     drawing = [s.target for s in steps if not s.tensor.is_meta and any(fill.entry.draws for fill in s.fills)]
     if mobile and drawing:
-        text += f"    generator = seeded({_expression(drawing[0])}, seed)\n"
+        text += f"    generator = seeded({expression(drawing[0])}, seed)\n"
     elif mobile:
         text += "    generator: Optional[Generator] = None\n"
     return text + "".join(map(_lines, steps)) + "    return None\n"
 
 
 def _target(name: str, fill: Fill) -> str:
-    return _expression(name) + ("" if fill.block is None else f".detach().narrow{fill.block}")
+    return expression(name) + ("" if fill.block is None else f".detach().narrow{fill.block}")
 
 
 def _argument(arg: Value, index: int) -> str:
@@ -125,36 +110,14 @@ def _keyed_source(steps: Sequence[Step]) -> str:
     return text + "    return None\n"
 
 
-def _with_methods(module: torch.jit.ScriptModule, source: str) -> torch.jit.ScriptModule:
-    """Define the methods on a copy read from a file; modules scripted from one class share one type."""
-    names = {**FUNCTIONS, "copy_": no_grad_copy_, "unwrap_optional": _unwrap_optional, "seeded": torchscript.seeded}
-    names |= {"key": keyed.key, "fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
-    copy: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(module.save_to_buffer()))  # type: ignore[no-untyped-call]
-    compat.define(copy, source, names)
-    return copy
-
-
 def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) -> torch.jit.ScriptModule:
     """Copy a TorchScript module and define the methods on the copy."""
-    if not isinstance(module, torch.jit.ScriptModule):
-        raise TypeError(
-            f"a method can be attached to a TorchScript module only, got {type(module).__name__};"
-            " script or trace it first"
-        )
-    for method in (METHOD, KEYED_METHOD):
-        if hasattr(module, method):
-            raise RuntimeError(f"the module must not have a {method} yet, got {module.original_name}, which has one")
+    check_module(module)
     steps = make_plan(rules, module).steps
-    if not steps and not list(module.named_parameters()):
-        raise RuntimeError(
-            f"the module must have parameters, got {module.original_name} without any; a frozen module has none left:"
-            f' attach first, then freeze with preserved_attrs=["{METHOD}"]'
-        )
+    if not steps:
+        refuse_frozen(module)
     dry_run((step.tensor, step.fills) for step in steps)
-    try:
-        with torchscript.silenced():
-            return _with_methods(module, _source(steps, mobile) + _keyed_source(steps))
-    except (RuntimeError, UnicodeDecodeError) as error:
-        # torch puts the reason below a blank line.
-        reason = first_line(str(error))
-        raise RuntimeError(f"the module must survive being saved and read back, got {reason}") from error
+    names = {**FUNCTIONS, "copy_": no_grad_copy_, "seeded": torchscript.seeded, "key": keyed.key}
+    names |= {"fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
+    with readable_back():
+        return with_methods(module, _source(steps, mobile) + _keyed_source(steps), names)

@@ -102,6 +102,16 @@ class _Invocation:
     def run(self) -> Any:
         return self.function(*self.args, **self.kwargs)
 
+    def run_fake(self) -> Any:
+        """Run on fake tensors; a real one among the arguments becomes a fake one, without its autograd history."""
+
+        def plain(x: Any) -> Any:
+            return x.detach() if isinstance(x, Tensor) and not isinstance(x, FakeTensor) else x
+
+        with unset_fake_temporarily():
+            args, kwargs = tree_map(plain, (self.args, self.kwargs))
+        return self.function(*args, **kwargs)
+
     def read(self) -> list[Tensor]:
         """Return the tensors whose values it uses."""
         written = self.written if self.name in OVERWRITING else []
@@ -169,7 +179,7 @@ class Tape(TorchDispatchMode):
             # NB: a real tensor cannot become a fake one. It keeps its values, which nothing may read from here on.
             return call.written[0] if len(call.written) == 1 else tuple(call.written), False
         try:
-            return call.run(), False
+            return call.run_fake(), False
         except fake_errors as error:
             raise self._refused(call.name) from error
 
@@ -194,7 +204,8 @@ class Tape(TorchDispatchMode):
     ) -> None:
         frames = list(outer_frames(self._stop))
         own, label = initializer_frames(frames)
-        self._current = {frame: self._call(frame) for frame in (own, label) if frame is not None}
+        frames_of_calls = dict.fromkeys(frame for frame in (own, label) if frame is not None)
+        self._current = {frame: self._call(frame) for frame in frames_of_calls}
         operation = Operation(
             name=str(call.function),
             args=given[0],

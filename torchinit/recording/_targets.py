@@ -1,10 +1,14 @@
 """The tensors of a model that a recording fills, by name."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torchinit._core import dtensor
+from torchinit._core.checks import check_overlap
 from torchinit._core.writes import no_grad_copy_, no_grad_view
 from torchinit.keyed._piece import part
 from torchinit.recipes._keyed_apply import plain_name
@@ -41,6 +45,44 @@ def match(entries: Sequence[Entry], model: nn.Module, strict: bool) -> list[tupl
                 f"a tensor must have the recorded shape {list(entry.ref.size)}, got {list(tensor.shape)} for {entry.name}"
             )
     return pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A model's tensor that an entry fills.
+
+    Args:
+        entry: the entry
+        tensor: the tensor
+        boxes: the no-grad views of its local parts, each with the index at which it begins in the whole
+    """
+
+    entry: Entry
+    tensor: Tensor
+    boxes: Sequence[tuple[Tensor, list[int]]]
+
+    @property
+    def is_whole(self) -> bool:
+        """True if this process holds all of it."""
+        return not dtensor.is_dtensor(self.tensor)
+
+
+def writable(pairs: Sequence[tuple[Entry, Tensor]]) -> list[Target]:
+    """Check that all tensors can be written, and find their local parts; one tensor of a tie is enough.
+
+    Raises:
+        ValueError: if a tensor has no room for the recorded kind of number
+        RuntimeError: if a tensor cannot be written
+    """
+    found, seen = [], set[tuple[int, Any]]()
+    for entry, tensor in pairs:
+        if not torch.can_cast(entry.ref.dtype, tensor.dtype):
+            raise ValueError(f"a tensor must hold {entry.ref.dtype}, as recorded, got {tensor.dtype} for {entry.name}")
+        check_overlap(no_grad_view(tensor))
+        if (id(tensor), entry.ref) not in seen:
+            seen.add((id(tensor), entry.ref))
+            found.append(Target(entry, tensor, list(boxes(tensor))))
+    return found
 
 
 def boxes(tensor: Tensor) -> Iterator[tuple[Tensor, list[int]]]:

@@ -1,0 +1,171 @@
+"""Finds the tensors that can be computed piece by piece, so that a rank computes only what it owns.
+
+Their steps are elementwise. Each storage of the steps gets a frame, which says where its elements lie in the tensor, so
+that a box of the tensor needs a box of each storage and no more.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from torch.utils._pytree import tree_flatten
+
+from torchinit._core.registry import INITIALIZERS
+from torchinit.recording._keyed_draws import Draw, Step
+from torchinit.recording._keyed_program import KeyedProgram, overlap
+from torchinit.recording._program import Entry, Operation, Ref
+
+# Operators whose results depend on the value alone. NB: others, such as pow and sigmoid, have another last bit where a
+# kernel leaves its vector loop, at the end of a row or of a thread's part.
+ELEMENTWISE = frozenset(
+    ["neg", "abs", "sqrt", "reciprocal", "square", "exp", "log", "log2", "log10", "log1p", "expm1", "erf", "erfc"]
+    + ["erfinv", "sin", "cos", "tan", "asin", "acos", "atan", "tanh", "floor", "ceil", "round", "trunc", "sign"]
+    + ["add", "sub", "rsub", "mul", "div", "clamp", "clamp_min", "clamp_max", "minimum", "maximum", "where"]
+    + ["eq", "ne", "lt", "le", "gt", "ge", "logical_not", "logical_and", "logical_or", "masked_fill"]
+    + ["copy", "fill", "zero", "clone", "_to_copy", "lift_fresh_copy"]
+)
+
+# Operators that make a tensor of one number: the number, or its position among the arguments.
+_CONSTANTS = {"zeros": 0, "zeros_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "new_ones": 1}
+_FULL = {"full": 1, "full_like": 1, "new_full": 2}
+
+# Where a dimension lies in an entry: the entry's dimension and the index at which it begins; None for one of size 1.
+Axis: TypeAlias = tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor as a box of another: begin and length by dimension, and which dimension each of its own is."""
+
+    box: tuple[tuple[int, int], ...]
+    order: tuple[int | None, ...]
+
+
+@lru_cache(maxsize=4096)
+def decode(base: Ref, ref: Ref) -> View | None:
+    """Return the box of a dense tensor that another one is, if it is one."""
+    if ref.dtype != base.dtype or ref.conj or base.conj or ref.numel == 0 or not base.is_dense():
+        return None
+    rest, box = ref.offset - base.offset, [(0, 1)] * len(base.size)
+    own = {ref.stride[v]: v for v, size in enumerate(ref.size) if size != 1}
+    order: list[int | None] = [None] * len(ref.size)
+    for d in sorted(range(len(base.size)), key=lambda d: -base.stride[d]):
+        if base.size[d] == 1:
+            continue
+        begin, rest = divmod(rest, base.stride[d])
+        v = own.pop(base.stride[d], None)
+        length = 1 if v is None else ref.size[v]
+        if begin < 0 or begin + length > base.size[d]:
+            return None
+        box[d] = (begin, length)
+        if v is not None:
+            order[v] = d
+    # NB: own lacks a dimension if two have the same stride.
+    found = sum(d is not None for d in order) == sum(size != 1 for size in ref.size)
+    return View(tuple(box), tuple(order)) if rest == 0 and found else None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the elements of a storage lie in an entry: those of a dense tensor, and where its dimensions lie."""
+
+    base: Ref
+    axes: tuple[Axis, ...]
+
+    def locate(self, ref: Ref) -> tuple[tuple[Axis, ...], frozenset[Axis]] | None:
+        """Return where a view lies: its dimensions, and those at one index; None if it is no box of the tensor."""
+        view = decode(self.base, ref)
+        if view is None:
+            return None
+        begins = [None if axis is None else (axis[0], axis[1] + begin) for axis, (begin, _) in zip(self.axes, view.box)]
+        dims = tuple(None if d is None else begins[d] for d in view.order)
+        return dims, frozenset(x for d, x in enumerate(begins) if x is not None and d not in view.order)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The steps of an entry, all of them elementwise.
+
+    Args:
+        entry: the entry
+        steps: its steps in order
+        frames: the frame of each storage in them
+        starts: whether it may keep values that its memory has at the start
+    """
+
+    entry: Entry
+    steps: Sequence[Step]
+    frames: Mapping[int, Frame]
+    starts: bool
+
+
+def operands(operation: Operation) -> list[Ref]:
+    """Return the tensors among the arguments of an operator."""
+    return [x for x in tree_flatten((operation.args, dict(operation.kwargs)))[0] if isinstance(x, Ref)]
+
+
+def constant_value(operation: Operation) -> Any:
+    """Return the number that an operator fills a new tensor with; None for another operator."""
+    name = operation.operator
+    return operation.args[_FULL[name]] if name in _FULL else _CONSTANTS.get(name)
+
+
+def _is_elementwise(step: Step) -> bool:
+    if isinstance(step, Draw):
+        entry = INITIALIZERS[step.initializer]
+        return not entry.structured and not entry.indivisible
+    operation = step.operation
+    if operation.random or operation.is_state or "out" in operation.kwargs:
+        return False
+    # NB: kernels differ in whether they round a scaled sum of 16-bit tensors once.
+    exact = operation.operator.removesuffix("_") in ELEMENTWISE and operation.kwargs.get("alpha", 1) == 1
+    return exact or constant_value(operation) is not None
+
+
+class _Framing:
+    """Gives frames to the storages of a chain, from its end to its start."""
+
+    def __init__(self, entry: Entry) -> None:
+        axes = tuple((d, 0) if size != 1 else None for d, size in enumerate(entry.ref.size))
+        self.frames = {entry.ref.storage: Frame(entry.ref, axes)}
+
+    def needs(self, made: Ref) -> bool:
+        """True if the entry has values of a tensor that a step makes."""
+        frame = self.frames.get(made.storage)
+        return frame is not None and overlap(made, frame.base)
+
+    def accepts(self, step: Step, made: Ref) -> bool:
+        """True if a step is elementwise, and all its tensors lie where the one does that it makes."""
+        located = self.frames[made.storage].locate(made)
+        if located is None or not _is_elementwise(step):
+            return False
+        if isinstance(step, Draw) or constant_value(step.operation) is not None:
+            return True
+        return all(self._is_operand(ref, made, *located) for ref in operands(step.operation) if ref != made)
+
+    def _is_operand(self, ref: Ref, made: Ref, axes: tuple[Axis, ...], fixed: frozenset[Axis]) -> bool:
+        skipped = len(made.size) - len(ref.size)
+        if skipped < 0 or any(n not in (1, m) for n, m in zip(ref.size, made.size[skipped:])):
+            return False
+        wanted = tuple(None if n == 1 else axis for n, axis in zip(ref.size, axes[skipped:]))
+        frame = self.frames.setdefault(ref.storage, Frame(ref, wanted))
+        found = frame.locate(ref)
+        # A value at one index is not at hand where the others are computed.
+        return found is not None and found[0] == wanted and (not found[1] or found[1] == fixed)
+
+
+def chain_of(program: KeyedProgram, entry: Entry) -> Chain | None:
+    """Return the steps of an entry if each piece of it can be computed by itself."""
+    begins = program.begins[entry.name]
+    if decode(entry.ref, entry.ref) is None or begins - {entry.ref.storage}:
+        return None
+    framing, steps = _Framing(entry), list[Step]()
+    for step in reversed(program.steps_of([entry.name])):
+        made = [step.target] if isinstance(step, Draw) else list(step.operation.made())
+        if not any(framing.needs(ref) for ref in made):
+            continue
+        if len(made) != 1 or not framing.accepts(step, made[0]):
+            return None
+        steps.append(step)
+    return Chain(entry, steps[::-1], framing.frames, bool(begins))

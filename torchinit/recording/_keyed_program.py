@@ -1,0 +1,244 @@
+"""The keyed program of a recording: what fills each tensor if the draws come from a key.
+
+A keyed draw depends on its key alone, so only the operators count whose values reach a tensor, and each tensor can be
+filled by itself. Eager code and the methods of a TorchScript file run the same steps, which gives equal bits.
+"""
+
+import inspect
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+import torch
+
+from torchinit.recipes._keyed_apply import KEYED
+from torchinit.recording._keyed_draws import Draw, Run, Step, decompose
+from torchinit.recording._program import OVERWRITING, Call, Operation, Program, Ref, storages
+
+# The arguments of each initializer that draws, besides the tensor, the key and the piece.
+_PARAMETERS = {
+    name: frozenset(inspect.signature(function).parameters) - {"tensor", "key", "full_size", "offset"}
+    for name, function in KEYED.items()
+}
+
+
+@dataclass(frozen=True, eq=False)
+class KeyedProgram:
+    """What fills a model's tensors from a key.
+
+    Args:
+        program: the recorded program, whose ``nbytes`` knows the temporaries of the steps, too
+        steps: the steps that any entry needs, in order
+        feeds: for each entry's name, the numbers of its steps, in order
+        begins: for each entry's name, the storages whose values at the start it may depend on, because its steps do not
+            write all of them; never a constant's
+    """
+
+    program: Program
+    steps: tuple[Step, ...]
+    feeds: Mapping[str, tuple[int, ...]]
+    begins: Mapping[str, frozenset[int]]
+
+    def steps_of(self, names: Iterable[str]) -> list[Step]:
+        """Return the steps that some entries need, in order."""
+        return [self.steps[number] for number in sorted({n for name in names for n in self.feeds[name]})]
+
+
+def extent(ref: Ref) -> tuple[int, int]:
+    """Return where a tensor begins in its storage and where it ends, in bytes."""
+    if ref.numel == 0:
+        return 0, 0
+    last = ref.offset + sum((size - 1) * stride for size, stride in zip(ref.size, ref.stride))
+    return ref.offset * ref.dtype.itemsize, (last + 1) * ref.dtype.itemsize
+
+
+def overlap(a: Ref, b: Ref) -> bool:
+    """True if two tensors may share memory."""
+    (first, end), (other_first, other_end) = extent(a), extent(b)
+    return a.storage == b.storage and first < other_end and other_first < end
+
+
+def _within(inner: Ref, outer: Ref) -> bool:
+    (first, end), (outer_first, outer_end) = extent(inner), extent(outer)
+    return inner.storage == outer.storage and outer_first <= first and end <= outer_end
+
+
+@dataclass(eq=False)
+class Node:
+    """A step with the tensors that it makes or writes, that it reads, and whose earlier values it ends."""
+
+    step: Step
+    made: Sequence[Ref]
+    reads: Sequence[Ref]
+    ends: Sequence[Ref]
+    # The steps, by number, and the storages at the start that it depends on.
+    needs: set[int] = field(default_factory=set)
+    begins: set[int] = field(default_factory=set)
+
+
+def node(step: Step) -> Node:
+    """Say what a step does to which tensors."""
+    if isinstance(step, Draw):
+        return Node(step, [step.target], [], [step.target])
+    operation = step.operation
+    reads = list(operation.reads())
+    ends = [ref for ref in operation.fresh if ref is not None]
+    if operation.operator in OVERWRITING or "out" in operation.kwargs:
+        read = {ref.storage for ref in reads}
+        ends += [ref for ref in operation.writes if ref.storage not in read]
+    return Node(step, list(operation.made()), reads, ends)
+
+
+class _Writers:
+    """Knows which steps the values of each storage come from."""
+
+    def __init__(self, starting: frozenset[int]) -> None:
+        self.starting = starting
+        self.found: dict[int, list[tuple[int, Ref, bool]]] = {}
+
+    def of(self, ref: Ref) -> set[int]:
+        return {number for number, made, _ in self.found.get(ref.storage, ()) if overlap(made, ref)}
+
+    def begins(self, ref: Ref) -> bool:
+        """True if a tensor may still have values from the start."""
+        if ref.storage not in self.starting:
+            return False
+        at, last = extent(ref)
+        for first, end in sorted(extent(made) for _, made, all_of_it in self.found.get(ref.storage, ()) if all_of_it):
+            if first <= at:
+                at = max(at, end)
+        return at < last
+
+    def add(self, number: int, node: Node) -> None:
+        for ref in node.ends:
+            if ref.is_dense():
+                kept = [item for item in self.found.get(ref.storage, ()) if not _within(item[1], ref)]
+                self.found[ref.storage] = kept
+        for ref in node.made:
+            self.found.setdefault(ref.storage, []).append((number, ref, ref.is_dense() and ref in node.ends))
+
+
+def _temporaries(program: Program) -> dict[int, set[int]]:
+    """Return for each call the storages that it alone touches."""
+    callers: dict[int, set[int | None]] = {}
+    for operation in program.operations:
+        for ref in (*operation.made(), *operation.reads()):
+            callers.setdefault(ref.storage, set()).add(operation.call)
+    kept = storages(program.entries) | set(program.constants) | program.given
+    found: dict[int, set[int]] = {}
+    for storage, calls in callers.items():
+        call = calls.pop() if len(calls) == 1 else None
+        if call is not None and storage not in kept:
+            found.setdefault(call, set()).add(storage)
+    return found
+
+
+def _is_one_draw(call: Call, operations: Sequence[Operation], own: Container[int]) -> bool:
+    """True if a call is a draw of a function whose law is known, and touches its target and its own storages only."""
+    if not call.is_upstreams or _PARAMETERS.get(call.function) != frozenset(call.args):
+        return False
+    touched = {ref for operation in operations for ref in (*operation.made(), *operation.reads())}
+    return (
+        any(operation.random for operation in operations)
+        and all(operation.generator is None for operation in operations)
+        and all(ref.storage in own or _within(ref, call.target) for ref in touched)
+    )
+
+
+def _steps(program: Program, new: dict[int, int]) -> Iterator[Step]:
+    """Turn calls of initializers and random operators into draws; ``new`` takes the sizes of temporaries."""
+    first = max(program.nbytes, default=0) + 1
+
+    def temporary(size: tuple[int, ...], dtype: torch.dtype) -> Ref:
+        number = first + len(new)
+        stride = torch.empty(size, device="meta").stride()
+        ref = Ref(number, dtype, size, stride)
+        new[number] = ref.numel * dtype.itemsize
+        return ref
+
+    temporaries = _temporaries(program)
+    for number, group in groupby(program.operations, lambda operation: operation.call):
+        operations = list(group)
+        if number is not None and _is_one_draw(program.calls[number], operations, temporaries.get(number, ())):
+            call = program.calls[number]
+            yield Draw(call.function, call.target, call.args, place=operations[0].place)
+            continue
+        for operation in operations:
+            if operation.random and operation.generator is None:
+                yield from decompose(operation, temporary)
+            elif not operation.is_state or operation.generator is not None:
+                # A seed for the default generator says nothing about a key.
+                yield Run(operation)
+
+
+def _linked(steps: Iterable[Step], starting: frozenset[int]) -> tuple[list[Node], _Writers]:
+    """Find which steps each step depends on."""
+    nodes: list[Node] = []
+    writers, generators = _Writers(starting), dict[int, int]()
+    for number, step in enumerate(steps):
+        found = node(step)
+        for ref in found.reads:
+            found.needs |= writers.of(ref)
+            if writers.begins(ref):
+                found.begins.add(ref.storage)
+        own = step.operation.generator if isinstance(step, Run) else None
+        if isinstance(step, Run) and own is not None:
+            if not step.operation.is_state:
+                found.needs.add(generators[own])
+            generators[own] = number
+        writers.add(number, found)
+        nodes.append(found)
+    return nodes, writers
+
+
+def _closure(nodes: Sequence[Node], roots: Iterable[int]) -> list[int]:
+    """Return the numbers of some steps and of all that they depend on, in order."""
+    found, waiting = set[int](), list(roots)
+    while waiting:
+        number = waiting.pop()
+        if number not in found:
+            found.add(number)
+            waiting += nodes[number].needs
+    return sorted(found)
+
+
+def _check(step: Step) -> None:
+    if isinstance(step, Run) and step.operation.random and step.operation.generator is None:
+        raise RuntimeError(
+            "a key draws uniform and normal values, and what follows from them, got"
+            f" {step.operation.operator} at {step.operation.place}; materialize from a seed"
+        )
+
+
+def keyed_program(program: Program) -> KeyedProgram:
+    """Find the steps that fill each entry from a key.
+
+    Raises:
+        RuntimeError: if an entry needs a draw that no key gives, such as ``multinomial``
+    """
+    new: dict[int, int] = {}
+    starting = (program.given | storages(program.entries)) - set(program.constants)
+    nodes, writers = _linked(_steps(program, new), frozenset(starting))
+    feeds, begins, named, live = {}, {}, dict[int, tuple[str, int]](), set[int]()
+    for entry in program.entries:
+        numbers = _closure(nodes, writers.of(entry.ref))
+        unnamed = [n for n in numbers if isinstance(nodes[n].step, Draw) and n not in named]
+        named |= {n: (entry.name, index) for index, n in enumerate(unnamed)}
+        own = {entry.ref.storage} if numbers and writers.begins(entry.ref) else set[int]()
+        begins[entry.name] = frozenset(own.union(*(nodes[n].begins for n in numbers)))
+        feeds[entry.name] = numbers
+        live.update(numbers)
+    order = {number: index for index, number in enumerate(sorted(live))}
+    steps = []
+    for number in order:
+        step = nodes[number].step
+        _check(step)
+        if isinstance(step, Draw):
+            step = replace(step, name=named[number][0], index=named[number][1])
+        steps.append(step)
+    return KeyedProgram(
+        program=replace(program, nbytes={**program.nbytes, **new}),
+        steps=tuple(steps),
+        feeds={name: tuple(order[n] for n in numbers) for name, numbers in feeds.items()},
+        begins=begins,
+    )

@@ -1,0 +1,201 @@
+"""Turns a program into rows of numbers that a loop in TorchScript runs; its length does not depend on the model's.
+
+What depends on no draw is computed here, and stored as tables. The rest becomes rows: which operator, the numbers of
+its views, floats. A row opens a storage before the first operator that needs it, and drops it after the last.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from torchinit._core.torchscript import dtype_code
+from torchinit.recording._keyed_draws import Draw
+from torchinit.recording._phrases import DROP, FILL, NEW, OPEN, PLACE, TABLE, Phrase
+from torchinit.recording._program import Operation, Program, Ref, overwritten
+from torchinit.recording._replay import Memory, run
+from torchinit.recording._row_generators import Generators
+from torchinit.recording._rows import Rows, Store, same_bits
+
+Item: TypeAlias = Operation | Draw
+# For each storage to fill, the numbers of the model's tensors that have its values, and their views.
+Targets: TypeAlias = Mapping[int, Sequence[tuple[int, Ref]]]
+
+
+@dataclass(frozen=True)
+class _Life:
+    """An item, the storages that are complete after it, and those that nobody needs any more."""
+
+    item: Item
+    complete: set[int]
+    drop: set[int]
+
+
+def _made(item: Item) -> set[int]:
+    return {item.target.storage} if isinstance(item, Draw) else {ref.storage for ref in item.made()}
+
+
+def _read(item: Item) -> set[int]:
+    return set() if isinstance(item, Draw) else {ref.storage for ref in item.reads()}
+
+
+def _ended(program: Program, item: Item) -> set[int]:
+    if isinstance(item, Draw):
+        return {item.target.storage} if program.covers(item.target) else set()
+    return overwritten(program, item)
+
+
+def _lives(program: Program, items: Sequence[Item], wanted: Iterable[int]) -> list[_Life]:
+    """Find when each storage is complete, and when it is no longer needed, going backwards."""
+    pending, live, lives = set(wanted), set[int](), list[_Life]()
+    for item in reversed(items):
+        made, read, ended = _made(item), _read(item), _ended(program, item)
+        lives.append(_Life(item, made & pending, (made | read) - live))
+        pending -= made
+        live = ((live | made) - ended) | read
+    return lives[::-1]
+
+
+class Lowering:
+    """Writes the rows of one method.
+
+    Args:
+        program: knows the storages
+        items: the operators and draws, in order
+        targets: the storages to fill
+        store: takes views, tables and names
+    """
+
+    def __init__(self, program: Program, items: Sequence[Item], targets: Targets, store: Store) -> None:
+        self.program, self.targets, self.store, self.rows = program, targets, store, Rows()
+        self._memory = Memory(program)
+        # The storages whose values are known here, whose values depend on a draw, and that have a slot.
+        self._known, self._drawn, self._open = set(program.constants), set[int](), set[int]()
+        # A flat view of each storage.
+        self._flat: dict[int, Ref] = {}
+        for ref in (ref for found in targets.values() for _, ref in found):
+            self._flatten(ref)
+        self._generators = Generators(items, self.rows)
+        for life in _lives(program, items, targets):
+            self._run(life)
+        for storage in sorted(set(targets) & set(program.constants) - {s for item in items for s in _made(item)}):
+            self._complete(storage)
+            self._drop(storage)
+        self._generators.finish()
+
+    def _flatten(self, ref: Ref, place: str = "") -> Ref:
+        """Return a flat view of a storage."""
+        size = self.program.nbytes[ref.storage] // ref.dtype.itemsize
+        flat = self._flat.setdefault(ref.storage, Ref(ref.storage, ref.dtype, (size,), (1,)))
+        if flat.dtype != ref.dtype:
+            # NB: TorchScript takes the dtype in view(dtype) for a size.
+            raise RuntimeError(
+                f"an attached method can see a storage with one dtype only, got {flat.dtype} and {ref.dtype} at {place}"
+            )
+        return flat
+
+    def _run(self, life: _Life) -> None:
+        item = life.item
+        if isinstance(item, Operation) and item.is_state:
+            self._generators.apply(item)
+        elif isinstance(item, Operation) and self._is_known(item):
+            self._compute(item)
+        else:
+            self._write(item)
+        for storage in sorted(life.complete):
+            self._complete(storage)
+        for storage in sorted(life.drop):
+            self._drop(storage)
+
+    def _is_known(self, operation: Operation) -> bool:
+        """True if an operator depends on no draw, and on no value that the model's tensors had before."""
+        if operation.random:
+            return False
+        used = _read(operation) | (_made(operation) - _ended(self.program, operation))
+        unknown = self._drawn | (self.program.given | set(self.targets)) - self._known
+        return not used & unknown
+
+    def _compute(self, operation: Operation) -> None:
+        run(operation, self._memory)
+        for storage in _made(operation):
+            self._close(storage)
+            self._drawn.discard(storage)
+            self._known.add(storage)
+
+    def _write(self, item: Item) -> None:
+        """Add the row of an operator or draw."""
+        ended, phrase = _ended(self.program, item), Phrase(item)
+        for ref in phrase.refs:
+            self._flatten(ref, "a draw" if isinstance(item, Draw) else item.place)
+            if ref.storage in ended:
+                self._forget(ref.storage)
+            self._ensure(ref.storage)
+        numbers = []
+        if isinstance(item, Draw):
+            numbers = [self.store.name(item.name), item.index]
+        elif item.random:
+            numbers = [self._generators.number(item)]
+        self.rows.add(phrase.text, numbers, [self._view(ref) for ref in phrase.refs], phrase.floats)
+        for storage in _made(item):
+            self._forget(storage)
+            self._drawn.add(storage)
+
+    def _view(self, ref: Ref) -> int:
+        slot = self.rows.slots.setdefault(ref.storage, len(self.rows.slots))
+        return self.store.view((slot, int(ref.conj), ref.offset, *ref.size, *ref.stride))
+
+    def _ensure(self, storage: int) -> None:
+        """Give a storage a slot, with its values if they are known."""
+        if storage in self._open:
+            return
+        self._open.add(storage)
+        slot, flat = self.rows.slots.setdefault(storage, len(self.rows.slots)), self._flat[storage]
+        found = [(n, ref) for n, ref in self.targets.get(storage, ()) if self.program.covers(ref) and not ref.offset]
+        if found:
+            number, ref = found[0]
+            self.rows.add(OPEN, [slot, number, ref.numel, dtype_code(ref.dtype), *ref.stride])
+        else:
+            self.rows.add(NEW, [flat.numel, dtype_code(flat.dtype), slot])
+        if storage in self._known and flat.numel:
+            self._load(flat)
+
+    def _load(self, flat: Ref) -> None:
+        """Add the row that gives a storage its known values: one value, or a table."""
+        values = self._memory.tensor(flat)
+        number = _one_value(values)
+        if number is not None:
+            self.rows.add(FILL, views=[self._view(flat)], floats=[number])
+            return
+        self.rows.add(TABLE, [self.store.table(values)], [self._view(flat)])
+
+    def _complete(self, storage: int) -> None:
+        """Write a storage to the model's tensors."""
+        self._ensure(storage)
+        for number, ref in self.targets[storage]:
+            self.rows.add(PLACE, [number], [self._view(ref)])
+
+    def _drop(self, storage: int) -> None:
+        self._forget(storage)
+        self._drawn.discard(storage)
+        self._close(storage)
+
+    def _close(self, storage: int) -> None:
+        if storage in self._open:
+            self._open.discard(storage)
+            self.rows.add(DROP, [self.rows.slots[storage]])
+
+    def _forget(self, storage: int) -> None:
+        """Forget the values of a storage that are known here."""
+        self._known.discard(storage)
+        self._memory.drop([storage])
+
+
+def _one_value(values: Tensor) -> float | None:
+    """Return the float of which all elements of a tensor are made, bit by bit, or None."""
+    first = values[0].item()
+    if isinstance(first, complex):
+        return None
+    filled = torch.full_like(values, float(first))
+    return float(first) if same_bits(filled, values) else None

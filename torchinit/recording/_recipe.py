@@ -1,0 +1,299 @@
+"""Turns a recording into a recipe: ordered rules for the parameters that a rule can speak of."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchinit._core.modules import plain_kind
+from torchinit._core.registry import INITIALIZERS
+from torchinit.recipes import Recipe, Rule
+from torchinit.recipes._defaults import STATISTICS, padding_fills
+from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, resolve
+from torchinit.recipes._keyed_apply import surviving_fills
+from torchinit.recipes._layers import Layer, upstream_fans, walk
+from torchinit.recipes._plan import make_steps, match
+from torchinit.recipes._rule import DEFAULT, KEEP
+from torchinit.recording._fan_laws import with_fan_laws
+from torchinit.recording._keyed_draws import Draw, Run, Step
+from torchinit.recording._keyed_program import KeyedProgram, keyed_program
+from torchinit.recording._program import Entry, Operation, Program, Ref
+from torchinit.recording._regions import box_of
+from torchinit.recording._replay import Memory, run
+from torchinit.recording._rules import Law, Parameter, find_rules
+
+_ONES, _ZEROS = ("ones", "new_ones", "ones_like"), ("zeros", "new_zeros", "zeros_like")
+_KEPT: Law = (("initializer", KEEP),)
+_COPIES = ("copy_", "clone", "_to_copy")
+# The largest tensor on which a library's initializer is compared with torchinit's.
+_COMPARED = 1 << 20
+
+
+@dataclass(frozen=True)
+class Write:
+    """An initializer with its arguments, and the box (dim, start, length) that it fills, or None for the whole."""
+
+    initializer: str
+    args: Mapping[str, Any]
+    box: tuple[int, int, int] | None = None
+
+    def fill(self, shape: Sequence[int]) -> Fill:
+        """Return the plain fill that it resolves to."""
+        return resolve(self.initializer, self.args, upstream_fans(list(shape)))
+
+
+def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
+    if value in (0.0, 1.0):
+        return Write("ones_" if value else "zeros_", {})
+    # The shortest number that has this value in the dtype.
+    exact = torch.tensor(value, dtype=dtype)
+    short = (float(f"{value:.{digits}g}") for digits in range(1, 18))
+    return Write("constant_", {"val": next(x for x in short if torch.equal(torch.tensor(x, dtype=dtype), exact))})
+
+
+def _scaled(write: Write, factor: float, shape: Sequence[int]) -> Write | None:
+    """Return the write of values that are multiplied afterwards, or None if no rule can say it."""
+    fill = write.fill(shape)
+    names = list(ARGUMENTS[fill.initializer])
+    args = [arg * factor if isinstance(arg, float) else arg for arg in fill.args]
+    if factor == 1.0 or fill.initializer == "zeros_":
+        return write
+    if fill.initializer in ("uniform_", "normal_", "trunc_normal_") and factor > 0.0:
+        return Write(fill.initializer, dict(zip(names, args)), write.box)
+    return _constant(factor) if fill.initializer == "ones_" else None
+
+
+def _given_value(operation: Operation) -> float | None:
+    """Return the number that an operator fills a tensor with, or None."""
+    if operation.operator in ("zero_", *_ZEROS):
+        return 0.0
+    if operation.operator in _ONES:
+        return 1.0
+    if operation.operator in ("fill_", "full", "new_full", "full_like"):
+        value = operation.args[-1]
+        return float(value) if isinstance(value, (int, float)) else None
+    return None
+
+
+class _Said:
+    """Follows what a rule can say of each tensor through the steps that fill an entry."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.ref = entry.ref
+        self.known: dict[Ref, list[Write]] = {}
+
+    def follow(self, step: Step) -> bool:
+        """Take in one step; return False if no rule can say it."""
+        if isinstance(step, Draw):
+            return self._put(step.target, [Write(step.initializer, step.args)])
+        operation = step.operation
+        made = list(operation.made())
+        value = _given_value(operation)
+        if value is not None:
+            return self._put(made[0], [_constant(value)])
+        if operation.operator in ("mul_", "div_") and isinstance(operation.args[1], (int, float)):
+            return self._scale(made[0], operation.args[1] if operation.operator == "mul_" else 1 / operation.args[1])
+        source = next((x for x in operation.args[::-1] if isinstance(x, Ref)), None)
+        if operation.operator in _COPIES and source is not None and source.size == made[0].size:
+            writes = self.known.get(source)
+            return writes is not None and self._put(made[0], writes)
+        return False
+
+    def _scale(self, target: Ref, factor: float) -> bool:
+        scaled = [_scaled(write, factor, target.size) for write in self.known.get(target, ())]
+        if not scaled or None in scaled:
+            return False
+        self.known[target] = [write for write in scaled if write is not None]
+        return True
+
+    def _put(self, target: Ref, writes: list[Write]) -> bool:
+        whole = next((ref for ref in (self.ref, *self.known) if ref.storage == target.storage), target)
+        if (target.size, target.stride, target.offset) == (whole.size, whole.stride, whole.offset):
+            self.known[target] = list(writes)
+            return True
+        box = _block(whole, target)
+        if box is None or len(writes) != 1 or writes[0].box is not None:
+            return False
+        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, box))
+        return True
+
+
+def _block(whole: Ref, part: Ref) -> tuple[int, int, int] | None:
+    """Return dimension, start and length of a part that is cut along one dimension."""
+    box = box_of(whole, part)
+    if box is None or any(indices.step != 1 for indices in box):
+        return None
+    cut = [d for d, indices in enumerate(box) if len(indices) != whole.size[d]]
+    return (cut[0], box[cut[0]].start, len(box[cut[0]])) if len(cut) == 1 else None
+
+
+class Laws:
+    """Says of each entry which rule it needs, or why none will do.
+
+    Args:
+        program: the recorded program
+        skeleton: the model with fake tensors, if it is at hand; without it, no rule says "default"
+    """
+
+    def __init__(self, program: Program, skeleton: nn.Module | None) -> None:
+        self.program = program
+        self.keyed: KeyedProgram = keyed_program(program)
+        self.layers: dict[str, Layer] = {}
+        self.defaults: dict[str, list[Fill]] = {}
+        self._same: dict[Any, bool] = {}
+        if skeleton is not None:
+            self.layers = {layer.path: layer for layer in walk(skeleton)}
+            steps = make_steps(match([Rule(DEFAULT, optional=True), Rule(KEEP, optional=True)], skeleton))
+            kept = {step.target: step.source for step in steps if step.source is not None}
+            self.defaults = {name: fills for name, (_, fills) in surviving_fills(steps).items()}
+            self.defaults |= {name: self.defaults[source] for name, source in kept.items() if source in self.defaults}
+
+    def of(self, entry: Entry) -> Law | None:
+        """Return what a rule must say of an entry, or None if no rule can."""
+        writes = self._writes(entry)
+        if writes is None:
+            return None
+        if self._is_default(entry, writes):
+            return (("initializer", DEFAULT),)
+        padding = [Write("zeros_", {}, fill.block) for fill in self._padding(entry)]
+        if padding and writes[-len(padding) :] == padding:
+            writes = writes[: -len(padding)]
+        return self._law(entry, writes)
+
+    def _writes(self, entry: Entry) -> list[Write] | None:
+        steps = [self.keyed.steps[number] for number in self.keyed.feeds[entry.name]]
+        said = _Said(entry)
+        if all(said.follow(step) for step in steps):
+            return said.known.get(entry.ref)
+        return self._constant(entry, steps) or self._librarys(entry, steps)
+
+    def _constant(self, entry: Entry, steps: Sequence[Step]) -> list[Write] | None:
+        """Run steps without a draw; return their value if it is one number."""
+        if entry.ref.numel > _COMPARED or not all(isinstance(s, Run) and not s.operation.random for s in steps):
+            return None
+        memory = Memory(self.keyed.program)
+        for step in steps:
+            run(step.operation, memory)  # type: ignore[union-attr]
+        values = memory.tensor(entry.ref)
+        first = values.flatten()[:1]
+        return [_constant(first.item(), entry.ref.dtype)] if bool((values == first).all()) else None
+
+    def _librarys(self, entry: Entry, steps: Sequence[Step]) -> list[Write] | None:
+        """Return the one call of a library's own initializer, if torchinit's function of its name does the same."""
+        labels = {step.operation.label for step in steps if isinstance(step, Run)}
+        number = labels.pop() if len(labels) == 1 else None
+        if number is None or self.program.calls[number].target != entry.ref:
+            return None
+        call = self.program.calls[number]
+        args = {name: value for name, value in call.args.items() if name in ARGUMENTS[call.function]}
+        key = (call.module, call.function, tuple(sorted(args.items())), len(entry.ref.size))
+        if key not in self._same:
+            self._same[key] = self._does_the_same(number, call.function, args, entry.ref)
+        return [Write(call.function, args)] if self._same[key] else None
+
+    def _does_the_same(self, number: int, function: str, args: Mapping[str, Any], ref: Ref) -> bool:
+        """Run a library's call and torchinit's from one seed; compare the values up to rounding."""
+        if ref.numel > _COMPARED:
+            return False
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            memory = Memory(self.program)
+            for operation in self.program.operations:
+                if operation.label == number:
+                    run(operation, memory)
+            torch.manual_seed(0)
+            expected = FUNCTIONS[function](torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype), **args)
+        return torch.allclose(memory.tensor(ref), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+    def _is_default(self, entry: Entry, writes: Sequence[Write]) -> bool:
+        fills = [_plain(w.fill(entry.ref.size), w.box) for w in writes]
+        expected = [_plain(fill, fill.block) for fill in self.defaults.get(entry.name, ())]
+        return bool(expected) and len(fills) == len(expected) and all(map(_equal, fills, expected))
+
+    def _padding(self, entry: Entry) -> list[Fill]:
+        path, _, name = entry.name.rpartition(".")
+        layer = self.layers.get(path)
+        return padding_fills(layer) if layer is not None and name == "weight" else []
+
+    def _law(self, entry: Entry, writes: Sequence[Write]) -> Law | None:
+        writes = _without_covered(writes, entry.ref.size)
+        first = writes[0]
+        if any((w.initializer, w.args) != (first.initializer, first.args) for w in writes):
+            return None
+        defaults = ARGUMENTS[first.initializer]
+        args = {name: value for name, value in first.args.items() if value != defaults[name].default}
+        law: dict[str, Any] = {"initializer": first.initializer}
+        if args:
+            law["args"] = tuple(args.items())
+        if INITIALIZERS[first.initializer].needs_fans and not self._has_layers_fans(entry):
+            law["fans"] = "upstream"
+        if first.box is not None and not _is_elementwise(first):
+            lengths = [w.box[2] for w in writes if w.box is not None]
+            law["blocks"] = len(lengths) if len(set(lengths)) == 1 else tuple(lengths)
+            law |= {"dim": first.box[0]} if first.box[0] else {}
+        return tuple(law.items())
+
+    def fans(self, entry: Entry) -> tuple[int, int] | None:
+        """Return the fans that a rule counts for an entry; None if it has none, or the layer is not known."""
+        layer = self.layers.get(entry.name.rpartition(".")[0])
+        return None if layer is None else layer.fans(list(entry.ref.size))
+
+    def _has_layers_fans(self, entry: Entry) -> bool:
+        """True if the layer's own fans are those of the shape."""
+        shape = list(entry.ref.size)
+        return self.fans(entry) == upstream_fans(shape) if self.layers else len(shape) == 2
+
+
+def _is_elementwise(write: Write) -> bool:
+    """True if a block of a tensor gets the same values' law as the whole."""
+    entry = INITIALIZERS[write.initializer]
+    return not (entry.needs_fans or entry.structured)
+
+
+def _without_covered(writes: Sequence[Write], shape: Sequence[int]) -> list[Write]:
+    """Drop what later blocks cover together; return the blocks in their order along the dimension."""
+    blocks = sorted((w for w in writes if w.box is not None), key=lambda w: w.box or ())
+    whole = [w for w in writes if w.box is None]
+    dim = blocks[0].box[0] if blocks and blocks[0].box else 0
+    end = 0
+    for write in blocks:
+        if write.box is not None and write.box[:2] == (dim, end):
+            end += write.box[2]
+    return blocks if blocks and end == shape[dim] else [*whole, *blocks]
+
+
+def _plain(fill: Fill, box: tuple[int, int, int] | None) -> tuple[str, tuple[Any, ...], Any]:
+    if fill.initializer == "constant_" and fill.args[0] in (0.0, 1.0):
+        return "ones_" if fill.args[0] else "zeros_", (), box
+    return fill.initializer, fill.args, box
+
+
+def _equal(a: tuple[str, tuple[Any, ...], Any], b: tuple[str, tuple[Any, ...], Any]) -> bool:
+    return (a[0], a[2], len(a[1])) == (b[0], b[2], len(b[1])) and all(
+        x == y or (isinstance(x, float) and isinstance(y, float) and math.isclose(x, y, rel_tol=1e-12))
+        for x, y in zip(a[1], b[1])
+    )
+
+
+def _is_statistic(entry: Entry) -> bool:
+    return entry.kind == "buffer" and entry.name.rpartition(".")[2] in STATISTICS
+
+
+def recipe_of(program: Program, skeleton: nn.Module | None) -> tuple[Recipe, list[str]]:
+    """Return the rules for a recording's parameters, and the names of the tensors that no rule can say."""
+    laws = Laws(program, skeleton)
+    entries = [entry for entry in program.entries if entry.tied is None and not _is_statistic(entry)]
+    found = {entry.name: laws.of(entry) for entry in entries if entry.kind == "parameter"}
+    found = with_fan_laws(found, {entry.name: fans for entry in entries if (fans := laws.fans(entry)) is not None})
+    parameters = [
+        Parameter(
+            entry.name, plain_kind(entry.module.rpartition(".")[2]), len(entry.ref.size), found[entry.name] or _KEPT
+        )
+        for entry in entries
+        if entry.kind == "parameter"
+    ]
+    left = [entry.name for entry in entries if found.get(entry.name) is None]
+    return Recipe(find_rules(parameters), "recorded"), left
