@@ -21,7 +21,7 @@ from torchinit import cli, deploy, diagnostics, keyed, recipes, recording
 # Results and errors without an example of their own: the function that returns or raises them has one.
 _RESULTS = (
     *("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend"),
-    *("Recording", "RecordError", "Difference", "Differences"),
+    *("Recording", "RecordError", "Difference", "Differences", "Finding", "Outside"),
 )
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Languages of code blocks; without this check a block marked `py` or nothing would never run.

@@ -36,3 +36,52 @@ def test_recording_draws_nothing() -> None:
     before = torch.get_rng_state()
     torchinit.record(MODELS["transformer"])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_draws_on_the_meta_device_advance_no_generator() -> None:
+    def build() -> nn.Module:
+        with torch.device("meta"):
+            model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 5))
+        model.to_empty(device="cpu")
+        for layer in model:
+            layer.reset_parameters()
+        return model
+
+    expected, state = built(build)
+    generator = torch.Generator().manual_seed(0)
+    recording = torchinit.record(build)
+    assert_same_tensors(recording.build(generator=generator), expected)
+    assert torch.equal(generator.get_state(), state)
+    assert len(recording.program.operations) == 4
+
+
+@pytest.mark.parametrize("make", [torch.zeros_like, torch.randn_like, lambda x: x.new_ones(3)])
+def test_an_operator_that_takes_a_shape_reads_no_values(make: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def build() -> nn.Module:
+        layer = nn.Linear(3, 4)
+        layer.register_buffer("other", make(layer.weight.detach()))
+        return layer
+
+    (operation,) = [
+        x for x in torchinit.record(build).program.operations if x.operator.startswith(("new", "z", "randn"))
+    ]
+    assert operation.reads() == ()
+
+
+@pytest.mark.parametrize("width", [4, 400])
+def test_a_model_is_built_on_another_device(width: int) -> None:
+    model = torchinit.record(lambda: nn.Sequential(nn.Linear(width, width), nn.LazyLinear(3))).build(device="meta")
+    assert {tensor.device.type for tensor in model[0].parameters()} == {"meta"}
+    assert isinstance(model[1].weight, nn.UninitializedParameter)
+
+
+def trunc_normal_(tensor: torch.Tensor) -> None:
+    """A library's own initializer."""
+    nn.init.trunc_normal_(tensor)
+
+
+def test_the_line_of_an_initializer_is_that_of_its_call() -> None:
+    layer = nn.Linear(3, 4)
+    recording = torchinit.record(lambda: trunc_normal_(layer.weight), model=layer)
+    line = test_the_line_of_an_initializer_is_that_of_its_call.__code__.co_firstlineno + 2
+    assert {operation.place for operation in recording.program.operations} == {f"{__file__}:{line}"}

@@ -19,6 +19,7 @@ from torch._subclasses.fake_tensor import (
     unset_fake_temporarily as unset_fake_temporarily,
 )
 from torch.multiprocessing.reductions import StorageWeakRef as StorageWeakRef
+from torch.utils._python_dispatch import _disable_current_modes
 
 # A fake tensor was asked for its values, or for a shape that follows from them.
 fake_errors = (DataDependentOutputException, DynamicOutputShapeException)
@@ -27,6 +28,10 @@ fake_errors = (DataDependentOutputException, DynamicOutputShapeException)
 is_tracing = torch._C._is_tracing
 are_transforms_active = torch._C._are_functorch_transforms_active
 dispatch_modes = torch._C._len_torch_dispatch_stack
+# A context manager without them.
+no_dispatch_modes = _disable_current_modes
+# The functions of torch.serialization that torch.load calls to make tensors.
+loaders = ("_load", "_legacy_load")
 
 # torch 2.6 cannot tell export from compile.
 is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)

@@ -32,8 +32,10 @@ def _is_internal(module: str) -> bool:
     return module.partition(".")[0] in ("torch", "torchinit", "contextlib", "copy")
 
 
-def place_of(frames: list[FrameType]) -> str:
-    """Return the innermost line outside torch and this package, as ``file:line``."""
+def place_of(frames: list[FrameType], initializer: FrameType | None = None) -> str:
+    """Return the innermost line outside torch, this package and an initializer's call, as ``file:line``."""
+    if initializer is not None:
+        frames = frames[frames.index(initializer) + 1 :]
     for frame in frames:
         if not _is_internal(module_of(frame)):
             return f"{frame.f_code.co_filename}:{frame.f_lineno}"

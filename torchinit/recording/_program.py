@@ -6,11 +6,14 @@ A tensor stands for a strided view of a storage, so views need no operators of t
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
+
+from torchinit.recording._outside import Outside
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Operation:
         writes: the tensors that it writes to
         random: whether it draws from a generator
         generator: number of a generator of the model's own, or None for the default one
-        place: the line of the user's code, ``"file.py:12"``
+        place: the line of the user's code, ``"file.py:12"``; for an initializer's operator, the line that calls it
         call: number of the call of an initializer of ``torch.nn.init`` or torchinit that it is part of
         label: number of the outermost call of any initializer that it is part of
     """
@@ -102,12 +105,18 @@ class Operation:
         yield from (ref for ref in self.fresh if ref is not None)
         yield from self.writes
 
-    def reads(self) -> Iterator[Ref]:
-        """Yield the tensors whose values it uses."""
+    def reads(self) -> tuple[Ref, ...]:
+        """Return the tensors whose values it uses."""
+        return self._read
+
+    @cached_property
+    def _read(self) -> tuple[Ref, ...]:
+        if self.operator.endswith("_like") or self.operator.startswith("new_"):
+            # It uses a tensor's shape alone.
+            return ()
         ignored = set(self.writes) if self.operator in OVERWRITING or "out" in self.kwargs else set()
-        for value in tree_flatten((self.args, dict(self.kwargs)))[0]:
-            if isinstance(value, Ref) and value not in ignored:
-                yield value
+        values = tree_flatten((self.args, dict(self.kwargs)))[0]
+        return tuple(value for value in values if isinstance(value, Ref) and value not in ignored)
 
 
 # Operators that ignore the values of the tensor that they write to.
@@ -151,6 +160,8 @@ class Program:
         nbytes: size of each storage
         constants: what some storages hold at the start: values from outside torch
         given: storages of tensors that were there at the start, with any values
+        outside: what the model's code takes from outside torch
+        allocated: the lines of the user's code that made the memory of tensors without writing to it, by storage
     """
 
     operations: tuple[Operation, ...]
@@ -159,6 +170,8 @@ class Program:
     nbytes: Mapping[int, int]
     constants: Mapping[int, Tensor]
     given: frozenset[int] = frozenset()
+    outside: tuple[Outside, ...] = ()
+    allocated: Mapping[int, str] = field(default_factory=dict)
 
     def covers(self, ref: Ref) -> bool:
         """True if a tensor is the whole of its storage."""

@@ -4,6 +4,7 @@ No generator is drawn from while a model is recorded, so the default generator k
 from it as before.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from torchinit.recording._outside import note as note_outside
 
 # Marks the state that ``torch.get_rng_state()`` returns while recording: its first word says so, its second which one.
 _MARK = 0x7265636F7264
@@ -63,6 +66,14 @@ class _DefaultGenerator:
             return self._real.manual_seed(seed)
         self._generators.note("seed", seed)
         return self._real
+
+    def seed(self) -> int:
+        if threading.get_ident() != self._thread:
+            return self._real.seed()
+        number = int.from_bytes(os.urandom(6), "little")
+        self._generators.note("seed", number)
+        note_outside("random", "torch.seed()")
+        return number
 
     def get_state(self) -> Tensor:
         if threading.get_ident() != self._thread:

@@ -11,7 +11,8 @@ from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensorMode
 from torchinit._core.patch import patch_torch
-from torchinit.recording._program import Entry, Program
+from torchinit.recording._outside import watched
+from torchinit.recording._program import Entry, Program, storages
 from torchinit.recording._random import followed
 from torchinit.recording._recording import Recording
 from torchinit.recording._tape import RecordError, RefusedReads, Tape
@@ -37,7 +38,7 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
         RecordError: if the code asks for the value of a drawn number, or if a recording is in progress already
 
     Examples:
-        >>> import torchinit
+        >>> import torch, torchinit
         >>> from torch import nn
         >>> recording = torchinit.record(lambda: nn.Linear(3, 4))
         >>> model = recording.materialize_(nn.Linear(3, 4), seed=0)
@@ -53,6 +54,7 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
         stack.enter_context(_in_progress(tape))
         stack.enter_context(patch_torch())
         stack.enter_context(followed(tape.generators))
+        watch = stack.enter_context(watched(frame))
         mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(tape)
         stack.enter_context(RefusedReads(tape))
@@ -64,13 +66,16 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
             built = stack.enter_context(_with_fake_tensors(model, mode))
             given = {tape.values.ref(tensor).storage for tensor in _tensors(built)}
             build()
+        entries = tuple(_entries(built, tape))
         program = Program(
             operations=tuple(tape.operations),
-            entries=tuple(_entries(built, tape)),
+            entries=entries,
             calls=tuple(tape.calls),
             nbytes=dict(tape.values.nbytes),
             constants=dict(tape.values.constants),
             given=frozenset() if model is None else frozenset(given),
+            outside=watch.found(),
+            allocated={number: tape.allocated[number] for number in storages(entries) & tape.allocated.keys()},
         )
     return Recording(program, built if model is None else None)
 

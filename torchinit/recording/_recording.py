@@ -7,13 +7,16 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensor
 from torchinit._core.messages import warn_user
 from torchinit.recipes import Recipe
 from torchinit.recording._attach import attach
+from torchinit.recording._audit import audit
+from torchinit.recording._copies import copied
 from torchinit.recording._describe import Description
+from torchinit.recording._findings import Finding
 from torchinit.recording._groups import grouped
 from torchinit.recording._keyed import fill_by_key, key_words
 from torchinit.recording._keyed_program import KeyedProgram, keyed_program
@@ -267,8 +270,7 @@ class Recording:
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write the recording to a text file, from which :func:`load` replays it without the model's code.
 
-        The file holds the operators, the names and shapes of the model's tensors, the values that came from outside
-        torch, and the lines of code that the operators come from, with the paths that their files have here.
+        The file holds operators, names, shapes, values from outside torch, and the paths of the lines of code.
 
         Args:
             path: the file to write, ending in ``.init``; it is written whole or not at all
@@ -276,16 +278,15 @@ class Recording:
 
         Raises:
             FileExistsError: if the file exists and ``overwrite`` is not set
-            OSError: if the file cannot be written; an existing file is still whole
+            OSError: if the file cannot be written
             RecordError: if a tensor needs an operator that is not one of torch's own that only compute; it is named
             ValueError: if the name of the file does not end in ``.init``
 
         Examples:
-            >>> import os, tempfile, torchinit
-            >>> from torch import nn
+            >>> import os, tempfile, torch, torchinit
             >>> path = os.path.join(tempfile.mkdtemp(), "norm.init")
-            >>> torchinit.record(lambda: nn.LayerNorm(4)).save(path)
-            >>> torchinit.recording.load(path).materialize_(nn.LayerNorm(4)).weight
+            >>> torchinit.record(lambda: torch.nn.LayerNorm(4)).save(path)
+            >>> torchinit.recording.load(path).materialize_(torch.nn.LayerNorm(4)).weight
             Parameter containing:
             tensor([1., 1., 1., 1.], requires_grad=True)
         """
@@ -329,6 +330,46 @@ class Recording:
         """
         return attach(self.program, scripted, mobile)
 
+    def audit(self, again: "Recording | None" = None) -> list[Finding]:
+        """Find what people cannot see: tensors without values, wrong laws and fans, copies and wasted draws.
+
+        A finding of severity ``"fault"`` is what nobody wants:
+
+        - ``"unwritten"``: a tensor that holds memory as it came;
+        - ``"lost"``: a tensor that ``to_empty()`` loses and that no method of the model restores. This is tried: the
+          model without its values runs ``reset_parameters``, ``init_weights`` and the like, of it and its layers;
+        - ``"law"``: values that do not have the law of the function's name, such as a ``trunc_normal_`` that truncates
+          nothing, or a library's ``lecun_normal_`` with another standard deviation than torchinit's, by over 2 %;
+        - ``"fans"``: a stack of matrices, such as the weights of experts, whose fans are taken as a convolution's, or
+          packed matrices whose ``fan_out`` is that of all;
+        - ``"outside"``: values that torch does not decide, such as numpy's draws.
+
+        One of severity ``"fact"`` may be meant: draws that are thrown away (``"overwritten"``), copies of a draw that
+        are not tied (``"copied"``), files that were read (``"outside"``), and the packed weights of torch's own layers.
+
+        Args:
+            again: another recording of the same code; then tensors that the two fill in different ways are found too
+
+        Returns:
+            the findings, faults first; ``print`` shows each as a line
+
+        Examples:
+            >>> import torch, torchinit
+            >>> class Head(torch.nn.Linear):
+            ...     def reset_parameters(self):
+            ...         torch.nn.init.trunc_normal_(self.weight, std=0.02)
+            >>> for finding in torchinit.record(lambda: Head(16, 4)).audit():
+            ...     print(finding.severity, finding.kind, finding.tensor, finding.what, sep=", ")
+            fault, unwritten, bias, nothing writes it, so it holds memory as it came
+            fault, law, weight, trunc_normal_(mean=0, std=0.02, a=-2, b=2) truncates nothing, since its bounds are 100 standard deviations away
+        """
+        # Imported late: recording makes a Recording.
+        from torchinit.recording._record import record
+
+        return audit(
+            self.program, self._skeleton, None if again is None else again.program, lambda build: record(build).program
+        )
+
 
 def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.Generator | None) -> None:
     """Replay a program from a generator's state into the tensors of a model."""
@@ -348,34 +389,12 @@ def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.
     replay(program, targets, deliver, generator, bound)
 
 
-class _CopiedForReal(TorchFunctionMode):
-    """Copies a fake tensor as an empty one on a device."""
-
-    def __init__(self, device: torch.device | str | None) -> None:
-        super().__init__()
-        self.device = device
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is not Tensor.__deepcopy__:
-            return function(*args, **(kwargs or {}))
-        tensor, memo = args
-        if id(tensor) not in memo:
-            memo[id(tensor)] = _real(tensor, self.device)
-        return memo[id(tensor)]
-
-
-def _real(tensor: Tensor, device: torch.device | str | None) -> Tensor:
-    device = device or tensor.device
-    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
-    if not isinstance(tensor, FakeTensor):
-        made.copy_(tensor.detach())
-    if isinstance(tensor, nn.Parameter):
-        return nn.Parameter(made, tensor.requires_grad)
-    return made.requires_grad_(tensor.requires_grad)
-
-
 def _real_copy(skeleton: nn.Module, device: torch.device | str | None) -> nn.Module:
-    # NB: a small parameter is real, and copies itself without the mode.
-    memo = {id(tensor): _real(tensor, device) for tensor in skeleton.parameters() if type(tensor) is nn.Parameter}
-    with _CopiedForReal(device):
-        return copy.deepcopy(skeleton, memo)
+    def real(tensor: Tensor) -> Tensor:
+        if is_lazy(tensor):
+            return copy.deepcopy(tensor)
+        place = device or tensor.device
+        made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=place)
+        return made if isinstance(tensor, FakeTensor) else made.copy_(tensor.detach())
+
+    return copied(skeleton, real)

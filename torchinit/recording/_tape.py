@@ -139,6 +139,8 @@ class Tape(TorchDispatchMode):
         self.generators = Generators(self._note_state)
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
+        # The lines that made memory without writing to it.
+        self.allocated: dict[int, str] = {}
         self._stop = stop
         # The frames of the current calls of initializers, and their numbers.
         self._current: dict[FrameType, int] = {}
@@ -158,12 +160,16 @@ class Tape(TorchDispatchMode):
         made = [x if isinstance(x, Tensor) else None for x in tree_flatten(out)[0]]
         fresh = tuple(None if x is None or self.values.knows(x) else self.values.ref(x, made=True) for x in made)
         if call.name in _ALLOCATING:
-            self.values.unknown |= {ref.storage for ref in fresh if ref is not None}
+            made_here = {ref.storage for ref in fresh if ref is not None}
+            self.values.unknown |= made_here
+            self.allocated |= dict.fromkeys(made_here, place_of(list(outer_frames(self._stop))))
             return out
         writes = tuple(self.values.ref(x) for x in call.written)
         for ref in writes:
             self.values.mark(ref, known)
-        if writes or any(ref is not None for ref in fresh):
+        # Nothing is written or drawn on the meta device.
+        is_meta = any(x is not None and x.device.type == "meta" for x in (*call.written, *made))
+        if not is_meta and (writes or any(ref is not None for ref in fresh)):
             self._append(call, given, fresh, writes)
         return out
 
@@ -215,7 +221,7 @@ class Tape(TorchDispatchMode):
             writes=writes,
             random=call.random,
             generator=self.generators.number(call.kwargs.get("generator")),
-            place=place_of(frames),
+            place=place_of(frames, label),
             call=None if own is None else self._current[own],
             label=None if label is None else self._current[label],
         )

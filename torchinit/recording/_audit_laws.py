@@ -1,0 +1,190 @@
+"""Finds initializers whose values do not have the law that their name declares."""
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from torchinit._core.fans import fans
+from torchinit._core.registry import INITIALIZERS
+from torchinit.recipes._expected import Moments, moments
+from torchinit.recipes._fill import ARGUMENTS, Fill, resolve
+from torchinit.recording._findings import Finding, Group, Subject
+from torchinit.recording._program import Call, Operation, Program, Ref
+from torchinit.recording._replay import Memory, find_operator, run
+
+# A normal draw is made of a uniform one of 24 bits, and reaches sqrt(2 * 24 * log(2)) standard deviations; a wider
+# truncation cuts nothing. Of values that could go beyond, it would cut one in 100 million.
+_REACH = 5.77
+# Values of a chain of operators that are drawn to measure it. The standard deviation of so many is off by 0.3 %.
+_SAMPLE = 65536
+# Seven times that. Rounding to bfloat16 changes a standard deviation by less than 0.1 %.
+_TOLERANCE = 0.02
+# Operators that treat each value by itself.
+_ELEMENTWISE = frozenset(
+    ["uniform_", "normal_", "erfinv_", "mul_", "add_", "sub_", "div_", "neg_", "clamp_", "clamp_min_", "clamp_max_"]
+    + ["fill_", "zero_", "exp_", "log_", "sqrt_", "pow_", "abs_", "tanh_", "sigmoid_", "bernoulli_", "exponential_"]
+)
+# The values of a draw at some probabilities.
+_SPREAD: dict[str, Callable[..., Tensor]] = {
+    "uniform_": lambda at, low=0.0, high=1.0: low + (high - low) * at,
+    "normal_": lambda at, mean=0.0, std=1.0: mean + std * torch.special.ndtri(at),
+}
+
+
+def declared_law(function: str, args: Mapping[str, Any], size: Sequence[int]) -> Fill | None:
+    """Return the plain initializer that torchinit's function of this name is, or None if there is none so called."""
+    if function not in INITIALIZERS or args.keys() - ARGUMENTS[function].keys():
+        return None
+    required = {name for name, p in ARGUMENTS[function].items() if p.default is p.empty}
+    if required - args.keys():
+        return None
+    try:
+        return resolve(function, args, fans(list(size)) if INITIALIZERS[function].needs_fans else None)
+    except (TypeError, ValueError, RuntimeError):
+        # Arguments that torchinit's function refuses mean something else.
+        return None
+
+
+def laws(subject: Subject) -> Iterator[Finding]:
+    """Find calls whose values do not have the law that the function's name declares."""
+    operations: defaultdict[int, list[Operation]] = defaultdict(list)
+    for operation in subject.program.operations:
+        if operation.label is not None:
+            operations[operation.label].append(operation)
+    seen: dict[Any, tuple[str, str] | None] = {}
+    group = Group("law")
+    for number, call in subject.calls():
+        key = (call.function, call.module, tuple(sorted(call.args.items(), key=str)), call.target.size)
+        if key not in seen:
+            seen[key] = _judged(subject.program, call, operations[number])
+        found = seen[key]
+        if found is not None:
+            what, right = found
+            group.add(subject.names(call.target.storage), what, operations[number][0].place, right)
+    yield from group.findings()
+
+
+def _judged(program: Program, call: Call, operations: list[Operation]) -> tuple[str, str] | None:
+    """Say what is wrong with a call and what would be right, or return None."""
+    if call.target.numel == 0:
+        return None
+    declared = declared_law(call.function, call.args, call.target.size)
+    inner = [program.calls[x.call] for x in operations if x.call is not None]
+    if declared is not None and not call.is_upstreams:
+        wrong = _other_law(program, call, operations, declared, inner)
+        if wrong is not None:
+            cuts_nothing = [x for x in inner if x is not call and _cut(declared_law(x.function, x.args, x.target.size))]
+            why = ", since the bounds of its truncation are too far away to cut anything" if cuts_nothing else ""
+            return f"{wrong}{why}", f"use torchinit.{call.function}, which has that law"
+    far = _cut(declared)
+    if far is None or declared is None:
+        return None
+    mean, std = declared.args[:2]
+    text = f"{call.function}({_written(call.args)}) truncates nothing, since its bounds are {far} away"
+    return text, f"use normal_({mean:.4g}, {std:.4g}), or bounds that are a few times the standard deviation"
+
+
+def _cut(fill: Fill | None) -> str | None:
+    """Say how far the bounds of a truncation lie that cuts nothing; None for any other fill."""
+    if fill is None or fill.initializer != "trunc_normal_":
+        return None
+    mean, std, low, high = map(float, fill.args)
+    if std <= 0.0 or min(mean - low, high - mean) <= _REACH * std:
+        return None
+    return f"{min(mean - low, high - mean) / std:.4g} standard deviations"
+
+
+def _written(args: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in args.items()
+    )
+
+
+def _other_law(
+    program: Program, call: Call, operations: list[Operation], declared: Fill, inner: list[Call]
+) -> str | None:
+    """Compare the moments of what a call writes with those that it declares."""
+    actual = _actual(program, call, operations, inner)
+    if actual is None:
+        return None
+    (mean, std), sampled = actual
+    (right_mean, right_std) = moments(declared, call.target.size)
+    # A mean that is nothing but rounding, or chance, is 0.
+    mean = 0.0 if abs(mean) < _TOLERANCE * std else mean
+    allowed = _TOLERANCE + (5.0 / math.sqrt(2.0 * sampled) if sampled else 0.0)
+    name = f"{call.function}() of {call.module}"
+    if right_std == 0.0 or std == 0.0:
+        differs = abs(mean - right_mean) > allowed * abs(right_mean) or (right_std == 0.0) != (std == 0.0)
+        return (
+            f"{name} gives mean {mean:.4g} and std {std:.4g}, not {right_mean:.4g} and {right_std:.4g}"
+            if differs
+            else None
+        )
+    if abs(std / right_std - 1.0) > allowed:
+        ratio, how = (std / right_std, "wide") if std > right_std else (right_std / std, "narrow")
+        return f"{name} is {ratio:.4g} times too {how} for its name"
+    if abs(mean - right_mean) > allowed * right_std:
+        return f"{name} has the mean {mean:.4g}, not {right_mean:.4g}"
+    return None
+
+
+def _actual(program: Program, call: Call, operations: list[Operation], inner: list[Call]) -> tuple[Moments, int] | None:
+    """Return the moments of what a call writes, and of how many values they were measured; 0 if computed."""
+    numbers = {operation.call for operation in operations}
+    if len(numbers) == 1 and inner and inner[0].target == call.target:
+        fill = declared_law(inner[0].function, inner[0].args, call.target.size)
+        return None if fill is None else (moments(fill, call.target.size), 0)
+    values = _values(program, call.target, operations)
+    if values is None:
+        return None
+    values = values.double()
+    return (values.mean().item(), values.std(correction=0).item()), values.numel()
+
+
+def _values(program: Program, target: Ref, operations: list[Operation]) -> Tensor | None:
+    """Run the operators of a call from a fixed seed; return None if they need more than the call, or much time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if all(_is_elementwise(operation, target) for operation in operations):
+            return _sampled(target.dtype, operations)
+        if target.numel > 16 * _SAMPLE or not _is_closed(operations):
+            return None
+        memory = Memory(program)
+        for operation in operations:
+            run(operation, memory)
+        return memory.tensor(target)
+
+
+def _sampled(dtype: torch.dtype, operations: list[Operation]) -> Tensor:
+    """Run operators that treat each value by itself on fewer values; a single draw is that of evenly spread ones."""
+    sample = torch.empty(_SAMPLE, dtype=dtype)
+    single = sum(operation.random for operation in operations) == 1
+    for operation in operations:
+        args, kwargs = tree_map(lambda x: sample if isinstance(x, Ref) else x, (operation.args, dict(operation.kwargs)))
+        spread = _SPREAD.get(operation.operator) if single else None
+        if spread is None:
+            find_operator(operation.name)(*args, **kwargs)
+        else:
+            steps = (torch.arange(_SAMPLE, dtype=torch.float64) + 0.5) / _SAMPLE
+            sample.copy_(spread(steps, *args[1:]))
+    return sample
+
+
+def _is_elementwise(operation: Operation, target: Ref) -> bool:
+    refs = [x for x in tree_flatten((operation.args, dict(operation.kwargs)))[0] if isinstance(x, Ref)]
+    return operation.operator in _ELEMENTWISE and refs == [target] and operation.generator is None
+
+
+def _is_closed(operations: list[Operation]) -> bool:
+    """True if operators read what they made alone."""
+    made: set[int] = set()
+    for operation in operations:
+        if operation.generator is not None or any(ref.storage not in made for ref in operation.reads()):
+            return False
+        made |= {ref.storage for ref in operation.made()}
+    return True

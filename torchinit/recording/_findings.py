@@ -1,0 +1,154 @@
+"""What an audit finds, and the names of the tensors that it is about."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+from torchinit.recording._program import Call, Entry, Operation, Program, overwritten, slice_of, storages
+
+FAULT, FACT = "fault", "fact"
+# More names than this are counted.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that an audit found; ``print`` shows it as a line.
+
+    Args:
+        kind: what was looked for: ``"unwritten"``, ``"lost"``, ``"overwritten"``, ``"copied"``, ``"outside"``,
+            ``"law"`` or ``"fans"``
+        severity: ``"fault"`` for what nobody wants, ``"fact"`` for what may be meant
+        tensor: the names of the parameters and buffers, repeated layers as one; ``""`` if it is about none
+        what: what is the matter
+        place: the line of the user's code, ``"file.py:12"``, or the first of several, ``"file.py:12 and 3 more"``, or
+            ``""`` if it is not known
+        right: what would be right
+    """
+
+    kind: str
+    severity: str
+    tensor: str
+    what: str
+    place: str
+    right: str
+
+    def __str__(self) -> str:
+        where = f" ({_short(self.place)})" if self.place else ""
+        return ": ".join(x for x in (self.severity, self.tensor, self.what) if x) + f"{where}; {self.right}"
+
+
+def _short(place: str) -> str:
+    """Name a file from where the user is, or from its package."""
+    for start in ("/site-packages/", "/dist-packages/"):
+        if start in place:
+            return place.rpartition(start)[2]
+    return place.removeprefix(os.getcwd() + os.sep)
+
+
+class Group:
+    """Gathers what is the matter with many tensors, so that one mistake is one finding."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._found: dict[tuple[str, str, str], tuple[list[str], dict[str, None]]] = {}
+
+    def add(self, names: Iterable[str], what: str, place: str, right: str, severity: str = FAULT) -> None:
+        """Add what is the matter with some tensors."""
+        tensors, places = self._found.setdefault((severity, what, right), ([], {}))
+        tensors.extend(names)
+        places[place] = None
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what was added; of several places the first, and how many there are more."""
+        for (severity, what, right), (tensors, (first, *more)) in self._found.items():
+            place = f"{first} and {len(more)} more" if first and more else first
+            yield Finding(self.kind, severity, listed(tensors), what, place, right)
+
+
+class Subject:
+    """The program that an audit is about, with what several checks need."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.entries: dict[int, list[Entry]] = {}
+        for entry in program.entries:
+            self.entries.setdefault(entry.ref.storage, []).append(entry)
+
+    @cached_property
+    def live(self) -> frozenset[Operation]:
+        """The operations that the model's values follow from."""
+        steps = slice_of(self.program, storages(self.program.entries), draws=False)
+        return frozenset(step.operation for step in steps)
+
+    @cached_property
+    def places(self) -> dict[int, str]:
+        """The line of the last write to each storage."""
+        return {ref.storage: operation.place for operation in self.program.operations for ref in operation.made()}
+
+    def place(self, name: str) -> str:
+        """Return the line of the last write to a tensor."""
+        return next((self.places.get(x.ref.storage, "") for x in self.program.entries if x.name == name), "")
+
+    def names(self, storage: int) -> list[str]:
+        """Return the names of the tensors in a storage, without those of ties."""
+        return [entry.name for entry in self.entries.get(storage, ()) if entry.tied is None]
+
+    def calls(self) -> list[tuple[int, Call]]:
+        """Return the outermost calls of initializers whose values stay, with their numbers."""
+        numbers = {operation.label for operation in self.live if operation.label is not None}
+        return [(number, self.program.calls[number]) for number in sorted(numbers)]
+
+
+def listed(names: Iterable[str]) -> str:
+    """Name some tensors in a few words; repeated layers are one name.
+
+    >>> listed([f"layers.{i}.{name}" for i in range(4) for name in ("weight", "bias")])
+    'layers.{0..3}.weight, layers.{0..3}.bias'
+    """
+    groups = grouped(names)
+    more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
+    return ", ".join(groups[:_NAMED]) + more
+
+
+def grouped(names: Iterable[str]) -> list[str]:
+    """Write names that differ in the numbers of layers alone as one."""
+    patterns: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+    for name in dict.fromkeys(names):
+        parts = name.split(".")
+        pattern = tuple("" if part.isdecimal() else part for part in parts)
+        patterns.setdefault(pattern, []).append(tuple(int(part) for part in parts if part.isdecimal()))
+    return [name for pattern, numbers in patterns.items() for name in _written(pattern, numbers)]
+
+
+def _written(pattern: Sequence[str], numbers: list[tuple[int, ...]]) -> list[str]:
+    """Write the numbers into a pattern, as ranges where every combination is there."""
+    columns = [sorted(set(column)) for column in zip(*numbers)]
+    if prod(map(len, columns)) == len(numbers):
+        ranges = map(_range, columns)
+        return [".".join(part or next(ranges) for part in pattern)]
+    # Split at the first number that varies.
+    at = next(i for i, column in enumerate(columns) if len(column) > 1)
+    return [name for value in columns[at] for name in _written(pattern, [row for row in numbers if row[at] == value])]
+
+
+def _range(values: list[int]) -> str:
+    if len(values) == 1:
+        return str(values[0])
+    if values == list(range(values[0], values[-1] + 1)):
+        return f"{{{values[0]}..{values[-1]}}}"
+    return f"{{{','.join(map(str, values))}}}"
+
+
+def drawn(program: Program) -> set[int]:
+    """Return the storages whose values depend on a draw, at the end of a program."""
+    found: set[int] = set()
+    for operation in program.operations:
+        if operation.is_state:
+            continue
+        found -= overwritten(program, operation)
+        if operation.random or any(ref.storage in found for ref in operation.reads()):
+            found |= {ref.storage for ref in operation.made()}
+    return found
