@@ -256,6 +256,44 @@ def test_return_to_a_state_that_was_drawn_from_is_refused() -> None:
         torchinit.record(build).attach(_script(build()))
 
 
+class Returns(nn.Module):
+    """Ends with the state of a seed that it had left."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first = torch.get_rng_state()
+        torch.manual_seed(5)
+        second = torch.get_rng_state()
+        torch.set_rng_state(first)
+        torch.set_rng_state(second)
+        self.weight = nn.Parameter(torch.randn(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_state_that_the_callers_generator_cannot_get_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="got a seed that a later get_rng_state keeps; seed after get_rng_state"):
+        torchinit.record(Returns).attach(_script(Returns()))
+
+
+class Reinterpreted(nn.Module):
+    """Reads the bits of a draw as integers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("bits", torch.randn(3).view(torch.int32))
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_storage_of_two_dtypes_is_refused() -> None:
+    with pytest.raises(RuntimeError, match=r"one dtype only, got torch.int32 and torch.float32 at .*\.py:\d+"):
+        torchinit.record(Reinterpreted).attach(_script(Reinterpreted()))
+
+
 class Multinomial(nn.Module):
     """Draws what no key gives."""
 

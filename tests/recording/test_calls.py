@@ -18,7 +18,7 @@ def test_call_is_recorded_with_its_arguments(record: Record, arguments: dict[str
         record.function(model[0], **arguments)
         return model
 
-    call = torchinit.record(build).program.calls[0]
+    (call,) = torchinit.record(build).program.calls
     assert call.function == record.current_name
     assert {name: _spelled(call.args[name]) for name in arguments} == {n: _spelled(x) for n, x in arguments.items()}
 

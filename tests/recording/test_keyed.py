@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 import torchinit
 from tests.support.built import assert_same_tensors, tensors_of
+from tests.support.keyed_records import CALLS, KeyedCall
 from tests.support.recorded_chains import MODELS, PIECEWISE, WHOLE, Copies
 from torchinit import keyed, recipes
 from torchinit.recording import Recording, _keyed
@@ -25,6 +27,7 @@ def _recorded(name: str) -> Recording:
 def test_tensor_has_the_same_bits_in_pieces_and_as_a_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recording = _recorded(name)
     expected = recording.build(key=KEY)
+    assert_same_tensors(recording.materialize_(MODELS[name](), key=KEY), expected)
     # Tiles that end within rows and blocks.
     for tile in (5, 64):
         monkeypatch.setattr(_keyed, "_TILE", tile)
@@ -85,6 +88,17 @@ def test_tensor_with_one_draw_has_the_bits_of_a_recipe() -> None:
 
     expected = recipes.torch_default().apply_(build(), key=KEY)
     assert_same_tensors(torchinit.record(build).build(key=KEY), expected)
+
+
+@pytest.mark.parametrize("call", CALLS, ids=str)
+def test_call_of_an_initializer_is_one_draw_of_its_keyed_sibling(call: KeyedCall) -> None:
+    def build() -> nn.Module:
+        return nn.ParameterList([getattr(torchinit, call.name)(torch.empty(call.shape), **call.arguments)])
+
+    expected = call(torch.empty(call.shape), keyed.fold_in(KEY, "0"))
+    recording = torchinit.record(build)
+    assert torch.equal(recording.build(key=KEY)[0], expected)
+    assert len(recording.keyed_program.steps) == 1
 
 
 class Numbered(nn.Module):
@@ -254,6 +268,11 @@ def _refusals() -> dict[str, tuple[nn.Module, dict[str, object], str]]:
             ok,
             {"key": KEY, "seed": 0},
             "the draws come from a seed, a generator or a key, got seed and key",
+        ),
+        "generator": (
+            ok,
+            {"key": None, "generator": SimpleNamespace(device=torch.device("cuda"))},
+            "a recording draws on the CPU, got a generator on cuda",
         ),
         "shape": (narrow, {}, "a tensor must have the recorded shape [4], got [3] for 0.bias"),
         "names": (

@@ -133,6 +133,7 @@ WHOLE: dict[str, Callable[[], nn.Module]] = {
     "sparse": _model(lambda w: nn.init.sparse_(w, 0.3)),
     "identity": _model(nn.init.eye_),
     "power": _model(lambda w: w.uniform_().pow_(0.3)),
+    "scaled sum": _model(lambda w: w.normal_().add_(torch.rand(SHAPE), alpha=0.3)),
     "sorted": _model(lambda w: w.uniform_().sort(0).values),
     "permutation": _model(lambda w: torch.randperm(50)),
     "table": _model(lambda w: torch.linspace(0.0, 1.0, 11)[:, None] * torch.arange(37)),

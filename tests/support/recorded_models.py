@@ -28,6 +28,7 @@ class Everything(nn.Module):
         self.tied = nn.Linear(4, 4)
         self.tie = nn.Linear(4, 4)
         self.tie.weight = self.tied.weight
+        nn.init.normal_(self.tied.bias, 0, 2)
         with torch.no_grad():
             self.orthogonal.bias[:3].normal_(0, 2)
             self.orthogonal.bias[3:].copy_(torch.randn(5).abs() + torch.arange(5))
@@ -54,6 +55,8 @@ class Everything(nn.Module):
             "where": torch.where(torch.rand(4) > 0.5, torch.ones(4), torch.zeros(4)),
             "copied": self.orthogonal.weight.detach().clone(),
             "of_64_bits": torch.rand(3, dtype=torch.float64),
+            "turned": torch.randn(3, dtype=torch.complex64) * (1 + 2j),
+            "total": torch.randn(2, 3).sum(dim=()),
             "of_16_bits": torch.randn(4).half(),
         }
 

@@ -6,6 +6,6 @@ from torchinit.recording._findings import Finding
 from torchinit.recording._outside import Outside
 from torchinit.recording._record import record
 from torchinit.recording._recording import Recording
-from torchinit.recording._tape import RecordError
+from torchinit.recording._storages import RecordError
 
 __all__ = ["Difference", "Differences", "Finding", "Outside", "RecordError", "Recording", "diff", "load", "record"]

@@ -15,7 +15,7 @@ import torch
 
 from torchinit.recording._operators import is_allowed, results, written_by
 from torchinit.recording._program import Call, Entry, Operation, Program, Ref, slice_of, storages
-from torchinit.recording._tape import RecordError
+from torchinit.recording._storages import RecordError
 
 _NAMED = {torch.dtype: "dtype", torch.memory_format: "memory_format", torch.layout: "layout"}
 

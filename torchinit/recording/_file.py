@@ -21,7 +21,7 @@ from torchinit.recording._decode import decode
 from torchinit.recording._encode import encode
 from torchinit.recording._program import Program
 from torchinit.recording._recording import Recording
-from torchinit.recording._tape import RecordError
+from torchinit.recording._storages import RecordError
 
 SUFFIX = ".init"
 FORMAT = 1

@@ -114,19 +114,24 @@ def _fill_wholes(
     last = {storage: n for n in numbers for storage in touched[n]}
     memory, states = Memory(program.program), States()
     keys = _draw_keys((nodes[n].step for n in numbers), key)
-    for n in numbers:
-        for storage in touched[n] & starts.keys() - memory.storages.keys():
-            for target in starts[storage]:
-                if target.is_whole:
-                    memory.tensor(target.entry.ref).copy_(target.tensor.detach())
-        _run_whole(nodes[n].step, memory, states, keys)
-        for target in wholes:
-            if program.feeds[target.entry.name][-1:] == (n,):
-                place_(list(target.boxes), memory.tensor(target.entry.ref))
-        memory.drop(storage for storage in touched[n] if last[storage] == n)
+    due: dict[int, list[Target]] = {}
     for target in wholes:
-        if not program.feeds[target.entry.name]:
+        due.setdefault(max(program.feeds[target.entry.name], default=-1), []).append(target)
+    for n in [-1, *numbers]:
+        if n >= 0:
+            _load_starts(memory, touched[n], starts)
+            _run_whole(nodes[n].step, memory, states, keys)
+        for target in due.get(n, ()):
             place_(list(target.boxes), memory.tensor(target.entry.ref))
+        memory.drop(storage for storage in touched.get(n, ()) if last[storage] == n)
+
+
+def _load_starts(memory: Memory, touched: set[int], starts: Mapping[int, list[Target]]) -> None:
+    """Copy the values at the start to storages that are used for the first time."""
+    for storage in touched & starts.keys() - memory.storages.keys():
+        for target in starts[storage]:
+            if target.is_whole:
+                memory.tensor(target.entry.ref).copy_(target.tensor.detach())
 
 
 def _run_whole(step: Step, memory: Memory, states: States, keys: Mapping[Draw, Tensor]) -> None:

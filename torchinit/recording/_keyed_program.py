@@ -5,7 +5,7 @@ filled by itself. Eager code and the methods of a TorchScript file run the same 
 """
 
 import inspect
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -118,36 +118,32 @@ class _Writers:
             self.found.setdefault(ref.storage, []).append((number, ref, ref.is_dense() and ref in node.ends))
 
 
-def _temporaries(program: Program) -> dict[int, set[int]]:
-    """Return for each call the storages that it alone touches."""
-    callers: dict[int, set[int | None]] = {}
+def _users(program: Program) -> dict[int, set[int | None]]:
+    """Return the calls that use each storage; None stands for the code around them."""
+    found: dict[int, set[int | None]] = {}
     for operation in program.operations:
         for ref in (*operation.made(), *operation.reads()):
-            callers.setdefault(ref.storage, set()).add(operation.call)
-    kept = storages(program.entries) | set(program.constants) | program.given
-    found: dict[int, set[int]] = {}
-    for storage, calls in callers.items():
-        call = calls.pop() if len(calls) == 1 else None
-        if call is not None and storage not in kept:
-            found.setdefault(call, set()).add(storage)
+            found.setdefault(ref.storage, set()).add(operation.call)
+    for storage in (*storages(program.entries), *program.constants, *program.given):
+        found.setdefault(storage, set()).add(None)
     return found
 
 
-def _is_one_draw(call: Call, operations: Sequence[Operation], own: Container[int]) -> bool:
-    """True if a call is a draw of a function whose law is known, and touches its target and its own storages only."""
+def _is_one_draw(call: Call, operations: Sequence[Operation], users: Mapping[int, set[int | None]]) -> bool:
+    """True if a call is a draw of a function whose law is known, and changes nothing but its target."""
     if not call.is_upstreams or _PARAMETERS.get(call.function) != frozenset(call.args):
         return False
     touched = {ref for operation in operations for ref in (*operation.made(), *operation.reads())}
     return (
         any(operation.random for operation in operations)
         and all(operation.generator is None for operation in operations)
-        and all(ref.storage in own or _within(ref, call.target) for ref in touched)
+        and all(_within(ref, call.target) or users[ref.storage] == {operations[0].call} for ref in touched)
     )
 
 
 def _steps(program: Program, new: dict[int, int]) -> Iterator[Step]:
     """Turn calls of initializers and random operators into draws; ``new`` takes the sizes of temporaries."""
-    first = max(program.nbytes, default=0) + 1
+    first, users = max(program.nbytes, default=0) + 1, _users(program)
 
     def temporary(size: tuple[int, ...], dtype: torch.dtype) -> Ref:
         number = first + len(new)
@@ -156,18 +152,16 @@ def _steps(program: Program, new: dict[int, int]) -> Iterator[Step]:
         new[number] = ref.numel * dtype.itemsize
         return ref
 
-    temporaries = _temporaries(program)
     for number, group in groupby(program.operations, lambda operation: operation.call):
         operations = list(group)
-        if number is not None and _is_one_draw(program.calls[number], operations, temporaries.get(number, ())):
+        if number is not None and _is_one_draw(program.calls[number], operations, users):
             call = program.calls[number]
             yield Draw(call.function, call.target, call.args, place=operations[0].place)
             continue
         for operation in operations:
             if operation.random and operation.generator is None:
                 yield from decompose(operation, temporary)
-            elif not operation.is_state or operation.generator is not None:
-                # A seed for the default generator says nothing about a key.
+            else:
                 yield Run(operation)
 
 

@@ -1,28 +1,27 @@
 """A recording: what fills a model's tensors, to be read, replayed and turned into other forms."""
 
-import copy
 import os
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
-from torchinit._core.compat import FakeTensor
 from torchinit._core.messages import warn_user
 from torchinit.recipes import Recipe
 from torchinit.recording._attach import attach
 from torchinit.recording._audit import audit
-from torchinit.recording._copies import copied
 from torchinit.recording._describe import Description
 from torchinit.recording._findings import Finding
 from torchinit.recording._groups import grouped
 from torchinit.recording._keyed import fill_by_key, key_words
 from torchinit.recording._keyed_program import KeyedProgram, keyed_program
-from torchinit.recording._program import Entry, Program
+from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._recipe import recipe_of
 from torchinit.recording._replay import Memory, replay
+from torchinit.recording._skeleton import real_copy
 from torchinit.recording._targets import bindable, match, place, writable
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -34,10 +33,16 @@ class Recording:
     Args:
         program: the operators that fill them
         skeleton: the model with fake tensors, or None
+        find: returns which part of the program's memory a tensor of the skeleton is, or None
     """
 
-    def __init__(self, program: Program, skeleton: nn.Module | None = None) -> None:
-        self.program, self._skeleton = program, skeleton
+    def __init__(
+        self,
+        program: Program,
+        skeleton: nn.Module | None = None,
+        find: Callable[[Tensor], Ref | None] = lambda tensor: None,
+    ) -> None:
+        self.program, self._skeleton, self._find = program, skeleton, find
 
     @cached_property
     def _description(self) -> Description:
@@ -179,6 +184,18 @@ class Recording:
             >>> torch.equal(half[0].weight, recording.build(seed=0)[0].weight.bfloat16())
             True
         """
+        return self._filled(model, [], seed, generator, key, strict)
+
+    def _filled(
+        self,
+        model: _Module,
+        others: list[tuple[Entry, Tensor]],
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        key: Tensor | None = None,
+        strict: bool = True,
+    ) -> _Module:
+        """Fill a model, and tensors of it that are neither parameters nor buffers."""
         origins = {"seed": seed, "generator": generator, "key": key}
         given = [name for name, origin in origins.items() if origin is not None]
         if len(given) > 1:
@@ -187,13 +204,19 @@ class Recording:
             raise RuntimeError(f"a recording draws on the CPU, got a generator on {generator.device}")
         words = None if key is None else key_words(key)
         pairs = [(entry, tensor) for entry, tensor in match(self.program.entries, model, strict) if not tensor.is_meta]
-        targets = writable(pairs)
+        targets = writable([*pairs, *others])
         if words is not None:
-            fill_by_key(self.keyed_program, targets, words)
+            more = tuple(entry for entry, _ in others)
+            keyed = (
+                keyed_program(replace(self.program, entries=self.program.entries + more))
+                if more
+                else self.keyed_program
+            )
+            fill_by_key(keyed, targets, words)
             return model
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
-        _fill(self.program, pairs, generator)
+        _fill(self.program, [*pairs, *others], generator)
         return model
 
     @cached_property
@@ -265,35 +288,8 @@ class Recording:
                 "build() needs the module, which only the recording has that record() returned, got one without;"
                 " build the model, and fill it with materialize_()"
             )
-        return self.materialize_(_real_copy(self._skeleton, device), **kwargs)
-
-    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
-        """Write the recording to a text file, from which :func:`load` replays it without the model's code.
-
-        The file holds operators, names, shapes, values from outside torch, and the paths of the lines of code.
-
-        Args:
-            path: the file to write, ending in ``.init``; it is written whole or not at all
-            overwrite: whether to overwrite a file that exists
-
-        Raises:
-            FileExistsError: if the file exists and ``overwrite`` is not set
-            OSError: if the file cannot be written
-            RecordError: if a tensor needs an operator that is not one of torch's own that only compute; it is named
-            ValueError: if the name of the file does not end in ``.init``
-
-        Examples:
-            >>> import os, tempfile, torch, torchinit
-            >>> path = os.path.join(tempfile.mkdtemp(), "norm.init")
-            >>> torchinit.record(lambda: torch.nn.LayerNorm(4)).save(path)
-            >>> torchinit.recording.load(path).materialize_(torch.nn.LayerNorm(4)).weight
-            Parameter containing:
-            tensor([1., 1., 1., 1.], requires_grad=True)
-        """
-        # The reader makes a Recording.
-        from torchinit.recording._file import save
-
-        save(self, path, overwrite)
+        model, others = real_copy(self.program, self._skeleton, self._find, device)
+        return self._filled(model, others, **kwargs)
 
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:
         """Give a TorchScript module methods that do what :meth:`materialize_` does.
@@ -329,6 +325,35 @@ class Recording:
             True
         """
         return attach(self.program, scripted, mobile)
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write the recording to a text file, from which :func:`load` replays it without the model's code.
+
+        The file holds operators, names, shapes, values from outside torch, and the paths of the lines of code.
+
+        Args:
+            path: the file to write, ending in ``.init``; it is written whole or not at all
+            overwrite: whether to overwrite a file that exists
+
+        Raises:
+            FileExistsError: if the file exists and ``overwrite`` is not set
+            OSError: if the file cannot be written; an existing file is still whole
+            RecordError: if a tensor needs an operator that is not one of torch's own that only compute; it is named
+            ValueError: if the name of the file does not end in ``.init``
+
+        Examples:
+            >>> import os, tempfile, torchinit
+            >>> from torch import nn
+            >>> path = os.path.join(tempfile.mkdtemp(), "norm.init")
+            >>> torchinit.record(lambda: nn.LayerNorm(4)).save(path)
+            >>> torchinit.recording.load(path).materialize_(nn.LayerNorm(4)).weight
+            Parameter containing:
+            tensor([1., 1., 1., 1.], requires_grad=True)
+        """
+        # The reader makes a Recording.
+        from torchinit.recording._file import save
+
+        save(self, path, overwrite)
 
     def audit(self, again: "Recording | None" = None) -> list[Finding]:
         """Find what people cannot see: tensors without values, wrong laws and fans, copies and wasted draws.
@@ -387,14 +412,3 @@ def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.
                 place(tensor, memory.tensor(entry.ref))
 
     replay(program, targets, deliver, generator, bound)
-
-
-def _real_copy(skeleton: nn.Module, device: torch.device | str | None) -> nn.Module:
-    def real(tensor: Tensor) -> Tensor:
-        if is_lazy(tensor):
-            return copy.deepcopy(tensor)
-        place = device or tensor.device
-        made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=place)
-        return made if isinstance(tensor, FakeTensor) else made.copy_(tensor.detach())
-
-    return copied(skeleton, real)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from torchinit.recording._program import Operation, Program, Ref, slice_of
-from torchinit.recording._tape import RecordError
+from torchinit.recording._storages import RecordError
 
 
 @contextmanager
@@ -26,6 +26,10 @@ def _drawn_from(generator: torch.Generator | None) -> Iterator[None]:
     finally:
         generator.set_state(default.get_state())
         default.set_state(before)
+
+
+# The default dtype with which complex numbers are made.
+_REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
 
 
 def find_operator(name: str) -> Any:
@@ -51,11 +55,16 @@ class Memory:
 
     def tensor(self, ref: Ref) -> Tensor:
         """View a storage; its memory is new if nothing has filled it yet."""
-        storage = self.storages.get(ref.storage)
-        if storage is None:
-            storage = self.storages[ref.storage] = self._new(ref.storage)
+        storage = self.storage(ref.storage)
         view = torch.empty(0, dtype=ref.dtype, device="cpu").set_(storage, ref.offset, ref.size, ref.stride)
         return view.conj() if ref.conj else view
+
+    def storage(self, number: int) -> torch.UntypedStorage:
+        """Return a storage; its memory is new, or holds a constant, if nothing has filled it yet."""
+        found = self.storages.get(number)
+        if found is None:
+            found = self.storages[number] = self._new(number)
+        return found
 
     def _new(self, number: int) -> torch.UntypedStorage:
         nbytes = self.program.nbytes[number]
@@ -99,6 +108,22 @@ class States:
             torch.default_generator.set_state(self.saved[number])
 
 
+@contextmanager
+def _default_dtype(operation: Operation) -> Iterator[None]:
+    """Let an operator that makes floating-point numbers of none give the dtype that it gave when recorded."""
+    default = torch.get_default_dtype()
+    made = next((ref.dtype for ref in operation.fresh if ref is not None), default)
+    dtype = _REAL.get(made, made)
+    if not dtype.is_floating_point or dtype == default:
+        yield
+        return
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
+
+
 def run(operation: Operation, memory: Memory, generator: torch.Generator | None = None) -> None:
     """Run one operator of a program."""
 
@@ -107,7 +132,8 @@ def run(operation: Operation, memory: Memory, generator: torch.Generator | None 
 
     args, kwargs = tree_map(given, (operation.args, dict(operation.kwargs)))
     own = {} if generator is None else {"generator": generator}
-    out = find_operator(operation.name)(*args, **kwargs, **own)
+    with _default_dtype(operation):
+        out = find_operator(operation.name)(*args, **kwargs, **own)
     # A result may be None, which has its place in fresh too.
     for ref, tensor in zip(operation.fresh, tree_flatten(out)[0]):
         if ref is not None:
@@ -145,5 +171,6 @@ def replay(
                 wanted.discard(number)
             memory.drop(step.drop)
         for number in sorted(wanted & set(program.constants)):
+            memory.storage(number)
             deliver(number, memory)
             memory.drop([number])
