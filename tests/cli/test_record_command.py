@@ -1,6 +1,5 @@
 """Does the command record run any model's code, and do the other commands take what it writes?"""
 
-import importlib.util
 import json
 import os
 import sys
@@ -17,7 +16,6 @@ from jit_tests.scripting import run_quietly
 from tests.support.built import assert_same_tensors, built
 from tests.support.command_line import load, run
 from torchinit.cli import _models
-from torchinit.recording import Recording
 
 NETS = """
 import os
@@ -53,16 +51,6 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delitem(sys.modules, "nets_of_a_test", raising=False)
     yield lambda: sys.modules["nets_of_a_test"]
     sys.modules.pop("nets_of_a_test", None)
-
-
-# What other parts of the package add to a recording.
-needs_description = pytest.mark.skipif("__str__" not in vars(Recording), reason="recordings do not describe themselves")
-needs_audit = pytest.mark.skipif(not hasattr(Recording, "audit"), reason="recordings have no audit")
-needs_recipe = pytest.mark.skipif(not hasattr(Recording, "recipe"), reason="recordings give no recipe")
-needs_attach = pytest.mark.skipif(not hasattr(Recording, "attach"), reason="recordings are not attached")
-needs_keys = pytest.mark.skipif(
-    importlib.util.find_spec("torchinit.recording._keyed_program") is None, reason="recordings do not draw by key"
-)
 
 
 def test_record_saves_what_the_function_records(nets: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,7 +211,6 @@ def test_force_overwrites_a_recording(tmp_path: Path) -> None:
     assert len(_entries(str(path))) == 2
 
 
-@needs_description
 def test_record_prints_the_recording(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["torch.nn:LSTM", "input_size=3", "hidden_size=4"]
     recording: Any = torchinit.record(lambda: nn.LSTM(input_size=3, hidden_size=4))
@@ -243,7 +230,6 @@ def _without_places(value: Any) -> Any:
     return [_without_places(x) for x in value] if isinstance(value, list) else value
 
 
-@needs_audit
 def test_audit_prints_the_findings(nets: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("record", "nets_of_a_test:Net", "--audit") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -256,7 +242,6 @@ def test_audit_prints_the_findings(nets: Any, capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr() == ("", "torchinit: the audit found nothing\n")
 
 
-@needs_recipe
 def test_recipe_is_written_as_toml(nets: Any, tmp_path: Path) -> None:
     assert run("record", "nets_of_a_test:Net", "-o", "net.toml") == 0
     recipe = torchinit.recipes.load("net.toml")
@@ -278,14 +263,12 @@ def test_init_fills_a_file_as_the_recording_does(scripted: Path, nets: Any) -> N
     assert_same_tensors(load(Path("out.pt")), built(nets().Net, 3)[0])
 
 
-@needs_keys
 def test_init_by_key_fills_a_file_as_the_recording_does(scripted: Path, nets: Any) -> None:
     assert run("init", scripted, "--recipe", "net.init", "--seed", 3, "--keyed", "-o", "out.pt") == 0
     expected = torchinit.recording.load("net.init").materialize_(nets().Net(), key=torchinit.keyed.key(3))
     assert_same_tensors(load(Path("out.pt")), expected)
 
 
-@needs_attach
 def test_attached_file_resets_itself_as_the_recording_does(scripted: Path, nets: Any) -> None:
     assert run("attach", scripted, "--recipe", "net.init", "-o", "out.pt") == 0
     module = load(Path("out.pt"))
@@ -295,7 +278,6 @@ def test_attached_file_resets_itself_as_the_recording_does(scripted: Path, nets:
     assert run("attach", scripted, "--recipe", "net.init", "-o", "out.ptl", "--mobile") == 0
 
 
-@needs_description
 def test_plan_prints_the_recording(scripted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     recording: Any = torchinit.recording.load("net.init")

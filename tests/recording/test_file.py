@@ -1,6 +1,7 @@
 """Does a saved recording replay like the original, and is every other file refused before anything runs?"""
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -87,7 +88,7 @@ def test_loaded_recording_gives_the_bits_of_building(name: str, tmp_path: Path) 
 
 def _fields(operation: Operation) -> dict[str, str]:
     # A NaN differs from itself, so compare texts.
-    return {name: repr(value) for name, value in vars(operation).items()}
+    return {field.name: repr(getattr(operation, field.name)) for field in dataclasses.fields(operation)}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -95,11 +96,41 @@ def test_loaded_program_is_the_saved_one(name: str) -> None:
     program = torchinit.record(MODELS[name]).program
     again = _file.deserialize(_file.serialize(program))
     assert [*map(_fields, again.operations)] == [*map(_fields, program.operations)]
-    for part in ("entries", "calls", "nbytes", "given"):
+    for part in ("entries", "calls", "nbytes", "given", "outside", "allocated"):
         assert getattr(again, part) == getattr(program, part)
     assert again.constants.keys() == program.constants.keys()
     assert all(torch.equal(again.constants[number], program.constants[number]) for number in program.constants)
     assert _file.serialize(again) == _file.serialize(program)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_loaded_recording_says_and_draws_by_key_the_same(name: str) -> None:
+    recording = torchinit.record(MODELS[name])
+    again = Recording(_file.deserialize(_file.serialize(recording.program)))
+    assert str(again) == str(recording)
+    assert again.to_json() == recording.to_json()
+    key = torchinit.keyed.key(3)
+    assert_same_tensors(again.materialize_(MODELS[name](), key=key), recording.materialize_(MODELS[name](), key=key))
+
+
+class Careless(nn.Module):
+    """A number of Python's, and memory as it came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.full((2,), random.random()))
+        self.register_buffer("memory", torch.empty(3))
+
+
+def test_loaded_recording_is_audited_like_the_saved_one(tmp_path: Path) -> None:
+    recording = torchinit.record(Careless)
+    recording.save(tmp_path / "model.init")
+    program = load(tmp_path / "model.init").program
+    assert program.outside == recording.program.outside != ()
+    assert program.allocated == recording.program.allocated != {}
+    # What to_empty() loses is found by running the model's code, which a file does not have.
+    kinds = [finding for finding in recording.audit() if finding.kind != "lost"]
+    assert load(tmp_path / "model.init").audit() == kinds != []
 
 
 def test_recording_of_a_method_is_saved_with_what_was_given(tmp_path: Path) -> None:
@@ -238,8 +269,13 @@ LIES: dict[str, tuple[list[Any], Any, str]] = {
     "smaller storage": (["storages", 0], 3, r"refs\[\d+\] must end in its 3 bytes"),
     "constant bytes": (["constants"], {"0": "AAAA"}, r"constant 0 must have the \d+ bytes of its storage, got 3"),
     "constant text": (["constants"], {"0": "?"}, "constant 0 must be base64"),
-    "constant number": (["constants"], {"99999": ""}, "the storage of a constant must be the number of one"),
-    "constant name": (["constants"], {"-1": ""}, "a constant must have the number of a storage"),
+    "constant number": (["constants"], {"99999": ""}, "a storage of constants must be the number of one"),
+    "long constant name": (["constants"], {"1" * 5000: ""}, "constants must have numbers of storages"),
+    "constant name": (["constants"], {"-1": ""}, "constants must have numbers of storages"),
+    "outside": (["outside"], [{"kind": "code", "what": "", "place": "", "right": ""}], "must be a draw or a file"),
+    "outside text": (["outside"], [{"kind": "file", "what": 1, "place": "", "right": ""}], r"the what of outside\[0\]"),
+    "allocated": (["allocated"], {"99999": 0}, "a storage of allocated must be the number of one"),
+    "allocated place": (["allocated"], {"0": 99999}, "a place of allocated must be the number of one"),
     "given": (["given"], [99999], r"given\[0\] must be an integer from 0 to"),
     "ref storage": (["refs", 0, 0], 99999, r"the storage of refs\[0\] must be the number of one"),
     "ref bool": (["refs", 0, 0], True, r"the storage of refs\[0\] must be the number of one"),
@@ -299,7 +335,7 @@ def _with(operation: dict[str, Any], sizes: list[list[int]]) -> bytes:
     """Make a file of one operation on float tensors, each the whole of its storage."""
     refs = [[i, "float32", size] for i, size in enumerate(sizes)]
     nbytes = [4 * torch.Size(size).numel() for size in sizes]
-    empty: dict[str, Any] = {name: [] for name in _file._BODY} | {"constants": {}}
+    empty: dict[str, Any] = {name: [] for name in _file._BODY} | {"constants": {}, "allocated": {}}
     head = {"format": 1, "torchinit": "", "torch": ""}
     return _resealed(head | empty | {"storages": nbytes, "refs": refs, "operations": [operation]})
 

@@ -1,7 +1,6 @@
 """``attach``: give a saved model methods that reset it."""
 
 import argparse
-from typing import Any
 
 import torch
 
@@ -15,9 +14,8 @@ from torchinit.recording import Recording
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
     def attach(recipe: Recipe | Recording, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-        source: Any = fitted(recipe, module) if isinstance(recipe, Recording) else recipe
-        attached: torch.jit.ScriptModule = source.attach(module, mobile=arguments.mobile)
-        return attached
+        source = fitted(recipe, module) if isinstance(recipe, Recording) else recipe
+        return source.attach(module, mobile=arguments.mobile)
 
     rewrite(arguments, output, "attach", attach, mobile=arguments.mobile)
 

@@ -1,7 +1,6 @@
 """``plan``: show what a recipe would do to a model, without doing it."""
 
 import argparse
-from typing import Any
 
 from torchinit.cli._arguments import Commands, add_json, add_model_and_recipe, recipe_of
 from torchinit.cli._files import load_torchscript
@@ -12,7 +11,7 @@ from torchinit.recording import Recording
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
     recipe, module = recipe_of(arguments), load_torchscript(arguments.file)
-    plan: Any = fitted(recipe, module) if isinstance(recipe, Recording) else recipe.plan(module)
+    plan = fitted(recipe, module) if isinstance(recipe, Recording) else recipe.plan(module)
     output.text(plan.to_json() if output.json else str(plan))
 
 

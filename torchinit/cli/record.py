@@ -9,6 +9,7 @@ from torchinit.cli._arguments import Commands, add_json, add_recording_output
 from torchinit.cli._models import MODEL, parse_value, recording_of
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_output, save
+from torchinit.recording import Recording
 
 
 def _argument(words: str) -> tuple[str, Any]:
@@ -18,7 +19,7 @@ def _argument(words: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(first_line(str(error))) from None
 
 
-def _save(recording: Any, path: str, force: bool) -> None:
+def _save(recording: Recording, path: str, force: bool) -> None:
     """Write a recording, or its recipe if the suffix says so."""
     if Path(path).suffix.lower() == ".toml":
         save(path, recording.recipe().to_toml().encode(), force)
@@ -31,7 +32,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         check_output(arguments.output, arguments.force)
     with output.progress(1) as progress:
         progress.step("record", arguments.model)
-        recording: Any = recording_of(arguments.model, dict(arguments.values))
+        recording = recording_of(arguments.model, dict(arguments.values))
     if arguments.output is not None:
         _save(recording, arguments.output, arguments.force)
     if not arguments.audit:
@@ -40,7 +41,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     findings = recording.audit()
     if output.json:
         names = ("severity", "kind", "tensor", "what", "place", "right")
-        output.table(names, [[getattr(finding, name, None) for name in names] for finding in findings])
+        output.table(names, [[getattr(finding, name) for name in names] for finding in findings])
         return
     for finding in findings:
         output.text(str(finding))

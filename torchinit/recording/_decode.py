@@ -1,6 +1,7 @@
 """Makes a program of the data of a file, and refuses all that :mod:`torchinit.recording._encode` does not write."""
 
 import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +13,7 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit._core.table import printable
 from torchinit.recording._encode import contiguous_stride
 from torchinit.recording._operators import check_results, is_allowed, is_random, results, written_by
+from torchinit.recording._outside import Outside
 from torchinit.recording._program import Call, Entry, Operation, Program, Ref
 from torchinit.recording._storages import RecordError
 
@@ -248,21 +250,38 @@ def _check_states(operations: Sequence[Operation]) -> None:
         _require(operation.generator in seeded, f"{where} must draw from a seeded generator", operation.generator)
 
 
+def _outside(value: Any, where: str) -> Outside:
+    """Return a use of something outside torch, in words."""
+    parts = ("kind", "what", "place", "right")
+    given = _keys(value, where, parts)
+    _require(given["kind"] in ("random", "file"), f"{where} must be a draw or a file", given["kind"])
+    return Outside(*(_typed(given[part], str, f"the {part} of {where}") for part in parts))
+
+
+def _by_storage(value: Any, nbytes: Sequence[int], where: str) -> dict[int, Any]:
+    """Return an object whose names are numbers of storages by those numbers."""
+    numbers = {}
+    for name, x in _typed(value, dict, where).items():
+        _require(re.fullmatch("0|[1-9][0-9]{0,18}", name) is not None, f"{where} must have numbers of storages", name)
+        _item(nbytes, int(name), f"a storage of {where}")
+        numbers[int(name)] = x
+    return numbers
+
+
 def _constants(value: Any, nbytes: Sequence[int]) -> dict[int, Tensor]:
     """Return the contents of the storages that have them at the start."""
     constants = {}
-    for name, text in _typed(value, dict, "constants").items():
-        _require(name.isdecimal() and str(int(name)) == name, "a constant must have the number of a storage", name)
-        size = _item(nbytes, int(name), "the storage of a constant")
-        _typed(text, str, f"constant {name}")
+    for number, text in _by_storage(value, nbytes, "constants").items():
+        size, name = nbytes[number], f"constant {number}"
+        _typed(text, str, name)
         try:
             contents = base64.b64decode(text, validate=True)
         except ValueError as error:
-            raise RecordError(f"constant {name} must be base64, got {_shown(text)}: {error}") from None
-        _require(len(contents) == size, f"constant {name} must have the {size} bytes of its storage", len(contents))
+            raise RecordError(f"{name} must be base64, got {_shown(text)}: {error}") from None
+        _require(len(contents) == size, f"{name} must have the {size} bytes of its storage", len(contents))
         # frombuffer takes no empty buffer.
         tensor = torch.frombuffer(bytearray(contents), dtype=torch.uint8) if size else torch.empty(0, dtype=torch.uint8)
-        constants[int(name)] = tensor
+        constants[number] = tensor
     return constants
 
 
@@ -287,4 +306,15 @@ def decode(content: Mapping[str, Any]) -> Program:
     operations = each("operations", lambda value, where: decoder.operation(value, calls, where))
     _check_states(operations)
     entries = decoder.entries(content["entries"])
-    return Program(operations, entries, calls, dict(enumerate(nbytes)), constants, frozenset(given))
+    places = _by_storage(content["allocated"], nbytes, "allocated")
+    allocated = {number: _item(decoder.places, place, "a place of allocated") for number, place in places.items()}
+    return Program(
+        operations,
+        entries,
+        calls,
+        dict(enumerate(nbytes)),
+        constants,
+        given=frozenset(given),
+        outside=each("outside", _outside),
+        allocated=allocated,
+    )

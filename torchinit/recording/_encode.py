@@ -8,6 +8,7 @@ import base64
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -158,6 +159,8 @@ def encode(program: Program) -> dict[str, Any]:
             for number, constant in program.constants.items()
         },
         "given": sorted(program.given),
+        "outside": [asdict(outside) for outside in program.outside],
+        "allocated": {str(number): encoder.places.number(place) for number, place in program.allocated.items()},
         "refs": [_ref(ref) for ref in encoder.refs.numbers],
         "functions": [json.loads(function) for function in encoder.functions.numbers],
         "places": list(encoder.places.numbers),

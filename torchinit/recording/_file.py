@@ -27,7 +27,10 @@ SUFFIX = ".init"
 FORMAT = 1
 
 _HEAD = ("format", "torchinit", "torch")
-_BODY = ("storages", "constants", "given", "refs", "functions", "places", "entries", "calls", "operations")
+_BODY = (
+    *("storages", "constants", "given", "outside", "allocated"),
+    *("refs", "functions", "places", "entries", "calls", "operations"),
+)
 
 
 def _dumps(value: Any) -> str:

@@ -329,8 +329,7 @@ class Recording:
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write the recording to a text file, from which :func:`load` replays it without the model's code.
 
-        The file holds the operators, the names and shapes of the model's tensors, the values that came from outside
-        torch, and the lines of code that the operators come from, with the paths that their files have here.
+        The file holds operators, names, shapes, values from outside torch, and the paths of the lines of code.
 
         Args:
             path: the file to write, ending in ``.init``; it is written whole or not at all
