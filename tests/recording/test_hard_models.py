@@ -93,7 +93,8 @@ def _vmap(m: Any, n: int) -> None:
 @_make
 def _inference_mode(m: Any, n: int) -> None:
     with torch.inference_mode():
-        m.register_buffer("a", torch.rand(n, n))
+        drawn = torch.rand(n, n)
+    m.register_buffer("a", drawn.clone())
     with torch.no_grad():
         m.b = nn.Linear(n, n)
 
