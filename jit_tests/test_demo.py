@@ -8,7 +8,7 @@ import torch
 
 import torchinit
 from tools import demo, native, targets
-from tools.attached import Net
+from tools.attached import built
 from tools.codegen.__main__ import ROOT
 
 
@@ -18,12 +18,13 @@ def test_demo_shows_all_names_and_exits_zero() -> None:
     assert done.returncode == 0, done.stderr
     assert "torchinit can be imported: no" in done.stdout
     assert "26 names: upstream compiles 7, torchinit 26" in done.stdout
-    names, attached = done.stdout.split("\nA traced file without a reset method")
+    attached, names = done.stdout.split("\nA scripted model, saved")
     assert [line.split()[0] for line in names.splitlines() if line.endswith(("yes", "README)"))][-26:] == demo.NAMES
     missing = native.missing()
     if missing is None:
-        assert f"  {'the traced file had no reset_parameters':40}yes\n" in attached
-        assert attached.count("yes\n") == 1 + len(Net().state_dict())
+        assert "layers.{0,1}  x2" in attached
+        assert f"  {'the traced file had no reset_parameters':60}yes\n" in attached
+        assert attached.count("yes\n") == 1 + len(built().state_dict())
     else:
         assert f"  skipped, {missing}\n" in attached
     assert "[1/34] save ..." in done.stderr
@@ -38,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "NAMES", ["zeros_"])
     monkeypatch.setattr(demo, "TARGETS", {})
     monkeypatch.setattr(demo, "reset_elsewhere", lambda progress: [("weight", True)])
-    monkeypatch.setattr(demo, "attach_and_reset", lambda: [("weight", True)])
+    monkeypatch.setattr(demo, "attach_and_reset", lambda: ("", [("weight", True)]))
 
 
 @pytest.mark.usefixtures("small")
@@ -59,9 +60,9 @@ def test_demo_fails_when_an_initializer_does(broken: str, monkeypatch: pytest.Mo
 def test_demo_fails_when_the_saved_model_or_the_attached_method_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "missing", lambda: None)
     for equal in (True, False):
-        monkeypatch.setattr(demo, "attach_and_reset", lambda equal=equal: [("weight", True), ("bias", equal)])
+        monkeypatch.setattr(demo, "attach_and_reset", lambda equal=equal: ("", [("weight", True), ("bias", equal)]))
         assert demo.main() == (0 if equal else 1)
-    monkeypatch.setattr(demo, "attach_and_reset", lambda: [("weight", True)])
+    monkeypatch.setattr(demo, "attach_and_reset", lambda: ("", [("weight", True)]))
     monkeypatch.setattr(demo, "reset_elsewhere", lambda progress: [("weight", True), ("bias", False)])
     assert demo.main() == 1
 

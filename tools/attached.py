@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+import torchinit
 from tools import native
-from torchinit import recipes
 
 SEED = 2026
 
@@ -57,33 +57,49 @@ def reset_in_cpp(path: Path, kind: str, seed: int, method: str = "reset_paramete
     return state
 
 
-class Net(nn.Module):
-    """A model without a reset method."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())
-        self.head = nn.Linear(8, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.body(x).mean((2, 3)))
-        return logits
+# A vision transformer of transformers, as it is, but small.
+KIND = "vit"
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+SIZES |= {"image_size": 16, "patch_size": 8}
 
 
-def attach_and_reset() -> list[tuple[str, bool]]:
-    """Trace a model, attach a method to its file on the command line, reset it in C++, compare with eager."""
+def built() -> nn.Module:
+    """Build the model by its own code."""
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.for_model(KIND, **SIZES, return_dict=False)
+    model: nn.Module = AutoModel.from_config(config)  # type: ignore[no-untyped-call]
+    return model
+
+
+def attach_and_reset() -> tuple[str, list[tuple[str, bool]]]:
+    """Record a model, attach its initialization to its traced file, reset it in C++, compare with building it.
+
+    Returns:
+        the recording's table, and a line for each tensor with whether its bits are those of building the model
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        traced = torch.jit.trace(Net(), torch.zeros(1, 3, 8, 8))  # type: ignore[no-untyped-call]
+        traced = torch.jit.trace(built().eval(), torch.zeros(1, 3, 16, 16))  # type: ignore[no-untyped-call]
         traced.save(str(folder / "traced.pt"))
         before = torch.jit.load(str(folder / "traced.pt"))  # type: ignore[no-untyped-call]
-        command = [sys.executable, "-m", "torchinit", "attach", "traced.pt", "--recipe", "resnet", "-o", "attached.pt"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            return [(f"attach failed: {done.stderr.strip()}", False)]
+        sizes = [f"{key}={value}" for key, value in SIZES.items()]
+        table = _torchinit(folder, "record", f"hf:{KIND}", *sizes, "-o", "model.init")
+        _torchinit(folder, "attach", "traced.pt", "--recipe", "model.init", "-o", "attached.pt")
         state = reset_in_cpp(folder / "attached.pt", "script", SEED)
-    fresh = recipes.resnet().apply_(Net(), torch.Generator().manual_seed(SEED))
-    return [
+    with torch.random.fork_rng(devices=[]), torchinit.patch_torch():
+        torch.manual_seed(SEED)
+        fresh = built()
+    return table, [
         ("the traced file had no reset_parameters", not hasattr(before, "reset_parameters")),
         *((f"{key} {list(w.shape)}", torch.equal(w, state[key])) for key, w in fresh.state_dict().items()),
     ]
+
+
+def _torchinit(folder: Path, *command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "torchinit", *command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"torchinit {command[0]} failed: {done.stderr.strip()}")
+    return done.stdout

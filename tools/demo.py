@@ -1,4 +1,4 @@
-"""The demo: reset a saved model without torchinit, initialize at every deployment target, compare all names.
+"""The demo: record a model and let its traced file reset itself in C++; then every deployment target, and all names.
 
 ``make demo`` runs it; it exits non-zero if any row of torchinit fails.
 """
@@ -153,13 +153,18 @@ def main() -> int:
     for name in NAMES:
         progress.step("compile", name)
         rows.append((name, *compare(name)))
-    progress.step("attach", "a method to a traced file")
+    progress.step("record", "a model, and attach that to its traced file")
     missing = native.missing()
-    attached = attach_and_reset() if missing is None else [(f"skipped, {missing}", True)]
+    table, attached = attach_and_reset() if missing is None else ("", [(f"skipped, {missing}", True)])
     progress.clear()
 
     print(f"torch {torch.__version__}, torchinit {torchinit.__version__}\n")
-    print("A scripted model, saved, loaded in a fresh process, reset there from a seed; equal to eager:")
+    print("An unmodified model of transformers, recorded without memory:\n")
+    print(table)
+    print("Its traced file got that as a method, and reset itself in C++; equal to building the model:")
+    for text, equal in attached:
+        print(f"  {text:60}{'' if text.startswith('skipped') else _mark(equal)}")
+    print("\nA scripted model, saved, loaded in a fresh process, reset there from a seed; equal to eager:")
     for text, equal in weights:
         print(f"  {text:40}{'' if text.startswith('torchinit can') else _mark(equal)}")
     print("\nThe same weights, initialized at each deployment target; equal to eager:")
@@ -171,9 +176,6 @@ def main() -> int:
         print(f"{name:20}{_mark(upstream):26}{_mark(compiles):22}{_mark(equal)}{note}")
     counts = [sum(column) for column in list(zip(*rows, strict=True))[1:3]]
     print(f"\n{len(rows)} names: upstream compiles {counts[0]}, torchinit {counts[1]}")
-    print("\nA traced file without a reset method gets one, and resets itself in C++; equal to eager:")
-    for text, equal in attached:
-        print(f"  {text:40}{'' if text.startswith('skipped') else _mark(equal)}")
     good = (
         all(equal for _, equal in weights)
         and all(equal for _, equal, _ in targets)
