@@ -35,14 +35,20 @@ class Drawn(nn.Module):
         self.w = nn.Parameter(torch.rand(3))
 
 
-def test_another_default_dtype_is_refused_instead_of_drawing_other_bits() -> None:
+def test_another_default_dtype_does_not_matter() -> None:
     recording, model = torchinit.record(Drawn), Drawn()
     torch.set_default_dtype(torch.float64)
     try:
-        with pytest.raises(RecordError, match=r"must make .* torch.float32 \[3\], got torch.float64 \[3\]"):
-            recording.materialize_(model, seed=0)
+        recording.materialize_(model, seed=0)
     finally:
         torch.set_default_dtype(torch.float32)
+    assert_same_tensors(model, built(Drawn)[0])
+
+
+def test_operator_that_makes_another_tensor_is_refused() -> None:
+    wrong = Operation("aten.ones.default", ([3],), {"dtype": torch.float64}, fresh=(Ref(0, torch.float32, (3,), (1,)),))
+    with pytest.raises(RecordError, match=r"must make .* torch\.float32 \[3\], got torch\.float64 \[3\]"):
+        replay(Program((wrong,), (), (), {0: 12}, {}), [0], lambda *_: None)
 
 
 def test_another_default_device_does_not_matter() -> None:
