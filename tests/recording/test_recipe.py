@@ -190,6 +190,15 @@ def _parameters(*rows: tuple[str, str, int, str]) -> list[Parameter]:
     return [Parameter(name, module, ndim, (("initializer", law),)) for name, module, ndim, law in rows]
 
 
+def test_layers_that_differ_in_their_number_alone_are_told_apart() -> None:
+    rows = [(f"{i}.weight", "Linear", 2, "zeros_" if i == 4 else "ones_") for i in range(9)]
+    rules = find_rules(_parameters(*rows))
+    assert [next(rule.initializer for rule in rules if rule.matches("Linear", name, 2)) for name, *_ in rows] == [
+        law for *_, law in rows
+    ]
+    assert rules[0] == Rule("zeros_", name="*.4.weight")
+
+
 def test_special_rules_stand_before_general_ones() -> None:
     rows = [
         (f"h.{i}.{name}.weight", "Linear", 2, law) for i in range(9) for name, law in (("a", "zeros_"), ("b", "ones_"))

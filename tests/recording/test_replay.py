@@ -1,10 +1,12 @@
 """Does a replay keep to what was recorded, whatever the defaults of the process?"""
 
+import pytest
 import torch
 from torch import nn
 
 import torchinit
 from tests.support.built import assert_same_tensors, built
+from torchinit.recording import RecordError
 from torchinit.recording._program import Operation, Program, Ref
 from torchinit.recording._replay import Memory, replay
 
@@ -41,6 +43,12 @@ def test_another_default_dtype_does_not_matter() -> None:
     finally:
         torch.set_default_dtype(torch.float32)
     assert_same_tensors(model, built(Drawn)[0])
+
+
+def test_operator_that_makes_another_tensor_is_refused() -> None:
+    wrong = Operation("aten.ones.default", ([3],), {"dtype": torch.float64}, fresh=(Ref(0, torch.float32, (3,), (1,)),))
+    with pytest.raises(RecordError, match=r"must make .* torch\.float32 \[3\], got torch\.float64 \[3\]"):
+        replay(Program((wrong,), (), (), {0: 12}, {}), [0], lambda *_: None)
 
 
 def test_another_default_device_does_not_matter() -> None:

@@ -94,8 +94,9 @@ class _Said:
         value = _given_value(operation)
         if value is not None:
             return self._put(made[0], [_constant(value)])
-        if operation.operator in ("mul_", "div_") and isinstance(operation.args[1], (int, float)):
-            return self._scale(made[0], operation.args[1] if operation.operator == "mul_" else 1 / operation.args[1])
+        factor = _factor(step, made[0])
+        if factor is not None:
+            return self._scale(made[0], factor)
         source = next((x for x in operation.args[::-1] if isinstance(x, Ref)), None)
         if operation.operator in _COPIES and source is not None and source.size == made[0].size:
             writes = self.known.get(source)
@@ -119,6 +120,15 @@ class _Said:
             return False
         self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, box))
         return True
+
+
+def _factor(step: Step, target: Ref) -> float | None:
+    """Return the number that a step multiplies a tensor by, or None."""
+    if isinstance(step, Run) and step.operation.writes == (target,) and step.operation.label is None:
+        operator, number = step.operation.operator, step.operation.args[-1]
+        if isinstance(number, (int, float)) and operator in ("mul_", "div_"):
+            return float(number) if operator == "mul_" else 1.0 / number
+    return None
 
 
 def _block(whole: Ref, part: Ref) -> tuple[int, int, int] | None:
@@ -183,6 +193,9 @@ class Laws:
 
     def _librarys(self, entry: Entry, steps: Sequence[Step]) -> list[Write] | None:
         """Return the one call of a library's own initializer, if torchinit's function of its name does the same."""
+        factor = 1.0
+        while steps and (last := _factor(steps[-1], entry.ref)) is not None:
+            steps, factor = steps[:-1], factor * last
         labels = {step.operation.label for step in steps if isinstance(step, Run)}
         number = labels.pop() if len(labels) == 1 else None
         if number is None or self.program.calls[number].target != entry.ref:
@@ -192,7 +205,8 @@ class Laws:
         key = (call.module, call.function, tuple(sorted(args.items())), len(entry.ref.size))
         if key not in self._same:
             self._same[key] = self._does_the_same(number, call.function, args, entry.ref)
-        return [Write(call.function, args)] if self._same[key] else None
+        scaled = _scaled(Write(call.function, args), factor, entry.ref.size) if self._same[key] else None
+        return None if scaled is None else [scaled]
 
     def _does_the_same(self, number: int, function: str, args: Mapping[str, Any], ref: Ref) -> bool:
         """Run a library's call and torchinit's from one seed; compare the values up to rounding."""

@@ -250,8 +250,8 @@ class Recording:
             >>> torchinit.record(build).recipe()
             Recipe([
                 Rule('normal_', module='Linear', name='*.weight', args={'std': 0.02}),
-                Rule('zeros_', module='Linear', name='*.bias'),
-                Rule('default', module='LayerNorm'),
+                Rule('zeros_', module='Linear'),
+                Rule('default'),
             ], name='recorded')
         """
         recipe, left = recipe_of(self.program, self._skeleton)

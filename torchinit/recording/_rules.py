@@ -1,7 +1,7 @@
 """Finds ordered rules, as few and as simple as possible, that give each parameter what a recording says of it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,10 @@ class Parameter:
         """The name with a star for each number of a layer."""
         return re.sub(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)", "*", self.exact)
 
-    def ending(self, parts: int) -> str:
-        """The glob of the last parts of the name."""
-        return ".".join(["*", *self.exact.split(".")[-parts:]])
+
+def _ending(glob: str, parts: int) -> str:
+    """Return a glob of the last parts of a name."""
+    return ".".join(["*", *glob.split(".")[-parts:]])
 
 
 def _rule(law: Law, **conditions: Sequence[Any]) -> Rule:
@@ -43,41 +44,57 @@ def _rule(law: Law, **conditions: Sequence[Any]) -> Rule:
 
 
 def _candidates(own: Sequence[Parameter]) -> Iterator[Rule]:
-    """Yield rules that match all of some parameters, from general to special."""
-    law, modules = own[0].law, [p.module for p in own]
-    endings = [p.ending(1) for p in own]
+    """Yield rules that match all of some parameters, whatever the numbers of their layers, from general to special."""
+    law, modules, globs = own[0].law, [p.module for p in own], [p.glob for p in own]
+    endings = [_ending(glob, 1) for glob in globs]
     if dict(law)["initializer"] == DEFAULT:
         yield _rule(law)
     yield _rule(law, module=modules)
     yield _rule(law, name=endings)
     yield _rule(law, module=modules, name=endings)
-    for ndim in {p.ndim for p in own} if len({p.ndim for p in own}) == 1 else ():
-        yield _rule(law, ndim=[ndim])
-        yield _rule(law, name=endings, ndim=[ndim])
-        yield _rule(law, module=modules, ndim=[ndim])
-    yield _rule(law, name=[p.ending(2) for p in own])
-    yield _rule(law, module=modules, name=[p.ending(2) for p in own])
-    yield _rule(law, name=[p.ending(3) for p in own])
-    yield _rule(law, name=[p.glob for p in own])
-    yield _rule(law, name=[p.exact for p in own])
+    if len({p.ndim for p in own}) == 1:
+        yield _rule(law, ndim=[own[0].ndim])
+        yield _rule(law, name=endings, ndim=[own[0].ndim])
+        yield _rule(law, module=modules, ndim=[own[0].ndim])
+    for parts in (2, 3):
+        yield _rule(law, name=[_ending(glob, parts) for glob in globs])
+    yield _rule(law, module=modules, name=[_ending(glob, 2) for glob in globs])
+    yield _rule(law, name=globs)
+
+
+def _numbered(own: Sequence[Parameter]) -> Iterator[Rule]:
+    """Yield rules that match all of some parameters by the numbers of their layers."""
+    for parts in (2, 3):
+        yield _rule(own[0].law, name=[_ending(p.exact, parts) for p in own])
+    yield _rule(own[0].law, name=[p.exact for p in own])
 
 
 def _cost(rule: Rule) -> int:
     """Return how hard a rule's conditions are to read: their words, where a number of dimensions says least."""
     given = rule.given()
     words = [given.get(key, ()) for key in ("module", "name")]
-    return sum(1 if isinstance(word, str) else len(word) for word in words) + 2 * ("ndim" in given)
+    return sum(1 if isinstance(word, str) else len(word) for word in words) + 3 * ("ndim" in given)
 
 
 def _matches(rule: Rule, parameter: Parameter) -> bool:
     return rule.matches(parameter.module, parameter.name, parameter.ndim)
 
 
-def _simplest(own: Sequence[Parameter], later: Sequence[Parameter], others: Sequence[Parameter]) -> Rule | None:
+def _one_each(parameters: Sequence[Parameter]) -> list[Parameter]:
+    """Return one parameter of each kind; layers that repeat need one look if their numbers do not matter."""
+    return list({(p.glob, p.module, p.ndim, p.law): p for p in parameters}.values())
+
+
+def _simplest(own: Sequence[Parameter], later: Sequence[Parameter], others: Sequence[Parameter]) -> Rule:
     """Return the simplest rule that matches all of ``own`` and none of ``later``, or better of all ``others``."""
-    fit = [rule for rule in _candidates(own) if not any(_matches(rule, other) for other in later)]
+
+    def fit(rules: Iterable[Rule], later: Sequence[Parameter]) -> list[Rule]:
+        return [rule for rule in rules if not any(_matches(rule, other) for other in later)]
+
+    found = fit(_candidates(_one_each(own)), _one_each(later)) or fit(_numbered(own), later)
+    others = _one_each(others)
     # A rule that is true anywhere in the list reads better, unless it takes more than one word more.
-    return min(fit, key=lambda rule: _cost(rule) + any(_matches(rule, other) for other in others), default=None)
+    return min(found, key=lambda rule: _cost(rule) + any(_matches(rule, other) for other in others))
 
 
 def find_rules(parameters: Sequence[Parameter]) -> list[Rule]:
@@ -85,22 +102,15 @@ def find_rules(parameters: Sequence[Parameter]) -> list[Rule]:
 
     Each law has one rule. It comes as early as its first parameter, unless only a later place lets it be simple.
     """
-    # Layers that repeat need one look.
-    one_each = list({(p.glob, p.module, p.ndim, p.law): p for p in parameters}.values())
-    laws = _by_law(one_each)
+    laws = _by_law(parameters)
     rules: list[tuple[Law, Rule]] = []
     while laws:
-        found = {}
-        for law, own in laws.items():
-            later = [p for other, parameters in laws.items() if other != law for p in parameters]
-            rule = _simplest(own, later, [p for p in one_each if p.law != law])
-            if rule is not None:
-                found[law] = rule
         # The rarest law comes first, so that the others can be said in general.
-        law = min(found, key=lambda law: len(laws[law]))
-        rules.append((law, found[law]))
-        del laws[law]
-    return _in_order(rules, one_each)
+        law = min(laws, key=lambda law: (len(_one_each(laws[law])), len(laws[law])))
+        own = laws.pop(law)
+        later = [p for parameters in laws.values() for p in parameters]
+        rules.append((law, _simplest(own, later, [p for p in parameters if p.law != law])))
+    return _in_order(rules, parameters)
 
 
 def _by_law(parameters: Sequence[Parameter]) -> dict[Law, list[Parameter]]:
