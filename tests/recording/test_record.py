@@ -1,37 +1,59 @@
 """Does a recording give the bits of building the model, and leave everything as it was?"""
 
-from collections.abc import Callable
+import copy
 
 import pytest
 import torch
 from torch import nn
 
 import torchinit
-from tests.support.built import assert_same_tensors, built
-
-MODELS: dict[str, Callable[[], nn.Module]] = {
-    "linear": lambda: nn.Linear(3, 4),
-    "large": lambda: nn.Linear(300, 400),
-    "convolution": lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ConvTranspose2d(8, 4, 3)),
-    "padding": lambda: nn.Embedding(10, 4, padding_idx=2),
-    "lstm": lambda: nn.LSTM(3, 4, 2, bidirectional=True),
-    "attention": lambda: nn.MultiheadAttention(8, 2, add_bias_kv=True),
-    "transformer": lambda: nn.Transformer(8, 2, 2, 2, 16),
-}
+from tests.support.layers import LAYERS, MIXED
+from tests.support.recorded import assert_recorded
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_materializing_gives_the_bits_of_building(name: str) -> None:
-    expected, state = built(MODELS[name])
-    recording = torchinit.record(MODELS[name])
-    generator = torch.Generator().manual_seed(0)
-    model = recording.materialize_(MODELS[name](), generator=generator)
-    assert_same_tensors(model, expected)
-    assert torch.equal(generator.get_state(), state)
-    assert_same_tensors(recording.build(seed=0), expected)
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_of_torch_has_the_bits_of_building_it(name: str) -> None:
+    assert_recorded(LAYERS[name].make)
 
 
-def test_recording_draws_nothing() -> None:
-    before = torch.get_rng_state()
-    torchinit.record(MODELS["transformer"])
-    assert torch.equal(torch.get_rng_state(), before)
+@pytest.mark.parametrize(
+    "build",
+    [
+        MIXED.make,
+        lambda: nn.Linear(300, 400),
+        lambda: nn.Transformer(260, 2, 2, 2, 300),
+        lambda: nn.ModuleList([copy.deepcopy(layer) for layer in [nn.Linear(300, 300)] * 3]),
+    ],
+    ids=["mixed", "large", "large transformer", "deep copies"],
+)
+def test_a_model_has_the_bits_of_building_it(build: object) -> None:
+    assert_recorded(build)
+
+
+def test_every_layer_of_torch_with_parameters_is_tried() -> None:
+    tried = {type(module).__name__ for example in LAYERS.values() for module in example.make().modules()}
+    layers = {
+        name
+        for name, kind in vars(nn).items()
+        if isinstance(kind, type) and issubclass(kind, nn.Module) and hasattr(kind, "reset_parameters")
+    }
+    assert {name for name in layers - tried if "Lazy" not in name} <= {"RNNBase", "RNNCellBase", "Container"}
+
+
+def test_recording_70_billion_parameters_makes_no_large_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
+    real: list[int] = []
+    add = torchinit.recording._storages.Storages._add
+
+    def counted(self: object, tensor: torch.Tensor, number: int) -> int:
+        if type(tensor) in (torch.Tensor, nn.Parameter):
+            real.append(tensor.untyped_storage().nbytes())
+        return add(self, tensor, number)
+
+    monkeypatch.setattr(torchinit.recording._storages.Storages, "_add", counted)
+
+    def layer() -> nn.Module:
+        return nn.ModuleList([nn.Linear(8192, 8192), nn.Linear(8192, 28672), nn.RMSNorm(8192), nn.LSTM(8192, 8192)])
+
+    recording = torchinit.record(lambda: nn.ModuleList(layer() for _ in range(80)))
+    assert sum(entry.ref.numel for entry in recording.program.entries) > 60e9
+    assert sum(real) < 40e6

@@ -16,17 +16,25 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensor as FakeTensor,
     FakeTensorMode as FakeTensorMode,
+    UnsupportedOperatorException,
     unset_fake_temporarily as unset_fake_temporarily,
 )
 from torch.multiprocessing.reductions import StorageWeakRef as StorageWeakRef
+from torch.utils._python_dispatch import _disable_current_modes
 
 # A fake tensor was asked for its values, or for a shape that follows from them.
 fake_errors = (DataDependentOutputException, DynamicOutputShapeException)
+# An operator cannot say what it makes of fake tensors.
+unsupported_errors = (UnsupportedOperatorException, NotImplementedError)
 
 # The torch.jit.trace, the torch.func transforms and the dispatch modes that are active in this thread.
 is_tracing = torch._C._is_tracing
 are_transforms_active = torch._C._are_functorch_transforms_active
 dispatch_modes = torch._C._len_torch_dispatch_stack
+# A context manager without them.
+no_dispatch_modes = _disable_current_modes
+# True for the tensor that a torch.func transform shows to the code inside; it has no storage.
+is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
 
 # torch 2.6 cannot tell export from compile.
 is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
@@ -60,6 +68,11 @@ def storage_id(tensor: Tensor) -> int:
     """Return an id of the tensor's storage that works on the meta device, where all data pointers are 0."""
     address: int = tensor.untyped_storage()._cdata
     return address
+
+
+def forget_fakes(mode: Any) -> None:
+    """Drop a mode's weak references to fake tensors, for which torch.utils.swap_tensors refuses them."""
+    mode.fake_tensor_converter.meta_converter.tensor_memo.clear()
 
 
 def mesh_order(tensor: Any, dim: int) -> Any:

@@ -2,6 +2,6 @@
 
 from torchinit.recording._record import record
 from torchinit.recording._recording import Recording
-from torchinit.recording._tape import RecordError
+from torchinit.recording._storages import RecordError
 
 __all__ = ["RecordError", "Recording", "record"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchinit._core.compat import is_transformed
 from torchinit._core.registry import INITIALIZERS
 
 # Upstream's old names, such as normal, are not initializers of their own: each calls the new one.
@@ -46,7 +47,7 @@ def _filled(frame: FrameType) -> Tensor | None:
     if code.co_name not in _NAMES or code.co_argcount == 0:
         return None
     first = frame.f_locals.get(code.co_varnames[0])
-    return first if isinstance(first, Tensor) else None
+    return first if isinstance(first, Tensor) and not is_transformed(first) else None
 
 
 def initializer_frames(frames: list[FrameType]) -> tuple[FrameType | None, FrameType | None]:

@@ -4,6 +4,7 @@ No generator is drawn from while a model is recorded, so the default generator k
 from it as before.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchinit._core.compat import no_dispatch_modes
+from torchinit.recording._storages import RecordError
+
 # Marks the state that ``torch.get_rng_state()`` returns while recording: its first word says so, its second which one.
+# The seeds from a thousand times this on mark the generators of the model's own.
 _MARK = 0x7265636F7264
 
 
@@ -21,26 +26,40 @@ class Generators:
 
     Args:
         note: called with ``"seed"``, ``"save"`` or ``"restore"``, a number, and the generator's number or None
+        place: returns the line of the user's code
     """
 
-    def __init__(self, note: Callable[..., None]) -> None:
-        self.note = note
+    def __init__(self, note: Callable[..., None], place: Callable[[], str]) -> None:
+        self.note, self.place = note, place
         self.saved = 0
         self._own: list[tuple[torch.Generator, Tensor]] = []
+        # The seed by which each was last marked, and the next one.
         self._marks: dict[int, int] = {}
+        self._next = _MARK * 1000
 
     def number(self, generator: torch.Generator | None) -> int | None:
-        """Return the number of a generator of the model's own; note its seed if that is new."""
+        """Return the number of a generator of the model's own that draws; note its seed if that is new.
+
+        Raises:
+            RecordError: if the generator is not as a seed left it
+        """
         if generator is None or generator is torch.default_generator:
             return None
         number = next((i for i, (known, _) in enumerate(self._own) if known is generator), len(self._own))
+        seed = generator.initial_seed()
+        if seed != self._marks.get(number):
+            if seed >= _MARK * 1000 or not _is_fresh(generator):
+                raise RecordError(
+                    "a generator of the model's own must be seeded in the recorded code and draw there alone, got one"
+                    f" in another state at {self.place()}; call its manual_seed() first"
+                )
+            self.note("seed", seed, number)
         if number == len(self._own):
             self._own.append((generator, generator.get_state()))
-        if generator.initial_seed() != self._marks.get(number):
-            self.note("seed", generator.initial_seed(), number)
-            # Another seed than this one tells that the code has set it anew.
-            self._marks[number] = mark = _MARK * 1000 + number
-            generator.manual_seed(mark)
+        # A seed other than this one tells that the code has set the state since.
+        self._marks[number] = self._next
+        generator.manual_seed(self._next)
+        self._next += 1
         return number
 
     def restore(self) -> None:
@@ -49,45 +68,89 @@ class Generators:
             generator.set_state(state)
 
 
-class _DefaultGenerator:
-    """Stands for the default generator in :mod:`torch.random` in the thread that records."""
+def _is_fresh(generator: torch.Generator) -> bool:
+    """True if a generator has drawn nothing since its seed was set."""
+    fresh = torch.Generator(generator.device).manual_seed(generator.initial_seed())
+    with no_dispatch_modes():
+        return torch.equal(fresh.get_state(), generator.get_state())
 
-    def __init__(self, real: torch.Generator, generators: Generators) -> None:
-        self._real, self._generators, self._thread = real, generators, threading.get_ident()
+
+class _DefaultGenerator:
+    """Stands for the default generator in :mod:`torch.random`, and follows it in the threads that record."""
+
+    def __init__(self, real: torch.Generator) -> None:
+        self._real = real
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def manual_seed(self, seed: int) -> Any:
-        if threading.get_ident() != self._thread:
+        generators = _current()
+        if generators is None:
             return self._real.manual_seed(seed)
-        self._generators.note("seed", seed)
+        generators.note("seed", seed)
         return self._real
 
+    def seed(self) -> int:
+        generators = _current()
+        if generators is None:
+            return self._real.seed()
+        seed = int.from_bytes(os.urandom(6), "little")
+        generators.note("seed", seed)
+        return seed
+
     def get_state(self) -> Tensor:
-        if threading.get_ident() != self._thread:
+        generators = _current()
+        if generators is None:
             return self._real.get_state()
-        self._generators.note("save", self._generators.saved)
+        generators.note("save", generators.saved)
         state = torch.zeros(632, dtype=torch.int64, device="cpu")
-        state[:2] = torch.tensor([_MARK, self._generators.saved], device="cpu")
-        self._generators.saved += 1
+        state[:2] = torch.tensor([_MARK, generators.saved], device="cpu")
+        generators.saved += 1
         return state.view(torch.uint8)
 
     def set_state(self, state: Tensor) -> Any:
-        words = state.view(torch.int64)[:2].tolist() if state.numel() % 8 == 0 else [0]
-        if threading.get_ident() != self._thread or words[0] != _MARK:
+        generators = _current()
+        if generators is None:
             return self._real.set_state(state)
-        self._generators.note("restore", words[1])
+        words = state.view(torch.int64)[:2].tolist() if state.numel() % 8 == 0 else [0]
+        if words[0] != _MARK:
+            raise RecordError(
+                "the recorded code may only restore a state of the default generator that it has saved, got another at"
+                f" {generators.place()}; call torch.manual_seed()"
+            )
+        generators.note("restore", words[1])
         return self._real
+
+
+_local = threading.local()
+_lock = threading.Lock()
+# What stands for the default generator while a thread records.
+_stand_ins: list[_DefaultGenerator] = []
+_threads = 0
+
+
+def _current() -> Generators | None:
+    """Return the generators of the recording that runs in this thread, or None."""
+    return getattr(_local, "generators", None)
 
 
 @contextmanager
 def followed(generators: Generators) -> Iterator[None]:
-    """Follow what the functions of :mod:`torch.random` do to the default generator in a block."""
-    real = torch.random.default_generator
-    torch.random.default_generator = _DefaultGenerator(real, generators)  # type: ignore[assignment]
+    """Follow what this thread does to the default generator by the functions of :mod:`torch.random` in a block."""
+    global _threads
+    with _lock:
+        if _threads == 0:
+            _stand_ins.append(_DefaultGenerator(torch.random.default_generator))
+            torch.random.default_generator = _stand_ins[0]  # type: ignore[assignment]
+        _threads += 1
+    _local.generators = generators
     try:
         yield
     finally:
-        torch.random.default_generator = real
+        _local.generators = None
+        with _lock:
+            _threads -= 1
+            if _threads == 0:
+                torch.random.default_generator = _stand_ins.pop()._real
         generators.restore()

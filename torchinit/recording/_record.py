@@ -11,10 +11,13 @@ from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensorMode
 from torchinit._core.patch import patch_torch
+from torchinit.recipes._keyed_apply import plain_name
+from torchinit.recording._functions import Functions
 from torchinit.recording._program import Entry, Program
 from torchinit.recording._random import followed
 from torchinit.recording._recording import Recording
-from torchinit.recording._tape import RecordError, RefusedReads, Tape
+from torchinit.recording._storages import RecordError
+from torchinit.recording._tape import Tape
 
 _active = threading.local()
 
@@ -48,31 +51,32 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
     if getattr(_active, "tape", None) is not None:
         raise RecordError("a recording must end before the next begins, got record() within record()")
     frame = sys._getframe()
-    tape = Tape(frame)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    tape = Tape(frame, mode)
     with ExitStack() as stack:
         stack.enter_context(_in_progress(tape))
         stack.enter_context(patch_torch())
         stack.enter_context(followed(tape.generators))
-        mode = stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        stack.enter_context(mode)
         stack.enter_context(tape)
-        stack.enter_context(RefusedReads(tape))
+        stack.enter_context(Functions(tape))
         if model is None:
             built = build()
             if not isinstance(built, nn.Module):
                 raise TypeError(f"build must return a torch.nn.Module, got {type(built).__name__}")
         else:
-            built = stack.enter_context(_with_fake_tensors(model, mode))
-            given = {tape.values.ref(tensor).storage for tensor in _tensors(built)}
+            built = stack.enter_context(_with_fake_tensors(model, tape))
             build()
+        tape.values.check_exposed()
         program = Program(
             operations=tuple(tape.operations),
             entries=tuple(_entries(built, tape)),
             calls=tuple(tape.calls),
             nbytes=dict(tape.values.nbytes),
             constants=dict(tape.values.constants),
-            given=frozenset() if model is None else frozenset(given),
+            given=frozenset(tape.values.given),
         )
-    return Recording(program, built if model is None else None)
+    return Recording(program, *((built, tape.values.find) if model is None else ()))
 
 
 @contextmanager
@@ -84,27 +88,31 @@ def _in_progress(tape: Tape) -> Iterator[None]:
         _active.tape = None
 
 
-def _tensors(model: nn.Module) -> list[Tensor]:
-    return [*model.parameters(), *model.buffers()]
-
-
 @contextmanager
-def _with_fake_tensors(model: nn.Module, mode: FakeTensorMode) -> Iterator[nn.Module]:
-    """Swap a model's tensors for fake ones in a block; one of each storage, so that ties and views stay."""
-    fakes: dict[int, Any] = {}
-    swapped: list[tuple[dict[str, Any], str, Tensor]] = []
+def _with_fake_tensors(model: nn.Module, tape: Tape) -> Iterator[nn.Module]:
+    """Swap a model's tensors for fake ones in a block, ties for ties and views for views."""
+    fakes: dict[int, Tensor] = {}
+    before = [(tensors, dict(tensors)) for module in model.modules() for tensors in _own_tensors(module)]
     try:
-        for module in model.modules():
-            for tensors in _own_tensors(module):
-                for name, tensor in tensors.items():
-                    if tensor is not None:
-                        fakes.setdefault(id(tensor), mode.from_tensor(tensor))
-                        swapped.append((tensors, name, tensor))
-                        tensors[name] = fakes[id(tensor)]
+        for tensors, found in before:
+            for name, tensor in found.items():
+                if tensor is not None and not is_lazy(tensor):
+                    if id(tensor) not in fakes:
+                        fakes[id(tensor)] = _stand_in(tensor, tape)
+                    tensors[name] = fakes[id(tensor)]
         yield model
     finally:
-        for tensors, name, tensor in swapped:
-            tensors[name] = tensor
+        for tensors, found in before:
+            tensors.clear()
+            tensors.update(found)
+
+
+def _stand_in(tensor: Tensor, tape: Tape) -> Tensor:
+    tape.values.give(tensor)
+    fake = tape.values.alias(tensor, tape.mode, fake=True)
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(fake, tensor.requires_grad)
+    return fake
 
 
 def _own_tensors(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -121,7 +129,7 @@ def _entries(model: nn.Module, tape: Tape) -> Iterator[Entry]:
             for own, tensor in tensors.items():
                 if tensor is None or is_lazy(tensor):
                     continue
-                name = f"{path}.{own}" if path else own
+                name = plain_name(f"{path}.{own}" if path else own)
                 ref = tape.values.ref(tensor)
                 tied = first.setdefault(ref, name)
                 yield Entry(

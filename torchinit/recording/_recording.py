@@ -1,15 +1,14 @@
 """A recording: what fills a model's tensors, to be read, replayed and turned into other forms."""
 
-import copy
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from torchinit._core.compat import FakeTensor
-from torchinit.recording._program import Entry, Program
+from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._replay import Memory, replay
+from torchinit.recording._skeleton import real_copy
 from torchinit.recording._targets import bindable, match, place
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -21,10 +20,16 @@ class Recording:
     Args:
         program: the operators that fill them
         skeleton: the model with fake tensors, or None
+        find: returns which part of the program's memory a tensor of the skeleton is, or None
     """
 
-    def __init__(self, program: Program, skeleton: nn.Module | None = None) -> None:
-        self.program, self._skeleton = program, skeleton
+    def __init__(
+        self,
+        program: Program,
+        skeleton: nn.Module | None = None,
+        find: Callable[[Tensor], Ref | None] = lambda tensor: None,
+    ) -> None:
+        self.program, self._skeleton, self._find = program, skeleton, find
 
     def materialize_(
         self,
@@ -36,12 +41,25 @@ class Recording:
         strict: bool = True,
     ) -> _Module:
         """Fill a model's parameters and buffers as the recorded code fills them."""
+        return self._filled(model, [], seed=seed, generator=generator, key=key, strict=strict)
+
+    def _filled(
+        self,
+        model: _Module,
+        others: list[tuple[Entry, Tensor]],
+        *,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+        key: Tensor | None = None,
+        strict: bool = True,
+    ) -> _Module:
+        """Fill a model, and tensors of it that are neither parameters nor buffers."""
         if sum(x is not None for x in (seed, generator, key)) > 1:
             raise ValueError("the draws come from a seed, a generator or a key, got more than one")
         pairs = [(entry, tensor) for entry, tensor in match(self.program.entries, model, strict) if not tensor.is_meta]
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
-        _fill(self.program, pairs, generator)
+        _fill(self.program, pairs + others, generator)
         return model
 
     def build(self, device: torch.device | str | None = None, **kwargs: Any) -> nn.Module:
@@ -51,7 +69,8 @@ class Recording:
                 "build() needs the module, which only the recording has that record() returned, got one without;"
                 " build the model, and fill it with materialize_()"
             )
-        return self.materialize_(_real_copy(self._skeleton, device), **kwargs)
+        model, others = real_copy(self.program, self._skeleton, self._find, device)
+        return self._filled(model, others, **kwargs)
 
 
 def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.Generator | None) -> None:
@@ -70,29 +89,3 @@ def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.
                 place(tensor, memory.tensor(entry.ref))
 
     replay(program, targets, deliver, generator, bound)
-
-
-class _CopiedForReal(TorchFunctionMode):
-    """Copies a fake tensor as an empty one on a device."""
-
-    def __init__(self, device: torch.device | str | None) -> None:
-        super().__init__()
-        self.device = device
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is not Tensor.__deepcopy__:
-            return function(*args, **(kwargs or {}))
-        tensor, memo = args
-        if id(tensor) not in memo:
-            device = self.device or tensor.device
-            made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=device)
-            if not isinstance(tensor, FakeTensor):
-                made.copy_(tensor.detach())
-            made.requires_grad_(tensor.requires_grad)
-            memo[id(tensor)] = nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
-        return memo[id(tensor)]
-
-
-def _real_copy(skeleton: nn.Module, device: torch.device | str | None) -> nn.Module:
-    with _CopiedForReal(device):
-        return copy.deepcopy(skeleton)

@@ -27,6 +27,10 @@ def _drawn_from(generator: torch.Generator | None) -> Iterator[None]:
         default.set_state(before)
 
 
+# The default dtype with which complex numbers are made.
+_REAL = {torch.complex32: torch.float16, torch.complex64: torch.float32, torch.complex128: torch.float64}
+
+
 def find_operator(name: str) -> Any:
     """Return the overload of a qualified name, such as ``"aten.normal_.default"``."""
     namespace, operator, overload = name.split(".")
@@ -43,17 +47,22 @@ class Memory:
 
     def tensor(self, ref: Ref) -> Tensor:
         """View a storage; its memory is new if nothing has filled it yet."""
-        storage = self.storages.get(ref.storage)
-        if storage is None:
-            storage = self.storages[ref.storage] = self._new(ref.storage)
-        view = torch.empty(0, dtype=ref.dtype).set_(storage, ref.offset, ref.size, ref.stride)
+        storage = self.storage(ref.storage)
+        view = torch.empty(0, dtype=ref.dtype, device="cpu").set_(storage, ref.offset, ref.size, ref.stride)
         return view.conj() if ref.conj else view
+
+    def storage(self, number: int) -> torch.UntypedStorage:
+        """Return a storage; its memory is new, or holds a constant, if nothing has filled it yet."""
+        found = self.storages.get(number)
+        if found is None:
+            found = self.storages[number] = self._new(number)
+        return found
 
     def _new(self, number: int) -> torch.UntypedStorage:
         nbytes = self.program.nbytes[number]
         storage = self.bound.get(number) or torch.UntypedStorage(nbytes)  # type: ignore[no-untyped-call]
         if number in self.program.constants:
-            torch.empty(0, dtype=torch.uint8).set_(storage).copy_(self.program.constants[number])
+            torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage).copy_(self.program.constants[number])
         return storage
 
     def keep(self, ref: Ref, made: Tensor) -> None:
@@ -90,6 +99,22 @@ class States:
             torch.default_generator.set_state(self.saved[number])
 
 
+@contextmanager
+def _default_dtype(operation: Operation) -> Iterator[None]:
+    """Let an operator that makes floating-point numbers of none give the dtype that it gave when recorded."""
+    default = torch.get_default_dtype()
+    made = next((ref.dtype for ref in operation.fresh if ref is not None), default)
+    dtype = _REAL.get(made, made)
+    if not dtype.is_floating_point or dtype == default:
+        yield
+        return
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(default)
+
+
 def run(operation: Operation, memory: Memory, generator: torch.Generator | None = None) -> None:
     """Run one operator of a program."""
 
@@ -98,7 +123,8 @@ def run(operation: Operation, memory: Memory, generator: torch.Generator | None 
 
     args, kwargs = tree_map(given, (operation.args, dict(operation.kwargs)))
     own = {} if generator is None else {"generator": generator}
-    out = find_operator(operation.name)(*args, **kwargs, **own)
+    with _default_dtype(operation):
+        out = find_operator(operation.name)(*args, **kwargs, **own)
     made = [x for x in tree_flatten(out)[0] if isinstance(x, Tensor)]
     for ref, tensor in zip(operation.fresh, made):
         if ref is not None:
@@ -136,5 +162,6 @@ def replay(
                 wanted.discard(number)
             memory.drop(step.drop)
         for number in sorted(wanted & set(program.constants)):
+            memory.storage(number)
             deliver(number, memory)
             memory.drop([number])

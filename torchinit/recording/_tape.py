@@ -1,118 +1,35 @@
 """Records every operator that runs, over fake tensors, so that building a model takes no memory.
 
 Small tensors that carry no draw are real, because a model's code may ask for their values. A small tensor that carries
-one keeps its memory, but is marked in ``_Values.unknown``: nothing may read it.
+one keeps its memory, but its storage is marked as unknown: nothing may read it.
 """
 
-import math
 from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from torch.utils._pytree import tree_flatten, tree_map
 
-from torchinit._core.compat import FakeTensor, StorageWeakRef, fake_errors, storage_id, unset_fake_temporarily
-from torchinit.recording._frames import arguments, initializer_frames, module_of, outer_frames, place_of
-from torchinit.recording._program import OVERWRITING, Call, Operation, Ref
-from torchinit.recording._random import Generators
-
-# Tensors made with at most this many elements are real, and operators on at most that many run.
-SMALL_RESULT, SMALL_ARGUMENTS = 65536, 1 << 20
-
-# Operators that only say where memory is; it is allocated when something writes to it.
-_ALLOCATING = frozenset(
-    ["empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "empty_permuted", "resize_", "set_"]
+from torchinit._core.compat import (
+    FakeTensor,
+    FakeTensorMode,
+    fake_errors,
+    forget_fakes,
+    no_dispatch_modes,
+    unset_fake_temporarily,
+    unsupported_errors,
 )
+from torchinit.recording._frames import arguments, initializer_frames, module_of, outer_frames, place_of
+from torchinit.recording._invocation import Invocation
+from torchinit.recording._program import Call, Operation, Ref
+from torchinit.recording._random import Generators
+from torchinit.recording._storages import RecordError, Storages
 
-
-class RecordError(RuntimeError):
-    """A model's code does what cannot be recorded; the message says what, where, and what to do."""
-
-
-class _Values:
-    """Knows the storages of a recording, and which of them have unknown values."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[int, int] = {}
-        self.nbytes: dict[int, int] = {}
-        # A weak reference keeps the address of a storage from being used again.
-        self.held: list[Any] = []
-        self.unknown: set[int] = set()
-        self.constants: dict[int, Tensor] = {}
-
-    def knows(self, tensor: Tensor) -> bool:
-        return storage_id(tensor) in self.numbers
-
-    def is_unknown(self, tensor: Tensor) -> bool:
-        return self.numbers.get(storage_id(tensor), -1) in self.unknown
-
-    def mark(self, ref: Ref, known: bool) -> None:
-        """Note whether a tensor that was written to has known values."""
-        if not known:
-            self.unknown.add(ref.storage)
-        elif ref.is_dense() and ref.numel * ref.dtype.itemsize == self.nbytes[ref.storage]:
-            self.unknown.discard(ref.storage)
-
-    def ref(self, tensor: Tensor, made: bool = False) -> Ref:
-        """Return the view that a tensor is; a tensor that no operator made is a constant."""
-        if tensor.layout != torch.strided or tensor.is_quantized:
-            raise RecordError(f"a recording holds strided tensors only, got one of layout {tensor.layout}")
-        address = storage_id(tensor)
-        number = self.numbers.get(address)
-        if number is None:
-            number = self.numbers[address] = len(self.numbers)
-            storage = tensor.untyped_storage()
-            self.held.append(StorageWeakRef(storage))  # type: ignore[no-untyped-call]
-            if not made and not isinstance(tensor, FakeTensor) and not tensor.is_meta:
-                with unset_fake_temporarily():
-                    self.constants[number] = torch.empty(0, dtype=torch.uint8).set_(storage).clone()
-        self.nbytes[number] = max(self.nbytes.get(number, 0), tensor.untyped_storage().nbytes())
-        return Ref(
-            number,
-            tensor.dtype,
-            tuple(tensor.shape),
-            tuple(tensor.stride()),
-            int(tensor.storage_offset()),
-            tensor.is_conj(),
-        )
-
-
-class _Invocation:
-    """An operator with the arguments that it is called with."""
-
-    def __init__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.function, self.args, self.kwargs = function, args, kwargs
-        schema = function._schema
-        self.name: str = schema.name.partition("::")[2]
-        self.random = torch.Tag.nondeterministic_seeded in function.tags
-        self.tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
-        self.written: list[Tensor] = []
-        for index, argument in enumerate(schema.arguments):
-            if argument.alias_info is not None and argument.alias_info.is_write:
-                value = args[index] if index < len(args) else kwargs.get(argument.name)
-                self.written += [x for x in tree_flatten(value)[0] if isinstance(x, Tensor)]
-        self.is_view = any(x.alias_info is not None and not x.alias_info.is_write for x in schema.returns)
-        self.makes_tensors = any("Tensor" in str(x.type) for x in schema.returns)
-
-    def run(self) -> Any:
-        return self.function(*self.args, **self.kwargs)
-
-    def read(self) -> list[Tensor]:
-        """Return the tensors whose values it uses."""
-        written = self.written if self.name in OVERWRITING else []
-        return [x for x in self.tensors if not any(x is y for y in written)]
-
-    def is_small(self) -> bool:
-        """True if it may run: its arguments, or what it makes of numbers, take little memory."""
-        if self.tensors:
-            return sum(x.numel() for x in self.tensors) <= SMALL_ARGUMENTS
-        sizes = [x for x in self.args if isinstance(x, (list, tuple)) and all(isinstance(i, int) for i in x)]
-        numbers = [x for x in self.args if isinstance(x, (int, float)) and not isinstance(x, bool)]
-        return math.prod(sizes[0] if sizes else ()) <= SMALL_RESULT and all(abs(x) <= SMALL_RESULT for x in numbers)
+# What people call operators.
+_METHODS = {"_local_scalar_dense": "item", "_unique2": "unique"}
 
 
 class Tape(TorchDispatchMode):
@@ -120,73 +37,137 @@ class Tape(TorchDispatchMode):
 
     Args:
         stop: the frame outside which none is looked at
+        mode: makes the fake tensors
     """
 
-    def __init__(self, stop: FrameType | None) -> None:
+    def __init__(self, stop: FrameType | None, mode: FakeTensorMode) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.values = _Values()
-        self.generators = Generators(self._note_state)
+        self.mode = mode
+        self.values = Storages()
+        self.generators = Generators(self._note_state, self.place)
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
         self._stop = stop
         # The frames of the current calls of initializers, and their numbers.
         self._current: dict[FrameType, int] = {}
 
+    def place(self) -> str:
+        """Return the line of the user's code that runs."""
+        return place_of(list(outer_frames(self._stop)))
+
     def _note_state(self, name: str, number: int, generator: int | None = None) -> None:
-        frames = list(outer_frames(self._stop))
-        self.operations.append(Operation(name, (number,), generator=generator, place=place_of(frames)))
+        self.operations.append(Operation(name, (number,), generator=generator, place=self.place()))
 
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        call = _Invocation(function, args, dict(kwargs or {}))
+        call = Invocation(function, args, dict(kwargs or {}))
+        if any(is_traceable_wrapper_subclass(x) for x in call.tensors):
+            # Its own code calls operators on the tensors in it.
+            return NotImplemented
         if function.namespace == "prim" or not (call.tensors or call.makes_tensors):
             return call.run()
+        self.values.check_exposed()
+        try:
+            return self._reshape(call) if call.reshapes else self._record(call)
+        finally:
+            forget_fakes(self.mode)
+
+    def _reshape(self, call: Invocation) -> Any:
+        """Let a tensor view other memory; nothing is to be replayed."""
+        (target, *rest) = call.args
+        self.refuse_reshape(target, call.name)
+        rest = [self._alike(target, x) for x in rest]
+        if isinstance(target, FakeTensor):
+            out = call.function(target, *rest, **call.kwargs)
+        else:
+            with unset_fake_temporarily():
+                out = call.function(target, *rest, **call.kwargs)
+        if call.name.startswith("resize"):
+            self.values.mark(self.values.ref(target), False)
+        return out
+
+    def _record(self, call: Invocation) -> Any:
         given = tree_map(lambda x: self.values.ref(x) if isinstance(x, Tensor) else x, (call.args, call.kwargs))
+        if any(self.values.is_outside(x) for x in call.written):
+            raise self.refused_write(call.name)
         out, known = self._run(call)
         made = [x if isinstance(x, Tensor) else None for x in tree_flatten(out)[0]]
-        fresh = tuple(None if x is None or self.values.knows(x) else self.values.ref(x, made=True) for x in made)
-        if call.name in _ALLOCATING:
+        fresh = tuple(
+            None if x is None or self.values.number(x) is not None else self.values.ref(x, made=True) for x in made
+        )
+        if call.allocates:
             self.values.unknown |= {ref.storage for ref in fresh if ref is not None}
             return out
         writes = tuple(self.values.ref(x) for x in call.written)
         for ref in writes:
             self.values.mark(ref, known)
-        if writes or any(ref is not None for ref in fresh):
+        if call.name == "lift_fresh":
+            self.values.own(call.tensors[0])
+        on_meta = all(self._is_on_meta(x) for x in (*made, *call.written) if x is not None)
+        if not on_meta and (writes or any(ref is not None for ref in fresh)):
+            self.values.refresh_exposed()
             self._append(call, given, fresh, writes)
         return out
 
-    def _run(self, call: _Invocation) -> tuple[Any, bool]:
+    def _is_on_meta(self, tensor: Tensor) -> bool:
+        """True for a tensor without values, on which a draw draws nothing."""
+        return tensor.device.type == "meta" and not self.values.is_given(tensor)
+
+    def _run(self, call: Invocation) -> tuple[Any, bool]:
         """Run an operator on real or on fake tensors; say whether the values that it gives are known."""
-        read = call.read()
-        real = not any(isinstance(x, FakeTensor) for x in read)
-        known = real and not call.random and not any(self.values.is_unknown(x) for x in read) and call.is_small()
-        if known or (real and call.is_view):
+        real = not any(isinstance(x, FakeTensor) for x in call.tensors)
+        # NB: a real tensor cannot become a fake one. It keeps its values, which nothing may read from here on.
+        kept = bool(call.written) and not any(isinstance(x, FakeTensor) for x in call.written)
+        known = real and not call.random and not any(self.values.is_unknown(x) for x in call.read())
+        if kept and any(self.values.is_given(x) for x in call.written):
+            known = False
+        if known and call.is_small(self.mode):
+            return self._run_real(call)
+        if real and call.is_view:
             with unset_fake_temporarily():
-                return call.run(), known
-        if call.written and not any(isinstance(x, FakeTensor) for x in call.written):
-            # NB: a real tensor cannot become a fake one. It keeps its values, which nothing may read from here on.
-            return call.written[0] if len(call.written) == 1 else tuple(call.written), False
+                return call.run(), False
+        if kept and call.is_in_place:
+            return call.skip(), False
         try:
-            return call.run(), False
-        except fake_errors as error:
-            raise self._refused(call.name) from error
+            return call.run_fake(self.mode), False
+        except RuntimeError as error:
+            if isinstance(error, fake_errors):
+                raise self._refused(_METHODS.get(call.name, call.name)) from error
+            if call.is_custom or isinstance(error, unsupported_errors):
+                raise RecordError(
+                    "a recording runs operators on fake tensors, so an operator must have a fake implementation, got"
+                    f" {call.function} at {self.place()}; give it one with torch.library.register_fake"
+                ) from error
+            raise
+
+    def _run_real(self, call: Invocation) -> tuple[Any, bool]:
+        """Run an operator on small tensors of known values."""
+        with unset_fake_temporarily():
+            if not call.is_custom:
+                return call.run(), True
+            # Whether it draws is not declared.
+            state = torch.default_generator.get_state()
+            out = call.run()
+            call.random = not torch.equal(torch.default_generator.get_state(), state)
+            torch.default_generator.set_state(state)
+            return out, not call.random
 
     def _refused(self, what: str) -> RecordError:
-        place = place_of(list(outer_frames(self._stop)))
         return RecordError(
             "a recording has no value of a drawn or large tensor, so the model's code must not ask for one, got"
-            f" {what} at {place}; compute the number from sizes, or initialize after the model is built"
+            f" {what} at {self.place()}; compute the number from sizes, or initialize after the model is built"
         )
 
-    def refuse_read(self, tensor: Tensor, what: str) -> None:
-        """Raise if the values of a tensor are unknown."""
-        if isinstance(tensor, FakeTensor) or self.values.is_unknown(tensor):
-            raise self._refused(what)
+    def refused_write(self, what: str) -> RecordError:
+        return RecordError(
+            "the recorded code may write only to tensors of its model and to those that it makes, got"
+            f" {what} on another at {self.place()}; write to a copy"
+        )
 
     def _append(
         self,
-        call: _Invocation,
+        call: Invocation,
         given: tuple[tuple[Any, ...], dict[str, Any]],
         fresh: tuple[Ref | None, ...],
         writes: tuple[Ref, ...],
@@ -218,17 +199,26 @@ class Tape(TorchDispatchMode):
             self.calls.append(Call(frame.f_code.co_name, module_of(frame), given, defaults, self.values.ref(tensor)))
         return number
 
+    def _alike(self, target: Tensor, value: Any) -> Any:
+        """Return the same view, or the same storage, as ``value``, fake or real as ``target`` is."""
+        if isinstance(value, torch.UntypedStorage):
+            with no_dispatch_modes():
+                view = torch.empty(0, dtype=torch.uint8, device=value.device).set_(value)
+            fake = isinstance(target, FakeTensor)
+            return value if fake == view.is_meta else self.values.alias(view, self.mode, fake).untyped_storage()
+        return self.alike(target, value) if isinstance(value, Tensor) else value
 
-class RefusedReads(TorchFunctionMode):
-    """Refuses the reads of an unknown tensor's values that run no operator."""
+    def alike(self, target: Tensor, value: Tensor) -> Tensor:
+        """Return the same view of the same storage as ``value``, fake or real as ``target`` is."""
+        fake = isinstance(target, FakeTensor)
+        return value if fake == isinstance(value, FakeTensor) else self.values.alias(value, self.mode, fake)
 
-    def __init__(self, tape: Tape) -> None:
-        super().__init__()
-        self.tape = tape
+    def refuse_reshape(self, tensor: Tensor, what: str) -> None:
+        """Raise if a tensor is not the recorded code's to change, but one of the model that it initializes."""
+        if not isinstance(tensor, FakeTensor) and self.values.is_given(tensor):
+            raise self.refused_write(what)
 
-    def __torch_function__(
-        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        if function in (Tensor.tolist, Tensor.numpy):
-            self.tape.refuse_read(args[0], function.__name__)
-        return function(*args, **(kwargs or {}))
+    def refuse_read(self, tensor: Tensor, what: str) -> None:
+        """Raise if the values of a tensor are unknown."""
+        if self.values.is_unknown(tensor):
+            raise self._refused(what)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torchinit._core import dtensor
 from torchinit._core.writes import no_grad_copy_, no_grad_view
@@ -14,7 +15,7 @@ from torchinit.recording._program import Entry, Program
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return all parameters and buffers of a model by their qualified names, with those of ties."""
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    return {plain_name(name): tensor for name, tensor in named}
+    return {plain_name(name): tensor for name, tensor in named if not is_lazy(tensor)}
 
 
 def match(entries: Sequence[Entry], model: nn.Module, strict: bool) -> list[tuple[Entry, Tensor]]:

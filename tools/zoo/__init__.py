@@ -1,0 +1,1 @@
+"""Records every model that transformers and timm build, and compares recordings with models built for real."""
