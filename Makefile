@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Keeps what inductor has compiled.
 export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/inductor
 
-.PHONY: help test quick lint types fresh pytest exhaustive gpu coverage demo bench calls codegen docs clean
+.PHONY: help test quick lint types fresh pytest exhaustive gpu coverage demo bench calls zoo codegen docs clean
 
 help:
 	@echo "make test      lint, types, generated files, and every test"
@@ -29,6 +29,7 @@ help:
 	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
 	@echo "make bench     torchinit against torch.nn.init, side by side; a few minutes"
 	@echo "make calls     the cost of a call from C++"
+	@echo "make zoo       every model of transformers and 200 of timm, recorded and compared; an hour"
 	@echo "make codegen   write the generated files"
 	@echo "make docs      build the documentation into site/"
 	@echo "make clean     remove the virtual environments and caches"
@@ -98,6 +99,13 @@ bench: $(STAMP)
 
 calls: $(STAMP)
 	$(PY) -m tools.bench.calls
+
+# In a folder of their own, because a torchvision for CUDA breaks the import of transformers beside a torch without it.
+# --no-deps: torchvision would bring that torch.
+zoo: $(STAMP)
+	$(PIP) --upgrade --no-deps --target .cache/zoo accelerate peft psutil timm torchvision
+	PYTHONPATH=.cache/zoo $(PYTEST) -q tests/recording/test_libraries.py
+	OMP_NUM_THREADS=1 PYTHONPATH=.cache/zoo $(PY) -m tools.zoo --page docs/explanation/models.md
 
 codegen: $(STAMP)
 	$(PY) -m tools.codegen

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tools.files import write_whole
-from tools.zoo.check import Result
+from tools.zoo.check import MOST_ELEMENTS, Result
 from tools.zoo.page import page
 from tools.zoo.work import LIBRARIES, run
 
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
     if options.json:
         write_whole(options.json, json.dumps([asdict(result) for result in results], indent=1) + "\n")
     if options.page:
-        write_whole(options.page, page(results))
+        write_whole(options.page, page(results, MOST_ELEMENTS))
     failed = [result for result in results if result.error]
     print(f"{len(results)} models, {len(failed)} failed")
     return 1 if failed else 0

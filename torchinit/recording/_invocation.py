@@ -15,6 +15,8 @@ SMALL_RESULT, SMALL_ARGUMENTS = 65536, 1 << 20
 
 # Operators that only say where memory is; it is allocated when something writes to it.
 _ALLOCATING = frozenset(["empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "empty_permuted"])
+# In training they write the running statistics, which their schemas do not say.
+_BATCH_NORMS = frozenset(["native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"])
 # Functions of sizes, which are their first argument.
 _SIZED = frozenset(["zeros", "ones", "full", "empty", "empty_strided", "empty_permuted"])
 
@@ -44,6 +46,8 @@ class Invocation:
             if argument.alias_info is not None and argument.alias_info.is_write:
                 value = args[index] if index < len(args) else kwargs.get(argument.name)
                 self.written += [x for x in tree_flatten(value)[0] if isinstance(x, Tensor)]
+        if self.name in _BATCH_NORMS and args[5]:
+            self.written += [x for x in args[3:5] if isinstance(x, Tensor)]
         self.is_view = any(x.alias_info is not None and not x.alias_info.is_write for x in schema.returns)
         # True for an operator in place, which returns what it writes to.
         self.is_in_place = bool(self.written) and all(
