@@ -222,10 +222,11 @@ def test_draws_that_are_overwritten_are_found_with_their_share() -> None:
 
 def test_draws_for_no_tensor_of_the_model_are_found() -> None:
     def build() -> nn.Module:
-        nn.Linear(3, 3, bias=False)
+        nn.Linear(3, 3, bias=False)  # the lost layer
         return nn.Linear(9, 1, bias=False)
 
     (finding,) = found(build, "overwritten")
+    assert finding.place == line_of("the lost layer")
     assert (finding.tensor, finding.what) == (
         "no tensor of the model",
         "9 values are drawn and thrown away, 50 % of all that are drawn",
@@ -358,6 +359,23 @@ def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float 
         return tensor.uniform_(low, high).erfinv_().mul_(std * math.sqrt(2.0)).add_(mean).clamp_(a, b)
 
 
+def uniform_(tensor: Tensor, a: float | None = None, b: float = 1.0) -> None:
+    """Has another meaning for its default, and changes it."""
+    if a is None:
+        a = -b
+    tensor.uniform_(a, b)
+
+
+def normalized(tensor: Tensor) -> None:
+    """Calls a function that changes its arguments before it draws."""
+
+    def trunc_normal_(tensor: Tensor, mean: float, std: float, a: float, b: float) -> None:
+        a, b = (a - mean) / std, (b - mean) / std
+        nn.init.trunc_normal_(tensor, mean, std, mean + a * std, mean + b * std)
+
+    trunc_normal_(tensor, 0.0, 0.02, -0.03, 0.03)
+
+
 def lecun_normal_(tensor: Tensor) -> None:
     """As transformers has it: the bounds are those of torch, which are no multiples of the standard deviation."""
     nn.init.trunc_normal_(tensor, std=math.sqrt(1 / tensor.shape[1]) / 0.87962566103423978)
@@ -451,6 +469,8 @@ def test_lines_that_make_one_mistake_are_one_finding() -> None:
     "fill",
     [
         Right.lecun_normal_,
+        normalized,
+        functools.partial(uniform_, b=0.1),
         Right.lecun_uniform_,
         orthogonal_,
         functools.partial(normal_, std=0.02),
@@ -554,6 +574,7 @@ def blocks(weight: Tensor) -> None:
         lambda: Attention(nn.init.kaiming_uniform_),
         lambda: Attention(nn.init.xavier_uniform_, name="proj"),
         lambda: Attention(nn.init.xavier_uniform_, rows=8),
+        lambda: Attention(nn.init.xavier_uniform_, rows=12),
     ],
 )
 def test_the_fans_of_each_block_and_of_plain_layers_are_no_fault(build: Build) -> None:
@@ -667,11 +688,13 @@ def test_gpt2_of_transformers_has_no_fault() -> None:
 # The findings.
 
 
-def test_faults_come_first() -> None:
-    def build() -> nn.Module:
-        return nn.Sequential(redrawn(), Rotary())
+def test_faults_come_first(tmp_path: Path) -> None:
+    torch.save(torch.ones(3), tmp_path / "table.pt")
 
-    assert [x.severity for x in torchinit.record(build).audit()] == ["fault", "fact"]
+    def build() -> nn.Module:
+        return nn.Sequential(Part(lambda: torch.load(tmp_path / "table.pt")), Rotary())
+
+    assert [(x.severity, x.kind) for x in torchinit.record(build).audit()] == [("fault", "lost"), ("fact", "outside")]
 
 
 def test_a_finding_without_tensor_and_place_is_printed_without() -> None:

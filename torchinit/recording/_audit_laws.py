@@ -73,7 +73,8 @@ def _judged(program: Program, call: Call, operations: list[Operation]) -> tuple[
     """Say what is wrong with a call and what would be right, or return None."""
     if call.target.numel == 0:
         return None
-    declared = declared_law(call.function, call.args, call.target.size)
+    is_known = not call.defaults.keys() - call.args.keys() - {"generator"}
+    declared = declared_law(call.function, call.args, call.target.size) if is_known else None
     inner = [program.calls[x.call] for x in operations if x.call is not None]
     if declared is not None and not call.is_upstreams:
         wrong = _other_law(program, call, operations, declared, inner)

@@ -1,9 +1,11 @@
 """Who called an operator: the line of the user's code, and the initializers that it is part of."""
 
+import dis
+import functools
 import inspect
 import sys
 from collections.abc import Iterator
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any
 
 from torch import Tensor
@@ -67,12 +69,24 @@ def initializer_frames(frames: list[FrameType]) -> tuple[FrameType | None, Frame
     return own, any_frame
 
 
+@functools.cache
+def _reassigned(code: CodeType) -> frozenset[str]:
+    """Return the variables that a function assigns; such an argument is no longer what the caller gave."""
+    stores = (x.argval for x in dis.get_instructions(code) if "STORE_FAST" in x.opname)
+    # From Python 3.13 on, one instruction may have two variables.
+    return frozenset(name for found in stores for name in (found if isinstance(found, tuple) else (found,)))
+
+
 def arguments(frame: FrameType) -> tuple[Tensor, dict[str, Any], dict[str, Any]]:
-    """Return the tensor that an initializer fills, its other arguments, and their defaults."""
+    """Return the tensor that an initializer fills, its other arguments, and their defaults.
+
+    Arguments that the function has assigned, and those that are no plain values, are left out.
+    """
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     values = frame.f_locals
-    given = {name: values[name] for name in names[1:] if name in values and isinstance(values[name], _VALUES)}
+    known = [name for name in names[1:] if name in values and name not in _reassigned(code)]
+    given = {name: values[name] for name in known if isinstance(values[name], _VALUES)}
     given.pop("generator", None)
     function = frame.f_globals.get(code.co_name)
     defaults = {}
