@@ -226,7 +226,11 @@ def test_build_fills_tensors_that_are_neither_parameters_nor_buffers(n: int) -> 
 @_SIZES
 def test_a_model_for_a_gpu_has_the_bits_of_building_it_on_a_cpu(n: int) -> None:
     def build(device: str) -> nn.Module:
-        return nn.Sequential(nn.Linear(n, n, device=device), nn.Linear(n, 3).to(device))
+        return nn.Sequential(
+            nn.Linear(n, n, device=device),
+            nn.Linear(n, 3).to(device),
+            getattr(nn.Linear(n, 3), device)(),
+        )
 
     model = torchinit.record(lambda: build("cuda")).build(seed=0)
     torch.manual_seed(0)

@@ -32,6 +32,7 @@ class Resettable(nn.Module):
         with torch.no_grad():
             for weight in self.lstm._flat_weights:
                 weight.uniform_(-0.1, 0.1)
+            self.lstm._flat_weights[2].zero_()
             self.table.copy_(torch.eye(len(self.table)))
             self.row.normal_()
             self.a.bias.zero_()

@@ -58,8 +58,6 @@ class Functions(TorchFunctionMode):
         with torch._C.DisableTorchFunctionSubclass():
             self.tape.refuse_reshape(target, "data =")
             function(target, self.tape.alike(target, value))
-            if isinstance(target, FakeTensor):
-                target.fake_device = value.device
 
 
 def _on_cpu(value: Any) -> Any:
