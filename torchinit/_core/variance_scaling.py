@@ -290,11 +290,12 @@ def variance_scaling_(
         >>> bool((w.abs() <= (3 / 500) ** 0.5).all())
         True
     """
-    mode = mode.lower()
-    check_scaling(scale, mode, distribution)
+    # A recording reads the arguments while this runs, so none gets another value.
+    fan = mode.lower()
+    check_scaling(scale, fan, distribution)
     check_partitioned(tensor)
-    inputs, outputs = fans_or_given(list(tensor.shape), mode, fan_in, fan_out)
-    std = variance_scaling_std(inputs, outputs, scale, mode)
+    inputs, outputs = fans_or_given(list(tensor.shape), fan, fan_in, fan_out)
+    std = variance_scaling_std(inputs, outputs, scale, fan)
     return fill_scaled("variance_scaling_", tensor, std, distribution, generator)
 
 

@@ -10,7 +10,8 @@ from torch.overrides import TorchFunctionMode
 from torchinit._core.compat import FakeTensor, unset_fake_temporarily
 from torchinit.recording._tape import Tape
 
-# They read a tensor's values.
+# Assigns ``tensor.data``.
+_SET_DATA = vars(torch._C.TensorBase)["data"].__set__
 _READING = (Tensor.tolist, Tensor.numpy, Tensor.__array__, Tensor.__dlpack__)
 
 
@@ -39,7 +40,7 @@ class Functions(TorchFunctionMode):
             return self._read(function, args, kwargs)
         if function is Tensor.__deepcopy__ and isinstance(args[0], FakeTensor):
             return _deep_copy(*args)
-        if getattr(function, "__self__", None) is Tensor.data and function.__name__ == "__set__":
+        if function == _SET_DATA:
             return self._set_data(function, *args)
         return function(*args, **kwargs)
 
@@ -70,11 +71,10 @@ def _deep_copy(tensor: FakeTensor, memo: dict[Any, Any]) -> Tensor:
     if id(tensor) not in memo:
         if not tensor.is_leaf:
             raise RuntimeError("copy.deepcopy copies only tensors that no operator with a gradient made, as in torch")
-        with torch.no_grad():
-            if isinstance(tensor, nn.Parameter):
-                memo[id(tensor)] = nn.Parameter(tensor.detach().clone(), tensor.requires_grad)
-            else:
-                memo[id(tensor)] = _copied_view(tensor, memo).requires_grad_(tensor.requires_grad)
+        if isinstance(tensor, nn.Parameter):
+            memo[id(tensor)] = nn.Parameter(tensor.detach().clone(), tensor.requires_grad)
+        else:
+            memo[id(tensor)] = _copied_view(tensor, memo).requires_grad_(tensor.requires_grad)
     copied: Tensor = memo[id(tensor)]
     return copied
 
