@@ -117,14 +117,15 @@ def _emptied(skeleton: nn.Module) -> nn.Module:
 
 def _restored(model: nn.Module) -> nn.Module:
     """Call every method of a model that fills its tensors, those of its layers first."""
-    with torch.no_grad():
-        for module in reversed(list(model.modules())):
-            for name in filter(_RESETS.fullmatch, dir(type(module))):
-                _try(getattr(module, name))
-        for module in model.modules():
-            if hasattr(module, _RESET_OF_ONE):
-                for part in module.modules():
-                    _try(getattr(module, _RESET_OF_ONE), part)
+    # Its methods may write to parameters as if no gradient were needed.
+    model.requires_grad_(False)
+    for module in reversed(list(model.modules())):
+        for name in filter(_RESETS.fullmatch, dir(type(module))):
+            _try(getattr(module, name))
+    for module in model.modules():
+        if hasattr(module, _RESET_OF_ONE):
+            for part in module.modules():
+                _try(getattr(module, _RESET_OF_ONE), part)
     return model
 
 
