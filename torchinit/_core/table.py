@@ -1,10 +1,13 @@
 """Aligned tables, as text and as JSON."""
 
+import html
+import itertools
 import json
 import math
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -54,6 +57,76 @@ def table(
         joined = "  ".join(padded).rstrip()
         lines.append(f"{_MARK[0]}{joined}{_MARK[1]}" if colored and index in marked else joined)
     return "\n".join(lines)
+
+
+def _shortened(name: str, most: int) -> str:
+    """Cut a long name in the middle; its end says more."""
+    tail = (most - 3) * 2 // 3
+    return name if len(name) <= most else f"{name[: most - 3 - tail]}...{name[len(name) - tail :]}"
+
+
+def _wrapped(words: str, width: int) -> list[str]:
+    """Break a text into lines, after commas and colons outside brackets if the lines are long enough."""
+
+    def held(text: str) -> str:
+        # NB: textwrap does not break at a no-break space.
+        return text.replace(" ", "\xa0") if len(text) <= width else text
+
+    steps = [held(step) for step in re.split(r"(?<=[,:]) (?![^(\[]*[)\]])", words)]
+    marked = " ".join(re.sub(r"[^ ]*\([^()]*\)|(\*\*|[*/+-]) [^ ]+", lambda part: held(part[0]), x) for x in steps)
+    return [line.replace("\xa0", " ") for line in textwrap.wrap(marked, width, break_on_hyphens=False)] or [""]
+
+
+def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) -> list[int]:
+    """Share a line among columns: first those of ``wrapped`` take several lines, then long names one of their own."""
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    room = width - 2 * (len(widths) - 1) - sum(n for i, n in enumerate(widths) if i and i not in wrapped)
+    most = room - min(sum(widths[i] for i in wrapped), room * len(wrapped) // (len(wrapped) + 1))
+    widths[0] = max((len(line[0]) for line in cells if len(line[0]) <= most), default=most)
+    room -= widths[0]
+    for index, left in zip(wrapped, range(len(wrapped), 0, -1)):
+        widths[index] = min(widths[index], room // left)
+        room -= widths[index]
+    return widths
+
+
+def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) -> str:
+    """Align rows under their columns in lines of at most ``width`` characters.
+
+    Args:
+        columns: heads of the columns; the first column has names, of which a long one takes a line of its own, and is
+            cut in the middle where it is longer than that; a column without a head is left out where it is empty
+        rows: the cells
+        wrapped: the columns whose cells are broken into lines
+        width: characters in a line, at least 40
+    """
+    kept = [i for i, head in enumerate(columns) if head or any(row[i] for row in rows)]
+    lines = [[printable(line[i]) for i in kept] for line in [columns, *rows]]
+    wrapped = [kept.index(i) for i in wrapped]
+    widths = _widths(lines, wrapped, width)
+    text = []
+    for name, *line in lines:
+        if len(name) > widths[0]:
+            text.append(_shortened(name, width))
+            name = ""
+        cells = [[name], *(_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1))]
+        for each in itertools.zip_longest(*cells, fillvalue=""):
+            text.append("  ".join(f"{c:<{w}}" for c, w in zip(each, widths)).rstrip())
+    return "\n".join(text)
+
+
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
+    """Format rows as one HTML element without a style sheet or a script, in the colors of the page around it."""
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        left = ' style="text-align: left"'
+        return f"<tr>{''.join(f'<{tag}{left}>{html.escape(printable(cell))}</{tag}>' for cell in cells)}</tr>"
+
+    body = "".join(line("td", row) for row in rows)
+    return (
+        f'<div style="overflow-x: auto"><table><thead>{line("th", columns)}</thead><tbody>{body}</tbody></table>'
+        f"<p>{html.escape(note)}</p></div>"
+    )
 
 
 def _json_value(cell: Cell) -> Any:

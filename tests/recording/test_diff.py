@@ -1,0 +1,215 @@
+"""Does a diff of two recordings find what changed, and nothing else?"""
+
+import doctest
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from expecttest import assert_expected_inline
+from torch import nn
+
+import torchinit
+from torchinit.recording import Differences, diff
+
+
+def compared(a: Callable[[], nn.Module], b: Callable[[], nn.Module]) -> Differences:
+    return diff(torchinit.record(a), torchinit.record(b))
+
+
+class Model(nn.Module):
+    """A model whose every choice is an argument."""
+
+    def __init__(
+        self,
+        layers: int = 4,
+        dim: int = 8,
+        std: float = 0.02,
+        base: float = 1e4,
+        functions: bool = True,
+        bias: bool = False,
+        dtype: torch.dtype = torch.float32,
+        persistent: bool = False,
+        first: bool = True,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(dim, dim, bias=bias, dtype=dtype) for _ in range(layers))
+        self.norm = nn.LayerNorm(8)
+        self.register_buffer(
+            "freq", base ** -torch.linspace(0, 1, 8).exp().cumsum(0).sub(1).sin().cos().tanh().abs(), persistent
+        )
+        for index, layer in enumerate(self.layers):
+            if functions:
+                nn.init.normal_(layer.weight, 0.0, std)
+            elif index or first:
+                layer.weight.data.normal_(0.0, std)
+        if functions:
+            nn.init.ones_(self.norm.weight)
+            nn.init.constant_(self.norm.bias, 0.0)
+        else:
+            self.norm.weight.data.fill_(1.0)
+            self.norm.bias.data.zero_()
+
+
+def test_example_runs() -> None:
+    (example,) = doctest.DocTestFinder().find(diff, globs={"torch": torch})
+    assert example.examples
+    assert not doctest.DocTestRunner().run(example).failed
+
+
+def test_equal_recordings_do_not_differ() -> None:
+    found = compared(Model, Model)
+    assert not found
+    assert str(found) == "no difference"
+    assert json.loads(found.to_json()) == {"version": 1, "differences": []}
+
+
+def test_operators_that_do_what_functions_do_are_no_difference() -> None:
+    assert compared(Model, lambda: Model(functions=False)).rows == ()
+
+
+def test_changed_words_are_one_line_for_all_layers() -> None:
+    found = compared(Model, lambda: Model(std=0.01))
+    assert found
+    assert_expected_inline(
+        found.describe(80),
+        """\
+tensor                    what       a                 b
+layers.{0..3}.weight  x4  filled by  normal_(0, 0.02)  normal_(0, 0.01)
+
+4 tensors differ""",
+    )
+
+
+def test_tensors_of_one_recording_only() -> None:
+    assert_expected_inline(
+        compared(Model, lambda: Model(layers=6, bias=True)).describe(80),
+        """\
+tensor                   what       a  b
+layers.{0..5}.bias   x6  only in b  -  uniform_(-0.3536, 0.3536)
+layers.{4,5}.weight  x2  only in b  -  normal_(0, 0.02)
+
+8 tensors differ""",
+    )
+    assert_expected_inline(
+        compared(lambda: Model(layers=5), Model).describe(80),
+        """\
+tensor           what       a                 b
+layers.4.weight  only in a  normal_(0, 0.02)  -
+
+1 tensor differs""",
+    )
+
+
+def test_shapes_dtypes_and_kinds() -> None:
+    other = lambda: Model(dim=16, dtype=torch.float16, persistent=True)  # noqa: E731
+    assert_expected_inline(
+        compared(Model, other).describe(80),
+        """\
+tensor                    what   a                      b
+freq                      kind   non-persistent buffer  buffer
+layers.{0..3}.weight  x4  shape  8x8                    16x16
+layers.{0..3}.weight  x4  dtype  float32                float16
+
+5 tensors differ""",
+    )
+
+
+def test_a_table_with_other_values() -> None:
+    found = compared(Model, lambda: Model(base=2e4))
+    assert [row.what for row in found.rows] == ["values"]
+    assert_expected_inline(
+        found.describe(80),
+        """\
+tensor  what    a                  b
+freq    values  table of 8 values  8 of 8 values differ, by up to 0.003079
+
+1 tensor differs""",
+    )
+
+
+def test_a_table_of_an_own_generator_is_compared_and_no_draw_is_made() -> None:
+    def build(seed: int) -> nn.Module:
+        model = nn.Linear(2, 2)
+        drawn = torch.rand(2, 4, generator=torch.Generator().manual_seed(seed)) + torch.zeros_like(torch.rand(2, 4))
+        model.register_buffer("projection", drawn.cumsum(0))
+        return model
+
+    before = torch.get_rng_state()
+    found = compared(lambda: build(1), lambda: build(1))
+    assert not found
+    found = compared(lambda: build(1), lambda: build(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert_expected_inline(
+        found.describe(80),
+        """\
+tensor      what       a                            b
+projection  filled by  uniform_(0, 1) from seed 1,  uniform_(0, 1) from seed 2,
+                       cumsum(0)                    cumsum(0)
+
+1 tensor differs""",
+    )
+
+
+def test_two_nan_are_equal() -> None:
+    def build() -> nn.Module:
+        model = nn.Module()
+        model.register_buffer("mask", torch.full((3, 3), float("nan")).triu())
+        return model
+
+    assert not compared(build, build)
+
+
+def test_a_draw_that_is_overwritten_no_more() -> None:
+    def build(skip: bool) -> nn.Module:
+        layer = nn.utils.skip_init(nn.Linear, 4, 4) if skip else nn.Linear(4, 4)
+        for parameter in layer.parameters():
+            nn.init.normal_(parameter)
+        return layer
+
+    assert_expected_inline(
+        compared(lambda: build(False), lambda: build(True)).describe(80),
+        """\
+tensor  what         a                          b
+weight  overwritten  kaiming_uniform_(a=2.236)  -
+bias    overwritten  uniform_(-0.5, 0.5)        -
+
+2 tensors differ""",
+    )
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_no_line_is_wider_than_asked(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = compared(Model, lambda: Model(dim=16, std=0.01, dtype=torch.float16, bias=True))
+    assert max(map(len, found.describe(width).splitlines())) <= width
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert str(found) == found.describe(width)
+
+
+def test_html_and_json() -> None:
+    found = compared(Model, lambda: Model(std=0.01))
+    assert_expected_inline(
+        found._repr_html_(),
+        """<div style="overflow-x: auto"><table><thead><tr><th style="text-align: left">tensor</th><th style="text-align: left"></th><th style="text-align: left">what</th><th style="text-align: left">a</th><th style="text-align: left">b</th></tr></thead><tbody><tr><td style="text-align: left">layers.{0..3}.weight</td><td style="text-align: left">x4</td><td style="text-align: left">filled by</td><td style="text-align: left">normal_(0, 0.02)</td><td style="text-align: left">normal_(0, 0.01)</td></tr></tbody></table><p>4 tensors differ</p></div>""",
+    )
+    assert_expected_inline(
+        found.to_json(),
+        """\
+{
+  "version": 1,
+  "differences": [
+    {
+      "name": "layers.{0..3}.weight",
+      "tensors": [
+        "layers.0.weight",
+        "layers.1.weight",
+        "layers.2.weight",
+        "layers.3.weight"
+      ],
+      "what": "filled by",
+      "a": "normal_(0, 0.02)",
+      "b": "normal_(0, 0.01)"
+    }
+  ]
+}""",
+    )

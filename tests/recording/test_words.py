@@ -1,0 +1,120 @@
+"""Does the description of a recording say in words how a tensor was made?"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import torchinit
+from tests.support.described_models import Holder
+
+
+def held(make: Callable[[], Tensor]) -> str:
+    """Return the words for one tensor."""
+    found: dict[str, Any] = json.loads(torchinit.record(lambda: Holder(x=nn.Parameter(make(), False))).to_json())
+    words: str = found["tensors"][0]["words"]
+    return words
+
+
+def lecun_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+    return tensor.normal_().mul_(gain / tensor.shape[1] ** 0.5)
+
+
+def test_an_initializer_of_a_library_is_named_with_it() -> None:
+    assert held(lambda: lecun_normal_(torch.empty(3, 4))) == "tests lecun_normal_"
+    assert held(lambda: lecun_normal_(torch.empty(3, 4), 2.0)) == "tests lecun_normal_(gain=2)"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: torch.empty(4).normal_(0, 0.02), "normal_(0, 0.02)"),
+        (lambda: torch.empty(4).uniform_(-0.1, 0.1), "uniform_(-0.1, 0.1)"),
+        (lambda: torch.randn(4) * 0.02, "normal_(0, 1) * 0.02"),
+        (lambda: torch.rand(4) * 4.6 - 6.9, "uniform_(0, 1) * 4.6 - 6.9"),
+        (lambda: torch.exp(torch.rand(4) * 2 + 1).clamp(min=1e-4), "uniform_(0, 1) * 2 + 1, exp, clamp(min=0.0001)"),
+        (lambda: (torch.rand(4) - 1) * 2, "uniform_(0, 1) - 1, * 2"),
+        (lambda: 1 - 2 ** -torch.rand(4), "uniform_(0, 1), -x, 2 ** x, 1 - x"),
+        (lambda: (lambda x: x + torch.log(-torch.expm1(-x)))(torch.rand(4)), "uniform_(0, 1), x + log(-expm1(-x))"),
+        (lambda: torch.rand(4) * torch.randn(4), "uniform_(0, 1) * normal_(0, 1)"),
+        (lambda: (torch.rand(4) + torch.randn(4)) * 2, "uniform_(0, 1) + normal_(0, 1), * 2"),
+        (lambda: torch.rand(4) * (torch.randn(4) + 1), "uniform_(0, 1) * (normal_(0, 1) + 1)"),
+        (lambda: torch.empty(4).bernoulli_(0.2), "bernoulli_(p=0.2)"),
+        (lambda: torch.randint(3, 9, (4,)), "randint(3, 9)"),
+        (lambda: torch.arange(1, 9), "arange(1, 9)"),
+        (lambda: torch.linspace(0, 1, 4).flip(0), "linspace(0, 1, 4), flip([0])"),
+        (lambda: torch.ones(4, 4).triu(1), "fill 1, triu(diagonal=1)"),
+        (lambda: torch.zeros(4), "zero"),
+        (lambda: torch.tensor(2.659), "fill 2.659"),
+        (lambda: torch.tensor([0.5, 0.25]), "[0.5, 0.25] from outside torch"),
+        (lambda: torch.tensor([0.5] * 8).log(), "8 values from outside torch, log"),
+        (lambda: torch.rand(4).bfloat16(), "uniform_(0, 1), to bfloat16"),
+        (lambda: torch.rand(2, 3)[:, 1].clone(), "uniform_(0, 1), x[:, 1]"),
+        (lambda: torch.zeros_like(torch.rand(4)), "zero"),
+        (lambda: torch.randn(4, generator=torch.Generator().manual_seed(3)), "normal_(0, 1) from seed 3"),
+        (lambda: nn.init.normal_(torch.empty(4)) * 2, "normal_(0, 1) * 2"),
+        (lambda: nn.init.kaiming_normal_(torch.empty(4, 4), mode="fan_out"), "kaiming_normal_(mode=fan_out)"),
+        (lambda: nn.init.trunc_normal_(torch.empty(4), std=0.02), "trunc_normal_(std=0.02)"),
+        (lambda: nn.init.dirac_(torch.empty(4, 4, 3)), "dirac_"),
+        (lambda: torch.linalg.qr(torch.randn(4, 4))[0].contiguous(), "normal_(0, 1), linalg_qr[0]"),
+    ],
+)
+def test_words_of_a_computation(make: Callable[[], Tensor], words: str) -> None:
+    assert held(make) == words
+
+
+def sparse_(tensor: Tensor) -> Tensor:
+    tensor[0].zero_()
+    return tensor
+
+
+def test_an_initializer_that_leaves_some_values_follows_them() -> None:
+    assert held(lambda: sparse_(torch.randn(3, 4))) == "normal_(0, 1), tests sparse_"
+    assert held(lambda: sparse_(torch.empty(3, 4))) == "tests sparse_"
+
+
+def zeroed(tensor: Tensor, index: Any) -> Tensor:
+    tensor[index] = 0
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: zeroed(torch.randn(3, 4), 1), "normal_(0, 1), row 1 zero"),
+        (lambda: zeroed(torch.randn(3, 4), (slice(None), 1)), "normal_(0, 1), [:, 1] zero"),
+        (lambda: zeroed(torch.randn(3, 4), (slice(0, None, 2), slice(1, 3))), "normal_(0, 1), [::2, 1:3] zero"),
+        (lambda: zeroed(torch.randn(3, 4).view(-1), slice(4, 8)).view(3, 4), "normal_(0, 1), row 1 zero"),
+        (lambda: zeroed(torch.randn(3, 4).view(-1), slice(3, 6)).view(3, 4), "normal_(0, 1), in part zero"),
+        (lambda: zeroed(torch.randn(3, 4).view(-1), slice(8, None)).view(3, 4), "normal_(0, 1), row 2 zero"),
+        (lambda: zeroed(torch.randn(4), 2), "normal_(0, 1), [2] zero"),
+        (lambda: zeroed(torch.randn(3, 4), 0).clone() * 2, "(normal_(0, 1), row 0 zero) * 2"),
+        (lambda: zeroed(torch.randn(3, 4), 0).mul_(2), "normal_(0, 1), row 0 zero, * 2"),
+        (lambda: torch.cat([torch.randn(1, 4), torch.rand(2, 4)]), "cat([normal_(0, 1), uniform_(0, 1)])"),
+    ],
+)
+def test_words_of_parts(make: Callable[[], Tensor], words: str) -> None:
+    assert held(make) == words
+
+
+def test_a_chain_too_long_to_read_is_counted() -> None:
+    def make() -> Tensor:
+        x = torch.randn(4)
+        for _ in range(200):
+            x = x.mul(1.01).sin()
+        return x
+
+    assert held(make) == "400 operators on normal_(0, 1)"
+
+
+def test_many_rows_are_a_table() -> None:
+    def make() -> Tensor:
+        table = torch.empty(500, 4)
+        for row in range(500):
+            table[row] = row
+        return table
+
+    assert held(make) == "table of 2000 values"
