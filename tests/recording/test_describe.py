@@ -1,5 +1,6 @@
 """Does a description say what fills each tensor, and does it fit?"""
 
+import copy
 import doctest
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +69,24 @@ layers.{1..3}  x3
 
 [1] overwritten: uniform_(-0.3536, 0.3536)
 48 tensors, 2,400 values, 7 draws, 1 overwritten, 18 copies""",
+    )
+
+
+def test_a_copy_does_not_count_again_what_its_source_overwrote() -> None:
+    def build() -> nn.Module:
+        layer = nn.Linear(4, 4, bias=False)
+        nn.init.normal_(layer.weight)
+        return nn.Sequential(layer, copy.deepcopy(layer))
+
+    assert_expected_inline(
+        described(build),
+        """\
+tensor    shape  filled by
+0.weight  4x4    normal_(0, 1) [1]
+1.weight  4x4    copy of 0.weight
+
+[1] overwritten: kaiming_uniform_(a=2.236)
+2 tensors, 32 values, 2 draws, 1 overwritten, 1 copy""",
     )
 
 

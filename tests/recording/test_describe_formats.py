@@ -145,6 +145,12 @@ def test_json_names_relations_and_counts() -> None:
     ]
 
 
+def test_json_says_no_draw_of_a_tensor_that_has_another_ones_shape_alone() -> None:
+    recording = torchinit.record(lambda: Holder(zeros=torch.zeros_like(torch.rand(4)), drawn=torch.rand(4)))
+    found = json.loads(recording.to_json())["tensors"]
+    assert [(x["name"], x["writes"][0]["draws"]) for x in found] == [("zeros", False), ("drawn", True)]
+
+
 def test_json_has_all_steps_and_is_strict() -> None:
     def build() -> nn.Module:
         mask = torch.full((2, 2), float("-inf")).triu(1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import torchinit
 from tests.support.described_models import Holder
+from torchinit.recording._values import Values
 
 
 def held(make: Callable[[], Tensor]) -> str:
@@ -47,6 +48,9 @@ def test_an_initializer_of_a_library_is_named_with_it() -> None:
         (lambda: torch.arange(1, 9), "arange(1, 9)"),
         (lambda: torch.linspace(0, 1, 4).flip(0), "linspace(0, 1, 4), flip([0])"),
         (lambda: torch.ones(4, 4).triu(1), "fill 1, triu(diagonal=1)"),
+        (lambda: torch.arange(4)[:, None] - torch.arange(4)[None], "arange(4) - arange(4)"),
+        (lambda: (lambda x: x[:, None] - x[None])(torch.arange(4)), "arange(4), x[..., None] - x"),
+        (lambda: (lambda x: x * x)(torch.arange(4)), "arange(4), x * x"),
         (lambda: torch.zeros(4), "zero"),
         (lambda: torch.tensor(2.659), "fill 2.659"),
         (lambda: torch.tensor([0.5, 0.25]), "[0.5, 0.25] from outside torch"),
@@ -81,6 +85,13 @@ def zeroed(tensor: Tensor, index: Any) -> Tensor:
     return tensor
 
 
+def parted(count: int) -> Tensor:
+    tensor = torch.empty(2 * count, 4)
+    for part in tensor.chunk(count):
+        part.normal_()
+    return tensor
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -93,6 +104,8 @@ def zeroed(tensor: Tensor, index: Any) -> Tensor:
         (lambda: zeroed(torch.randn(4), 2), "normal_(0, 1), [2] zero"),
         (lambda: zeroed(torch.randn(3, 4), 0).clone() * 2, "(normal_(0, 1), row 0 zero) * 2"),
         (lambda: zeroed(torch.randn(3, 4), 0).mul_(2), "normal_(0, 1), row 0 zero, * 2"),
+        (lambda: parted(3), "[0:2] normal_(0, 1), [2:4] normal_(0, 1), [4:] normal_(0, 1)"),
+        (lambda: parted(8), "[0:2] to [14:] normal_(0, 1)"),
         (lambda: torch.cat([torch.randn(1, 4), torch.rand(2, 4)]), "cat([normal_(0, 1), uniform_(0, 1)])"),
     ],
 )
@@ -110,6 +123,16 @@ def test_a_chain_too_long_to_read_is_counted() -> None:
     assert held(make) == "400 operators on normal_(0, 1)"
 
 
+def test_many_parts_with_different_draws_are_counted() -> None:
+    def make() -> Tensor:
+        tensor = torch.empty(60, 4)
+        for row in range(60):
+            tensor[row].normal_(0, row + 1)
+        return tensor
+
+    assert held(make) == "60 kinds of draws, in parts"
+
+
 def test_many_rows_are_a_table() -> None:
     def make() -> Tensor:
         table = torch.empty(500, 4)
@@ -118,3 +141,5 @@ def test_many_rows_are_a_table() -> None:
         return table
 
     assert held(make) == "table of 2000 values"
+    program = torchinit.record(lambda: Holder(x=make())).program
+    assert len(Values(program).of(program.entries[0]).inputs) < 100

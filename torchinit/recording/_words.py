@@ -3,6 +3,7 @@
 A comma means "then", and ``x`` stands for the values so far, as in ``arange(0, 128, 2) / 128, 10000 ** x, 1 / x``.
 """
 
+from itertools import groupby
 from typing import Any
 
 from torch.utils._pytree import tree_flatten
@@ -40,7 +41,8 @@ def _short(value: Value, steps: list[Value], numel: int) -> str:
         return f"table of {numel} values"
     draws = list(dict.fromkeys(words(draw, numel) for draw in draws_of([value])))
     count = sum(step.kind == "operator" and not step.draws for step in steps)
-    return f"{count} operators on {', '.join(draws) if len(draws) <= 3 else f'{len(draws)} kinds of draws'}"
+    listed = ", ".join(draws) if len(draws) <= 3 else f"{len(draws)} kinds of draws"
+    return f"{count} operators on {listed}" if count else f"{listed}, in parts"
 
 
 def parts(value: Value) -> list[tuple[str, Value]]:
@@ -57,8 +59,13 @@ def _place(whole: Ref, box: Box | None) -> str:
 
 
 def _joined(value: Value) -> str:
-    """Write the parts of a tensor in order; what it held before comes last."""
-    told = [f"{index} {_chain(part)}".strip() for index, part in parts(value) if part.kind not in _BEFORE]
+    """Write the parts of a tensor in order, several alike as one; what it held before comes last."""
+    told: list[str] = []
+    written = [(index, _chain(part)) for index, part in parts(value) if part.kind not in _BEFORE]
+    for text, alike in groupby(written, key=lambda part: part[1]):
+        places = [index for index, _ in alike]
+        listed = [f"{places[0]} to {places[-1]}"] if len(places) > 3 and all(places) else places
+        told += [f"{place} {text}".strip() for place in listed]
     return ", ".join(told + [f"rest {_BEFORE[part.kind]}" for part in value.inputs if part.kind in _BEFORE])
 
 
@@ -121,6 +128,13 @@ def _step(value: Value, source: Value) -> tuple[str, int]:
 _SIGNS = {"neg": "-", "reciprocal": "1 / "}
 
 
+def _axis(value: Value, side: int) -> str:
+    """Write the new axis of a table that is combined with itself, as in ``x[..., None] - x``."""
+    args, values = value.operation.args if value.operation else (), value.arguments[0]
+    combined = isinstance(values[0], Value) and values[0] is values[1] and args[0].size != args[1].size
+    return "[..., None]" if combined and args[side].size[-1:] == (1,) else ""
+
+
 def _output(value: Value) -> str:
     """Write which output of an operator a value is, if it has several."""
     return f"[{value.output}]" if value.operation and len(value.operation.fresh) > 1 else ""
@@ -167,7 +181,8 @@ class _Expression:
         sides, name = operands(value), name_of(value)
         if sides is not None:
             symbol, binds = INFIX[name]
-            return f"{self.text(sides[0], binds)} {symbol} {self.text(sides[1], binds + 1)}", binds
+            left, right = (f"{self.text(x, binds + i)}{_axis(value, i)}" for i, x in enumerate(sides))
+            return f"{left} {symbol} {right}", binds
         if name in _SIGNS:
             return f"{_SIGNS[name]}{self.text(value.arguments[0][0], 3)}", 2
         return called(name, self.arguments(_terms.told_arguments(value))) + _output(value), ATOM
