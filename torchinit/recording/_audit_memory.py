@@ -118,7 +118,9 @@ def _emptied(skeleton: nn.Module) -> nn.Module:
 def _restored(model: nn.Module) -> nn.Module:
     """Call every method of a model that fills its tensors, those of its layers first."""
     # Its methods may write to parameters as if no gradient were needed.
-    model.requires_grad_(False)
+    for parameter in model.parameters():
+        if not is_lazy(parameter):
+            parameter.requires_grad_(False)
     for module in reversed(list(model.modules())):
         for name in filter(_RESETS.fullmatch, dir(type(module))):
             _try(getattr(module, name))
