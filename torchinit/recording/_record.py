@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
     """Record how a model's own code initializes it.
 
     ``build`` runs once, with fake tensors in place of large ones, so that it takes no memory and no number is drawn.
-    While it runs, the functions of ``torch.nn.init`` are torchinit's, see :func:`torchinit.patch_torch`.
+    While it runs, the functions of ``torch.nn.init`` are torchinit's, see :func:`torchinit.patch_torch`, and every
+    device but the meta device is the CPU.
 
     Args:
         build: a callable without arguments that returns a module; or, with ``model``, one that resets that model
@@ -37,7 +38,8 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
 
     Raises:
         TypeError: if ``build`` returns no module
-        RecordError: if the code asks for the value of a drawn number, or if a recording is in progress already
+        RecordError: if the code asks for the value of a drawn number or of a large tensor, writes to a tensor that is
+            neither its own nor the model's, or records
 
     Examples:
         >>> import torchinit
@@ -50,33 +52,29 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
     """
     if getattr(_active, "tape", None) is not None:
         raise RecordError("a recording must end before the next begins, got record() within record()")
-    frame = sys._getframe()
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    tape = Tape(frame, mode)
-    with ExitStack() as stack:
-        stack.enter_context(_in_progress(tape))
-        stack.enter_context(patch_torch())
-        stack.enter_context(followed(tape.generators))
-        stack.enter_context(mode)
-        stack.enter_context(tape)
-        stack.enter_context(Functions(tape))
+    tape = Tape(sys._getframe(), FakeTensorMode(allow_non_fake_inputs=True))
+    with _in_progress(tape), patch_torch(), followed(tape.generators), tape.mode, tape, Functions(tape):
         if model is None:
             built = build()
             if not isinstance(built, nn.Module):
                 raise TypeError(f"build must return a torch.nn.Module, got {type(built).__name__}")
-        else:
-            built = stack.enter_context(_with_fake_tensors(model, tape))
+            return Recording(_program(built, tape), built, tape.values.find)
+        with _with_fake_tensors(model, tape):
             build()
-        tape.values.check_exposed()
-        program = Program(
-            operations=tuple(tape.operations),
-            entries=tuple(_entries(built, tape)),
-            calls=tuple(tape.calls),
-            nbytes=dict(tape.values.nbytes),
-            constants=dict(tape.values.constants),
-            given=frozenset(tape.values.given),
-        )
-    return Recording(program, *((built, tape.values.find) if model is None else ()))
+            return Recording(_program(model, tape))
+
+
+def _program(model: nn.Module, tape: Tape) -> Program:
+    """Return what has filled a model's tensors."""
+    tape.values.check_exposed()
+    return Program(
+        entries=tuple(_entries(model, tape)),
+        operations=tuple(tape.operations),
+        calls=tuple(tape.calls),
+        nbytes=dict(tape.values.nbytes),
+        constants=dict(tape.values.constants),
+        given=frozenset(tape.values.given),
+    )
 
 
 @contextmanager
