@@ -3,7 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from torchinit._core.compat import FakeTensorMode
 from torchinit._core.patch import patch_torch
 from torchinit.recipes._keyed_apply import plain_name
 from torchinit.recording._functions import Functions
-from torchinit.recording._outside import watched
+from torchinit.recording._outside import Watch, watched
 from torchinit.recording._program import Entry, Program, storages
 from torchinit.recording._random import followed
 from torchinit.recording._recording import Recording
@@ -27,7 +27,8 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
     """Record how a model's own code initializes it.
 
     ``build`` runs once, with fake tensors in place of large ones, so that it takes no memory and no number is drawn.
-    While it runs, the functions of ``torch.nn.init`` are torchinit's, see :func:`torchinit.patch_torch`.
+    While it runs, the functions of ``torch.nn.init`` are torchinit's, see :func:`torchinit.patch_torch`, and every
+    device but the meta device is the CPU.
 
     Args:
         build: a callable without arguments that returns a module; or, with ``model``, one that resets that model
@@ -38,7 +39,8 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
 
     Raises:
         TypeError: if ``build`` returns no module
-        RecordError: if the code asks for the value of a drawn number, or if a recording is in progress already
+        RecordError: if the code asks for the value of a drawn number or of a large tensor, writes to a tensor that is
+            neither its own nor the model's, or records
 
     Examples:
         >>> import torch, torchinit
@@ -52,36 +54,40 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
     if getattr(_active, "tape", None) is not None:
         raise RecordError("a recording must end before the next begins, got record() within record()")
     frame = sys._getframe()
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
-    tape = Tape(frame, mode)
-    with ExitStack() as stack:
-        stack.enter_context(_in_progress(tape))
-        stack.enter_context(patch_torch())
-        stack.enter_context(followed(tape.generators))
-        watch = stack.enter_context(watched(frame))
-        stack.enter_context(mode)
-        stack.enter_context(tape)
-        stack.enter_context(Functions(tape))
+    tape = Tape(frame, FakeTensorMode(allow_non_fake_inputs=True))
+    with (
+        _in_progress(tape),
+        patch_torch(),
+        followed(tape.generators),
+        watched(frame) as watch,
+        tape.mode,
+        tape,
+        Functions(tape),
+    ):
         if model is None:
             built = build()
             if not isinstance(built, nn.Module):
                 raise TypeError(f"build must return a torch.nn.Module, got {type(built).__name__}")
-        else:
-            built = stack.enter_context(_with_fake_tensors(model, tape))
+            return Recording(_program(built, tape, watch), built, tape.values.find)
+        with _with_fake_tensors(model, tape):
             build()
-        tape.values.check_exposed()
-        entries = tuple(_entries(built, tape))
-        program = Program(
-            operations=tuple(tape.operations),
-            entries=entries,
-            calls=tuple(tape.calls),
-            nbytes=dict(tape.values.nbytes),
-            constants=dict(tape.values.constants),
-            outside=watch.found(),
-            allocated={number: tape.allocated[number] for number in storages(entries) & tape.allocated.keys()},
-            given=frozenset(tape.values.given),
-        )
-    return Recording(program, *((built, tape.values.find) if model is None else ()))
+            return Recording(_program(model, tape, watch))
+
+
+def _program(model: nn.Module, tape: Tape, watch: Watch) -> Program:
+    """Return what has filled a model's tensors."""
+    tape.values.check_exposed()
+    entries = tuple(_entries(model, tape))
+    return Program(
+        operations=tuple(tape.operations),
+        entries=entries,
+        calls=tuple(tape.calls),
+        nbytes=dict(tape.values.nbytes),
+        constants=dict(tape.values.constants),
+        given=frozenset(tape.values.given),
+        outside=watch.found(),
+        allocated={number: tape.allocated[number] for number in storages(entries) & tape.allocated.keys()},
+    )
 
 
 @contextmanager
