@@ -1,6 +1,7 @@
 """Writes the page of the docs about the models that were recorded."""
 
 import importlib.metadata
+import textwrap
 from collections.abc import Sequence
 from statistics import median
 
@@ -57,7 +58,8 @@ def _family(name: str, results: Sequence[Result]) -> str:
 
 def _names(title: str, results: Sequence[Result]) -> str:
     names = ", ".join(f"`{result.name}`" for result in results) or "none"
-    return f"\n## {title}\n\n{names}\n"
+    lines = textwrap.wrap(names, 120, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(["", f"## {title}", "", *lines, ""])
 
 
 def page(results: Sequence[Result], most: int) -> str:

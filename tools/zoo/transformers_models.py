@@ -74,8 +74,8 @@ def _family(name: str) -> str:
         "audio": ("AUDIO_CLASSIFICATION", "CTC", "SPEECH_SEQ_2_SEQ", "AUDIO_XVECTOR", "TEXT_TO_WAVEFORM"),
         "images": ("IMAGE_CLASSIFICATION", "OBJECT_DETECTION", "DEPTH_ESTIMATION", "IMAGE_SEGMENTATION", "IMAGE"),
         "text, encoder and decoder": ("SEQ_TO_SEQ_CAUSAL_LM",),
+        "text, encoder": ("MASKED_LM",),
         "text, decoder": ("CAUSAL_LM",),
-        "text, encoder": ("MASKED_LM", "SEQUENCE_CLASSIFICATION"),
     }.items():
         if any(name in getattr(mappings, f"MODEL_FOR_{kind}_MAPPING_NAMES", ()) for kind in kinds):
             return family
