@@ -13,8 +13,9 @@ from torch.utils._pytree import tree_flatten
 
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recording._keyed_draws import Draw, Step
-from torchinit.recording._keyed_program import KeyedProgram, overlap
+from torchinit.recording._keyed_program import KeyedProgram
 from torchinit.recording._program import Entry, Operation, Ref
+from torchinit.recording._regions import overlap
 
 # Operators whose results depend on the value alone. NB: others, such as pow and sigmoid, have another last bit where a
 # kernel leaves its vector loop, at the end of a row or of a thread's part.

@@ -14,6 +14,7 @@ import torch
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording._keyed_draws import Draw, Run, Step, decompose
 from torchinit.recording._program import OVERWRITING, Call, Operation, Program, Ref, storages
+from torchinit.recording._regions import extent, overlap
 
 # The arguments of each initializer that draws, besides the tensor, the key and the piece.
 _PARAMETERS = {
@@ -42,20 +43,6 @@ class KeyedProgram:
     def steps_of(self, names: Iterable[str]) -> list[Step]:
         """Return the steps that some entries need, in order."""
         return [self.steps[number] for number in sorted({n for name in names for n in self.feeds[name]})]
-
-
-def extent(ref: Ref) -> tuple[int, int]:
-    """Return where a tensor begins in its storage and where it ends, in bytes."""
-    if ref.numel == 0:
-        return 0, 0
-    last = ref.offset + sum((size - 1) * stride for size, stride in zip(ref.size, ref.stride))
-    return ref.offset * ref.dtype.itemsize, (last + 1) * ref.dtype.itemsize
-
-
-def overlap(a: Ref, b: Ref) -> bool:
-    """True if two tensors may share memory."""
-    (first, end), (other_first, other_end) = extent(a), extent(b)
-    return a.storage == b.storage and first < other_end and other_first < end
 
 
 def _within(inner: Ref, outer: Ref) -> bool:

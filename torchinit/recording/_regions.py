@@ -68,11 +68,13 @@ def disjoint(a: Box, b: Box) -> bool:
 
 
 def overlap(a: Ref, b: Ref) -> bool:
-    """True if two views may share elements."""
-    return not (_ends(a)[1] <= _ends(b)[0] or _ends(b)[1] <= _ends(a)[0])
+    """True if two views may share memory."""
+    (first, end), (other_first, other_end) = extent(a), extent(b)
+    return a.storage == b.storage and first < other_end and other_first < end
 
 
-def _ends(ref: Ref) -> tuple[int, int]:
+def extent(ref: Ref) -> tuple[int, int]:
+    """Return where a tensor begins in its storage and where it ends, in bytes."""
     if ref.numel == 0:
         return 0, 0
     last = ref.offset + sum(s * (n - 1) for s, n in zip(ref.stride, ref.size))
