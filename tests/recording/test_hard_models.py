@@ -3,6 +3,7 @@
 Each model is recorded at a size at which its tensors are real while recording, and at one at which they are fake.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,20 @@ def _tied(m: Any, n: int) -> None:
 def _views_of_one_storage(m: Any, n: int) -> None:
     flat = torch.randn(2 * n * n)
     m.a, m.b = nn.Parameter(flat[: n * n].view(n, n)), nn.Parameter(flat[n * n :].view(n, n).t())
+
+
+@_make
+def _deep_copies(m: Any, n: int) -> None:
+    m.a = nn.Sequential(nn.Linear(n, n), nn.BatchNorm1d(n))
+    flat = torch.randn(2 * n * n)
+    flat.note = "kept"
+    m.a.register_buffer("flat", flat)
+    m.a.register_buffer("part", flat[n * n :].view(n, n).t())
+    m.b = copy.deepcopy(m.a)
+    m.b.part.add_(1)
+    with torch.no_grad():
+        m.b[0].weight.zero_()
+    assert m.b.flat.note == "kept"
 
 
 @_make
@@ -235,6 +250,20 @@ def test_a_model_for_a_gpu_has_the_bits_of_building_it_on_a_cpu(n: int) -> None:
     model = torchinit.record(lambda: build("cuda")).build(seed=0)
     torch.manual_seed(0)
     assert_same_tensors(model, build("cpu"))
+
+
+@_SIZES
+def test_build_keeps_attributes_of_tensors(n: int) -> None:
+    def make(m: Any) -> None:
+        m.layer = nn.Linear(n, n)
+        m.layer.weight.no_decay = True
+        m.register_buffer("table", torch.rand(n, n))
+        m.table.note = "kept"
+
+    model = torchinit.record(lambda: Made(make)).build()
+    assert model.table.note == "kept"
+    assert model.layer.weight.no_decay
+    assert vars(model.layer.weight) == {"no_decay": True}
 
 
 @torch.library.custom_op("torchinit_tests::noisy", mutates_args=())

@@ -1,5 +1,6 @@
 """Records a model, builds it for real, and compares."""
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterable
@@ -47,7 +48,9 @@ class Result:
 
 def describe(error: BaseException) -> str:
     """Return an error's type and first line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # Not where this checkout is.
+    text = re.sub(r"/\S+/", "", str(error))
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:200]
 
 

@@ -4,6 +4,7 @@ A new release of torch can break only these. An entry says which releases have i
 note, all supported releases (2.6 to 2.15) have it.
 """
 
+import functools
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -75,6 +76,19 @@ def storage_id(tensor: Tensor) -> int:
 def forget_fakes(mode: Any) -> None:
     """Drop a mode's weak references to fake tensors, for which torch.utils.swap_tensors refuses them."""
     mode.fake_tensor_converter.meta_converter.tensor_memo.clear()
+
+
+@functools.cache
+def _fake_attributes() -> frozenset[str]:
+    """Return the names of the attributes that a fake tensor has for itself."""
+    with no_dispatch_modes():
+        return frozenset(vars(FakeTensorMode().from_tensor(torch.empty(0, device="cpu")))) | {"_is_param"}
+
+
+def attributes(tensor: Tensor) -> dict[str, Any]:
+    """Return the attributes that code has set on a tensor."""
+    ignored = _fake_attributes() if isinstance(tensor, FakeTensor) else ()
+    return {name: value for name, value in vars(tensor).items() if name not in ignored}
 
 
 def mesh_order(tensor: Any, dim: int) -> Any:

@@ -1,5 +1,6 @@
 """Watches the functions of a model's code that run no operator, or another one on a fake tensor than on a real one."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from torchinit._core.compat import FakeTensor, unset_fake_temporarily
+from torchinit._core.compat import FakeTensor, attributes, unset_fake_temporarily
 from torchinit.recording._tape import Tape
 
 # Assigns ``tensor.data``.
@@ -38,7 +39,7 @@ class Functions(TorchFunctionMode):
             kwargs["device"] = _on_cpu(torch.device(kwargs["device"]))
         if function in _READING or (function is Tensor.__format__ and args[0].dim() == 0):
             return self._read(function, args, kwargs)
-        if function is Tensor.__deepcopy__ and isinstance(args[0], FakeTensor):
+        if function is Tensor.__deepcopy__ and (isinstance(args[0], FakeTensor) or type(args[0]) is Tensor):
             return _deep_copy(*args)
         if function == _SET_DATA:
             return self._set_data(function, *args)
@@ -66,15 +67,16 @@ def _on_cpu(value: Any) -> Any:
     return torch.device("cpu") if isinstance(value, torch.device) and value.type != "meta" else value
 
 
-def _deep_copy(tensor: FakeTensor, memo: dict[Any, Any]) -> Tensor:
-    """Copy a fake tensor as copy.deepcopy copies a real one: views of one storage become views of one copy."""
+def _deep_copy(tensor: Tensor, memo: dict[Any, Any]) -> Tensor:
+    """Copy a tensor as copy.deepcopy does, by operators: views of one storage become views of one copy."""
     if id(tensor) not in memo:
         if not tensor.is_leaf:
             raise RuntimeError("copy.deepcopy copies only tensors that no operator with a gradient made, as in torch")
         if isinstance(tensor, nn.Parameter):
             memo[id(tensor)] = nn.Parameter(tensor.detach().clone(), tensor.requires_grad)
         else:
-            memo[id(tensor)] = _copied_view(tensor, memo).requires_grad_(tensor.requires_grad)
+            memo[id(tensor)] = made = _copied_view(tensor, memo).requires_grad_(tensor.requires_grad)
+            made.__dict__.update(copy.deepcopy(attributes(tensor), memo))
     copied: Tensor = memo[id(tensor)]
     return copied
 

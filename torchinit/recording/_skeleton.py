@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
-from torchinit._core.compat import FakeTensor
+from torchinit._core.compat import FakeTensor, attributes
 from torchinit.recording._program import Entry, Program, Ref
 
 
@@ -25,12 +26,15 @@ class _CopiedForReal(TorchFunctionMode):
         self.copies: list[tuple[Ref, Tensor]] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # A parameter copies itself by clone().
+        # A parameter in a plain list copies itself by clone() of its data.
         if function is Tensor.clone and self.find(args[0]) is not None:
             return self.copied(args[0])
         if function is not Tensor.__deepcopy__ or self.find(args[0]) is None:
             return function(*args, **(kwargs or {}))
-        tensor, memo = args
+        return self.deep_copy(*args)
+
+    def deep_copy(self, tensor: Tensor, memo: dict[int, Any]) -> Tensor:
+        """Copy a tensor with the attributes that the model's code has set on it."""
         if id(tensor) not in memo:
             made = self.copied(tensor)
             requires_grad = tensor.requires_grad and tensor.is_leaf
@@ -38,7 +42,9 @@ class _CopiedForReal(TorchFunctionMode):
                 memo[id(tensor)] = nn.Parameter(made, requires_grad)
             else:
                 memo[id(tensor)] = made.requires_grad_(requires_grad)
-        return memo[id(tensor)]
+            vars(memo[id(tensor)]).update(copy.deepcopy(attributes(tensor), memo))
+        copied: Tensor = memo[id(tensor)]
+        return copied
 
     def copied(self, tensor: Tensor) -> Tensor:
         """Return a view of new memory; note what it is to hold."""
@@ -68,7 +74,11 @@ def real_copy(
     """
     with _CopiedForReal(program, find, device) as mode:
         try:
-            model = copy.deepcopy(skeleton)
+            memo: dict[int, Any] = {}
+            for parameter in skeleton.parameters():
+                if not is_lazy(parameter) and find(parameter) is not None:
+                    mode.deep_copy(parameter, memo)
+            model = copy.deepcopy(skeleton, memo)
         except Exception as error:
             raise RuntimeError(
                 f"build() needs a model that copy.deepcopy copies, got {type(error).__name__}: {error}; build the model,"
