@@ -1,6 +1,7 @@
 """Writes the page of the docs about the models that were recorded."""
 
 import importlib.metadata
+import re
 import textwrap
 from collections.abc import Sequence
 from statistics import median
@@ -27,6 +28,11 @@ The median over the models of a kind, on one core; the time of the slowest in pa
 | models | recorded | compared | elements | tensors | operators | seconds |
 | --- | --- | --- | --- | --- | --- | --- |
 """
+
+
+def _without_paths(error: str) -> str:
+    """Drop the paths of this machine from an error."""
+    return re.sub(r" from '/\S+", "", error)
 
 
 def _count(results: Sequence[Result], name: str) -> str:
@@ -83,7 +89,7 @@ def page(results: Sequence[Result], most: int) -> str:
         text += "".join(f"| `{r.name}` | {_cell(r.error)} |\n" for r in failed)
     text += "\n## What fails in its own code\n\nEach raises the same without a recording.\n\n"
     text += "| model | error |\n| --- | --- |\n"
-    text += "".join(f"| `{r.name}` | {_cell(r.own_error)} |\n" for r in results if r.own_error)
+    text += "".join(f"| `{r.name}` | {_cell(_without_paths(r.own_error))} |\n" for r in results if r.own_error)
     transformers = [r for r in libraries["transformers"] if r.tensors]
     text += _names("Types of transformers, compared", [r for r in transformers if r.compared])
     text += _names("Types of transformers, recorded only", [r for r in transformers if not r.compared])
