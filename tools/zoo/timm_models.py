@@ -22,11 +22,11 @@ def names() -> list[str]:
 
 
 def task(name: str) -> tuple[Result, Callable[[], nn.Module], Iterator[Callable[[], nn.Module]]]:
-    """Return a row for a model, what builds it, and for every fifth one the same again, to be compared."""
+    """Return a row for a model, what builds it, and for every third one the same again, to be compared."""
 
     def make() -> nn.Module:
         model: nn.Module = _timm().create_model(name)
         return model
 
-    compared = names().index(name) % 5 == 0
+    compared = names().index(name) % 3 == 0
     return Result("timm", name, "images"), make, iter([make] if compared else [])
