@@ -57,6 +57,7 @@ def on_ranks(size: int, function: Callable[[int], Any], timeout: float = TIMEOUT
 def _results(processes: list[Any], pipes: dict[Any, int], end: float) -> list[Any]:
     """Receive a result from each rank. Raise at the first failure, since other ranks may wait for it forever."""
     results: dict[int, Any] = {}
+    lost: list[str] = []
     while len(results) < len(processes):
         ready = wait([pipe for pipe in pipes if pipes[pipe] not in results], max(0.0, end - time.monotonic()))
         if not ready:
@@ -69,6 +70,11 @@ def _results(processes: list[Any], pipes: dict[Any, int], end: float) -> list[An
             except EOFError:
                 processes[rank].join()
                 raise AssertionError(f"rank {rank} died, exit code {processes[rank].exitcode}") from None
-            if not good:
-                raise AssertionError(f"rank {rank} raised\n{results[rank]}")
+            trouble = f"rank {rank} raised\n{results[rank]}"
+            if not good and "Connection" not in results[rank]:
+                raise AssertionError(trouble)
+            # A rank that has lost its connection tells of another one that died, whose pipe may end later.
+            lost += [] if good else [trouble]
+    if lost:
+        raise AssertionError(lost[0])
     return [results[rank] for rank in range(len(processes))]
