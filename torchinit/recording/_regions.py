@@ -69,8 +69,13 @@ def disjoint(a: Box, b: Box) -> bool:
 
 def overlap(a: Ref, b: Ref) -> bool:
     """True if two views may share memory."""
+    return a.storage == b.storage and meet(a, b)
+
+
+def meet(a: Ref, b: Ref) -> bool:
+    """True if two views, of a storage and maybe of its copy, have places in common."""
     (first, end), (other_first, other_end) = extent(a), extent(b)
-    return a.storage == b.storage and first < other_end and other_first < end
+    return first < other_end and other_first < end
 
 
 def extent(ref: Ref) -> tuple[int, int]:

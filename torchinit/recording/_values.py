@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from torchinit.recording._program import Call, Entry, Operation, Program, Ref
-from torchinit.recording._regions import Box, box_of, filled, overlap
+from torchinit.recording._regions import Box, box_of, filled, meet, overlap
 
 # Operators that give the values of their argument.
 _SAME = frozenset(["clone", "_to_copy", "copy_", "lift_fresh_copy", "contiguous", "alias_copy", "view_copy"])
@@ -124,7 +124,7 @@ class Values:
     def overwritten(self, entry: Entry) -> list[Value]:
         """Return the draws of which an entry holds nothing any more, in order."""
         dead = self._dead.get(entry.ref.storage, [])
-        return [each.value for each in dead if overlap(each.ref, entry.ref)]
+        return [each.value for each in dead if meet(each.ref, entry.ref)]
 
     def _read(self, ref: Ref) -> Value:
         writes = [write for write in self._live.get(ref.storage, []) if overlap(write.ref, ref)]
