@@ -1,11 +1,11 @@
 """What an audit finds, and the names of the tensors that it is about."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
 
+from torchinit.recording._groups import grouped
 from torchinit.recording._program import Call, Entry, Operation, Program, overwritten, slice_of, storages
 
 FAULT, FACT = "fault", "fact"
@@ -108,38 +108,9 @@ def listed(names: Iterable[str]) -> str:
     >>> listed([f"layers.{i}.{name}" for i in range(4) for name in ("weight", "bias")])
     'layers.{0..3}.weight, layers.{0..3}.bias'
     """
-    groups = grouped(names)
+    groups = [group.name for group in grouped([(name, None) for name in dict.fromkeys(names)])]
     more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
     return ", ".join(groups[:_NAMED]) + more
-
-
-def grouped(names: Iterable[str]) -> list[str]:
-    """Write names that differ in the numbers of layers alone as one."""
-    patterns: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
-    for name in dict.fromkeys(names):
-        parts = name.split(".")
-        pattern = tuple("" if part.isdecimal() else part for part in parts)
-        patterns.setdefault(pattern, []).append(tuple(int(part) for part in parts if part.isdecimal()))
-    return [name for pattern, numbers in patterns.items() for name in _written(pattern, numbers)]
-
-
-def _written(pattern: Sequence[str], numbers: list[tuple[int, ...]]) -> list[str]:
-    """Write the numbers into a pattern, as ranges where every combination is there."""
-    columns = [sorted(set(column)) for column in zip(*numbers)]
-    if prod(map(len, columns)) == len(numbers):
-        ranges = map(_range, columns)
-        return [".".join(part or next(ranges) for part in pattern)]
-    # Split at the first number that varies.
-    at = next(i for i, column in enumerate(columns) if len(column) > 1)
-    return [name for value in columns[at] for name in _written(pattern, [row for row in numbers if row[at] == value])]
-
-
-def _range(values: list[int]) -> str:
-    if len(values) == 1:
-        return str(values[0])
-    if values == list(range(values[0], values[-1] + 1)):
-        return f"{{{values[0]}..{values[-1]}}}"
-    return f"{{{','.join(map(str, values))}}}"
 
 
 def drawn(program: Program) -> set[int]:

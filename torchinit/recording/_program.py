@@ -230,12 +230,6 @@ def _advances(operation: Operation, draws: bool) -> bool:
     return (operation.random or operation.is_state) and (draws or operation.generator is not None)
 
 
-def unwritten(program: Program) -> list[Entry]:
-    """Return the entries that nothing writes: their memory is as it came."""
-    written = {ref.storage for operation in program.operations for ref in operation.made()} | set(program.constants)
-    return [entry for entry in program.entries if entry.ref.storage not in written and entry.ref.numel]
-
-
 def storages(entries: Sequence[Entry]) -> set[int]:
     """Return the storages of some entries."""
     return {entry.ref.storage for entry in entries}
