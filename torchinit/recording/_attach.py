@@ -18,7 +18,7 @@ from torchinit._core.attached import (
 from torchinit.recipes._keyed_apply import KEYED, plain_name
 from torchinit.recording import _scripted
 from torchinit.recording._keyed_draws import Run
-from torchinit.recording._keyed_program import keyed_program
+from torchinit.recording._keyed_program import KeyedProgram
 from torchinit.recording._lowering import Lowering, Targets
 from torchinit.recording._program import Entry, Program, Ref, slice_of
 from torchinit.recording._rows import Rows, Store
@@ -100,10 +100,10 @@ def _listed(names: list[str], most: int = 5) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
-def _keyed_rows(program: Program, names: list[str], targets: Targets, store: Store) -> Rows:
+def _keyed_rows(by_key: KeyedProgram, names: list[str], targets: Targets, store: Store) -> Rows:
     """Return the rows that draw by key; one that raises if the program has a draw that no key gives."""
     try:
-        by_key = keyed_program(program)
+        by_key.check()
     except RuntimeError as error:
         rows = Rows()
         rows.add(f"refused({str(error)!r})\n")
@@ -112,7 +112,9 @@ def _keyed_rows(program: Program, names: list[str], targets: Targets, store: Sto
     return Lowering(by_key.program, items, targets, store).rows
 
 
-def attach(program: Program, module: torch.jit.ScriptModule, mobile: bool) -> torch.jit.ScriptModule:
+def attach(
+    program: Program, keyed: KeyedProgram, module: torch.jit.ScriptModule, mobile: bool
+) -> torch.jit.ScriptModule:
     """Copy a TorchScript module and define the methods on the copy."""
     check_module(module)
     if any(entry.kind == "parameter" for entry in program.entries):
@@ -124,7 +126,7 @@ def attach(program: Program, module: torch.jit.ScriptModule, mobile: bool) -> to
     store = Store()
     operations = [step.operation for step in slice_of(program, targets, draws=True)]
     by_seed = Lowering(program, operations, targets, store).rows
-    by_key = _keyed_rows(program, [entry.name for entry, _ in pairs], targets, store)
+    by_key = _keyed_rows(keyed, [entry.name for entry, _ in pairs], targets, store)
     views = [list(view) for view in store.views]
     rows = (by_seed.numbers, by_seed.floats, by_key.numbers, by_key.floats)
     with readable_back():

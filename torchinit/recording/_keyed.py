@@ -51,8 +51,10 @@ def fill_by_key(program: KeyedProgram, targets: Sequence[Target], key: Tensor) -
         key: words of the key, on the CPU
 
     Raises:
-        RuntimeError: if a sharded tensor would need values that other ranks hold; then nothing is written
+        RuntimeError: if a sharded tensor would need values that other ranks hold, or there is a draw that no key gives;
+            then nothing is written
     """
+    program.check()
     wholes, pieces = list[Target](), list[tuple[Target, Chain]]()
     for target in targets:
         chain = chain_of(program, target.entry)

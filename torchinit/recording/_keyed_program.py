@@ -40,6 +40,15 @@ class KeyedProgram:
     feeds: Mapping[str, tuple[int, ...]]
     begins: Mapping[str, frozenset[int]]
 
+    def check(self) -> None:
+        """Raise if an entry needs a draw that no key gives, such as ``multinomial``."""
+        for step in self.steps:
+            if isinstance(step, Run) and step.operation.random and step.operation.generator is None:
+                raise RuntimeError(
+                    "a key draws uniform and normal values, and what follows from them, got"
+                    f" {step.operation.operator} at {step.operation.place}; materialize from a seed"
+                )
+
     def steps_of(self, names: Iterable[str]) -> list[Step]:
         """Return the steps that some entries need, in order."""
         return [self.steps[number] for number in sorted({n for name in names for n in self.feeds[name]})]
@@ -183,20 +192,8 @@ def _closure(nodes: Sequence[Node], roots: Iterable[int]) -> list[int]:
     return sorted(found)
 
 
-def _check(step: Step) -> None:
-    if isinstance(step, Run) and step.operation.random and step.operation.generator is None:
-        raise RuntimeError(
-            "a key draws uniform and normal values, and what follows from them, got"
-            f" {step.operation.operator} at {step.operation.place}; materialize from a seed"
-        )
-
-
 def keyed_program(program: Program) -> KeyedProgram:
-    """Find the steps that fill each entry from a key.
-
-    Raises:
-        RuntimeError: if an entry needs a draw that no key gives, such as ``multinomial``
-    """
+    """Find the steps that fill each entry from a key."""
     new: dict[int, int] = {}
     starting = (program.given | storages(program.entries)) - set(program.constants)
     nodes, writers = _linked(_steps(program, new), frozenset(starting))
@@ -213,7 +210,6 @@ def keyed_program(program: Program) -> KeyedProgram:
     steps = []
     for number in order:
         step = nodes[number].step
-        _check(step)
         if isinstance(step, Draw):
             step = replace(step, name=named[number][0], index=named[number][1])
         steps.append(step)

@@ -12,20 +12,20 @@ from torchinit._core.modules import plain_kind
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes import Recipe, Rule
 from torchinit.recipes._defaults import STATISTICS, padding_fills
-from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, resolve
+from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, block_shape, resolve
 from torchinit.recipes._keyed_apply import surviving_fills
 from torchinit.recipes._layers import Layer, upstream_fans, walk
 from torchinit.recipes._plan import make_steps, match
 from torchinit.recipes._rule import DEFAULT, KEEP
+from torchinit.recording._boxes import constant_value
 from torchinit.recording._fan_laws import with_fan_laws
 from torchinit.recording._keyed_draws import Draw, Run, Step
-from torchinit.recording._keyed_program import KeyedProgram, keyed_program
-from torchinit.recording._program import Entry, Operation, Program, Ref
+from torchinit.recording._keyed_program import KeyedProgram
+from torchinit.recording._program import Entry, Operation, Ref
 from torchinit.recording._regions import box_of
 from torchinit.recording._replay import Memory, run
 from torchinit.recording._rules import Law, Parameter, find_rules
 
-_ONES, _ZEROS = ("ones", "new_ones", "ones_like"), ("zeros", "new_zeros", "zeros_like")
 _KEPT: Law = (("initializer", KEEP),)
 _COPIES = ("copy_", "clone", "_to_copy")
 # The largest tensor on which a library's initializer is compared with torchinit's.
@@ -41,8 +41,8 @@ class Write:
     box: tuple[int, int, int] | None = None
 
     def fill(self, shape: Sequence[int]) -> Fill:
-        """Return the plain fill that it resolves to."""
-        return resolve(self.initializer, self.args, upstream_fans(list(shape)))
+        """Return the plain fill that it resolves to, in a tensor of this shape."""
+        return resolve(self.initializer, self.args, upstream_fans(block_shape(shape, self.box)))
 
 
 def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
@@ -68,14 +68,10 @@ def _scaled(write: Write, factor: float, shape: Sequence[int]) -> Write | None:
 
 def _given_value(operation: Operation) -> float | None:
     """Return the number that an operator fills a tensor with, or None."""
-    if operation.operator in ("zero_", *_ZEROS):
-        return 0.0
-    if operation.operator in _ONES:
-        return 1.0
-    if operation.operator in ("fill_", "full", "new_full", "full_like"):
-        value = operation.args[-1]
-        return float(value) if isinstance(value, (int, float)) else None
-    return None
+    value = 0.0 if operation.operator == "zero_" else constant_value(operation)
+    if operation.operator == "fill_":
+        value = operation.args[1]
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 class _Said:
@@ -126,7 +122,7 @@ def _factor(step: Step, target: Ref) -> float | None:
     """Return the number that a step multiplies a tensor by, or None."""
     if isinstance(step, Run) and step.operation.writes == (target,) and step.operation.label is None:
         operator, number = step.operation.operator, step.operation.args[-1]
-        if isinstance(number, (int, float)) and operator in ("mul_", "div_"):
+        if isinstance(number, (int, float)) and number and operator in ("mul_", "div_"):
             return float(number) if operator == "mul_" else 1.0 / number
     return None
 
@@ -144,13 +140,12 @@ class Laws:
     """Says of each entry which rule it needs, or why none will do.
 
     Args:
-        program: the recorded program
+        keyed: what fills each entry by its last writes alone
         skeleton: the model with fake tensors, if it is at hand; without it, no rule says "default"
     """
 
-    def __init__(self, program: Program, skeleton: nn.Module | None) -> None:
-        self.program = program
-        self.keyed: KeyedProgram = keyed_program(program)
+    def __init__(self, keyed: KeyedProgram, skeleton: nn.Module | None) -> None:
+        self.keyed, self.program = keyed, keyed.program
         self.layers: dict[str, Layer] = {}
         self.defaults: dict[str, list[Fill]] = {}
         self._same: dict[Any, bool] = {}
@@ -184,7 +179,7 @@ class Laws:
         """Run steps without a draw; return their value if it is one number."""
         if entry.ref.numel > _COMPARED or not all(isinstance(s, Run) and not s.operation.random for s in steps):
             return None
-        memory = Memory(self.keyed.program)
+        memory = Memory(self.program)
         for step in steps:
             run(step.operation, memory)  # type: ignore[union-attr]
         values = memory.tensor(entry.ref)
@@ -296,9 +291,10 @@ def _is_statistic(entry: Entry) -> bool:
     return entry.kind == "buffer" and entry.name.rpartition(".")[2] in STATISTICS
 
 
-def recipe_of(program: Program, skeleton: nn.Module | None) -> tuple[Recipe, list[str]]:
+def recipe_of(keyed: KeyedProgram, skeleton: nn.Module | None) -> tuple[Recipe, list[str]]:
     """Return the rules for a recording's parameters, and the names of the tensors that no rule can say."""
-    laws = Laws(program, skeleton)
+    program = keyed.program
+    laws = Laws(keyed, skeleton)
     entries = [entry for entry in program.entries if entry.tied is None and not _is_statistic(entry)]
     found = {entry.name: laws.of(entry) for entry in entries if entry.kind == "parameter"}
     found = with_fan_laws(found, {entry.name: fans for entry in entries if (fans := laws.fans(entry)) is not None})

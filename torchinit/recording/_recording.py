@@ -207,12 +207,8 @@ class Recording:
         targets = writable([*pairs, *others])
         if words is not None:
             more = tuple(entry for entry, _ in others)
-            keyed = (
-                keyed_program(replace(self.program, entries=self.program.entries + more))
-                if more
-                else self.keyed_program
-            )
-            fill_by_key(keyed, targets, words)
+            whole = replace(self.program, entries=self.program.entries + more)
+            fill_by_key(keyed_program(whole) if more else self.keyed_program, targets, words)
             return model
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
@@ -254,7 +250,7 @@ class Recording:
                 Rule('default'),
             ], name='recorded')
         """
-        recipe, left = recipe_of(self.program, self._skeleton)
+        recipe, left = recipe_of(self.keyed_program, self._skeleton)
         if left:
             listed = ", ".join(group.name for group in grouped([(name, None) for name in left]))
             warn_user(f"a recipe has a rule for each tensor that one rule can say, got others: {listed}")
@@ -324,7 +320,7 @@ class Recording:
             >>> torch.equal(net.weight_hh_l1, same.weight_hh_l1)
             True
         """
-        return attach(self.program, scripted, mobile)
+        return attach(self.program, self.keyed_program, scripted, mobile)
 
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write the recording to a text file, from which :func:`load` replays it without the model's code.
