@@ -26,7 +26,7 @@ def test_draws_that_are_overwritten_are_found_with_their_share() -> None:
     assert finding.place == line_of("the second draw", __file__)
     # 64 of 64 + 8 + 64.
     assert lines(redrawn, "overwritten") == [
-        "fact: {0..1}.weight: 64 values are drawn and thrown away, 47.1 % of all that are drawn (here); build the layers"
+        "fact: {0,1}.weight: 64 values are drawn and thrown away, 47.1 % of all that are drawn (here); build the layers"
         " with torch.nn.utils.skip_init, or fill the model by key, which draws only what stays"
     ]
 
@@ -52,7 +52,7 @@ def test_small_shares_are_one_finding() -> None:
         return model
 
     (finding,) = found(build, "overwritten")
-    assert (finding.tensor, finding.place) == ("{0..1}.weight", "")
+    assert (finding.tensor, finding.place) == ("{0,1}.weight", "")
     assert finding.what == "4 values are drawn and thrown away, less than 0.1 % of all that are drawn"
 
 
@@ -74,7 +74,7 @@ def twice(layer: nn.Module) -> nn.Module:
 
 def test_copies_of_a_draw_are_found() -> None:
     assert lines(lambda: twice(nn.Linear(3, 4)), "copied") == [
-        "fact: {0..1}.weight, {0..1}.bias: they have equal values, since they are copies of one draw, and are not tied"
+        "fact: {0,1}.weight, {0,1}.bias: they have equal values, since they are copies of one draw, and are not tied"
         " (here); build each layer anew if they are to differ"
     ]
 

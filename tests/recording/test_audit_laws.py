@@ -112,7 +112,7 @@ def test_another_law_than_the_name_declares_is_found(fill: Callable[[Tensor], An
 @pytest.mark.parametrize("function", [nn.init.trunc_normal_, torchinit.trunc_normal_, trunc_normal_])
 def test_a_truncation_that_truncates_nothing_is_found(function: Callable[..., Any]) -> None:
     text = [
-        "fault: {0..1}.weight: trunc_normal_(mean=0, std=0.02, a=-2, b=2) truncates nothing, since its bounds are"
+        "fault: {0,1}.weight: trunc_normal_(mean=0, std=0.02, a=-2, b=2) truncates nothing, since its bounds are"
         " 100 standard deviations away (here); use normal_(0, 0.02), or bounds that are a few times the standard deviation"
     ]
     part = functools.partial(filled, functools.partial(function, std=0.02), 3, 4)
@@ -182,7 +182,7 @@ class ShortConv(Experts):
 
 def test_the_fans_of_a_convolution_for_experts_are_found() -> None:
     assert lines(lambda: nn.Sequential(Experts(), Experts())) == [
-        "fault: {0..1}.weight: kaiming_uniform_() takes its 8 matrices of 16x32 for one convolution, with fan_in 512 and"
+        "fault: {0,1}.weight: kaiming_uniform_() takes its 8 matrices of 16x32 for one convolution, with fan_in 512 and"
         " fan_out 256 (here); fill each matrix by itself: for matrix in weight: kaiming_uniform_(matrix)"
     ]
 

@@ -56,3 +56,32 @@ def test_another_default_device_does_not_matter() -> None:
     with torch.device("meta"):
         recording.materialize_(model, seed=0)
     assert_same_tensors(model, built(Drawn)[0])
+
+
+class Counts(nn.Module):
+    """A buffer of integers as wide as floats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("counts", torch.arange(4, dtype=torch.int32))
+
+
+def test_numbers_of_another_kind_are_converted() -> None:
+    model = torchinit.record(Counts).materialize_(Counts().float(), seed=0)
+    assert model.counts.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+class Halves(nn.Module):
+    """A parameter that is the first half of its memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(6)[:3])
+
+
+def test_memory_beside_a_parameter_is_left_alone() -> None:
+    model, memory = Halves(), torch.full((6,), 7.0)
+    model.weight = nn.Parameter(memory[:3])
+    torchinit.record(Halves).materialize_(model, seed=0)
+    assert memory[3:].tolist() == [7.0, 7.0, 7.0]
+    assert_same_tensors(model, built(Halves)[0])

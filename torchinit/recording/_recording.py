@@ -20,9 +20,8 @@ from torchinit.recording._keyed import fill_by_key, key_words
 from torchinit.recording._keyed_program import KeyedProgram, keyed_program
 from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._recipe import recipe_of
-from torchinit.recording._replay import Memory, replay
 from torchinit.recording._skeleton import real_copy
-from torchinit.recording._targets import bindable, match, place, writable
+from torchinit.recording._targets import fill_in_order, match, writable
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -212,7 +211,7 @@ class Recording:
             return model
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
-        _fill(self.program, [*pairs, *others], generator)
+        fill_in_order(self.program, targets, generator)
         return model
 
     @cached_property
@@ -390,21 +389,3 @@ class Recording:
         return audit(
             self.program, self._skeleton, None if again is None else again.program, lambda build: record(build).program
         )
-
-
-def _fill(program: Program, pairs: list[tuple[Entry, Tensor]], generator: torch.Generator | None) -> None:
-    """Replay a program from a generator's state into the tensors of a model."""
-    targets: dict[int, list[tuple[Entry, Tensor]]] = {}
-    for entry, tensor in pairs:
-        targets.setdefault(entry.ref.storage, []).append((entry, tensor))
-    bound = {}
-    for number, found in targets.items():
-        if bindable(program, *found[0]):
-            bound[number] = found[0][1].untyped_storage()
-
-    def deliver(number: int, memory: Memory) -> None:
-        for entry, tensor in targets[number]:
-            if number not in bound or tensor.untyped_storage().data_ptr() != bound[number].data_ptr():
-                place(tensor, memory.tensor(entry.ref))
-
-    replay(program, targets, deliver, generator, bound)

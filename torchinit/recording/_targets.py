@@ -10,10 +10,11 @@ from torch.nn.parameter import is_lazy
 
 from torchinit._core import dtensor
 from torchinit._core.checks import check_overlap
-from torchinit._core.writes import no_grad_copy_, no_grad_view
-from torchinit.keyed._piece import part
+from torchinit._core.writes import no_grad_view
+from torchinit.keyed._piece import place_
 from torchinit.recipes._keyed_apply import plain_name
 from torchinit.recording._program import Entry, Program
+from torchinit.recording._replay import Memory, replay
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -96,15 +97,27 @@ def boxes(tensor: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
         yield view, [0] * tensor.dim()
 
 
-def place(tensor: Tensor, whole: Tensor) -> None:
-    """Write a tensor, or this rank's part of it."""
-    for view, begin in boxes(tensor):
-        no_grad_copy_(view, part(whole, begin, list(view.shape)))
+def fill_in_order(program: Program, targets: Sequence[Target], generator: torch.Generator | None) -> None:
+    """Replay a program from a generator's state, and write what each target holds of it.
+
+    A storage whose memory is a target's own is filled there.
+    """
+    found: dict[int, list[Target]] = {}
+    for target in targets:
+        found.setdefault(target.entry.ref.storage, []).append(target)
+    bound = {number: own[0].tensor.untyped_storage() for number, own in found.items() if _is_memory_of(program, own[0])}
+
+    def deliver(number: int, memory: Memory) -> None:
+        for target in found[number]:
+            if number not in bound or target.tensor.untyped_storage().data_ptr() != bound[number].data_ptr():
+                place_(list(target.boxes), memory.tensor(target.entry.ref))
+
+    replay(program, found, deliver, generator, bound)
 
 
-def bindable(program: Program, entry: Entry, tensor: Tensor) -> bool:
+def _is_memory_of(program: Program, target: Target) -> bool:
     """True if a tensor's own memory can serve as the recorded storage."""
-    ref = entry.ref
+    ref, tensor = target.entry.ref, target.tensor
     return (
         type(tensor) in (Tensor, nn.Parameter)
         and tensor.device.type == "cpu"
