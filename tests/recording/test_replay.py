@@ -67,7 +67,9 @@ class Counts(nn.Module):
 
 
 def test_numbers_of_another_kind_are_converted() -> None:
-    model = torchinit.record(Counts).materialize_(Counts().float(), seed=0)
+    model = Counts()
+    model.counts = model.counts.float()
+    torchinit.record(Counts).materialize_(model, seed=0)
     assert model.counts.tolist() == [0.0, 1.0, 2.0, 3.0]
 
 
