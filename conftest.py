@@ -13,6 +13,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # What torch and the collected tests hold lives to the end: spare the garbage collector from looking at it again.
+    # The objects of torch and of the collected tests live to the end: keep the garbage collector off them.
     gc.collect()
     gc.freeze()

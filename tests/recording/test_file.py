@@ -128,7 +128,7 @@ def test_loaded_recording_is_audited_like_the_saved_one(tmp_path: Path) -> None:
     program = load(tmp_path / "model.init").program
     assert program.outside == recording.program.outside != ()
     assert program.allocated == recording.program.allocated != {}
-    # What to_empty() loses is found by running the model's code, which a file does not have.
+    # To find what to_empty() loses, an audit runs the model's code, which a file does not have.
     kinds = [finding for finding in recording.audit() if finding.kind != "lost"]
     assert load(tmp_path / "model.init").audit() == kinds != []
 
@@ -474,7 +474,7 @@ def _runs(contents: bytes) -> bool:
             owner, _, own = entry.name.rpartition(".")
             if not owner and own.isidentifier() and not hasattr(model, own):
                 model.register_buffer(own, torch.empty(entry.ref.size, dtype=entry.ref.dtype))
-        # What depends on values, such as an index, is refused by its operator.
+        # An operator refuses wrong values, such as an index, by itself.
         with contextlib.suppress(RecordError, RuntimeError, ValueError, IndexError, TypeError):
             Recording(program).materialize_(model, seed=0, strict=False)
     return True

@@ -18,7 +18,7 @@ from tests.support.built import assert_same_tensors
 from tests.support.recorded import Made, assert_recorded
 
 _SIZES = pytest.mark.parametrize("n", [6, 300])
-# What a model's constructor does; n is the size.
+# The constructors of models; n is the size.
 _MAKES: dict[str, Callable[[Any, int], object]] = {}
 
 

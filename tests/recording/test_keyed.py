@@ -167,7 +167,7 @@ def test_seeds_and_the_default_generator_do_not_matter_to_a_key() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-# What a distribution has in the mean, and its standard deviation.
+# Mean and standard deviation of each distribution.
 LAWS: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
     "uniform": (lambda x: x.uniform_(1.0, 3.0), 2.0, 2 / 12**0.5),
     "rand": (lambda x: torch.rand_like(x), 0.5, 1 / 12**0.5),

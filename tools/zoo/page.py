@@ -85,9 +85,9 @@ def page(results: Sequence[Result], most: int) -> str:
         text += _family(f"{library}, {family}", found)
     failed = [r for r in results if r.error]
     if failed:
-        text += "\n## What fails\n\n| model | error |\n| --- | --- |\n"
+        text += "\n## Failures\n\n| model | error |\n| --- | --- |\n"
         text += "".join(f"| `{r.name}` | {_cell(r.error)} |\n" for r in failed)
-    text += "\n## What fails in its own code\n\nEach raises the same without a recording.\n\n"
+    text += "\n## Models that fail in their own code\n\nEach raises the same without a recording.\n\n"
     text += "| model | error |\n| --- | --- |\n"
     text += "".join(f"| `{r.name}` | {_cell(_without_paths(r.own_error))} |\n" for r in results if r.own_error)
     transformers = [r for r in libraries["transformers"] if r.tensors]

@@ -18,7 +18,7 @@ from torchinit.recording._replay import Memory, run
 
 # Elements of the largest storage whose parts are followed one by one, and of the largest buffer that is compared.
 _FOLLOWED, _COMPARED = 1 << 24, 1 << 22
-# What models call the methods that fill their own tensors; `_init_weights` may take the module to fill.
+# Names of the methods by which models fill their own tensors; `_init_weights` may take the module to fill.
 _RESETS = re.compile(r"_?(re_?init|init|initialize|reset)(_\w+)?_(weights?|parameters|params|buffers|stats)")
 _RESET_OF_ONE = "_init_weights"
 

@@ -63,7 +63,7 @@ def serialize(program: Program) -> bytes:
     import torchinit
 
     body = encode(program)
-    # What is saved can be loaded: the reader's checks are stricter.
+    # Save only what can be loaded: the reader's checks are stricter.
     decode(body)
     head = {"format": FORMAT, "torchinit": torchinit.__version__, "torch": str(torch.__version__)}
     return _text(head | {"crc32": _checksum(head | body)} | body).encode()

@@ -105,7 +105,7 @@ class Invocation:
         try:
             results = tree_flatten(self.run_fake(mode))[0]
         except Exception:
-            # What it makes follows from the values of its arguments.
+            # The results follow from the values of the arguments.
             return bool(self.tensors)
         elements: int = sum(x.numel() for x in results if isinstance(x, Tensor))
         return elements <= (SMALL_ARGUMENTS if self.tensors else SMALL_RESULT)

@@ -1,6 +1,6 @@
 """Turns a program into rows of numbers that a loop in TorchScript runs; its length does not depend on the model's.
 
-What depends on no draw is computed here, and stored as tables. The rest becomes rows: which operator, the numbers of
+Values that depend on no draw are computed here, and stored as tables. The rest becomes rows: which operator, the numbers of
 its views, floats. A row opens a storage before the first operator that needs it, and drops it after the last.
 """
 

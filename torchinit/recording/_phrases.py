@@ -15,7 +15,7 @@ from torchinit.recording._keyed_draws import Draw
 from torchinit.recording._program import Operation, Ref
 from torchinit.recording._replay import find_operator
 
-# What a row does besides operators. The slots of ``memory`` hold the storages, flat.
+# The actions of rows that are no operators. The slots of ``memory`` hold the storages, flat.
 NEW = "memory[row[-1]] = torch.empty([row[-3]], dtype=row[-2])\n"
 OPEN = "memory[row[2]] = opened(tensors[row[3]], row[4], row[5], row[6:])\n"
 TABLE = "x[0].copy_(tables[row[-1]])\n"
@@ -25,7 +25,7 @@ DROP = "memory[row[-1]] = torch.empty([0])\n"
 MAKE = "generators[row[-1]] = torch.Generator(device=None, seed=row[-2])\n"
 SEED = "seed_again(generators[row[-1]], row[-2])\n"
 
-# What these draw, as in-place operators, which take a generator in every release: torch calls them on an empty tensor.
+# The same draws as in-place operators, which take a generator in every release: torch calls them on an empty tensor.
 _DRAWN_LIKE = {"rand": "uniform_", "randn": "normal_", "randint": "random_"}
 
 

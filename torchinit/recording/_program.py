@@ -205,7 +205,7 @@ def slice_of(program: Program, wanted: Iterable[int], draws: bool) -> list[Step]
         draws: whether to keep every draw from the default generator, so that it advances as in the model's code
     """
     pending = set(wanted)
-    # What is needed after an operation, and what of it later operations use, going backwards.
+    # Going backwards: the storages needed after an operation, and those of them that later operations use.
     needed, used, steps = set(pending), set[int](), list[Step]()
     for operation in reversed(program.operations):
         made = {ref.storage for ref in operation.made()}

@@ -127,7 +127,7 @@ class _DefaultGenerator:
 
 _local = threading.local()
 _lock = threading.Lock()
-# What stands for the default generator while a thread records.
+# The stand-in of the default generator while a thread records.
 _stand_ins: list[_DefaultGenerator] = []
 _threads = 0
 

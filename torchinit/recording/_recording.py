@@ -292,8 +292,9 @@ class Recording:
         The saved file then resets itself as the recorded code does, without Python, torchinit and that code. It has
         ``reset_parameters(generator=None)``, or for the mobile interpreter ``reset_parameters(seed=None)``, where a
         seed stands for a CPU generator made with it. Both also have ``reset_parameters_keyed(seed)``, which does
-        ``materialize_(module, key=keyed.key(seed))``. What depends on no draw, such as a table of positions, is stored
-        in the file. As in a replay, the numbers are drawn on the CPU and copied to the module's device and dtype.
+        ``materialize_(module, key=keyed.key(seed))``. Values that depend on no draw, such as a table of
+        positions, are stored in the file. As in a replay, the numbers are drawn on the CPU and copied to the module's
+        device and dtype.
 
         Args:
             scripted: a scripted, traced or loaded module, whose tensors have the recorded names; a buffer that it lacks

@@ -22,7 +22,7 @@ class _CopiedForReal(TorchFunctionMode):
         super().__init__()
         self.program, self.find, self.device = program, find, device
         self.storages: dict[int, torch.UntypedStorage] = {}
-        # What each copy is to hold.
+        # Each copy, and the view whose values it is to hold.
         self.copies: list[tuple[Ref, Tensor]] = []
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

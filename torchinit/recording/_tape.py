@@ -28,7 +28,7 @@ from torchinit.recording._program import Call, Operation, Ref
 from torchinit.recording._random import Generators
 from torchinit.recording._storages import RecordError, Storages
 
-# What people call operators.
+# The methods by which people call operators.
 _METHODS = {"_local_scalar_dense": "item", "_unique2": "unique"}
 
 
