@@ -10,6 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import torchinit
 from tests.support.audited import Build, Part, Rotary, found
+from tests.support.recorded_models import ResNet
 from torchinit.recording import Finding
 from torchinit.recording._findings import listed
 
@@ -60,36 +61,6 @@ def test_every_layer_of_torch_is_tried() -> None:
 @pytest.mark.parametrize("name", LAYERS)
 def test_torchs_layers_have_no_fault(name: str) -> None:
     assert [str(finding) for finding in found(LAYERS[name])] == []
-
-
-class Block(nn.Module):
-    """Two convolutions."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width, width, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-
-
-class ResNet(nn.Module):
-    """Initialized as torchvision's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, 8, 7, bias=False), nn.BatchNorm2d(8))
-        self.layers = nn.Sequential(Block(8), Block(8))
-        self.fc = nn.Linear(8, 10)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-            elif isinstance(module, nn.BatchNorm2d):
-                nn.init.constant_(module.weight, 1)
-                nn.init.constant_(module.bias, 0)
-        for module in self.modules():
-            if isinstance(module, Block):
-                nn.init.constant_(module.bn2.weight, 0)
 
 
 def test_a_residual_network_has_no_fault() -> None:
