@@ -106,8 +106,6 @@ def _emptied(skeleton: nn.Module) -> nn.Module:
     own = {id(tensor) for tensor in (*skeleton.parameters(), *skeleton.buffers())}
 
     def emptied(tensor: Tensor) -> Tensor:
-        if is_lazy(tensor):
-            return tensor
         if id(tensor) not in own and not isinstance(tensor, FakeTensor):
             return tensor.detach().clone()
         return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)

@@ -202,7 +202,7 @@ class Values:
 
     def _apply_operator(self, operation: Operation) -> None:
         written = {ref for ref in operation.writes if ref.numel}
-        read = set() if _uses_shapes_only(operation) else set(operation.reads())
+        read = set(operation.reads())
 
         def given(x: Any) -> Any:
             if not isinstance(x, Ref):
@@ -236,10 +236,6 @@ class Values:
         if ref in operation.fresh:
             self._dead[ref.storage] = list(self._dead.get(source.storage, []))
         return self._read(source)
-
-
-def _uses_shapes_only(operation: Operation) -> bool:
-    return operation.operator.endswith("_like") or operation.operator.startswith("new_")
 
 
 def _holds(ref: Ref, source: Ref) -> bool:
