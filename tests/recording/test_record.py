@@ -108,3 +108,28 @@ def test_recording_70_billion_parameters_makes_no_large_tensor(monkeypatch: pyte
     recording = torchinit.record(lambda: nn.ModuleList(layer() for _ in range(80)))
     assert sum(entry.ref.numel for entry in recording.program.entries) > 60e9
     assert sum(real) < 40e6
+
+
+class Listed(nn.Module):
+    """Keeps a parameter in a plain list, and a tensor that follows from one."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(width, width))
+        self.others = [nn.Parameter(torch.empty(width, width))]
+        nn.init.normal_(self.others[0])
+        self.scaled = self.weight * 2.0
+
+
+@pytest.mark.parametrize("width", [4, 400])
+def test_building_fills_tensors_that_are_not_registered(width: int) -> None:
+    def build() -> nn.Module:
+        return Listed(width)
+
+    expected, _ = built(build)
+    model = torchinit.record(build).build(seed=0)
+    assert torch.equal(model.others[0], expected.others[0])
+    assert torch.equal(model.scaled, expected.scaled)
+    assert model.others[0].requires_grad
+    # Without its history it would take gradients that go nowhere.
+    assert not model.scaled.requires_grad
