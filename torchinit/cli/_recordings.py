@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchinit._core.table import first_line
 from torchinit.recipes import Recipe, load as load_recipe
 from torchinit.recording import Recording, load
-from torchinit.recording._targets import match, named_tensors
+from torchinit.recording._targets import match, named_tensors, present
 
 SUFFIX = ".init"
 
@@ -30,8 +30,7 @@ def fitted(recording: Recording, module: nn.Module) -> Recording:
     Raises:
         RuntimeError: if the names or shapes of the module's tensors are not the recorded ones
     """
-    names = named_tensors(module)
-    entries = tuple(x for x in recording.program.entries if x.kind == "parameter" or x.name in names)
+    entries = present(recording.program.entries, named_tensors(module))
     try:
         match(entries, module, strict=True)
     except ValueError as error:

@@ -22,7 +22,7 @@ from torchinit.recording._keyed_program import KeyedProgram
 from torchinit.recording._lowering import Lowering, Targets
 from torchinit.recording._program import Entry, Program, Ref, slice_of
 from torchinit.recording._rows import Rows, Store
-from torchinit.recording._targets import match, writable
+from torchinit.recording._targets import match, present, writable
 
 # Views, tables and names; the rows' integers and floats, of both methods.
 ATTRIBUTE = "_torchinit_recorded"
@@ -82,7 +82,7 @@ def _tensors(module: torch.jit.ScriptModule) -> dict[str, Tensor]:
 def _pairs(program: Program, module: torch.jit.ScriptModule) -> list[tuple[Entry, str]]:
     """Pair the entries with the names in the module; a buffer that it lacks has become a constant in it."""
     names = {plain_name(name): name for name in _tensors(module)}
-    entries = [entry for entry in program.entries if entry.kind == "parameter" or entry.name in names]
+    entries = present(program.entries, names)
     known = {entry.name for entry in entries}
     others = {"the module lacks": known - set(names), "the recording lacks": set(names) - known}
     if any(others.values()):

@@ -1,6 +1,6 @@
 """The tensors of a model that a recording fills, by name."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,11 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     # A lazy layer's tensors have no shape yet.
     return {plain_name(name): tensor for name, tensor in named if not is_lazy(tensor)}
+
+
+def present(entries: Sequence[Entry], names: Container[str]) -> tuple[Entry, ...]:
+    """Leave out the buffers that a TorchScript file lacks, because tracing may make them constants."""
+    return tuple(entry for entry in entries if entry.kind == "parameter" or entry.name in names)
 
 
 def match(entries: Sequence[Entry], model: nn.Module, strict: bool) -> list[tuple[Entry, Tensor]]:
