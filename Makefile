@@ -44,6 +44,9 @@ $(STAMP): setup.cfg pyproject.toml tools/constraints.txt
 ifeq ($(TORCH),)
 # --no-deps: its dependencies are large and not needed here. Without a build for this machine, its tests are skipped.
 	-$(PIP) --no-deps executorch
+# In a folder of their own, because a torchvision for CUDA breaks the import of transformers beside a torch without it;
+# see tests/support/model_libraries.py. --no-deps: torchvision would bring that torch.
+	-$(PIP) --no-deps --upgrade --target $(VENV)/models accelerate peft psutil timm torchvision
 endif
 	touch $@
 
@@ -100,12 +103,8 @@ bench: $(STAMP)
 calls: $(STAMP)
 	$(PY) -m tools.bench.calls
 
-# In a folder of their own, because a torchvision for CUDA breaks the import of transformers beside a torch without it.
-# --no-deps: torchvision would bring that torch.
 zoo: $(STAMP)
-	$(PIP) --upgrade --no-deps --target .cache/zoo accelerate peft psutil timm torchvision
-	PYTHONPATH=.cache/zoo $(PYTEST) -q tests/recording/test_libraries.py
-	OMP_NUM_THREADS=1 PYTHONPATH=.cache/zoo $(PY) -m tools.zoo --page docs/explanation/models.md
+	OMP_NUM_THREADS=1 $(PY) -m tools.zoo --page docs/explanation/models.md
 
 codegen: $(STAMP)
 	$(PY) -m tools.codegen

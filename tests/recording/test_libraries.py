@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 import torchinit
+from tests.support.model_libraries import add_model_libraries
 from tests.support.recorded import assert_recorded
-from tests.support.torchvision_operators import declare_torchvision_operators
 from tests.support.transformers_models import TINY
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -39,7 +39,7 @@ _CONFIGURATIONS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(scope="module")
 def transformers() -> Any:
-    declare_torchvision_operators()
+    add_model_libraries()
     return pytest.importorskip("transformers")
 
 
@@ -53,7 +53,7 @@ def test_a_model_of_transformers_has_the_bits_of_building_it(name: str, transfor
 
 
 def _timm(name: str) -> Callable[[], nn.Module]:
-    declare_torchvision_operators()
+    add_model_libraries()
     timm = pytest.importorskip("timm", exc_type=ImportError)
     return lambda: timm.create_model(name)
 
@@ -65,7 +65,7 @@ def test_a_model_of_timm_has_the_bits_of_building_it(name: str) -> None:
 
 @pytest.mark.parametrize("how", [True, "gaussian", "orthogonal"], ids=str)
 def test_lora_of_peft_has_the_bits_of_building_it(how: Any) -> None:
-    declare_torchvision_operators()
+    add_model_libraries()
     peft = pytest.importorskip("peft", exc_type=ImportError)
     config = peft.LoraConfig(target_modules=["0", "2"], r=4, init_lora_weights=how)
 

@@ -7,11 +7,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 
-from tests.support.torchvision_operators import declare_torchvision_operators
+from tests.support.model_libraries import add_model_libraries
 from tools.zoo import timm_models, transformers_models
 from tools.zoo.check import Result, check, describe
 
-declare_torchvision_operators()
+add_model_libraries()
 
 LIBRARIES = {"transformers": transformers_models, "timm": timm_models}
 
