@@ -19,8 +19,9 @@ from torchinit._core.attached import (
 from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
 from torchinit.recipes._keyed_apply import KEYED, plain_name, surviving_fills
-from torchinit.recipes._plan import Step, make_plan
+from torchinit.recipes._plan import make_plan
 from torchinit.recipes._rule import Rule
+from torchinit.recipes._steps import Step
 
 
 def _literal(value: Value) -> str:

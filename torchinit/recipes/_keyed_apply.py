@@ -9,7 +9,7 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit._core.writes import no_grad_copy_
 from torchinit.keyed._piece import part, piece_of, views
 from torchinit.recipes._fill import Fill, block_shape, call
-from torchinit.recipes._plan import Step
+from torchinit.recipes._steps import Step
 
 KEYED = {name: getattr(keyed, name) for name, entry in INITIALIZERS.items() if entry.draws}
 

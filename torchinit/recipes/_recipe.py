@@ -12,8 +12,9 @@ from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
 from torchinit.recipes._fill import dry_run, write
 from torchinit.recipes._keyed_apply import surviving_fills, write_by_key
-from torchinit.recipes._plan import Plan, Step, make_plan
+from torchinit.recipes._plan import Plan, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule
+from torchinit.recipes._steps import Step
 from torchinit.recipes._toml import read_rules, write_rules
 
 _Module = TypeVar("_Module", bound=nn.Module)

@@ -15,8 +15,9 @@ from torchinit.recipes._defaults import STATISTICS, padding_fills
 from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, block_shape, resolve
 from torchinit.recipes._keyed_apply import surviving_fills
 from torchinit.recipes._layers import Layer, upstream_fans, walk
-from torchinit.recipes._plan import make_steps, match
+from torchinit.recipes._match import match
 from torchinit.recipes._rule import DEFAULT, KEEP
+from torchinit.recipes._steps import make_steps
 from torchinit.recording._boxes import constant_value
 from torchinit.recording._fan_laws import with_fan_laws
 from torchinit.recording._keyed_draws import Draw, Run, Step
