@@ -1,40 +1,56 @@
 """Finds the rule of each parameter."""
 
+import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from torchinit._core.compat import is_loaded
+from torchinit._core.compat import mark_to_keep
+from torchinit._core.groups import grouped
 from torchinit.recipes._defaults import default_fills, statistics
 from torchinit.recipes._layers import Layer, storage_key, walk
+from torchinit.recipes._roles import role_of
 from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule
 
 
 @dataclass(frozen=True)
 class MatchedLayer:
-    """A layer with its own parameters and the running statistics that are reset with them."""
+    """A layer with its own parameters, the running statistics that are reset with them, and its other buffers."""
 
     layer: Layer
     parameters: list[tuple[str, nn.Parameter]]
     statistics: list[tuple[str, Tensor]] = field(default_factory=list)
+    buffers: list[tuple[str, Tensor]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Match:
-    """The rule of each parameter; tied parameters go by their first name."""
+    """The rule of each tensor; tied parameters go by their first name.
+
+    Attributes:
+        layers: the layers, in the order of construction
+        tensors: parameters and buffers by name
+        rules: the rule of each, if there is one
+        tied: the first name of each other name of a parameter
+        kept: why a parameter is kept whatever its rule says
+        frozen: the parameters without a gradient, in a model that has others
+        used: ids of the rules that some parameter matches
+    """
 
     layers: list[MatchedLayer] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
     used: set[int] = field(default_factory=set)
 
     def writer(self, name: str) -> Rule | None:
         """Return the rule that writes a parameter, given any of its names; None if it is kept."""
         name = self.tied.get(name, name)
         rule = self.rules.get(name)
-        return None if rule is None or rule.initializer == KEEP or is_loaded(self.tensors[name]) else rule
+        return None if rule is None or rule.initializer == KEEP or name in self.kept else rule
 
 
 def _like(layer: Layer, rule: Rule) -> Layer:
@@ -43,21 +59,38 @@ def _like(layer: Layer, rule: Rule) -> Layer:
     return replace(layer, like=like) if rule.initializer == DEFAULT and like else layer
 
 
-def _first_match(rules: Sequence[Rule], layer: Layer, name: str, tensor: Tensor) -> Rule | None:
-    kind, qualified, ndim = layer.kind, layer.qualified(name), tensor.dim()
+def _first_match(
+    rules: Sequence[Rule], layer: Layer, name: str, tensor: Tensor, role: str | None = None
+) -> Rule | None:
+    """Return the first rule that matches a tensor, by its name with or without wrappers."""
+    if role is None:
+        role = role_of(layer, name, tensor.dim())
+    names = tuple(dict.fromkeys((layer.qualified(name), layer.plain_name(name))))
     for rule in rules:
-        if rule.matches(kind, qualified, ndim) and (
+        if rule.matches(layer.kinds, names, tensor.dim(), role) and (
             rule.initializer != DEFAULT or default_fills(_like(layer, rule), name, tensor) is not None
         ):
             return rule
     return None
 
 
+def _reason_to_keep(layer: Layer, name: str, tensor: Tensor, rule: Rule | None, trains: bool) -> str:
+    """Return why a tensor is kept although a rule matches it, or none does; empty if nothing says so."""
+    mark = mark_to_keep(tensor)
+    if mark:
+        return mark
+    if not trains or tensor.requires_grad or role_of(layer, name, tensor.dim()) not in ("embedding", ""):
+        return ""
+    # A table, such as sinusoids or frozen embeddings, was computed or loaded. In a frozen model the flag says nothing.
+    return "no gradient" if rule is None or (tensor.dim() >= 2 and not rule.names_exactly) else ""
+
+
 def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
     found = Match()
     first: dict[Hashable, str] = {}
-    uncovered: dict[str, str] = {}
+    uncovered: dict[str, Layer] = {}
+    trains = any(parameter.requires_grad for parameter in module.parameters())
     for layer in walk(module):
         parameters = layer.parameters()
         for name, parameter in parameters:
@@ -69,22 +102,42 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
                 found.tied[qualified] = owner
                 if rule is None or rule.initializer != KEEP:
                     continue
+            reason = _reason_to_keep(layer, name, parameter, rule, trains)
+            if reason and owner == qualified:
+                found.kept[owner] = reason
+            if trains and not parameter.requires_grad:
+                found.frozen.add(qualified)
             if rule is not None:
                 found.used.add(id(rule))
                 found.rules[owner] = rule
                 layer = _like(layer, rule)
-            elif not is_loaded(parameter):
-                uncovered[qualified] = layer.kind
+            elif not reason:
+                uncovered[qualified] = layer
         found.layers.append(MatchedLayer(layer, parameters))
-    listed = [f"{name} ({kind})" for name, kind in uncovered.items() if name not in found.rules]
-    if listed:
-        number = f"{len(listed)} parameter{'s' * (len(listed) != 1)}"
-        raise RecipeError(
-            f'no rule matches {number}: {", ".join(listed)}; add a rule ("keep" leaves parameters as they are)'
-        )
+    missing = [(name, layer) for name, layer in uncovered.items() if name not in found.rules]
+    if missing:
+        raise RecipeError(_uncovered(missing))
     for matched in found.layers:
         matched.statistics.extend(_match_statistics(rules, matched, found))
+        matched.buffers.extend(_match_buffers(rules, matched, found))
     return found
+
+
+def _uncovered(missing: Sequence[tuple[str, Layer]]) -> str:
+    """Say which parameters have no rule, repeated blocks once, and which rule would cover them."""
+    groups = grouped([(name, layer.full_type) for name, layer in missing])
+    listed = []
+    for group in groups:
+        kind = missing[group.members[0]][1]
+        note = ", which has its own reset_parameters" if kind.resets_itself else ""
+        times = f", {len(group.members)} times" if len(group.members) > 1 else ""
+        listed.append(f"{group.glob} ({kind.full_type}{note}){times}")
+    globs = list(dict.fromkeys(group.glob for group in groups))
+    return (
+        f"no rule matches {len(missing)} parameter{'s' * (len(missing) != 1)}: {', '.join(listed)}; add a rule, such as"
+        f' Rule("{KEEP}", name={json.dumps(globs[0] if len(globs) == 1 else globs)}) to leave'
+        f" {'it as it is' if len(missing) == 1 else 'them as they are'}"
+    )
 
 
 def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -> list[tuple[str, Tensor]]:
@@ -99,6 +152,20 @@ def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match
         # A catch-all keep does not keep the statistics of a layer whose parameters are written.
         explicit = rule is not None and (not parameters or (rule.name and "*" not in rule.name))
         kept = rule is not None and rule.initializer == KEEP and explicit
-        if written and not kept and not is_loaded(buffer):
+        if written and not kept and not mark_to_keep(buffer):
             chosen.append((name, buffer))
     return chosen
+
+
+def _match_buffers(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -> list[tuple[str, Tensor]]:
+    """List the other buffers of a layer, and find the rules that speak of buffers."""
+    layer, reset = matched.layer, dict(matched.statistics)
+    others = [(name, b) for name, b in layer.module._buffers.items() if b is not None and name not in reset]
+    for name, buffer in others:
+        qualified = layer.qualified(name)
+        found.tensors[qualified] = buffer
+        rule = _first_match(rules, layer, name, buffer, role="buffer")
+        if rule is not None:
+            found.rules[qualified] = rule
+            found.used.add(id(rule))
+    return others

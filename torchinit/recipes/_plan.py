@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from torchinit._core.compat import is_loaded
 from torchinit._core.messages import warn_user
 from torchinit._core.table import Cell, table, to_json
 from torchinit.recipes._defaults import STATISTICS
@@ -19,6 +18,7 @@ from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._match import Match, match
 from torchinit.recipes._rule import DEFAULT, KEEP, Rule
 from torchinit.recipes._steps import Step, make_steps
+from torchinit.recipes._warnings import warn_of_lost_marks, warn_of_uninitialized_buffers
 
 COLUMNS = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out", "mean", "std")
 
@@ -56,10 +56,10 @@ class Plan:
 
 
 def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> list[Row]:
-    """Describe what the steps do to each parameter, in the order of the layers, and to each statistic at the end."""
+    """Describe what the steps do to each parameter, in the order of the layers, and to each buffer at the end."""
     labels = {id(rule): f"{number}: {rule.conditions()}" for number, rule in enumerate(rules, 1)}
     fills = _fills_of(steps)
-    rows, resets = [], []
+    rows, buffers = [], []
     for matched in found.layers:
         layer = matched.layer
         for name, parameter in matched.parameters:
@@ -67,15 +67,21 @@ def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> lis
             rule, drawn = found.rules.get(qualified), fills.get(qualified, [])
             if qualified in found.tied:
                 rows.append(_row(layer, name, parameter, "tied", f"as {found.tied[qualified]}", None, []))
-            elif rule is None or is_loaded(parameter):
-                rows.append(_row(layer, name, parameter, "loaded", KEEP, rule, []))
+            elif rule is None or qualified in found.kept:
+                rows.append(_row(layer, name, parameter, found.kept[qualified], KEEP, rule, []))
             else:
-                initializer = _initializer(rule, drawn)
-                rows.append(_row(layer, name, parameter, labels[id(rule)], initializer, rule, drawn))
+                label = labels[id(rule)] + " (no gradient)" * (qualified in found.frozen)
+                rows.append(_row(layer, name, parameter, label, _initializer(rule, drawn), rule, drawn))
         for name, buffer in matched.statistics:
             fill = STATISTICS[name]
-            resets.append(_row(layer, name, buffer, "statistics", fill.initializer, None, [fill]))
-    return rows + resets
+            buffers.append(_row(layer, name, buffer, "statistics", fill.initializer, None, [fill]))
+        for name, buffer in matched.buffers:
+            qualified = layer.qualified(name)
+            rule, drawn = found.rules.get(qualified), fills.get(qualified, [])
+            label = "buffer" if rule is None else labels[id(rule)]
+            initializer = KEEP if rule is None else _initializer(rule, drawn)
+            buffers.append(_row(layer, name, buffer, label, initializer, rule, drawn))
+    return rows + buffers
 
 
 def _fills_of(steps: Sequence[Step]) -> dict[str, list[Fill]]:
@@ -110,13 +116,15 @@ def _initializer(rule: Rule, fills: Sequence[Fill]) -> str:
 
 
 def make_plan(rules: Sequence[Rule], module: nn.Module) -> Plan:
-    """Plan what the rules do to a model; warn about each rule that does nothing."""
+    """Plan what the rules do to a model; warn about each rule that does nothing, and of what nothing resets."""
     found = match(rules, module)
     steps = make_steps(found)
     rows = make_rows(rules, found, steps)
     for number, rule in enumerate(rules, 1):
         if id(rule) not in found.used and not rule.optional:
             warn_user(f"{rule.origin}: rule {number} matched no parameter: {rule!r}")
-    # Sort as the model lists its parameters, parents first; the statistics stay last.
+    warn_of_lost_marks(module, found)
+    warn_of_uninitialized_buffers(found)
+    # Sort as the model lists its parameters, parents first; the buffers stay last.
     order = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
     return Plan(sorted(rows, key=lambda row: order.get(row.name, len(order))), steps)

@@ -169,8 +169,9 @@ class Recipe:
         _check_generator(steps, generator)
         dry_run((step.tensor, step.fills) for step in steps)
         if key is not None:
+            plain = {step.target: step.plain for step in steps}
             for name, (tensor, fills) in surviving_fills(steps).items():
-                write_by_key(name, tensor, fills, key)
+                write_by_key(plain[name], tensor, fills, key)
             return module
         tensors = {step.target: step.tensor for step in steps}
         for step in steps:

@@ -14,8 +14,9 @@ import torch
 
 from torchinit._core.messages import outside_level
 from torchinit._core.registry import INITIALIZERS
-from torchinit.recipes._defaults import KINDS
 from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Value, minimal_tensor
+from torchinit.recipes._roles import ROLES
+from torchinit.recipes._structure import KINDS
 
 KEEP, DEFAULT = "keep", "default"
 
@@ -46,11 +47,13 @@ class Rule:
     Args:
         initializer: the name of an initializer of torchinit; ``"default"`` for what the layer of ``torch.nn`` draws
             when it is constructed; ``"keep"`` to leave the parameter as it is
-        module: type name of the module that owns the parameter, such as ``"Conv2d"``, or a glob. Base classes do not
-            count: a scripted module does not know them
+        module: type name of the module that owns the parameter, such as ``"Conv2d"``, or a glob; also the layer of
+            ``torch.nn`` that the type inherits from
         name: a glob on the parameter's qualified name; ``*`` matches dots too, and ``*.bias`` also matches the model's
             own ``bias``
         ndim: number of dimensions
+        role: what the parameter is in its layer: ``"weight"``, ``"bias"`` (only beside a weight), ``"norm"`` for the
+            parameters of a normalization, ``"embedding"``; a rule with ``"buffer"`` is for buffers, as no other is
         args: arguments of the initializer by name; for ``"default"`` on a class of your own, ``layer`` names the type
             of ``torch.nn`` whose default it draws
         blocks: number of equal blocks, or their sizes, of a packed parameter; each is initialized separately, with
@@ -75,6 +78,7 @@ class Rule:
     module: str | Sequence[str] | None = None
     name: str | Sequence[str] | None = None
     ndim: int | Sequence[int] | None = None
+    role: str | Sequence[str] | None = None
     args: Mapping[str, Value] = field(default_factory=dict)
     blocks: int | Sequence[int] | None = None
     dim: int = 0
@@ -94,12 +98,19 @@ class Rule:
     def error(self, message: str) -> RecipeError:
         return RecipeError(f"{self.origin}: {message}")
 
-    def matches(self, kind: str, name: str, ndim: int) -> bool:
+    def matches(self, kinds: Sequence[str], names: Sequence[str], ndim: int, role: str = "") -> bool:
+        """True if the rule matches a tensor of a layer, given the names of its types and the tensor's names."""
         return (
-            (not self.module or any(fnmatchcase(kind, pattern) for pattern in self.module))
-            and (not self.name or any(fnmatchcase(name, p) or fnmatchcase(f".{name}", p) for p in self.name))
+            (role in self.role if self.role else role != "buffer")
             and (not self.ndim or ndim in self.ndim)  # type: ignore[operator]
+            and (not self.module or any(fnmatchcase(kind, pattern) for pattern in self.module for kind in kinds))
+            and (not self.name or any(_matches_name(name, pattern) for pattern in self.name for name in names))
         )
+
+    @property
+    def names_exactly(self) -> bool:
+        """True if the rule gives whole names, not globs."""
+        return bool(self.name) and not any("*" in pattern for pattern in self.name)  # type: ignore[union-attr]
 
     def shadows(self, other: "Rule") -> bool:
         """True if ``other`` can never match after this rule."""
@@ -110,6 +121,8 @@ class Rule:
             and _covers(self.module, other.module)
             and _covers(self.name, other.name)
             and (not self.ndim or (bool(other.ndim) and set(other.ndim) <= set(self.ndim)))  # type: ignore[arg-type]
+            and (set(other.role or ()) <= set(self.role) if self.role else "buffer" not in (other.role or ()))
+            and (bool(other.role) or not self.role)
         )
 
     def given(self) -> dict[str, Any]:
@@ -132,7 +145,7 @@ class Rule:
 
     def conditions(self) -> str:
         """Return the conditions in short, for a table."""
-        parts = ["|".join(names) for names in (self.module, self.name) if names]
+        parts = ["|".join(names) for names in (self.role, self.module, self.name) if names]
         if self.ndim:
             parts.append("ndim " + "|".join(map(str, self.ndim)))  # type: ignore[arg-type]
         return " ".join(parts) or "any"
@@ -151,7 +164,7 @@ def _normalized(given: Mapping[str, Any]) -> dict[str, Any]:
     if initializer not in known:
         raise RecipeError(f"unknown initializer {initializer!r}; {suggest(initializer, known)}")
     normalized = {**given, "args": _normalized_args(initializer, given["args"])}
-    for name in ("module", "name", "ndim", "blocks"):
+    for name in ("module", "name", "ndim", "role", "blocks"):
         value = given[name]
         # A count of blocks is not a list of one size.
         single = isinstance(value, str) or (isinstance(value, int) and name == "ndim")
@@ -173,7 +186,7 @@ def _is_a(value: Any, types: tuple[type, ...]) -> bool:
 
 
 def _check_types(given: Mapping[str, Any]) -> None:
-    for name, kind in {"module": str, "name": str, "ndim": int, "blocks": int}.items():
+    for name, kind in {"module": str, "name": str, "ndim": int, "role": str, "blocks": int}.items():
         value = given[name]
         several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         least, most = (1, 2**63 - 1) if name == "blocks" else (0, 64)
@@ -212,6 +225,9 @@ def _normalized_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Val
 
 def _check_options(given: Mapping[str, Any]) -> None:
     initializer, args = given["initializer"], given["args"]
+    for role in given["role"] or ():
+        if role not in (*ROLES, "buffer"):
+            raise RecipeError(f"role must be one of {', '.join((*ROLES, 'buffer'))}, got {role!r}")
     if given["fans"] not in ("layer", "upstream"):
         raise RecipeError(f"fans must be 'layer' or 'upstream', got {given['fans']!r}")
     if given["residual"] and not (initializer in INITIALIZERS and INITIALIZERS[initializer].has_scale):
@@ -237,6 +253,10 @@ def _validate(initializer: str, args: Mapping[str, Value], ndims: Sequence[int])
             if "dimension" in reason:
                 raise RecipeError(f"the rule can never match with ndim {ndim}: {reason}") from None
             raise RecipeError(f"{initializer}: {reason}") from None
+
+
+def _matches_name(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or fnmatchcase(f".{name}", pattern)
 
 
 def _covers(wide: Any, narrow: Any) -> bool:

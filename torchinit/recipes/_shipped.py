@@ -13,8 +13,7 @@ _CONVOLUTIONS = "Conv?d"
 
 # Parameters that a recipe does not mention get torch's default.
 _REST = Rule(DEFAULT, optional=True)
-_BIASES = ("*.bias", "*_bias", "*.bias_[ih]h", "*.bias_[ih]h_l*")
-_ZERO_BIASES = Rule("zeros_", name=_BIASES, ndim=1, optional=True)
+_ZERO_BIASES = Rule("zeros_", role="bias", optional=True)
 
 
 def _named(initializer: str, patterns: str | Sequence[str], suffixes: Sequence[str] = ("",), **more: Any) -> list[Rule]:
@@ -60,15 +59,15 @@ def resnet(zero_init: str | Sequence[str] = ()) -> Recipe:
         >>> from torch import nn
         >>> from torchinit import recipes
         >>> print(recipes.resnet().plan(nn.Conv2d(3, 64, 7, bias=False)))
-        name    module  shape     rule                initializer      fan_in  fan_out  mean     std
-        weight  Conv2d  64x3x7x7  1: Conv?d *.weight  kaiming_normal_     147     3136     0  0.0253
+        name    module  shape     rule              initializer      fan_in  fan_out  mean     std
+        weight  Conv2d  64x3x7x7  1: weight Conv?d  kaiming_normal_     147     3136     0  0.0253
     """
     he = {"mode": "fan_out", "nonlinearity": "relu"}
     return Recipe(
         [
             *_named("zeros_", zero_init),
-            Rule("kaiming_normal_", module=_CONVOLUTIONS, name="*.weight", args=he),
-            Rule("zeros_", module=_CONVOLUTIONS, name="*.bias", optional=True),
+            Rule("kaiming_normal_", role="weight", module=_CONVOLUTIONS, args=he),
+            Rule("zeros_", role="bias", module=_CONVOLUTIONS, optional=True),
             _REST,
         ],
         "resnet",
@@ -95,12 +94,11 @@ def xavier(gain: float = 1.0) -> Recipe:
     gates = "*.weight_[ih]h*"
     return Recipe(
         [
-            Rule(DEFAULT, module=("Embedding", "EmbeddingBag"), optional=True),
             _ZERO_BIASES,
             glorot(module=("LSTM", "LSTMCell"), name=gates, blocks=4, optional=True),
             glorot(module=("GRU", "GRUCell"), name=gates, blocks=3, optional=True),
             glorot(name="*.in_proj_weight", blocks=3, optional=True),
-            glorot(ndim=(2, 3, 4, 5)),
+            glorot(role="weight"),
             _REST,
         ],
         "xavier",
@@ -130,8 +128,7 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
     return Recipe(
         [
             *_named("zeros_", head, (".weight", ".bias")),
-            Rule("trunc_normal_", module=("Linear", "Conv2d", "Embedding"), name="*.weight", args=args),
-            Rule("trunc_normal_", name="*.in_proj_weight", args=args, optional=True),
+            Rule("trunc_normal_", role=("weight", "embedding"), args=args),
             Rule("trunc_normal_", name=[f"*.{name}" for name in embeddings], args=args, optional=True),
             Rule("zeros_", name="*.mask_token", optional=True),
             _ZERO_BIASES,
@@ -164,8 +161,7 @@ def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
     return Recipe(
         [
             *_named("normal_", residual, args=args, residual=True),
-            Rule("normal_", module=("Linear", "Conv1D", "Embedding"), name="*.weight", args=args),
-            Rule("normal_", name="*.in_proj_weight", args=args, optional=True),
+            Rule("normal_", role=("weight", "embedding"), args=args),
             _ZERO_BIASES,
             _REST,
         ],
@@ -187,8 +183,8 @@ def llama() -> Recipe:
     """
     return Recipe(
         [
-            Rule("normal_", module=("Linear", "Embedding"), name="*.weight", args={"std": 0.02}),
-            Rule("ones_", module="*Norm", name="*.weight", optional=True),
+            Rule("normal_", role=("weight", "embedding"), args={"std": 0.02}),
+            Rule(DEFAULT, role="norm", optional=True),
             _ZERO_BIASES,
         ],
         "llama",
@@ -211,7 +207,7 @@ def dcgan() -> Recipe:
     norms = "BatchNorm?d"
     return Recipe(
         [
-            Rule("normal_", module=(_CONVOLUTIONS, "ConvTranspose?d"), name="*.weight", args={"std": 0.02}),
+            Rule("normal_", role="weight", module=(_CONVOLUTIONS, "ConvTranspose?d"), args={"std": 0.02}),
             Rule("normal_", module=norms, name="*.weight", args={"mean": 1.0, "std": 0.02}, optional=True),
             Rule("zeros_", module=norms, name="*.bias", optional=True),
             _REST,
@@ -247,7 +243,7 @@ def orthogonal_rl(
             *_named("orthogonal_", policy, (".weight",), args={"gain": 0.01}),
             *_named("orthogonal_", value, (".weight",), args={"gain": 1.0}),
             Rule("orthogonal_", name="*.weight_[ih]h*", args={"gain": 1.0}, optional=True),
-            Rule("orthogonal_", module=("Linear", _CONVOLUTIONS), name="*.weight", args={"gain": math.sqrt(2)}),
+            Rule("orthogonal_", role="weight", args={"gain": math.sqrt(2)}),
             _ZERO_BIASES,
             _REST,
         ],

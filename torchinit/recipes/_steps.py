@@ -18,34 +18,39 @@ from torchinit.recipes._rule import DEFAULT, Rule
 
 @dataclass(frozen=True)
 class Step:
-    """The fills of one parameter or buffer, in order; without a key, a clone copies ``source`` instead."""
+    """The fills of one parameter or buffer, in order; without a key, a clone copies ``source`` instead.
+
+    ``plain`` is the target's name without wrappers, from which its key is made.
+    """
 
     target: str
+    plain: str
     tensor: Tensor
     fills: tuple[Fill, ...] = ()
     source: str | None = None
 
 
 def make_steps(found: Match) -> list[Step]:
-    """Order the writes of each layer: its own parameters, then those of its children, then its statistics."""
+    """Order the writes of each layer: its own parameters, then those of its children, then its buffers."""
     counts = Counter(map(id, found.rules.values()))
     steps: list[Step] = []
     for matched in found.layers:
         layer = matched.layer
-        for name, parameter in matched.parameters:
+        for name, tensor in (*matched.parameters, *matched.buffers):
             qualified = layer.qualified(name)
             rule = found.writer(qualified)
             if rule is not None and qualified not in found.tied:
-                fills = _fills(rule, layer, name, parameter, counts[id(rule)])
-                source = _clone_source(found, layer, name, parameter) if rule.initializer == DEFAULT else None
+                fills = _fills(rule, layer, name, tensor, counts[id(rule)])
+                source = _clone_source(found, layer, name, tensor) if rule.initializer == DEFAULT else None
                 if fills or source is not None:
-                    steps.append(Step(qualified, parameter, tuple(fills), source))
+                    steps.append(Step(qualified, layer.plain_name(name), tensor, tuple(fills), source))
         for name, fill in parent_fills(layer):
             qualified = layer.qualified(name)
             rule = found.writer(qualified)
             if rule is not None and qualified not in found.tied and rule.initializer == DEFAULT:
-                steps.append(Step(qualified, found.tensors[qualified], (fill,)))
-        steps += [Step(layer.qualified(name), buffer, (STATISTICS[name],)) for name, buffer in matched.statistics]
+                steps.append(Step(qualified, layer.plain_name(name), found.tensors[qualified], (fill,)))
+        for name, buffer in matched.statistics:
+            steps.append(Step(layer.qualified(name), layer.plain_name(name), buffer, (STATISTICS[name],)))
     return steps
 
 
