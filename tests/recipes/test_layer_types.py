@@ -193,6 +193,19 @@ def test_a_norm_that_cannot_be_run_is_refused_rather_than_guessed() -> None:
         recipes.torch_default().plan(BrokenNorm())
 
 
+def test_norms_of_one_type_with_other_settings_are_told_apart() -> None:
+    class SwitchedNorm(RMSNorm):
+        def __init__(self, offset: bool) -> None:
+            super().__init__()
+            self.offset = offset
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True)) if self.offset else 0)
+
+    rows = recipes.torch_default().plan(nn.Sequential(*(SwitchedNorm(offset) for offset in (True, False, True)))).rows
+    assert [row.mean for row in rows] == [0.0, 1.0, 0.0]
+
+
 def test_llama_does_not_double_a_norm_with_1_plus_w() -> None:
     model = nn.Sequential(nn.Linear(8, 8), OffsetRMSNorm())
     recipes.llama().apply_(model)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor, nn
 
 from torchinit._core.compat import mark_to_keep
-from torchinit._core.groups import grouped
+from torchinit._core.groups import with_stars
 from torchinit.recipes._defaults import default_fills, statistics
 from torchinit.recipes._layers import Layer, storage_key, walk
 from torchinit.recipes._roles import role_of
@@ -125,18 +125,22 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
 
 def _uncovered(missing: Sequence[tuple[str, Layer]]) -> str:
     """Say which parameters have no rule, repeated blocks once, and which rule would cover them."""
-    groups = grouped([(name, layer.full_type) for name, layer in missing])
-    listed = []
-    for group in groups:
-        kind = missing[group.members[0]][1]
-        note = ", which has its own reset_parameters" if kind.resets_itself else ""
-        times = f", {len(group.members)} times" if len(group.members) > 1 else ""
-        listed.append(f"{group.glob} ({kind.full_type}{note}){times}")
-    globs = list(dict.fromkeys(group.glob for group in groups))
+    groups: dict[tuple[str, str], list[str]] = {}
+    notes: dict[str, str] = {}
+    for name, layer in missing:
+        groups.setdefault((with_stars(name), layer.full_type), []).append(name)
+        notes[layer.full_type] = ", which has its own reset_parameters" if layer.resets_itself else ""
+    # A name that stands alone keeps its numbers.
+    globs = [glob if len(names) > 1 else names[0] for (glob, _), names in groups.items()]
+    listed = [
+        f"{glob} ({kind}{notes[kind]})" + (f", {len(names)} times" if len(names) > 1 else "")
+        for glob, ((_, kind), names) in zip(globs, groups.items())
+    ]
+    one = len(missing) == 1
     return (
-        f"no rule matches {len(missing)} parameter{'s' * (len(missing) != 1)}: {', '.join(listed)}; add a rule, such as"
-        f' Rule("{KEEP}", name={json.dumps(globs[0] if len(globs) == 1 else globs)}) to leave'
-        f" {'it as it is' if len(missing) == 1 else 'them as they are'}"
+        f"no rule matches {len(missing)} parameter{'s' * (not one)}: {', '.join(listed)}; add a rule, such as"
+        f' Rule("{KEEP}", name={json.dumps(globs[0] if one else globs)}) to leave'
+        f" {'it as it is' if one else 'them as they are'}"
     )
 
 

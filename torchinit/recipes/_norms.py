@@ -4,6 +4,8 @@ import copy
 import inspect
 import math
 from collections.abc import Iterator, Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +16,9 @@ from torchinit.recipes._structure import NORMS
 
 # Names of parameters that are added, not multiplied.
 _ADDED = ("bias", "beta", "offset", "shift", "b")
+
+# What was found, by type, then by shapes and settings.
+_KNOWN: WeakKeyDictionary[type, dict[Any, float | None]] = WeakKeyDictionary()
 
 # A norm with a rectifier behind it has the scale 0.7; weights of twice the right size give 2.
 _SOUND = (0.55, 1.5)
@@ -30,8 +35,21 @@ def neutral_value(layer: Layer, name: str) -> float | None:
     known = 1.0 if layer.standard in NORMS else None
     if layer.is_torchs or (known is not None and not _overrides_forward(layer.module)):
         return known
-    found = [value for value in (1.0, 0.0) if _keeps_scale(layer.module, value)]
-    return found[0] if len(found) == 1 else known
+    found = _found_value(layer.module)
+    return known if found is None else found
+
+
+def _found_value(module: nn.Module) -> float | None:
+    """Run a norm with candidate values; norms of one type, shape and settings are run once."""
+    plain = {name: value for name, value in vars(module).items() if isinstance(value, (bool, int, float, str))}
+    shapes = [tuple(parameter.shape) for parameter in module.parameters()]
+    key = (*shapes, *sorted(plain.items()))
+    # All TorchScript modules have the same type.
+    known = {} if isinstance(module, torch.jit.ScriptModule) else _KNOWN.setdefault(type(module), {})
+    if key not in known:
+        found = [value for value in (1.0, 0.0) if _keeps_scale(module, value)]
+        known[key] = found[0] if len(found) == 1 else None
+    return known[key]
 
 
 def _overrides_forward(module: nn.Module) -> bool:

@@ -110,7 +110,8 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
 
     Source: ``_init_weights`` of DeiT (Touvron et al., 2020, https://arxiv.org/abs/2012.12877), the patch projection
     with the std of transformers' ViT; the zero head after Dosovitskiy et al., "An image is worth 16x16
-    words" (2020), section 3.2, https://arxiv.org/abs/2010.11929. The bounds are values, -2 and 2, as in DeiT.
+    words" (2020), section 3.2, https://arxiv.org/abs/2010.11929. The bounds are values, -2 and 2, as in DeiT. Tables of
+    relative positions as in Swin's code (Liu et al., 2021, https://arxiv.org/abs/2103.14030).
 
     Args:
         head: globs for the classification heads
@@ -123,7 +124,7 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
         0.0
     """
     tokens, positions = ("cls_token", "class_token", "dist_token", "reg_token"), ("pos_embed", "pos_embedding")
-    embeddings = (*tokens, *positions, "position_embeddings")
+    embeddings = (*tokens, *positions, "position_embeddings", "relative_position_bias_table")
     args = {"std": 0.02}
     return Recipe(
         [
@@ -170,10 +171,10 @@ def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
 
 
 def llama() -> Recipe:
-    """Llama: normal weights and embeddings of std 0.02; zero biases; RMS norms of 1.
+    """Llama: normal weights, embeddings and experts of std 0.02; zero biases; norms that keep the scale of their input.
 
-    Source: ``_init_weights`` of transformers' ``LlamaPreTrainedModel`` with its ``initializer_range`` of 0.02. The bits
-    are the same.
+    Source: ``_init_weights`` of transformers' ``LlamaPreTrainedModel`` with its ``initializer_range`` of 0.02, with the
+    experts of ``MixtralPreTrainedModel`` and the norms of ``GemmaPreTrainedModel``. Llama's bits are the same.
 
     Examples:
         >>> from torch import nn
@@ -184,6 +185,7 @@ def llama() -> Recipe:
     return Recipe(
         [
             Rule("normal_", role=("weight", "embedding"), args={"std": 0.02}),
+            Rule("normal_", name=("*.experts.gate_up_proj", "*.experts.down_proj"), args={"std": 0.02}, optional=True),
             Rule(DEFAULT, role="norm", optional=True),
             _ZERO_BIASES,
         ],

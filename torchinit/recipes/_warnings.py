@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from torchinit._core.compat import FakeTensor, are_transforms_active
 from torchinit._core.door import is_plain
-from torchinit._core.groups import grouped
+from torchinit._core.groups import with_stars
 from torchinit._core.messages import warn_user
 from torchinit.recipes._match import Match
 
@@ -34,7 +34,7 @@ def warn_of_uninitialized_buffers(found: Match) -> None:
         if matched.layer.qualified(name) not in found.rules and _is_uninitialized(buffer)
     ]
     if names:
-        listed = ", ".join(group.glob for group in grouped([(name, None) for name in names]))
+        listed = ", ".join(dict.fromkeys(map(with_stars, names)))
         warn_user(
             f"nothing resets {len(names)} buffer{'s' * (len(names) != 1)} whose memory looks uninitialized, as it is"
             f' after to_empty(): {listed}; add a rule with role="buffer", or compute the values again'
