@@ -139,7 +139,7 @@ def _uncovered(missing: Sequence[tuple[str, Layer]]) -> str:
     one = len(missing) == 1
     return (
         f"no rule matches {len(missing)} parameter{'s' * (not one)}: {', '.join(listed)}; add a rule, such as"
-        f' Rule("{KEEP}", name={json.dumps(globs[0] if one else globs)}) to leave'
+        f' Rule("{KEEP}", name={json.dumps(globs[0] if len(globs) == 1 else globs)}) to leave'
         f" {'it as it is' if one else 'them as they are'}"
     )
 
