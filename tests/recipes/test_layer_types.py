@@ -85,6 +85,17 @@ class ImageNorm(nn.Module):
         return y * self.gamma.view(1, channels, 1, 1) + self.beta.view(1, channels, 1, 1)
 
 
+class ChannelNorm(nn.Module):
+    """Keeps its weight in the shape in which it is broadcast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.g = nn.Parameter(torch.zeros(1, 6, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.normalize(x, dim=1) * (self.g + 1) * 6**0.5
+
+
 class BrokenNorm(RMSNorm):
     """Cannot be run."""
 
@@ -163,6 +174,8 @@ NORMS = {
     "gated": (GatedNorm, "weight", 1),
     "channels second": (ImageNorm, "gamma", 1),
     "its shift": (ImageNorm, "beta", 0),
+    "weight of four dimensions": (ChannelNorm, "g", 0),
+    "without a bias": (lambda: OffsetLayerNorm(8, bias=False), "weight", 0),
     "with a rectifier": (lambda: BatchNormAct2d(8), "weight", 1),
 }
 
@@ -186,6 +199,17 @@ def test_a_scripted_norm_starts_at_the_same_value(kind: Any) -> None:
     eager = recipes.torch_default().apply_(make())
     model = recipes.torch_default().apply_(scripted(make()))
     assert differing(eager, model) == []
+
+
+def test_hooks_of_a_norm_are_not_called() -> None:
+    def hook(*_: object) -> None:
+        raise AssertionError("must not be called")
+
+    norm = OffsetRMSNorm()
+    norm.register_forward_pre_hook(hook)
+    norm.register_forward_hook(hook)
+    norm.__class__ = type("FSDPOffsetRMSNorm", (type("FSDPModule", (), {"__new__": hook}), OffsetRMSNorm), {})
+    assert recipes.torch_default().plan(norm).rows[0].mean == 0
 
 
 def test_a_norm_that_cannot_be_run_is_refused_rather_than_guessed() -> None:

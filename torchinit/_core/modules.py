@@ -23,10 +23,15 @@ def full_type(module: nn.Module) -> str:
     if isinstance(module, torch.jit.ScriptModule):
         package = re.sub(r"\.___torch_mangle_\d+", "", qualified_type(module).rpartition(".")[0])
         return f"{package}.{module.original_name}".lstrip(".")
+    kind = own_class(module)
+    return f"{kind.__module__}.{kind.__name__}"
+
+
+def own_class(module: nn.Module) -> type:
+    """Return the class that a module was made from."""
     # NB: fully_shard gives a module a new type that inherits from FSDPModule and the original type.
     types = type(module).__mro__
-    kind = types[2 if types[1].__name__ == "FSDPModule" else 0]
-    return f"{kind.__module__}.{kind.__name__}"
+    return types[2 if types[1].__name__ == "FSDPModule" else 0]
 
 
 def kind_of(module: nn.Module) -> str:

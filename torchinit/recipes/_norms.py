@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.compat import FakeTensor, no_dispatch_modes
+from torchinit._core.modules import own_class
 from torchinit.recipes._layers import Layer
 from torchinit.recipes._structure import NORMS
 
@@ -61,9 +62,11 @@ def _overrides_forward(module: nn.Module) -> bool:
 def _inputs(shape: torch.Size) -> Iterator[Tensor]:
     """Yield inputs of mean 0 and scale 1 in the shapes that norms take: channels last, an image, a sequence."""
     generator = torch.Generator("cpu").manual_seed(0)
-    shapes = [(4, *shape)]
-    if len(shape) == 1:
-        shapes += [(2, *shape, 4, 4), (2, *shape, 8)]
+    # A norm of channels may keep its weights as (n, 1, 1).
+    wide = [size for size in shape if size > 1]
+    shapes = [(4, *wide)]
+    if len(wide) == 1:
+        shapes += [(2, *wide, 4, 4), (2, *wide, 8)]
     for size in shapes:
         values = torch.randn(size, generator=generator, device="cpu")
         yield values / values.square().mean().sqrt()
@@ -107,11 +110,17 @@ def _gate(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 
 def _run(module: nn.Module, tensors: Mapping[str, Tensor], arguments: tuple[Tensor, ...]) -> object:
-    if not isinstance(module, torch.jit.ScriptModule):
-        return torch.func.functional_call(module, dict(tensors), arguments)
-    if any(tensor.is_meta or isinstance(tensor, FakeTensor) for tensor in module.state_dict().values()):
-        return None
-    other = copy.deepcopy(module)
-    for name, tensor in [*other.named_parameters(), *other.named_buffers()]:
-        tensor.data = tensors[name].clone()
-    return other(*arguments)
+    if isinstance(module, torch.jit.ScriptModule):
+        if any(tensor.is_meta or isinstance(tensor, FakeTensor) for tensor in module.state_dict().values()):
+            return None
+        other = copy.deepcopy(module)
+        for name, tensor in [*other.named_parameters(), *other.named_buffers()]:
+            tensor.data = tensors[name].clone()
+    else:
+        # A twin without the hooks of the original, which may gather shards or count calls.
+        other = object.__new__(own_class(module))
+        own = {
+            where: {name: tensors.get(name) for name in getattr(module, where)} for where in ("_parameters", "_buffers")
+        }
+        other.__dict__.update(vars(module), **own)
+    return other.forward(*arguments)
