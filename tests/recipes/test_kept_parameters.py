@@ -70,6 +70,14 @@ def test_a_weight_of_an_unknown_class_has_two_dimensions_unless_it_is_a_convolut
     assert (row.initializer == "zeros_") == role
 
 
+def test_a_sinusoidal_table_is_no_embedding() -> None:
+    table = type("SinusoidalPositionalEmbedding", (nn.Embedding,), {})(4, 2)
+    for name in ("gpt2", "llama", "vit"):
+        with warnings.catch_warnings(), pytest.raises(RecipeError, match="weight"):
+            warnings.simplefilter("ignore")
+            recipes.load(name).keeping("x").plan(nn.Sequential(table, nn.Linear(2, 2)))
+
+
 @pytest.mark.parametrize("name", ["lora_B", "lora_up"])
 def test_the_second_factor_of_an_adapter_starts_from_0(name: str) -> None:
     model = nn.ModuleDict({"lora_A": nn.Linear(4, 2, bias=False), name: nn.Linear(2, 4, bias=False)})

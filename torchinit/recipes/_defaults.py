@@ -59,7 +59,8 @@ def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | No
     kind = layer.standard
     if kind in STATISTICAL and name in STATISTICS:
         return [STATISTICS[name]]
-    if role_of(layer, name, parameter.dim()) == "norm":
+    role = role_of(layer, name, parameter.dim())
+    if role == "norm":
         value = neutral_value(layer, name)
         return None if value is None else [Fill("ones_" if value else "zeros_")]
     if is_lora_end(layer):
@@ -70,7 +71,7 @@ def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | No
         return _dense(layer, name)
     if kind in GATES:
         return _recurrent(layer, kind, name)
-    if kind in EMBEDDINGS and name == "weight":
+    if kind in EMBEDDINGS and role == "embedding":
         return [Fill("normal_", (0.0, 1.0))]
     if kind == "Bilinear" and name in ("weight", "bias"):
         weight = dict(layer.parameters()).get("weight")

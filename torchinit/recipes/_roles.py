@@ -24,7 +24,8 @@ def role_of(layer: Layer, name: str, ndim: int) -> str:
     if is_lora_end(layer):
         return ""
     if kind in EMBEDDINGS or ("Embedding" in layer.kind and kind not in DENSE):
-        return "embedding" if name == "weight" and ndim == 2 else ""
+        computed = "sinusoid" in layer.kind.lower()
+        return "embedding" if name == "weight" and ndim == 2 and not computed else ""
     if _is_weight(layer, name, ndim):
         return "weight"
     own = dict(layer.parameters())
