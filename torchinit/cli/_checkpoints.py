@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from torchinit._core.table import printable
+from torchinit.cli._quantized import tensors_of
 from torchinit.cli._readers import PathLike, listed, refusal
 from torchinit.diagnostics._parameters import fault_of
 
@@ -26,7 +27,7 @@ _MAX_DEPTH = 32
 
 def _tensors(value: Any) -> dict[Any, Tensor]:
     """The tensors of a mapping, by key."""
-    return {key: each for key, each in value.items() if isinstance(each, Tensor)} if isinstance(value, Mapping) else {}
+    return tensors_of(value) if isinstance(value, Mapping) else {}
 
 
 def _is_state(name: Any) -> bool:
@@ -81,7 +82,7 @@ def state_dicts(loaded: Any) -> dict[str, Mapping[Any, Any]]:
 
 def _models(found: Mapping[str, Mapping[Any, Any]]) -> list[str]:
     """Choose the paths of models; more than one only if nothing tells which is meant."""
-    models = [path for path in found if not _TRAINING.search(path)]
+    models = [path for path in found if not _TRAINING.search(path)] or list(found)
     named = [path for path in models if _named_as_layers(_tensors(found[path]))]
     # Scores and statistics are vectors or scalars.
     weights = [path for path in models if path in named or any(t.dim() >= 2 for t in _tensors(found[path]).values())]
@@ -125,7 +126,7 @@ def choose(path: PathLike, loaded: Any, key: str | None) -> Mapping[Any, Any]:
         keys = [key] if key in found else [each for each in found if each.startswith(f"{key}.")]
     if len(keys) == 1:
         return found[keys[0]]
-    if not found or (key is None and not keys):
+    if not found:
         return _without_state_dict(path, loaded)
     if list(found) == [_WHOLE]:
         raise RuntimeError(f"--key chooses among the state dicts of a checkpoint, got {file}, which is one state dict")

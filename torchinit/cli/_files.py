@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from torchinit._core.table import printable
 from torchinit._core.torchscript import silenced
@@ -18,13 +18,14 @@ from torchinit.cli._exported import read_exported
 from torchinit.cli._quantized import tensors_of
 from torchinit.cli._readers import PathLike, load_pickle, load_safetensors, read_cause, refusal
 from torchinit.cli._shards import model_file, read_shards
-from torchinit.diagnostics._parameters import fault_of, module_of
+from torchinit.diagnostics._parameters import fault_of
 
 _SCRIPT = "a TorchScript archive"
 _SAVED = "a file of torch.save"
 _SAFETENSORS = "a safetensors file"
 _EXPORTED = "a torch.export archive"
-_INDEX = "an index of shards"
+# If it is a model, the index of its shards.
+_JSON = "a JSON file"
 
 # safetensors itself refuses a longer header.
 _MAX_HEADER = 100_000_000
@@ -75,7 +76,7 @@ def _kind(path: PathLike) -> str:
     if head[0] == 0x80 and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
         return _SAVED
     if head.lstrip().startswith(b"{"):
-        return _INDEX
+        return _JSON
     raise refusal(path, f"which starts with {head!r}")
 
 
@@ -101,9 +102,7 @@ def _shard(path: Path, names: set[str]) -> Mapping[str, Any]:
 
 def _held(path: PathLike, kind: str, key: str | None) -> Mapping[Any, Any]:
     """Read the entries of a state dict."""
-    if kind in (_SAFETENSORS, _INDEX):
-        if key is not None:
-            raise RuntimeError(f"--key chooses a state dict of a checkpoint, got {printable(os.fspath(path))}, {kind}")
+    if kind in (_SAFETENSORS, _JSON):
         return load_safetensors(path) if kind == _SAFETENSORS else read_shards(path, _shard)
     if kind == _EXPORTED:
         models = read_exported(path)
@@ -127,24 +126,17 @@ def read(path: PathLike, key: str | None = None) -> torch.jit.ScriptModule | dic
     if os.path.isdir(path):
         path = model_file(path)
     kind = _kind(path)
+    if key is not None and kind in (_SCRIPT, _SAFETENSORS, _JSON):
+        raise RuntimeError(
+            f"--key chooses among the state dicts of a checkpoint, got {printable(os.fspath(path))}, {kind}"
+        )
     if kind == _SCRIPT:
-        if key is not None:
-            raise RuntimeError(f"--key chooses a state dict of a checkpoint, got {printable(os.fspath(path))}, {kind}")
         return _load_script(path)
     tensors = tensors_of(_held(path, kind, key))
     fault = fault_of(tensors)
     if fault is not None:
         raise refusal(path, f"a state dict with {fault}")
     return tensors
-
-
-def load(path: PathLike, key: str | None = None) -> nn.Module:
-    """Read a model as a module: TorchScript's own, or a tree of plain modules with parameters and buffers.
-
-    Takes and raises what :func:`read` does.
-    """
-    found = read(path, key)
-    return found if isinstance(found, nn.Module) else module_of(found)
 
 
 def load_torchscript(path: PathLike) -> torch.jit.ScriptModule:

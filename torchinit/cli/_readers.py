@@ -48,18 +48,15 @@ def read_cause(error: Exception) -> str:
 def _pickle_refusal(error: Exception) -> str:
     """Say why torch.load refused a pickle, and name the code in it if there is any."""
     code = re.search(r"GLOBAL (\S*[^\s.])\s", str(error))
-    if code:
-        return (
-            f"a pickle that holds code ({code[1]}), which was not loaded; if you trust it, load it with"
-            " weights_only=False and save the model's state_dict() alone"
-        )
     # NB: the unpickler stops at the framing of newer protocols, before it sees any call.
-    if "Unsupported operand 149" in str(error):
-        return (
-            "a pickle of protocol 4 or 5, which may hold code and was not loaded; if you trust it, load it with"
-            " weights_only=False and save the model's state_dict() with torch.save's own protocol"
-        )
-    return f"which torch.load does not read: {read_cause(error)}"
+    if code is None and "Unsupported operand 149" not in str(error):
+        return f"which torch.load does not read: {read_cause(error)}"
+    what = f"holds code ({code[1]}), which" if code else "may hold code of protocol 4 or 5, which"
+    todo = "if you trust it, load it with weights_only=False and torch.save the model's state_dict() alone"
+    # Quantized LSTMs have such objects in their state dict.
+    if code and code[1] == "torch.ScriptObject":
+        todo = "save the model with torch.jit.script instead"
+    return f"a pickle that {what} was not loaded; {todo}"
 
 
 def _is_mappable(file: PathLike | IO[bytes]) -> bool:
