@@ -135,11 +135,11 @@ export without weights
 pointer of Git LFS
   FILE, a pointer of Git LFS; git lfs pull fetches the file
 whole module
-  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; if you trust it, load it with weights_only=False and save the model's state_dict() alone
+  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; if you trust it, load it with weights_only=False and torch.save the model's state_dict() alone
 whole module, legacy
-  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; if you trust it, load it with weights_only=False and save the model's state_dict() alone
+  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; if you trust it, load it with weights_only=False and torch.save the model's state_dict() alone
 newer protocol
-  FILE, a pickle of protocol 4 or 5, which may hold code and was not loaded; if you trust it, load it with weights_only=False and save the model's state_dict() with torch.save's own protocol
+  FILE, a pickle that may hold code of protocol 4 or 5, which was not loaded; if you trust it, load it with weights_only=False and torch.save the model's state_dict() alone
 list
   FILE, which holds list, not a dict of names and tensors
 tensor
