@@ -48,6 +48,7 @@ ONE: dict[str, Any] = {
     "optimizer under another name": {"net": MODEL, "adam": {**_optimizer(), "by_name": {"fc.weight": torch.ones(2)}}},
     "scores": {"net": MODEL, "scores": {"accuracy": torch.tensor(0.5)}, "rng_state": torch.get_rng_state()},
     "table of scores": {"model": MODEL, "scores": {"confusion": torch.ones(3, 3)}},
+    "table beside it": {"net": MODEL, "anchors": torch.ones(3, 2)},
     "two levels": {"state": {"net": MODEL, "step": 3}},
     "list": [MODEL],
     "beside numbers": {**MODEL, "epoch": 3},

@@ -98,6 +98,7 @@ def test_tables_of_integers_are_left_out(tmp_path: Path, capsys: pytest.CaptureF
         "position_ids": torch.arange(8)[None],
         "token_type_ids": torch.zeros(1, 8, dtype=torch.int32),
         "relative_position_index": torch.ones(4, 4, dtype=torch.int64),
+        "relative_coords": torch.ones(4, 4, dtype=torch.int64),
         "mask": torch.ones(3, 3, dtype=torch.bool),
         "attention_mask": torch.ones(3, 3, dtype=torch.uint8),
         "attn.bias": torch.ones(1, 1, 4, 4, dtype=torch.uint8),
@@ -132,6 +133,29 @@ def test_quantized_tensors_are_measured_dequantized(
 
 def test_quantized_state_dict_is_measured_in_python_too() -> None:
     assert diagnostics.statistics({"a.weight": _per_channel()})[0].std == pytest.approx(WEIGHT.std().item(), rel=0.01)
+
+
+class Counting(nn.Module):
+    """A vector of integers beside a norm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts = nn.Parameter(torch.tensor([1, 2]), requires_grad=False)
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def test_vector_of_integers_makes_no_quantized_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.jit.script(Counting()).save(str(tmp_path / "net"))
+    rows = _inspect(tmp_path / "net", capsys)
+    assert {name: row["verdict"] for name, row in rows.items()} == {"counts": "integers", "scale": "constant 1"}
+
+
+def test_every_parameter_among_the_tensors_of_a_dict_is_measured() -> None:
+    tensors = {"counts": nn.Parameter(torch.tensor([1, 2]), requires_grad=False), "table": torch.tensor([1, 2])}
+    assert [row.name for row in diagnostics.statistics(tensors)] == ["counts"]
 
 
 class Quantized(nn.Module):

@@ -91,10 +91,10 @@ def _load_script(path: PathLike) -> torch.jit.ScriptModule:
     return module
 
 
-def _shard(path: Path, names: set[str]) -> Mapping[str, Any]:
+def _shard(path: Path) -> Mapping[str, Any]:
     kind = _kind(path)
     if kind == _SAFETENSORS:
-        return load_safetensors(path, names)
+        return load_safetensors(path)
     if kind == _SAVED:
         return tensors_of(choose(path, load_pickle(path), None))
     raise refusal(path, f"{kind} in place of a shard")

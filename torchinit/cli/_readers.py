@@ -82,8 +82,8 @@ def load_pickle(path: PathLike, file: IO[bytes] | None = None) -> Any:
         raise refusal(path, first_line(_pickle_refusal(error))) from None
 
 
-def load_safetensors(path: PathLike, names: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Read a safetensors file, or those of ``names`` that it holds; they stay in the file until they are used."""
+def load_safetensors(path: PathLike) -> dict[str, Tensor]:
+    """Read a safetensors file; its tensors stay there until they are used."""
     try:
         from safetensors import safe_open
     except ImportError:
@@ -93,7 +93,6 @@ def load_safetensors(path: PathLike, names: Collection[str] | None = None) -> di
     try:
         # NB: load_file and keys() lose the order of the file; older releases lack offset_keys().
         with safe_open(os.fspath(path), framework="pt") as file:
-            held = getattr(file, "offset_keys", file.keys)()
-            return {name: file.get_tensor(name) for name in held if names is None or name in names}
+            return {name: file.get_tensor(name) for name in getattr(file, "offset_keys", file.keys)()}
     except Exception as error:
         raise refusal(path, f"a safetensors file that is cut off or damaged: {read_cause(error)}") from None

@@ -63,12 +63,12 @@ def _weight_map(path: PathLike) -> Mapping[str, str]:
     return found
 
 
-def read_shards(path: PathLike, read: Callable[[Path, set[str]], Mapping[str, Any]]) -> dict[str, Any]:
+def read_shards(path: PathLike, read: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
     """Read the tensors of an index, in its order, one shard after the other.
 
     Args:
         path: the index
-        read: reads at least the given names from a shard
+        read: reads the tensors of a shard
 
     Raises:
         RuntimeError: if the index is wrong, or a shard or a tensor is missing; the message is one line
@@ -82,7 +82,7 @@ def read_shards(path: PathLike, read: Callable[[Path, set[str]], Mapping[str, An
         shard = Path(path).parent / name
         if not shard.exists():
             raise _wrong(path, f"whose shard {printable(name)} is missing")
-        held = read(shard, tensors)
+        held = read(shard)
         missing = sorted(tensors - held.keys())
         if missing:
             raise _wrong(path, f"whose shard {printable(name)} lacks {listed(missing)}")
