@@ -1,7 +1,7 @@
 """Does muP scale as its tables say, and does the scale of each layer's output then not follow the width?"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -166,6 +166,9 @@ def test_models_of_transformers_have_the_kinds_that_their_layers_are() -> None:
     assert found["transformer.wte.weight"] == ("input, output", 4.0, 1.0, 1.0)
     assert found["transformer.wpe.weight"] == ("input", 4.0, 1.0, 1.0)
     assert {v for n, v in found.items() if ".c_" in n and "weight" in n} == {("hidden", 4.0, 0.5, 0.25)}
+    # The two residual branches of one layer.
+    stds = {row.name: row.std for row in recipes.mup("gpt2", base).plan(gpt2(32)).rows}
+    assert stds["transformer.h.0.mlp.c_proj.weight"] == pytest.approx(0.02 / math.sqrt(2) / 2)
     found = scaled(llama(8), llama(32), recipe="llama")
     assert found["model.embed_tokens.weight"] == ("input", 4.0, 1.0, 1.0)
     assert found["lm_head.weight"] == ("output", 4.0, 0.25, 0.25)
@@ -198,27 +201,22 @@ def test_bounds_of_a_truncated_normal_shrink_with_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule",
+    ("rule", "make", "factor"),
     [
-        Rule("sparse_", args={"sparsity": 0.5}),
-        Rule("delta_orthogonal_", ndim=4),
-        Rule("icnr_", ndim=4, args={"upscale_factor": 2}),
-        Rule("variance_scaling_", args={"distribution": "uniform"}),
-        Rule("kaiming_normal_", residual=True),
+        (Rule("sparse_", ndim=2, args={"sparsity": 0.5}), lambda width: nn.Linear(width, 4), 1 / 4),
+        (Rule("variance_scaling_", ndim=2, args={"distribution": "uniform"}), lambda width: nn.Linear(width, 4), 1 / 4),
+        (Rule("icnr_", ndim=4, args={"upscale_factor": 2}), lambda width: nn.Conv2d(width, 4, 3), 1 / 4),
+        (Rule("delta_orthogonal_", ndim=4), lambda width: nn.Conv2d(width, 2 * width, 3), 1 / 2),
+        (Rule("delta_orthogonal_", ndim=4), lambda width: nn.Conv2d(3, width, 3), 1),
     ],
 )
-def test_every_spread_is_scaled(rule: Rule) -> None:
-    def layer(width: int) -> nn.Module:
-        return nn.Linear(width, 4) if rule.ndim is None else nn.Conv2d(width, 4 * width, 3)
-
-    recipe = Recipe([rule, Rule("zeros_")]) if rule.ndim else Recipe([Rule("zeros_", name="bias"), rule])
-    base, model = layer(4), layer(16)
-    factor = 0.25 if rule.ndim is None else 0.5
-    expected = recipe.plan(base).rows[0].std * factor
-    under = recipes.mup(recipe, base)
+def test_every_spread_is_scaled(rule: Rule, make: Callable[[int], nn.Module], factor: float) -> None:
+    recipe, model = Recipe([rule, Rule("zeros_")]), make(16)
+    under = recipes.mup(recipe, make(4))
+    expected = recipe.plan(make(4)).rows[0].std * factor
     assert under.plan(model).rows[0].std == pytest.approx(expected)
-    drawn = torch.stack([under.apply_(model, torch.Generator().manual_seed(i)).weight.clone() for i in range(60)])
-    assert drawn.std().item() == pytest.approx(expected, rel=0.05)
+    drawn = [under.apply_(model, torch.Generator().manual_seed(seed)).weight.clone() for seed in range(60)]
+    assert torch.stack(drawn).std().item() == pytest.approx(expected, rel=0.05)
 
 
 def test_an_identity_is_left_as_it_is() -> None:
@@ -283,6 +281,20 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.encoder(self.tied.words(x))
+
+
+def test_clones_and_parameters_that_are_drawn_twice_are_scaled() -> None:
+    def net(width: int) -> nn.Transformer:
+        return nn.Transformer(width, 2, 2, 1, 2 * width, batch_first=True)
+
+    recipe, name = recipes.mup("torch", net(8)), "encoder.layers.1.linear1.weight"
+    drawn = [step.fills for step in recipe.plan(net(32)).steps if step.target == name]
+    # Linear's own default, then that of the Transformer around it, which both are uniform.
+    bounds = [1 / math.sqrt(8) / 2, math.sqrt(6 / (8 + 16)) / 2]
+    assert [fill.args for (fill,) in drawn] == [pytest.approx((-bound, bound)) for bound in bounds]
+    key = keyed.key(0)
+    expected = keyed.uniform_(torch.empty(64, 32), keyed.fold_in(key, name), *drawn[1][0].args)
+    assert torch.equal(recipe.apply_(net(32), key=key).get_parameter(name), expected)
 
 
 @pytest.mark.filterwarnings("ignore")

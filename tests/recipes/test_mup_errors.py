@@ -18,7 +18,7 @@ from torchinit.recipes import Recipe, RecipeError, Rule
         (mlp(32, 5), mlp(64, 2), "only the base model has: 6.weight, 6.bias, 8.weight and 3 more"),
         (Tied(8), Tied(16, False), "must tie the same parameters as the model, got head.weight tied in one"),
         (nn.Embedding(5, 8), nn.Embedding(9, 16), "differ only in width, so that kernels, vocabularies and all but"),
-        (nn.Conv2d(4, 4, 3), nn.Conv2d(8, 8, 5), "got weight of [8, 8, 5, 5] for [4, 4, 3, 3] in the base model"),
+        (nn.Conv1d(3, 4, 3), nn.Conv1d(3, 8, 5), "got weight of [8, 3, 5] for [4, 3, 3] in the base model"),
         (nn.Bilinear(2, 2, 2), nn.Bilinear(4, 4, 4), "all but two dimensions of a parameter are equal, got weight of"),
     ],
 )
@@ -53,6 +53,8 @@ def test_wrong_arguments_are_refused() -> None:
         recipes.mup("torch", mlp(8), "adamw2")
     with pytest.raises(TypeError, match=r"mup needs a base model, a torch.nn.Module, got int"):
         recipes.mup("torch", 8)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mup needs a recipe or the name of one, got int"):
+        recipes.mup(8, mlp(8))  # type: ignore[arg-type]
     with pytest.raises(RecipeError, match="outputs of mup must name parameters of the model, got 'readout'"):
         recipes.mup("torch", mlp(8), outputs="readout").plan(mlp(16))
     with pytest.raises(RecipeError, match=r"inputs of mup must grow in one dimension, got 2.weight, which grew in two"):

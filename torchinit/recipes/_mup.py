@@ -103,6 +103,8 @@ class MuP(Recipe):
         inputs: str | Sequence[str] = (),
         outputs: str | Sequence[str] = (),
     ) -> None:
+        if not isinstance(recipe, Recipe):
+            raise TypeError(f"mup needs a recipe or the name of one, got {type(recipe).__name__}")
         super().__init__(recipe.rules, recipe.name)
         if not isinstance(base_model, nn.Module):
             raise TypeError(f"mup needs a base model, a torch.nn.Module, got {type(base_model).__name__}")
@@ -257,7 +259,7 @@ def mup(
         RecipeError: if the optimizer is unknown. The methods raise it if the base model differs in more than its
             width or is wider in any dimension, if a glob does not fit, or if the recipe gives a weight whose std is
             to be scaled a mean other than 0
-        TypeError: if the base model is not a module
+        TypeError: if the recipe or the base model is something else
 
     Examples:
         >>> from torch import nn
