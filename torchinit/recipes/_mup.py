@@ -136,7 +136,7 @@ class MuP(Recipe):
         )
 
     def plan(self, module: nn.Module) -> Plan:
-        """Plan what :meth:`apply_` would do; see :meth:`Recipe.plan`."""
+        """Plan what :meth:`Recipe.apply_` would do, like :meth:`Recipe.plan`."""
         return make_plan(self.rules, module, self._scale)
 
     def multipliers(self, module: nn.Module) -> Multipliers:
@@ -225,16 +225,20 @@ def mup(
 ) -> MuP:
     r"""muP: a recipe and learning rates that are tuned on a narrow model and hold for wide ones.
 
-    Each parameter gets what the recipe gives it in the narrow base model, scaled by how its fans grew from there,
-    with :math:`m` = fan / base fan:
+    Each parameter gets what the recipe gives it in the narrow base model, with a standard deviation that is scaled by
+    :math:`m`, the fan over that of the base model:
 
     .. math::
-        \begin{array}{lccc}
-        & \text{input, bias, gain} & \text{output} & \text{hidden} \\
-        \text{std} / \text{base std} & 1 & 1 / m_\text{in} & 1 / \sqrt{m_\text{in}} \\
-        \text{learning rate, Adam} & 1 & 1 / m_\text{in} & 1 / m_\text{in} \\
-        \text{learning rate, SGD} & m_\text{out} & 1 / m_\text{in} & m_\text{out} / m_\text{in}
-        \end{array}
+        \text{std}_\text{hidden} = \frac{\text{base std}}{\sqrt{m_\text{in}}}, \quad
+        \text{std}_\text{output} = \frac{\text{base std}}{m_\text{in}}
+
+    Inputs, biases and gains keep the base standard deviation. The learning rates, which :meth:`MuP.parameter_groups`
+    gives, are those of the base model times
+
+    .. math::
+        \text{Adam: } \frac{1}{m_\text{in}}, \quad \text{SGD: } \frac{m_\text{out}}{m_\text{in}}
+
+    where a fan that does not depend on the width, such as that into an input, has :math:`m = 1`.
 
     An embedding that is tied to the output counts as an input, and ``forward`` must multiply the input of the output
     layer by :math:`1 / m`; a recipe cannot do that. Neither can it scale attention by 1 / d instead of 1 / sqrt(d),
