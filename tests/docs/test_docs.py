@@ -21,6 +21,7 @@ from torchinit import cli, deploy, diagnostics, keyed, recipes, recording
 # Results and errors without an example of their own: the function that returns or raises them has one.
 _RESULTS = (
     *("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend"),
+    *("MuP", "Multiplier", "Multipliers"),
     *("Recording", "RecordError", "Difference", "Differences", "Finding", "Outside"),
 )
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

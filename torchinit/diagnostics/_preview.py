@@ -16,7 +16,7 @@ def preview(model: nn.Module, recipe: Recipe, generator: torch.Generator) -> dic
     rest = Rule("keep", optional=True)
     if not any(rule.shadows(rest) for rule in recipe.rules):
         # A file without modules has no module types for rules to match; keep the rest.
-        recipe = Recipe([*recipe.rules, rest], recipe.name)
+        recipe = recipe.with_rules([*recipe.rules, rest])
     recipe.apply_(other, generator=generator)
     after = dict(other.named_parameters(remove_duplicate=False))
     with warnings.catch_warnings():

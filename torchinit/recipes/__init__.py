@@ -3,6 +3,7 @@
 Recipes work on eager, scripted, traced and loaded modules, and attach to a TorchScript file as a method.
 """
 
+from torchinit.recipes._mup import Multiplier, Multipliers, MuP, mup
 from torchinit.recipes._plan import Plan, Row
 from torchinit.recipes._recipe import Recipe
 from torchinit.recipes._rule import RecipeError, Rule
@@ -12,6 +13,9 @@ from torchinit.recipes._shipped import dcgan, gpt2, llama, load, orthogonal_rl, 
 torch = torch_default
 
 __all__ = [
+    "MuP",
+    "Multiplier",
+    "Multipliers",
     "Plan",
     "Recipe",
     "RecipeError",
@@ -21,6 +25,7 @@ __all__ = [
     "gpt2",
     "llama",
     "load",
+    "mup",
     "orthogonal_rl",
     "resnet",
     "torch_default",

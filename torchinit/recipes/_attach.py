@@ -1,7 +1,7 @@
 """Writes a recipe's steps as methods of a TorchScript module."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 
@@ -19,8 +19,7 @@ from torchinit._core.attached import (
 from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
 from torchinit.recipes._keyed_apply import KEYED, surviving_fills
-from torchinit.recipes._plan import make_plan
-from torchinit.recipes._rule import Rule
+from torchinit.recipes._plan import Plan
 from torchinit.recipes._steps import Step
 
 
@@ -112,10 +111,12 @@ def _keyed_source(steps: Sequence[Step]) -> str:
     return text + "    return None\n"
 
 
-def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) -> torch.jit.ScriptModule:
-    """Copy a TorchScript module and define the methods on the copy."""
+def attach(
+    plan: Callable[[torch.jit.ScriptModule], Plan], module: torch.jit.ScriptModule, mobile: bool
+) -> torch.jit.ScriptModule:
+    """Copy a TorchScript module and define the methods of its plan on the copy."""
     check_module(module)
-    steps = make_plan(rules, module).steps
+    steps = plan(module).steps
     if not steps:
         refuse_frozen(module)
     dry_run((step.tensor, step.fills) for step in steps)

@@ -121,6 +121,8 @@ def scale_residual(fill: Fill, divisor: float, with_bounds: bool) -> Fill:
     for name in ("a", "b") if fill.initializer == "uniform_" else ("std", "gain"):
         if name in args:
             args[name] /= divisor
+    if "scale" in args:
+        args["scale"] /= divisor**2
     if fill.initializer == "trunc_normal_" and with_bounds:
         for name in ("a", "b"):
             args[name] = args["mean"] + (args[name] - args["mean"]) / divisor

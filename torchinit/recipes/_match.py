@@ -31,6 +31,7 @@ class Match:
     Attributes:
         layers: the layers, in the order of construction
         tensors: parameters and buffers by name
+        plain: their names without wrappers
         rules: the rule of each, if there is one
         tied: the first name of each other name of a parameter
         kept: why a parameter is kept whatever its rule says
@@ -40,6 +41,7 @@ class Match:
 
     layers: list[MatchedLayer] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
+    plain: dict[str, str] = field(default_factory=dict)
     rules: dict[str, Rule] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
@@ -95,7 +97,7 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
         parameters = layer.parameters()
         for name, parameter in parameters:
             qualified = layer.qualified(name)
-            found.tensors[qualified] = parameter
+            found.tensors[qualified], found.plain[qualified] = parameter, layer.plain_name(name)
             owner = first.setdefault(storage_key(parameter), qualified)
             rule = _first_match(rules, layer, name, parameter)
             if owner != qualified:
@@ -167,7 +169,7 @@ def _match_buffers(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -
     others = [(name, b) for name, b in layer.module._buffers.items() if b is not None and name not in reset]
     for name, buffer in others:
         qualified = layer.qualified(name)
-        found.tensors[qualified] = buffer
+        found.tensors[qualified], found.plain[qualified] = buffer, layer.plain_name(name)
         rule = _first_match(rules, layer, name, buffer, role="buffer")
         if rule is not None:
             found.rules[qualified] = rule

@@ -4,7 +4,7 @@ Planning has three stages: :func:`match` finds the rule of each parameter, :func
 :func:`make_rows` describes them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from torchinit.recipes._match import Match, match
 from torchinit.recipes._rule import DEFAULT, KEEP, Rule
 from torchinit.recipes._steps import Step, make_steps
 from torchinit.recipes._warnings import warn_of_lost_marks, warn_of_uninitialized_buffers
+
+Adapt = Callable[[Match, list[Step]], list[Step]]
 
 COLUMNS = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out", "mean", "std")
 
@@ -115,10 +117,15 @@ def _initializer(rule: Rule, fills: Sequence[Fill]) -> str:
     return f"{rule.initializer} x{rule.blocks if isinstance(rule.blocks, int) else len(rule.blocks)}"
 
 
-def make_plan(rules: Sequence[Rule], module: nn.Module) -> Plan:
-    """Plan what the rules do to a model; warn about each rule that does nothing, and of what nothing resets."""
+def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = None) -> Plan:
+    """Plan what the rules do to a model, with the steps that ``adapt`` returns.
+
+    Warns about each rule that does nothing, and of what nothing resets.
+    """
     found = match(rules, module)
     steps = make_steps(found)
+    if adapt is not None:
+        steps = adapt(found, steps)
     rows = make_rows(rules, found, steps)
     for number, rule in enumerate(rules, 1):
         if id(rule) not in found.used and not rule.optional:

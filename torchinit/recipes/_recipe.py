@@ -75,7 +75,11 @@ class Recipe:
 
     def keeping(self, *names: str) -> "Recipe":
         """Return the recipe with a first rule that keeps the parameters that these globs name."""
-        return Recipe([Rule(KEEP, name=names), *self.rules], self.name) if names else self
+        return self.with_rules([Rule(KEEP, name=names), *self.rules]) if names else self
+
+    def with_rules(self, rules: Sequence[Rule]) -> "Recipe":
+        """Return the recipe with other rules."""
+        return Recipe(rules, self.name)
 
     @staticmethod
     def from_toml(text: str, origin: str = "recipe") -> "Recipe":
@@ -165,7 +169,7 @@ class Recipe:
             one_key(key)
             if generator is not None:
                 raise ValueError("the draws come from a generator or from a key, got both")
-        steps = [step for step in make_plan(self.rules, module).steps if not step.tensor.is_meta]
+        steps = [step for step in self.plan(module).steps if not step.tensor.is_meta]
         _check_generator(steps, generator)
         dry_run((step.tensor, step.fills) for step in steps)
         if key is not None:
@@ -211,7 +215,7 @@ class Recipe:
             >>> torch.equal(net.weight, again.weight)
             True
         """
-        return attach(self.rules, scripted, mobile)
+        return attach(self.plan, scripted, mobile)
 
 
 def _check_generator(steps: Sequence[Step], generator: torch.Generator | None) -> None:
