@@ -16,6 +16,9 @@ from torchinit._core.fans import fans
 # Stacks that torch fills with deep copies of one layer.
 _CLONING = ("TransformerEncoder", "TransformerDecoder")
 
+# Layers of torch with weights of three dimensions that no kernel has.
+_FLAT = ("Bilinear", "MultiheadAttention")
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -54,9 +57,30 @@ class Layer:
         """Return an attribute of the module, even if it was traced."""
         return modules.attribute(self.module, name, default)
 
-    def fans(self, shape: list[int]) -> tuple[int, int] | None:
-        """Count the fans by what the layer does; None for fewer than two dimensions."""
-        return fans(shape, *modules.orientation(self.module, shape)) if len(shape) >= 2 else None
+    @cached_property
+    def has_kernels(self) -> bool:
+        """True if weights of three dimensions and more are those of a convolution, or torch's own."""
+        return (
+            "conv" in self.kind.lower()
+            or self.standard in _FLAT
+            or any(self.attribute(name) is not None for name in ("kernel_size", "groups"))
+        )
+
+    def fans(self, shape: list[int], transposed: bool = False, stacked: bool = False) -> tuple[int, int] | None:
+        """Count the fans of a weight by what the layer does.
+
+        Args:
+            shape: shape of the weight
+            transposed: whether it is stored as (in, out); the layer may say so too
+            stacked: whether it is one of several in a parameter
+
+        Returns:
+            fan_in and fan_out, or None if it has fewer than two dimensions, or more in a layer that may not convolve
+        """
+        if len(shape) < 2 or (len(shape) > 2 and not stacked and not self.has_kernels):
+            return None
+        groups, swapped = modules.orientation(self.module, shape)
+        return fans(shape, groups, transposed or swapped)
 
 
 def storage_key(tensor: Tensor) -> Hashable:
@@ -68,9 +92,9 @@ def storage_key(tensor: Tensor) -> Hashable:
     return id(tensor)
 
 
-def upstream_fans(shape: list[int]) -> tuple[int, int] | None:
+def upstream_fans(shape: list[int], transposed: bool = False) -> tuple[int, int] | None:
     """Count the fans as ``torch.nn.init`` does, by the shape alone; None for fewer than two dimensions."""
-    return fans(shape) if len(shape) >= 2 else None
+    return fans(shape, 1, transposed) if len(shape) >= 2 else None
 
 
 def walk(module: nn.Module, path: str = "", source: str | None = None) -> Iterator[Layer]:

@@ -12,7 +12,8 @@ from torchinit._core.modules import plain_kind
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes import Recipe, Rule
 from torchinit.recipes._defaults import STATISTICS, padding_fills
-from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, block_shape, resolve
+from torchinit.recipes._blocks import Block, block_shape
+from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, resolve
 from torchinit.recipes._keyed_apply import surviving_fills
 from torchinit.recipes._layers import Layer, upstream_fans, walk
 from torchinit.recipes._match import match
@@ -35,11 +36,11 @@ _COMPARED = 1 << 20
 
 @dataclass(frozen=True)
 class Write:
-    """An initializer with its arguments, and the box (dim, start, length) that it fills, or None for the whole."""
+    """An initializer with its arguments, and the block that it fills, or None for the whole."""
 
     initializer: str
     args: Mapping[str, Any]
-    box: tuple[int, int, int] | None = None
+    box: Block | None = None
 
     def fill(self, shape: Sequence[int]) -> Fill:
         """Return the plain fill that it resolves to, in a tensor of this shape."""
@@ -128,13 +129,13 @@ def _factor(step: Step, target: Ref) -> float | None:
     return None
 
 
-def _block(whole: Ref, part: Ref) -> tuple[int, int, int] | None:
-    """Return dimension, start and length of a part that is cut along one dimension."""
+def _block(whole: Ref, part: Ref) -> Block | None:
+    """Return the block that a part is, if it is cut along one dimension."""
     box = box_of(whole, part)
     if box is None or any(indices.step != 1 for indices in box):
         return None
     cut = [d for d, indices in enumerate(box) if len(indices) != whole.size[d]]
-    return (cut[0], box[cut[0]].start, len(box[cut[0]])) if len(cut) == 1 else None
+    return Block(cut[0], box[cut[0]].start, len(box[cut[0]])) if len(cut) == 1 else None
 
 
 class Laws:
@@ -275,7 +276,7 @@ def _without_covered(writes: Sequence[Write], shape: Sequence[int]) -> list[Writ
     return blocks if blocks and end == shape[dim] else [*whole, *blocks]
 
 
-def _plain(fill: Fill, box: tuple[int, int, int] | None) -> tuple[str, tuple[Any, ...], Any]:
+def _plain(fill: Fill, box: Block | None) -> tuple[str, tuple[Any, ...], Any]:
     if fill.initializer == "constant_" and fill.args[0] in (0.0, 1.0):
         return "ones_" if fill.args[0] else "zeros_", (), box
     return fill.initializer, fill.args, box
