@@ -46,7 +46,7 @@ def view_block(tensor: Tensor, dim: int, start: int, length: int, period: int) -
     """View a block; one in pieces gets two dimensions for ``dim``, of the number of pieces and their length."""
     if period == 0:
         return tensor.narrow(dim, start, length)
-    return tensor.unflatten(dim, [-1, period]).narrow(dim + 1, start, length)
+    return torch.unflatten(tensor, dim, [-1, period]).narrow(dim + 1, start, length)
 
 
 def view_matrices(tensor: Tensor, batch_dims: int, transposed: bool) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -135,7 +135,7 @@ def scale_residual(fill: Fill, divisor: float, with_bounds: bool) -> Fill:
     if fill.initializer == "trunc_normal_" and with_bounds:
         for name in ("a", "b"):
             args[name] = args["mean"] + (args[name] - args["mean"]) / divisor
-    return Fill(fill.initializer, tuple(args.values()))
+    return replace(fill, args=tuple(args.values()))
 
 
 # Writing a fill.

@@ -254,14 +254,15 @@ def _check_options(given: Mapping[str, Any]) -> None:
         raise RecipeError(f"{option} needs a named initializer, got {initializer}")
     if given["repeat"] and not isinstance(given["blocks"], tuple):
         raise RecipeError(f"repeat needs the sizes of the blocks, got blocks {given['blocks']}")
-    least = given["batch_dims"] + (2 if given["transposed"] else 1)
+    stack = given["batch_dims"]
+    least = stack + (2 if given["transposed"] else 1)
     if given["ndim"] and min(given["ndim"]) < least and least > 1:
-        raise RecipeError(
-            f"{given['batch_dims']} batch dimensions{' and transposed' if given['transposed'] else ''} need ndim of at"
-            f" least {least}, got {min(given['ndim'])}"
+        what = (
+            f"{stack} batch dimensions{' and transposed' * given['transposed']} need" if stack else "transposed needs"
         )
-    if given["blocks"] is not None and 0 <= given["dim"] < given["batch_dims"]:
-        raise RecipeError(f"dim must come after the {given['batch_dims']} batch dimensions, got {given['dim']}")
+        raise RecipeError(f"{what} ndim of at least {least}, got {min(given['ndim'])}")
+    if given["blocks"] is not None and 0 <= given["dim"] < stack:
+        raise RecipeError(f"dim must come after the {stack} batch dimensions, got {given['dim']}")
     layer = str(args.get("layer", KINDS[0]))
     if layer not in KINDS:
         raise RecipeError(f"layer must be a type of torch.nn with a default, got {layer!r}; {suggest(layer, KINDS)}")

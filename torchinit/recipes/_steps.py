@@ -151,6 +151,6 @@ def _no_fans(rule: Rule, layer: Layer, name: str, matrix: list[int]) -> RecipeEr
         return rule.error(f"{rule.initializer} needs fans, so at least 2 dimensions, got {name} of shape {matrix}")
     return rule.error(
         f"{rule.initializer} in {len(matrix)} dimensions needs a layer that looks like a convolution, got {name} of shape"
-        f" {matrix} in {layer.kind}; add batch_dims={len(matrix) - 2} if it stacks matrices, or fans="
-        '"upstream" to count as torch.nn.init does'
+        f" {matrix} in {layer.kind}; a rule with batch_dims={len(matrix) - 2} initializes each matrix of a stack, one with"
+        ' fans="upstream" counts as torch.nn.init does'
     )

@@ -11,8 +11,8 @@ from torch import nn
 from torchinit._core.modules import plain_kind
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes import Recipe, Rule
-from torchinit.recipes._defaults import STATISTICS, padding_fills
 from torchinit.recipes._blocks import Block, block_shape
+from torchinit.recipes._defaults import STATISTICS, padding_fills
 from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, resolve
 from torchinit.recipes._keyed_apply import surviving_fills
 from torchinit.recipes._layers import Layer, upstream_fans, walk
