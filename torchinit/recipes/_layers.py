@@ -57,30 +57,21 @@ class Layer:
         """Return an attribute of the module, even if it was traced."""
         return modules.attribute(self.module, name, default)
 
-    @cached_property
-    def has_kernels(self) -> bool:
-        """True if weights of three dimensions and more are those of a convolution, or torch's own."""
-        return (
-            "conv" in self.kind.lower()
-            or self.standard in _FLAT
-            or any(self.attribute(name) is not None for name in ("kernel_size", "groups"))
-        )
-
-    def fans(self, shape: list[int], transposed: bool = False, stacked: bool = False) -> tuple[int, int] | None:
-        """Count the fans of a weight by what the layer does.
-
-        Args:
-            shape: shape of the weight
-            transposed: whether it is stored as (in, out); the layer may say so too
-            stacked: whether it is one of several in a parameter
-
-        Returns:
-            fan_in and fan_out, or None if it has fewer than two dimensions, or more in a layer that may not convolve
-        """
-        if len(shape) < 2 or (len(shape) > 2 and not stacked and not self.has_kernels):
+    def fans(self, shape: list[int], transposed: bool = False) -> tuple[int, int] | None:
+        """Count the fans of a weight by what the layer does, or as stored (in, out); None below two dimensions."""
+        if len(shape) < 2:
             return None
         groups, swapped = modules.orientation(self.module, shape)
         return fans(shape, groups, transposed or swapped)
+
+    def knows_fans(self, shape: list[int]) -> bool:
+        """True if a weight of this shape has the fans of its layer; more than two dimensions may not be a kernel's."""
+        return (
+            len(shape) <= 2
+            or "conv" in self.kind.lower()
+            or self.standard in _FLAT
+            or any(self.attribute(name) is not None for name in ("kernel_size", "groups"))
+        )
 
 
 def storage_key(tensor: Tensor) -> Hashable:

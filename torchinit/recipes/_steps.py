@@ -143,7 +143,7 @@ def count_fans(rule: Rule, layer: Layer, shape: list[int]) -> tuple[int, int] | 
     matrix = shape[rule.batch_dims :]
     if rule.fans == "upstream":
         return upstream_fans(matrix, rule.transposed)
-    return layer.fans(matrix, rule.transposed, stacked=rule.batch_dims > 0)
+    return layer.fans(matrix, rule.transposed) if rule.batch_dims > 0 or layer.knows_fans(matrix) else None
 
 
 def _no_fans(rule: Rule, layer: Layer, name: str, matrix: list[int]) -> RecipeError:

@@ -36,15 +36,19 @@ _COMPARED = 1 << 20
 
 @dataclass(frozen=True)
 class Write:
-    """An initializer with its arguments, and the block that it fills, or None for the whole."""
+    """An initializer with its arguments, and the block that it fills, or None for the whole.
+
+    With a batch dimension the block is one matrix of a stack, drawn by itself.
+    """
 
     initializer: str
     args: Mapping[str, Any]
     box: Block | None = None
+    batch_dims: int = 0
 
     def fill(self, shape: Sequence[int]) -> Fill:
         """Return the plain fill that it resolves to, in a tensor of this shape."""
-        return resolve(self.initializer, self.args, upstream_fans(block_shape(shape, self.box)))
+        return resolve(self.initializer, self.args, upstream_fans(block_shape(shape, self.box)[self.batch_dims :]))
 
 
 def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
@@ -116,8 +120,10 @@ class _Said:
         box = _block(whole, target)
         if box is None or len(writes) != 1 or writes[0].box is not None:
             return False
-        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, box))
-        return True
+        batch_dims = 0 if _is_elementwise(writes[0]) else len(whole.size) - len(target.size)
+        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, box, batch_dims))
+        # Only the first dimension may number matrices.
+        return batch_dims == 0 or (batch_dims, box.dim) == (1, 0)
 
 
 def _factor(step: Step, target: Ref) -> float | None:
@@ -232,30 +238,36 @@ class Laws:
     def _law(self, entry: Entry, writes: Sequence[Write]) -> Law | None:
         writes = _without_covered(writes, entry.ref.size)
         first = writes[0]
-        if any((w.initializer, w.args) != (first.initializer, first.args) for w in writes):
+        if any(
+            (w.initializer, w.args, w.batch_dims) != (first.initializer, first.args, first.batch_dims) for w in writes
+        ):
             return None
         defaults = ARGUMENTS[first.initializer]
         args = {name: value for name, value in first.args.items() if value != defaults[name].default}
         law: dict[str, Any] = {"initializer": first.initializer}
         if args:
             law["args"] = tuple(args.items())
-        if INITIALIZERS[first.initializer].needs_fans and not self._has_layers_fans(entry):
+        if INITIALIZERS[first.initializer].needs_fans and not self._has_layers_fans(entry, first.batch_dims):
             law["fans"] = "upstream"
-        if first.box is not None and not _is_elementwise(first):
+        if first.batch_dims > 0:
+            if len(writes) != entry.ref.size[0]:
+                return None
+            law["batch_dims"] = first.batch_dims
+        elif first.box is not None and not _is_elementwise(first):
             lengths = [w.box[2] for w in writes if w.box is not None]
             law["blocks"] = len(lengths) if len(set(lengths)) == 1 else tuple(lengths)
             law |= {"dim": first.box[0]} if first.box[0] else {}
         return tuple(law.items())
 
-    def fans(self, entry: Entry) -> tuple[int, int] | None:
+    def fans(self, entry: Entry, batch_dims: int = 0) -> tuple[int, int] | None:
         """Return the fans that a rule counts for an entry; None if it has none, or the layer is not known."""
-        layer = self.layers.get(entry.name.rpartition(".")[0])
-        return None if layer is None else layer.fans(list(entry.ref.size))
+        layer, shape = self.layers.get(entry.name.rpartition(".")[0]), list(entry.ref.size)[batch_dims:]
+        return layer.fans(shape) if layer is not None and (batch_dims or layer.knows_fans(shape)) else None
 
-    def _has_layers_fans(self, entry: Entry) -> bool:
+    def _has_layers_fans(self, entry: Entry, batch_dims: int) -> bool:
         """True if the layer's own fans are those of the shape."""
-        shape = list(entry.ref.size)
-        return self.fans(entry) == upstream_fans(shape) if self.layers else len(shape) == 2
+        shape = list(entry.ref.size)[batch_dims:]
+        return self.fans(entry, batch_dims) == upstream_fans(shape) if self.layers else len(shape) == 2
 
 
 def _is_elementwise(write: Write) -> bool:
