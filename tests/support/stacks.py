@@ -14,6 +14,7 @@ _PARAMETERS = {
     "bias": ((3, 8), Rule("lstm_bias_", name="bias", batch_dims=1)),
     "kernels": ((3, 4, 2, 3), Rule("delta_orthogonal_", name="kernels", batch_dims=1)),
     "qkv": ((16, 6), Rule("xavier_normal_", name="qkv", blocks=[4, 2, 2], repeat=True)),
+    "plain": ((12, 4), Rule("orthogonal_", name="plain")),
     "heads": ((16, 6), Rule("orthogonal_", name="heads", blocks=[4, 2, 2], repeat=True)),
     "gate_up": ((3, 6, 10), Rule("xavier_normal_", name="gate_up", batch_dims=1, blocks=[1, 1], repeat=True, dim=-1)),
     "sparse": (
@@ -42,4 +43,4 @@ class Stacks(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         total = self.w1.sum() + self.w2.sum() + self.w3.sum() + self.layers.sum() + self.bias.sum() + self.kernels.sum()
         total += self.qkv.sum() + self.heads.sum() + self.gate_up.sum() + self.sparse.sum() + self.eyes.sum()
-        return x + total + self.parts.sum() + self.ones.sum()
+        return x + total + self.parts.sum() + self.ones.sum() + self.plain.sum()
