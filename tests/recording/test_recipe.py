@@ -278,13 +278,14 @@ def test_experts_along_another_dimension_or_some_of_them_are_kept(how: dict[str,
     assert found.rules[0].initializer == "keep"
 
 
-def test_whole_stack_of_an_unknown_class_has_the_fans_of_its_shape() -> None:
+@pytest.mark.parametrize("initializer", ["kaiming_normal_", "orthogonal_"])
+def test_whole_stack_of_an_unknown_class_has_the_fans_of_its_shape(initializer: str) -> None:
     class Stack(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.weight = nn.Parameter(torch.zeros(4, 3, 5))
-            nn.init.kaiming_normal_(self.weight)
+            getattr(nn.init, initializer)(self.weight)
 
     found = torchinit.record(Stack).recipe()
-    assert found.rules[0].fans == "upstream"
+    assert found.rules == (Rule(initializer, module="Stack", fans="upstream"),)
     assert found.plan(Stack()).rows[0].fan_in == 15

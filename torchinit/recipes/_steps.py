@@ -122,8 +122,7 @@ def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
     """Resolve a rule for a parameter, or a block, of this shape."""
     matrix, entry = shape[rule.batch_dims :], INITIALIZERS[rule.initializer]
     fans = count_fans(rule, layer, shape)
-    # An orthogonal matrix of more than two dimensions is a flattened kernel.
-    if fans is None and (entry.needs_fans or (entry.indivisible and entry.ndim == 2 and len(matrix) > 2)):
+    if fans is None and (entry.needs_fans or (entry.flattens and len(matrix) > 2)):
         raise _no_fans(rule, layer, name, matrix)
     fill = resolve(rule.initializer, rule.args, fans)
     if not fill.entry.structured:

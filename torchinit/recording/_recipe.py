@@ -247,7 +247,7 @@ class Laws:
         law: dict[str, Any] = {"initializer": first.initializer}
         if args:
             law["args"] = tuple(args.items())
-        if INITIALIZERS[first.initializer].needs_fans and not self._has_layers_fans(entry, first.batch_dims):
+        if not self._has_layers_fans(entry, first):
             law["fans"] = "upstream"
         if first.batch_dims > 0:
             if len(writes) != entry.ref.size[0]:
@@ -264,10 +264,13 @@ class Laws:
         layer, shape = self.layers.get(entry.name.rpartition(".")[0]), list(entry.ref.size)[batch_dims:]
         return layer.fans(shape) if layer is not None and (batch_dims or layer.knows_fans(shape)) else None
 
-    def _has_layers_fans(self, entry: Entry, batch_dims: int) -> bool:
-        """True if the layer's own fans are those of the shape."""
-        shape = list(entry.ref.size)[batch_dims:]
-        return self.fans(entry, batch_dims) == upstream_fans(shape) if self.layers else len(shape) == 2
+    def _has_layers_fans(self, entry: Entry, write: Write) -> bool:
+        """True if a rule may count fans by the layer, because they are those of the shape, or it needs none."""
+        initializer, shape = INITIALIZERS[write.initializer], list(entry.ref.size)[write.batch_dims :]
+        fans = self.fans(entry, write.batch_dims)
+        if not initializer.needs_fans:
+            return not initializer.flattens or len(shape) <= 2 or fans is not None
+        return fans == upstream_fans(shape) if self.layers else len(shape) == 2
 
 
 def _is_elementwise(write: Write) -> bool:
