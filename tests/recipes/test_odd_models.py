@@ -110,6 +110,7 @@ def test_users_class_has_no_default() -> None:
 def test_invalid_groups_are_ignored(groups: object) -> None:
     model = nn.Module()
     model.weight, model.groups = nn.Parameter(torch.zeros(4, 3, 2)), groups
+    model.kernel_size = (2,)
     row = Recipe([Rule("ones_")]).plan(model).rows[0]
     assert (row.fan_in, row.fan_out) == (6, 8)
 

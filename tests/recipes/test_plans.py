@@ -88,6 +88,7 @@ def test_bounds_of_a_single_input_are_one(make: object) -> None:
 def test_transposed_that_is_not_a_bool_is_ignored(transposed: object) -> None:
     model = nn.Module()
     model.weight, model.transposed = nn.Parameter(torch.zeros(4, 3, 2)), transposed
+    model.kernel_size = (2,)
     row = Recipe([Rule("ones_")]).plan(model).rows[0]
     assert (row.fan_in, row.fan_out) == (6, 8)
 

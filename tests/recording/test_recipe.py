@@ -252,3 +252,40 @@ def test_name_that_looks_like_a_glob_is_matched_as_it_is() -> None:
     assert [rule.initializer for rule in rules] == ["zeros_", "ones_", "normal_"]
     assert rules[0].matches(("X",), ("0.a[1]",), 1)
     assert not rules[0].matches(("X",), ("0.a1",), 1)
+
+
+class Experts(nn.Module):
+    """Experts that a loop initializes, along dimension ``dim``, the first ``count`` of three."""
+
+    def __init__(self, dim: int = 0, count: int = 3) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(3, 3, 5))
+        for number in range(count):
+            nn.init.kaiming_uniform_(self.weight.select(dim, number))
+
+
+def test_experts_that_a_loop_draws_have_their_own_fans() -> None:
+    found = torchinit.record(Experts).recipe()
+    assert found.rules == (Rule("kaiming_uniform_", module="Experts", batch_dims=1),)
+    row = found.plan(Experts()).rows[0]
+    assert (row.fan_in, row.std) == (5, pytest.approx((2 / 5) ** 0.5))
+
+
+@pytest.mark.parametrize("how", [{"dim": 1}, {"count": 2}])
+def test_experts_along_another_dimension_or_some_of_them_are_kept(how: dict[str, int]) -> None:
+    with pytest.warns(UserWarning, match="weight"):
+        found = torchinit.record(lambda: Experts(**how)).recipe()
+    assert found.rules[0].initializer == "keep"
+
+
+@pytest.mark.parametrize("initializer", ["kaiming_normal_", "orthogonal_"])
+def test_whole_stack_of_an_unknown_class_has_the_fans_of_its_shape(initializer: str) -> None:
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(4, 3, 5))
+            getattr(nn.init, initializer)(self.weight)
+
+    found = torchinit.record(Stack).recipe()
+    assert found.rules == (Rule(initializer, module="Stack", fans="upstream"),)
+    assert found.plan(Stack()).rows[0].fan_in == 15

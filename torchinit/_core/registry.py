@@ -71,6 +71,11 @@ class Initializer(Entry):
     indivisible: bool = False
     has_scale: bool = False
 
+    @property
+    def flattens(self) -> bool:
+        """True if it makes one matrix of a weight, also of a kernel with more dimensions."""
+        return self.indivisible and self.ndim == 2
+
 
 # Literal types of the stub, with upstream's names where it has them.
 NONLINEARITY = Choices(

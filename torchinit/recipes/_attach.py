@@ -17,6 +17,7 @@ from torchinit._core.attached import (
     with_methods,
 )
 from torchinit._core.writes import no_grad_copy_
+from torchinit.recipes._blocks import Block, view_block, view_matrices
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
 from torchinit.recipes._keyed_apply import KEYED, surviving_fills
 from torchinit.recipes._plan import Plan
@@ -32,9 +33,21 @@ def _line(fill: Fill, target: str, whole: bool) -> str:
     args = "".join(f", {_literal(arg)}" for arg in fill.args)
     generator = ", generator=generator" if fill.entry.draws else ""
     call = f"{fill.initializer}({{}}{args}{generator})"
+    if fill.by_matrix:
+        line = f"copy_(matrix, {call.format('matrix.contiguous()')})"
+        return f"    for matrix in {_matrices(fill, f'{target}.detach()')}:\n        {line}\n"
     return (
         f"    {call.format(target)}\n" if whole else f"    copy_({target}, {call.format(f'{target}.contiguous()')})\n"
     )
+
+
+def _matrices(fill: Fill, target: str) -> str:
+    return f"view_matrices({target}, {fill.batch_dims}, {fill.transposed})"
+
+
+def _joined(block: Block, view: str) -> str:
+    """Write a copy of a block in pieces in which they lie one after the other."""
+    return f"{view}.flatten({block.dim}, {block.dim + 1}).contiguous()"
 
 
 def _lines(step: Step) -> str:
@@ -44,11 +57,16 @@ def _lines(step: Step) -> str:
         return f"    copy_({target}, {expression(step.source)})\n"
     text = ""
     for fill in step.fills:
-        if fill.block is None:
+        block = fill.block
+        if block is None:
             text += _line(fill, target, step.tensor.is_contiguous())
+            continue
+        text += f"    block = {_target(step.target, fill)}\n"
+        if block.period == 0:
+            text += _line(fill, "block", view_block(step.tensor.detach(), *block).is_contiguous())
         else:
-            contiguous = step.tensor.detach().narrow(*fill.block).is_contiguous()
-            text += f"    block = {target}.detach().narrow{fill.block}\n" + _line(fill, "block", contiguous)
+            text += f"    joined = {_joined(block, 'block')}\n{_line(fill, 'joined', True)}"
+            text += "    copy_(block, joined.view_as(block))\n"
     return text
 
 
@@ -63,7 +81,7 @@ def _source(steps: Sequence[Step], mobile: bool) -> str:
 
 
 def _target(name: str, fill: Fill) -> str:
-    return expression(name) + ("" if fill.block is None else f".detach().narrow{fill.block}")
+    return expression(name) if fill.block is None else f"view_block({expression(name)}.detach(), *{tuple(fill.block)})"
 
 
 def _argument(arg: Value, index: int) -> str:
@@ -73,9 +91,16 @@ def _argument(arg: Value, index: int) -> str:
     return f", int(numbers[i][{index}])" if isinstance(arg, int) else f", numbers[i][{index}]"
 
 
+def _joins(fill: Fill) -> bool:
+    """True if the pieces of a block must be drawn as one matrix."""
+    return fill.entry.structured and fill.block is not None and fill.block.period > 0
+
+
 def _loop_key(fill: Fill) -> tuple[Value, ...]:
-    """Return the key that groups fills into loops: the initializer and its string arguments."""
-    return (fill.initializer, *(arg for arg in fill.args if isinstance(arg, str)))
+    """Return the key that groups fills into loops: all that numbers of a loop cannot say."""
+    joined = fill.block.dim if fill.block is not None and _joins(fill) else -1
+    strings = (arg for arg in fill.args if isinstance(arg, str))
+    return (fill.initializer, fill.batch_dims, fill.transposed, joined, *strings)
 
 
 def _loop(drawn: list[tuple[str, Fill]], plain: Mapping[str, str]) -> str:
@@ -86,15 +111,29 @@ def _loop(drawn: list[tuple[str, Fill]], plain: Mapping[str, str]) -> str:
     numbers = ", ".join(
         f"[{', '.join(_literal(float(arg)) for arg in fill.args if not isinstance(arg, str))}]" for _, fill in drawn
     )
-    args = "".join(_argument(arg, index) for index, arg in enumerate(drawn[0][1].args))
     return (
         f"    names, targets, starts, numbers = [{names}], [{targets}], [{starts}], [{numbers}]\n"
         "    for i in range(len(names)):\n"
         "        fill_key = fold_in(root, names[i])\n"
         "        if starts[i] >= 0:\n"
         "            fill_key = fold_in(fill_key, starts[i])\n"
-        f"        keyed_{drawn[0][1].initializer}(targets[i], fill_key{args})\n"
+        f"{_keyed_calls(drawn[0][1])}"
     )
+
+
+def _keyed_calls(fill: Fill) -> str:
+    """Write the body of a loop: one call, or one for each matrix of a stack."""
+    args = "".join(_argument(arg, index) for index, arg in enumerate(fill.args))
+    call = f"        keyed_{fill.initializer}({{}}, {{}}{args})\n"
+    before, target, after = "", "targets[i]", ""
+    if fill.block is not None and _joins(fill):
+        before, target = f"        joined = {_joined(fill.block, target)}\n", "joined"
+        after = "        copy_(targets[i], joined.view_as(targets[i]))\n"
+    if not fill.by_matrix:
+        return before + call.format(target, "fill_key") + after
+    key = "fold_in(fill_key, j)" if fill.batch_dims else "fill_key"
+    loop = f"        stack = {_matrices(fill, target)}\n        for j in range(len(stack)):\n    "
+    return before + loop + call.format("stack[j]", key) + after
 
 
 def _keyed_source(steps: Sequence[Step]) -> str:
@@ -121,6 +160,7 @@ def attach(
         refuse_frozen(module)
     dry_run((step.tensor, step.fills) for step in steps)
     names = {**FUNCTIONS, "copy_": no_grad_copy_, "seeded": torchscript.seeded, "key": keyed.key}
+    names |= {"view_block": view_block, "view_matrices": view_matrices}
     names |= {"fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
     with readable_back():
         return with_methods(module, _source(steps, mobile) + _keyed_source(steps), names)

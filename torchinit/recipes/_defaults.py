@@ -7,6 +7,7 @@ import math
 
 from torch import Tensor
 
+from torchinit.recipes._blocks import Block
 from torchinit.recipes._fill import Fill, resolve, uniform_within
 from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._norms import neutral_value
@@ -39,7 +40,7 @@ def padding_fills(layer: Layer) -> list[Fill]:
     """Return the fill that zeroes an embedding's padding row; empty if it has none."""
     padding = layer.attribute("padding_idx") if layer.standard in EMBEDDINGS else None
     # A traced embedding without padding has -1.
-    return [Fill("zeros_", (), (0, padding, 1))] if isinstance(padding, int) and padding >= 0 else []
+    return [Fill("zeros_", (), Block(0, padding, 1))] if isinstance(padding, int) and padding >= 0 else []
 
 
 def _attention(name: str, shape: list[int]) -> list[Fill] | None:

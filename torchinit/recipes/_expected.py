@@ -9,7 +9,8 @@ from torchinit._core.fans import fans
 from torchinit._core.layers import bilinear_, subpixel_shape
 from torchinit._core.scale import variance_scaling_std
 from torchinit._core.special import truncated_moments
-from torchinit.recipes._fill import Fill, block_shape
+from torchinit.recipes._blocks import block_shape
+from torchinit.recipes._fill import Fill
 
 Shape = Sequence[int]
 Moments = tuple[float, float]
@@ -81,8 +82,8 @@ _MOMENTS: dict[str, Callable[..., Moments]] = {
 
 
 def moments(fill: Fill, shape: Shape) -> Moments:
-    """Return the expected mean and standard deviation of a tensor of this shape."""
-    return _MOMENTS[fill.initializer](shape, *fill.args)
+    """Return the expected mean and standard deviation of what a fill writes to a tensor of this shape."""
+    return _MOMENTS[fill.initializer](fill.matrix_shape(shape), *fill.args)
 
 
 def mixed_moments(fills: Sequence[Fill], shape: Shape) -> Moments | None:
@@ -96,7 +97,7 @@ def mixed_moments(fills: Sequence[Fill], shape: Shape) -> Moments | None:
         # A later fill overwrites an equal part of each earlier one; blocks side by side overwrite nothing.
         left = min(1.0, (1 - share) / (sum(part[0] for part in parts) or 1.0))
         parts = [(before * left, mean, std) for before, mean, std in parts if left > 0]
-        parts.append((share, *moments(fill, block_shape(shape, fill.block))))
+        parts.append((share, *moments(fill, shape)))
     if len(parts) == 1:
         return parts[0][1:]
     mean = sum(share * m for share, m, _ in parts)

@@ -1,8 +1,8 @@
-"""A fill: an initializer and its arguments, for a parameter or for one block of it."""
+"""A fill: an initializer and its arguments, for a parameter, one block of it, or each matrix that it stacks."""
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,7 @@ from torchinit._core.scale import (
     xavier_std,
 )
 from torchinit._core.writes import no_grad_copy_, no_grad_view
+from torchinit.recipes._blocks import Block, block_shape, matrix_shape, view_block, view_matrices
 
 Value = int | float | str | bool
 Fans = tuple[int, int]
@@ -35,21 +36,31 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {name: entry.function for name, en
 
 @dataclass(frozen=True)
 class Fill:
-    """A plain initializer, its arguments in order, and the block (dim, start, length); see :func:`resolve`."""
+    """A plain initializer, its arguments in order, and what it fills; see :func:`resolve`.
+
+    It fills the block at once, or each matrix by itself: those that the first ``batch_dims`` dimensions number, and
+    those stored as (in, out), through a view as (out, in).
+    """
 
     initializer: str
     args: tuple[Value, ...] = ()
-    block: tuple[int, int, int] | None = None
+    block: Block | None = None
+    batch_dims: int = 0
+    transposed: bool = False
 
     @property
     def entry(self) -> Initializer:
         """The initializer's entry in the registry."""
         return INITIALIZERS[self.initializer]
 
+    @property
+    def by_matrix(self) -> bool:
+        """True if it fills each matrix by itself."""
+        return self.batch_dims > 0 or self.transposed
 
-def block_shape(shape: Sequence[int], block: tuple[int, int, int] | None) -> list[int]:
-    """Return the shape of a block (dim, start, length), or of the whole."""
-    return list(shape) if block is None else [*shape[: block[0]], block[2], *shape[block[0] + 1 :]]
+    def matrix_shape(self, shape: Sequence[int]) -> list[int]:
+        """Return the shape of what it fills at once, in a parameter of this shape."""
+        return matrix_shape(block_shape(shape, self.block), self.batch_dims, self.transposed)
 
 
 def _arguments(function: Callable[..., Tensor]) -> dict[str, inspect.Parameter]:
@@ -126,7 +137,7 @@ def scale_residual(fill: Fill, divisor: float, with_bounds: bool) -> Fill:
     if fill.initializer == "trunc_normal_" and with_bounds:
         for name in ("a", "b"):
             args[name] = args["mean"] + (args[name] - args["mean"]) / divisor
-    return Fill(fill.initializer, tuple(args.values()))
+    return replace(fill, args=tuple(args.values()))
 
 
 # Writing a fill.
@@ -143,18 +154,31 @@ def write(tensor: Tensor, fills: Sequence[Fill], generator: torch.Generator | No
 
     A non-contiguous tensor is drawn in index order, so that the memory format does not change the weights.
     """
-    direct = tensor.is_contiguous() and all(fill.block is None for fill in fills)
+    direct = tensor.is_contiguous() and all(fill.block is None and not fill.by_matrix for fill in fills)
     if dtensor.is_dtensor(tensor) and not direct:
         indivisible = any(fill.entry.indivisible for fill in fills)
         again = partial(write, fills=fills, generator=generator)
         return dtensor.fill_replicated_(tensor, checked_view(tensor), again, broadcast=indivisible)
     for fill in fills:
-        target = tensor if fill.block is None else no_grad_view(tensor).narrow(*fill.block)
-        if target.is_contiguous():
-            call(target, fill, generator)
+        target = tensor if fill.block is None else view_block(no_grad_view(tensor), *fill.block)
+        if fill.block is not None and fill.block.period > 0:
+            # The pieces are drawn as one matrix.
+            joined = target.flatten(fill.block.dim, fill.block.dim + 1).contiguous()
+            _write_matrices(joined, fill, generator)
+            no_grad_copy_(target, joined.view_as(target))
         else:
-            no_grad_copy_(target, call(no_grad_view(target).contiguous(), fill, generator))
+            _write_matrices(target, fill, generator)
     return tensor
+
+
+def _write_matrices(target: Tensor, fill: Fill, generator: torch.Generator | None) -> None:
+    """Run a fill on each matrix of a block in index order, or on the block at once."""
+    stack = no_grad_view(target) if fill.by_matrix else target
+    for matrix in view_matrices(stack, fill.batch_dims, fill.transposed):
+        if matrix.is_contiguous():
+            call(matrix, fill, generator)
+        else:
+            no_grad_copy_(matrix, call(no_grad_view(matrix).contiguous(), fill, generator))
 
 
 def minimal_tensor(
@@ -180,7 +204,7 @@ def dry_run(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
         no_grad_view(tensor)
         check_overlap(tensor)
         for fill in fills:
-            kind = (fill.initializer, fill.args, tensor.dim(), tensor.dtype, tensor.device)
+            kind = (fill.initializer, fill.args, tensor.dim() - fill.batch_dims, tensor.dtype, tensor.device)
             # NB: vmap refuses a random write to an unbatched tensor, and a minimal tensor is one.
             if kind not in seen and not are_transforms_active():
                 seen.add(kind)

@@ -14,10 +14,13 @@ from torchinit._core import compat, modules
 from torchinit._core.exported import Told, is_exported, told_layers
 from torchinit._core.fans import fans
 from torchinit._core.wrappers import is_wrapped
-from torchinit.recipes._structure import type_by_structure
+from torchinit.recipes._structure import DENSE, type_by_structure
 
 # Stacks that torch fills with deep copies of one layer.
 _CLONING = ("TransformerEncoder", "TransformerDecoder")
+
+# Layers of torch with weights of three dimensions that no kernel has.
+_FLAT = ("Bilinear", "MultiheadAttention")
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,25 @@ class Layer:
             return self.told.attributes[name]
         return modules.attribute(self.module, name, default)
 
-    def fans(self, shape: list[int]) -> tuple[int, int] | None:
-        """Count the fans by what the layer does; None for fewer than two dimensions."""
-        return fans(shape, *modules.orientation(self.kind, self.attribute, shape)) if len(shape) >= 2 else None
+    def fans(self, shape: list[int], transposed: bool = False) -> tuple[int, int] | None:
+        """Count the fans of a weight by what the layer does, or as stored (in, out); None below two dimensions."""
+        if len(shape) < 2:
+            return None
+        groups, swapped = modules.orientation(self.kind, self.attribute, shape)
+        return fans(shape, groups, transposed or swapped)
+
+    def knows_fans(self, shape: list[int]) -> bool:
+        """True if a weight of this shape has the fans of its layer; more than two dimensions may not be a kernel's."""
+        return len(shape) <= 2 or self.is_convolution or self.standard in _FLAT
+
+    @cached_property
+    def is_convolution(self) -> bool:
+        """True for a layer that looks like a convolution, whose weight ends in the sizes of a kernel."""
+        return (
+            "conv" in self.kind.lower()
+            or self.standard in DENSE
+            or any(self.attribute(name) is not None for name in ("kernel_size", "groups"))
+        )
 
 
 def storage_key(tensor: Tensor) -> Hashable:
@@ -127,9 +146,9 @@ def storage_key(tensor: Tensor) -> Hashable:
     return id(tensor)
 
 
-def upstream_fans(shape: list[int]) -> tuple[int, int] | None:
+def upstream_fans(shape: list[int], transposed: bool = False) -> tuple[int, int] | None:
     """Count the fans as ``torch.nn.init`` does, by the shape alone; None for fewer than two dimensions."""
-    return fans(shape) if len(shape) >= 2 else None
+    return fans(shape, 1, transposed) if len(shape) >= 2 else None
 
 
 def walk(module: nn.Module) -> Iterator[Layer]:

@@ -152,6 +152,7 @@ def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match
     written = not parameters or any(found.writer(layer.qualified(name)) is not None for name, _ in parameters)
     chosen = []
     for name, buffer in statistics(layer):
+        found.plain[layer.qualified(name)] = layer.plain_name(name)
         rule = _first_match(rules, layer, name, buffer)
         if rule is not None and rule.initializer in (KEEP, DEFAULT):
             found.used.add(id(rule))

@@ -14,8 +14,9 @@ from typing import Any
 from torch import nn
 
 from torchinit._core.table import Cell, table, to_json
+from torchinit.recipes._blocks import block_shape
 from torchinit.recipes._expected import moments
-from torchinit.recipes._fill import Fill, block_shape, scale_residual
+from torchinit.recipes._fill import Fill, scale_residual
 from torchinit.recipes._match import Match, match
 from torchinit.recipes._plan import Plan, make_plan, make_rows
 from torchinit.recipes._recipe import Recipe

@@ -4,6 +4,7 @@ Planning has three stages: :func:`match` finds the rule of each parameter, :func
 :func:`make_rows` describes them.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,7 +18,7 @@ from torchinit.recipes._fill import Fill
 from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._match import Match, match
 from torchinit.recipes._rule import DEFAULT, KEEP, Rule
-from torchinit.recipes._steps import Step, make_steps
+from torchinit.recipes._steps import Step, count_fans, make_steps
 from torchinit.recipes._warnings import warn_of_lost_marks, warn_of_uninitialized_buffers
 
 Adapt = Callable[[Match, list[Step]], list[Step]]
@@ -73,7 +74,7 @@ def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> lis
                 rows.append(_row(layer, name, parameter, found.kept[qualified], KEEP, rule, []))
             else:
                 label = labels[id(rule)] + " (no gradient)" * (qualified in found.frozen)
-                rows.append(_row(layer, name, parameter, label, _initializer(rule, drawn), rule, drawn))
+                rows.append(_row(layer, name, parameter, label, _initializer(rule, drawn, parameter), rule, drawn))
         for name, buffer in matched.statistics:
             fill = STATISTICS[name]
             buffers.append(_row(layer, name, buffer, "statistics", fill.initializer, None, [fill]))
@@ -81,7 +82,7 @@ def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> lis
             qualified = layer.qualified(name)
             rule, drawn = found.rules.get(qualified), fills.get(qualified, [])
             label = "buffer" if rule is None else labels[id(rule)]
-            initializer = KEEP if rule is None else _initializer(rule, drawn)
+            initializer = KEEP if rule is None else _initializer(rule, drawn, buffer)
             buffers.append(_row(layer, name, buffer, label, initializer, rule, drawn))
     return rows + buffers
 
@@ -101,20 +102,23 @@ def _row(
     layer: Layer, name: str, tensor: Tensor, label: str, initializer: str, rule: Rule | None, fills: Sequence[Fill]
 ) -> Row:
     shape = list(tensor.shape)
-    by_shape = rule is not None and (rule.initializer == DEFAULT or rule.fans == "upstream")
-    fans = (upstream_fans(shape) if by_shape else layer.fans(shape)) or (None, None)
+    if rule is None:
+        fans = layer.fans(shape)
+    else:
+        fans = upstream_fans(shape) if rule.initializer == DEFAULT else count_fans(rule, layer, shape)
     expected = mixed_moments(fills, shape) or (None, None)
-    return Row(layer.qualified(name), layer.kind, tuple(shape), label, initializer, *fans, *expected)
+    return Row(layer.qualified(name), layer.kind, tuple(shape), label, initializer, *(fans or (None, None)), *expected)
 
 
-def _initializer(rule: Rule, fills: Sequence[Fill]) -> str:
+def _initializer(rule: Rule, fills: Sequence[Fill], parameter: Tensor) -> str:
     if rule.initializer == DEFAULT:
         # Only the last full fill survives.
         whole = [fill.initializer for fill in fills if fill.block is None]
         return f"{DEFAULT} {whole[-1]}" if whole else DEFAULT
-    if rule.blocks is None:
-        return rule.initializer
-    return f"{rule.initializer} x{rule.blocks if isinstance(rule.blocks, int) else len(rule.blocks)}"
+    blocks = rule.blocks if rule.blocks is None or isinstance(rule.blocks, int) else len(rule.blocks)
+    packed = "" if blocks is None else f" x{blocks}"
+    stacked = f" x{math.prod(parameter.shape[: rule.batch_dims])} stacked" if rule.batch_dims else ""
+    return f"{rule.initializer}{packed}{stacked}"
 
 
 def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = None) -> Plan:

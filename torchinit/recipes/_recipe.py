@@ -131,9 +131,10 @@ class Recipe:
         """Initialize the parameters of a model in place; on the meta device do nothing.
 
         With a key, each parameter is drawn from ``fold_in(key, qualified name)``, and each block of a packed one from
-        ``fold_in`` of that key and the block's first index. The values then depend on nothing else in the model, and
-        not on device or sharding. No generator is used. Clones, such as the layers of a ``TransformerEncoder``, get
-        different values.
+        ``fold_in`` of that key and the block's first index. Each matrix of a stack that is drawn by itself, such as an
+        orthogonal one, is drawn from ``fold_in`` of the key so far and its number. The values then depend on nothing
+        else in the model, and not on device or sharding. No generator is used. Clones, such as the layers of a
+        ``TransformerEncoder``, get different values.
 
         Args:
             module: an eager, scripted, traced or loaded module

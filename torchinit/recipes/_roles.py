@@ -12,8 +12,8 @@ ROLES = ("weight", "bias", "norm", "embedding")
 def role_of(layer: Layer, name: str, ndim: int) -> str:
     """Return the role of a layer's own parameter; empty for one that is none of these, such as a class token.
 
-    In a layer that ``torch.nn`` does not have, ``weight`` with two dimensions is a weight, with more only if the type's
-    name contains "Conv", and a bias is one beside a weight: ``bias`` beside ``weight``, ``in_bias`` beside
+    In a layer that ``torch.nn`` does not have, ``weight`` with two dimensions is a weight, with more only if it
+    looks like a convolution, and a bias is one beside a weight: ``bias`` beside ``weight``, ``in_bias`` beside
     ``in_weight``.
     """
     kind = layer.standard
@@ -50,4 +50,4 @@ def _is_weight(layer: Layer, name: str, ndim: int) -> bool:
     if "weight" not in parts or layer.standard == "PReLU":
         return False
     known = layer.standard in DENSE or layer.standard in GATES or layer.standard == "Bilinear"
-    return ndim >= 2 if known else ndim == 2 or (ndim > 2 and "Conv" in layer.kind)
+    return ndim >= 2 if known else ndim == 2 or (ndim > 2 and layer.is_convolution)

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from torchinit._core.checks import check_partitioned
 from torchinit._core.registry import INITIALIZERS
+from torchinit.recipes._blocks import Block, block_shape, cut
 from torchinit.recipes._defaults import STATISTICS, default_fills, padding_fills, parent_fills
-from torchinit.recipes._fill import Fill, block_shape, call, resolve, scale_residual
+from torchinit.recipes._fill import Fill, call, resolve, scale_residual
 from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._match import Match
-from torchinit.recipes._rule import DEFAULT, Rule
+from torchinit.recipes._rule import DEFAULT, RecipeError, Rule
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def _fills(rule: Rule, layer: Layer, name: str, parameter: Tensor, count: int) -
     if rule.initializer == DEFAULT:
         return [*(default_fills(layer, name, parameter) or []), *padding]
     qualified, shape = layer.qualified(name), list(parameter.shape)
+    _check_matrices(rule, qualified, shape)
     fills = []
     for block in _blocks(rule, qualified, shape):
         fill = _fill(rule, layer, qualified, block_shape(shape, block))
@@ -86,33 +88,73 @@ def _fills(rule: Rule, layer: Layer, name: str, parameter: Tensor, count: int) -
     return [*fills, *padding]
 
 
-def _blocks(rule: Rule, name: str, shape: list[int]) -> list[tuple[int, int, int] | None]:
-    """Return dimension, start and length of each block of a packed parameter."""
+def _blocks(rule: Rule, name: str, shape: list[int]) -> list[Block | None]:
+    """Cut a packed parameter into its blocks."""
     if rule.blocks is None:
         return [None]
     if not -len(shape) <= rule.dim < len(shape):
         raise rule.error(f"dim must be a dimension of {name}, of shape {shape}, got {rule.dim}")
     dim = rule.dim % len(shape)
+    if dim < rule.batch_dims:
+        raise rule.error(
+            f"dim must come after the {rule.batch_dims} batch dimensions of {name}, of shape {shape}, got {rule.dim}"
+        )
     if not isinstance(rule.blocks, int):
         sizes = list(rule.blocks)
     else:
         sizes = [shape[dim] // rule.blocks] * rule.blocks if shape[dim] % rule.blocks == 0 else []
+    if rule.repeat and shape[dim] % sum(sizes) == 0:
+        return [*cut(sizes, dim, shape[dim] // sum(sizes))]
     if sum(sizes) != shape[dim]:
         blocks = rule.blocks if isinstance(rule.blocks, int) else sizes
-        raise rule.error(f"blocks must fill dimension {dim} of {name}, of shape {shape}, got {blocks}")
-    return [(dim, sum(sizes[:index]), size) for index, size in enumerate(sizes)]
+        how = "repeat to " if rule.repeat else ""
+        raise rule.error(f"blocks must {how}fill dimension {dim} of {name}, of shape {shape}, got {blocks}")
+    return [*cut(sizes, dim)]
+
+
+def _check_matrices(rule: Rule, name: str, shape: list[int]) -> None:
+    """Raise if a parameter has too few dimensions to be a stack of matrices, or of transposed ones."""
+    if rule.batch_dims >= len(shape):
+        raise rule.error(
+            f"batch_dims must be less than the number of dimensions of {name}, of shape {shape}, got {rule.batch_dims}"
+        )
+    if rule.transposed and len(shape) - rule.batch_dims < 2:
+        matrices = f"{shape} with {rule.batch_dims} batch dimensions" if rule.batch_dims else f"{shape}"
+        raise rule.error(f"a transposed parameter needs at least 2 dimensions, got {name} of shape {matrices}")
 
 
 def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
     """Resolve a rule for a parameter, or a block, of this shape."""
-    fans = layer.fans(shape) if rule.fans == "layer" else upstream_fans(shape)
-    if fans is None and INITIALIZERS[rule.initializer].needs_fans:
-        raise rule.error(f"{rule.initializer} needs fans, so at least 2 dimensions, got {name} of shape {shape}")
+    matrix, entry = shape[rule.batch_dims :], INITIALIZERS[rule.initializer]
+    fans = count_fans(rule, layer, shape)
+    if fans is None and (entry.needs_fans or (entry.flattens and len(matrix) > 2)):
+        raise _no_fans(rule, layer, name, matrix)
     fill = resolve(rule.initializer, rule.args, fans)
-    if fill.entry.structured:
-        try:
-            # On the meta device the initializer only checks the shape.
-            call(torch.empty(shape, device="meta"), fill, None)
-        except ValueError as error:
-            raise rule.error(f"{rule.initializer} of {name}: {error}") from None
+    if not fill.entry.structured:
+        # All matrices have one distribution, so one call draws them.
+        return fill
+    fill = replace(fill, batch_dims=rule.batch_dims, transposed=rule.transposed)
+    try:
+        # On the meta device the initializer only checks the shape.
+        call(torch.empty(fill.matrix_shape(shape), device="meta"), fill, None)
+    except ValueError as error:
+        raise rule.error(f"{rule.initializer} of {name}: {error}") from None
     return fill
+
+
+def count_fans(rule: Rule, layer: Layer, shape: list[int]) -> tuple[int, int] | None:
+    """Count the fans of each matrix as the rule says; None if it has none, or the layer is not known to have them."""
+    matrix = shape[rule.batch_dims :]
+    if rule.fans == "upstream":
+        return upstream_fans(matrix, rule.transposed)
+    return layer.fans(matrix, rule.transposed) if rule.batch_dims > 0 or layer.knows_fans(matrix) else None
+
+
+def _no_fans(rule: Rule, layer: Layer, name: str, matrix: list[int]) -> RecipeError:
+    if len(matrix) < 2:
+        return rule.error(f"{rule.initializer} needs fans, so at least 2 dimensions, got {name} of shape {matrix}")
+    return rule.error(
+        f"{rule.initializer} in {len(matrix)} dimensions needs a layer that looks like a convolution, got {name} of shape"
+        f" {matrix} in {layer.kind}; a rule with batch_dims={len(matrix) - 2} initializes each matrix of a stack, one with"
+        ' fans="upstream" counts as torch.nn.init does'
+    )

@@ -12,8 +12,9 @@ from torchinit._core.modules import plain_kind
 from torchinit._core.registry import INITIALIZERS
 from torchinit._core.wrappers import plain_names
 from torchinit.recipes import Recipe, Rule
+from torchinit.recipes._blocks import Block, block_shape
 from torchinit.recipes._defaults import STATISTICS, padding_fills
-from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, block_shape, resolve
+from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, resolve
 from torchinit.recipes._keyed_apply import surviving_fills
 from torchinit.recipes._layers import Layer, upstream_fans, walk
 from torchinit.recipes._match import match
@@ -36,15 +37,19 @@ _COMPARED = 1 << 20
 
 @dataclass(frozen=True)
 class Write:
-    """An initializer with its arguments, and the box (dim, start, length) that it fills, or None for the whole."""
+    """An initializer with its arguments, and the block that it fills, or None for the whole.
+
+    With a batch dimension the block is one matrix of a stack, drawn by itself.
+    """
 
     initializer: str
     args: Mapping[str, Any]
-    box: tuple[int, int, int] | None = None
+    box: Block | None = None
+    batch_dims: int = 0
 
     def fill(self, shape: Sequence[int]) -> Fill:
         """Return the plain fill that it resolves to, in a tensor of this shape."""
-        return resolve(self.initializer, self.args, upstream_fans(block_shape(shape, self.box)))
+        return resolve(self.initializer, self.args, upstream_fans(block_shape(shape, self.box)[self.batch_dims :]))
 
 
 def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
@@ -116,8 +121,10 @@ class _Said:
         box = _block(whole, target)
         if box is None or len(writes) != 1 or writes[0].box is not None:
             return False
-        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, box))
-        return True
+        batch_dims = 0 if _is_elementwise(writes[0]) else len(whole.size) - len(target.size)
+        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, box, batch_dims))
+        # Only the first dimension may number matrices.
+        return batch_dims == 0 or (batch_dims, box.dim) == (1, 0)
 
 
 def _factor(step: Step, target: Ref) -> float | None:
@@ -129,13 +136,13 @@ def _factor(step: Step, target: Ref) -> float | None:
     return None
 
 
-def _block(whole: Ref, part: Ref) -> tuple[int, int, int] | None:
-    """Return dimension, start and length of a part that is cut along one dimension."""
+def _block(whole: Ref, part: Ref) -> Block | None:
+    """Return the block that a part is, if it is cut along one dimension."""
     box = box_of(whole, part)
     if box is None or any(indices.step != 1 for indices in box):
         return None
     cut = [d for d, indices in enumerate(box) if len(indices) != whole.size[d]]
-    return (cut[0], box[cut[0]].start, len(box[cut[0]])) if len(cut) == 1 else None
+    return Block(cut[0], box[cut[0]].start, len(box[cut[0]])) if len(cut) == 1 else None
 
 
 class Laws:
@@ -238,16 +245,22 @@ class Laws:
     def _law(self, entry: Entry, writes: Sequence[Write]) -> Law | None:
         writes = _without_covered(writes, entry.ref.size)
         first = writes[0]
-        if any((w.initializer, w.args) != (first.initializer, first.args) for w in writes):
+        if any(
+            (w.initializer, w.args, w.batch_dims) != (first.initializer, first.args, first.batch_dims) for w in writes
+        ):
             return None
         defaults = ARGUMENTS[first.initializer]
         args = {name: value for name, value in first.args.items() if value != defaults[name].default}
         law: dict[str, Any] = {"initializer": first.initializer}
         if args:
             law["args"] = tuple(args.items())
-        if INITIALIZERS[first.initializer].needs_fans and not self._has_layers_fans(entry):
+        if not self._has_layers_fans(entry, first):
             law["fans"] = "upstream"
-        if first.box is not None and not _is_elementwise(first):
+        if first.batch_dims > 0:
+            if len(writes) != entry.ref.size[0]:
+                return None
+            law["batch_dims"] = first.batch_dims
+        elif first.box is not None and not _is_elementwise(first):
             lengths = [w.box[2] for w in writes if w.box is not None]
             law["blocks"] = len(lengths) if len(set(lengths)) == 1 else tuple(lengths)
             law |= {"dim": first.box[0]} if first.box[0] else {}
@@ -258,15 +271,18 @@ class Laws:
         layer = self.layers.get(entry.name.rpartition(".")[0])
         return "" if layer is None else layer.standard
 
-    def fans(self, entry: Entry) -> tuple[int, int] | None:
+    def fans(self, entry: Entry, batch_dims: int = 0) -> tuple[int, int] | None:
         """Return the fans that a rule counts for an entry; None if it has none, or the layer is not known."""
-        layer = self.layers.get(entry.name.rpartition(".")[0])
-        return None if layer is None else layer.fans(list(entry.ref.size))
+        layer, shape = self.layers.get(entry.name.rpartition(".")[0]), list(entry.ref.size)[batch_dims:]
+        return layer.fans(shape) if layer is not None and (batch_dims or layer.knows_fans(shape)) else None
 
-    def _has_layers_fans(self, entry: Entry) -> bool:
-        """True if the layer's own fans are those of the shape."""
-        shape = list(entry.ref.size)
-        return self.fans(entry) == upstream_fans(shape) if self.layers else len(shape) == 2
+    def _has_layers_fans(self, entry: Entry, write: Write) -> bool:
+        """True if a rule may count fans by the layer, because they are those of the shape, or it needs none."""
+        initializer, shape = INITIALIZERS[write.initializer], list(entry.ref.size)[write.batch_dims :]
+        fans = self.fans(entry, write.batch_dims)
+        if not initializer.needs_fans:
+            return not initializer.flattens or len(shape) <= 2 or fans is not None
+        return fans == upstream_fans(shape) if self.layers else len(shape) == 2
 
 
 def _is_elementwise(write: Write) -> bool:
@@ -287,7 +303,7 @@ def _without_covered(writes: Sequence[Write], shape: Sequence[int]) -> list[Writ
     return blocks if blocks and end == shape[dim] else [*whole, *blocks]
 
 
-def _plain(fill: Fill, box: tuple[int, int, int] | None) -> tuple[str, tuple[Any, ...], Any]:
+def _plain(fill: Fill, box: Block | None) -> tuple[str, tuple[Any, ...], Any]:
     if fill.initializer == "constant_" and fill.args[0] in (0.0, 1.0):
         return "ones_" if fill.args[0] else "zeros_", (), box
     return fill.initializer, fill.args, box
