@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import (
     unset_fake_temporarily as unset_fake_temporarily,
 )
 from torch.multiprocessing.reductions import StorageWeakRef as StorageWeakRef
+from torch.nn.utils import parametrizations, parametrize
 from torch.utils._python_dispatch import _disable_current_modes
 
 # A fake tensor was asked for its values, or for a shape that follows from them.
@@ -65,6 +66,18 @@ def partitioned_shape(parameter: Tensor) -> tuple[str, str]:
 def is_loaded(parameter: Tensor) -> bool:
     """True for a parameter that transformers has loaded from a file."""
     return bool(getattr(parameter, "_is_hf_initialized", False))
+
+
+# The types that the functions of torch.nn.utils.parametrizations register. A spectral norm has no vectors for a weight
+# of one dimension.
+WeightNorm, SpectralNorm = parametrizations._WeightNorm, parametrizations._SpectralNorm
+Orthogonal = parametrizations._Orthogonal
+SINGULAR_VECTORS = ("_u", "_v")
+
+
+def forget_cached(module: torch.nn.Module, name: str) -> None:
+    """Drop the value of a parametrized tensor that ``parametrize.cached()`` has kept."""
+    parametrize._cache.pop((id(module), name), None)
 
 
 def storage_id(tensor: Tensor) -> int:

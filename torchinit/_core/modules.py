@@ -4,21 +4,43 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from torchinit._core.compat import forward_operators, qualified_type
 
 # The output projection of attention has its own class only for quantization.
 _ALIASES = {"NonDynamicallyQuantizableLinear": "Linear"}
 
+# The name of a parametrized module's type begins with this.
+_PARAMETRIZED = "Parametrized"
+
 
 def package_of(module: nn.Module) -> tuple[str, str]:
     """Return the name of a module's type, and its qualified module."""
     if isinstance(module, torch.jit.ScriptModule):
-        return str(module.original_name), qualified_type(module)
-    # NB: fully_shard gives a module a new type that inherits from FSDPModule and the original type.
+        package = qualified_type(module)
+        return unparametrized(str(module.original_name), package), package
     types = type(module).__mro__
-    kind = types[2 if types[1].__name__ == "FSDPModule" else 0]
-    return kind.__name__, f"{kind.__module__}."
+    # NB: fully_shard gives a module a new type that inherits from FSDPModule and the original type, and a
+    # parametrization one that inherits from the original type alone.
+    while types[1].__name__ == "FSDPModule" or _is_parametrized(types[0]):
+        types = types[1 if _is_parametrized(types[0]) else 2 :]
+    return types[0].__name__, f"{types[0].__module__}."
+
+
+def unparametrized(name: str, package: str) -> str:
+    """Return the name of the type that a parametrization has replaced; ``package`` begins with the type's module."""
+    return name.removeprefix(_PARAMETRIZED) if package.startswith(f"{parametrize.__name__}.") else name
+
+
+def _is_parametrized(kind: type) -> bool:
+    return kind.__module__ == parametrize.__name__ and kind.__name__.startswith(_PARAMETRIZED)
+
+
+def shown_kind(module: nn.Module) -> str:
+    """Return the name of a module's type as the module prints it, also if a parametrization has made the type."""
+    own = str(module.original_name) if isinstance(module, torch.jit.ScriptModule) else type(module).__name__
+    return own if own == f"{_PARAMETRIZED}{package_of(module)[0]}" else kind_of(module)
 
 
 def kind_of(module: nn.Module) -> str:

@@ -8,6 +8,7 @@ from torchinit import keyed
 from torchinit._core.registry import INITIALIZERS
 from torchinit._core.writes import no_grad_copy_
 from torchinit.keyed._piece import part, piece_of, views
+from torchinit.recipes._draws import Draws
 from torchinit.recipes._fill import Fill, block_shape, call
 from torchinit.recipes._steps import Step
 
@@ -66,3 +67,22 @@ def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) 
                 KEYED[fill.initializer](view, fill_key, *fill.args, full_size=shape, offset=begin)
             else:
                 _place(view, fill, shape, begin)
+
+
+def write_all_by_key(steps: Sequence[Step], key: Tensor) -> None:
+    """Run the steps by key; raise before the first write if a parametrization does not take what is drawn."""
+    fills = surviving_fills(steps)
+    stores = [(step, step.through) for step in steps if step.through is not None]
+    draws = {step.target: Draws(key=keyed.fold_in(key, plain_name(step.target))) for step, _ in stores}
+    for step, through in stores:
+        # A tied weight is the parameter that it is tied to.
+        owner = step.source or step.target
+        write_by_key(owner, step.tensor, fills[owner][1], key)
+        if through.can_fail:
+            through.solve(step.tensor, draws[step.target])
+    for name, (tensor, own) in fills.items():
+        if name not in draws:
+            write_by_key(name, tensor, own, key)
+    for step, through in stores:
+        through.solve(step.tensor, draws[step.target]).write()
+        through.finish()

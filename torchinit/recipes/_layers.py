@@ -19,12 +19,19 @@ _CLONING = ("TransformerEncoder", "TransformerDecoder")
 
 @dataclass(frozen=True)
 class Layer:
-    """A module, its qualified name, the name of the layer that it clones, and the type whose default a rule gives it."""
+    """A module, its qualified name, the name of the layer that it clones, and the type whose default a rule gives it.
+
+    ``seen`` are its parameters as a recipe sees them, if those differ from the module's own, and ``effective`` its
+    parametrized weights. ``owner`` is the module whose weights they are, if a parametrization stores them.
+    """
 
     path: str
     module: nn.Module
     source: str | None = None
     like: str = ""
+    seen: tuple[tuple[str, nn.Parameter], ...] | None = None
+    effective: tuple[tuple[str, nn.Parameter], ...] = ()
+    owner: nn.Module | None = None
 
     @cached_property
     def kind(self) -> str:
@@ -41,6 +48,8 @@ class Layer:
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Return the module's own parameters, without those of its children."""
+        if self.seen is not None:
+            return list(self.seen)
         own = [(name, p) for name, p in self.module._parameters.items() if p is not None]
         for name, parameter in own:
             if is_lazy(parameter):
@@ -50,13 +59,17 @@ class Layer:
                 )
         return own
 
+    def named(self) -> dict[str, nn.Parameter]:
+        """Return the parameters by name, with the effective weights, whatever rules name them by."""
+        return {**dict(self.effective), **dict(self.parameters())}
+
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute of the module, even if it was traced."""
         return modules.attribute(self.module, name, default)
 
     def fans(self, shape: list[int]) -> tuple[int, int] | None:
         """Count the fans by what the layer does; None for fewer than two dimensions."""
-        return fans(shape, *modules.orientation(self.module, shape)) if len(shape) >= 2 else None
+        return fans(shape, *modules.orientation(self.owner or self.module, shape)) if len(shape) >= 2 else None
 
 
 def storage_key(tensor: Tensor) -> Hashable:
@@ -73,9 +86,19 @@ def upstream_fans(shape: list[int]) -> tuple[int, int] | None:
     return fans(shape) if len(shape) >= 2 else None
 
 
-def walk(module: nn.Module, path: str = "", source: str | None = None) -> Iterator[Layer]:
-    """Yield the layers as ``Module.apply`` visits them, children before their parent: the order of construction."""
-    layer = Layer(path, module, source)
+def walk(
+    module: nn.Module,
+    path: str = "",
+    source: str | None = None,
+    owner: nn.Module | None = None,
+    parametrized: nn.Module | None = None,
+) -> Iterator[Layer]:
+    """Yield the layers as ``Module.apply`` visits them, children before their parent: the order of construction.
+
+    ``owner`` is the layer's; ``parametrized`` is that of the layer's children.
+    """
+    stores = owner is not None and not {"original", "original0"}.isdisjoint(module._parameters.keys())
+    layer = Layer(path, module, source, owner=owner if stores else None)
     for name, child in module._modules.items():
         if child is not None:
             below = layer.qualified(name)
@@ -86,5 +109,6 @@ def walk(module: nn.Module, path: str = "", source: str | None = None) -> Iterat
                         yield from walk(clone, f"{below}.{index}", origin)
                 yield Layer(below, child)
             else:
-                yield from walk(child, below, None if source is None else f"{source}.{name}")
+                origin = None if source is None else f"{source}.{name}"
+                yield from walk(child, below, origin, parametrized, module if name == "parametrizations" else None)
     yield layer

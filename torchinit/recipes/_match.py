@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from torchinit._core.compat import is_loaded
 from torchinit.recipes._defaults import default_fills, statistics
-from torchinit.recipes._layers import Layer, storage_key, walk
+from torchinit.recipes._effective import recipe_layers
+from torchinit.recipes._layers import Layer, storage_key
+from torchinit.recipes._parametrized import Parametrized
 from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule
 
 
@@ -29,6 +31,7 @@ class Match:
     rules: dict[str, Rule] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)
+    parametrized: dict[str, Parametrized] = field(default_factory=dict)
 
     def writer(self, name: str) -> Rule | None:
         """Return the rule that writes a parameter, given any of its names; None if it is kept."""
@@ -55,15 +58,17 @@ def _first_match(rules: Sequence[Rule], layer: Layer, name: str, tensor: Tensor)
 
 def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
-    found = Match()
+    layers, parametrized = recipe_layers(rules, module, _first_match)
+    found = Match(parametrized=parametrized)
     first: dict[Hashable, str] = {}
     uncovered: dict[str, str] = {}
-    for layer in walk(module):
+    for layer in layers:
         parameters = layer.parameters()
         for name, parameter in parameters:
             qualified = layer.qualified(name)
             found.tensors[qualified] = parameter
-            owner = first.setdefault(storage_key(parameter), qualified)
+            stored = parametrized[qualified].stored if qualified in parametrized else parameter
+            owner = first.setdefault(storage_key(stored), qualified)
             rule = _first_match(rules, layer, name, parameter)
             if owner != qualified:
                 found.tied[qualified] = owner

@@ -4,8 +4,8 @@ Planning has three stages: :func:`match` finds the rule of each parameter, :func
 :func:`make_rows` describes them.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from torchinit.recipes._expected import mixed_moments
 from torchinit.recipes._fill import Fill
 from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._match import Match, match
+from torchinit.recipes._parametrized import Parametrized
 from torchinit.recipes._rule import DEFAULT, KEEP, Rule
 from torchinit.recipes._steps import Step, make_steps
 
@@ -65,13 +66,15 @@ def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> lis
         for name, parameter in matched.parameters:
             qualified = layer.qualified(name)
             rule, drawn = found.rules.get(qualified), fills.get(qualified, [])
+            through = found.parametrized.get(qualified)
             if qualified in found.tied:
                 rows.append(_row(layer, name, parameter, "tied", f"as {found.tied[qualified]}", None, []))
             elif rule is None or is_loaded(parameter):
                 rows.append(_row(layer, name, parameter, "loaded", KEEP, rule, []))
             else:
                 initializer = _initializer(rule, drawn)
-                rows.append(_row(layer, name, parameter, labels[id(rule)], initializer, rule, drawn))
+                row = _row(layer, name, parameter, labels[id(rule)], initializer, rule, drawn)
+                rows.append(row if through is None or not drawn else _through(row, through, drawn))
         for name, buffer in matched.statistics:
             fill = STATISTICS[name]
             resets.append(_row(layer, name, buffer, "statistics", fill.initializer, None, [fill]))
@@ -99,6 +102,12 @@ def _row(
     return Row(layer.qualified(name), layer.kind, tuple(shape), label, initializer, *fans, *expected)
 
 
+def _through(row: Row, through: Parametrized, fills: Sequence[Fill]) -> Row:
+    """Mark the row of a parametrized weight, and expect what the parametrization makes of the draw."""
+    mean, std = through.expected(fills) or (None, None)
+    return replace(row, initializer=f"{row.initializer} ({through.label})", mean=mean, std=std)
+
+
 def _initializer(rule: Rule, fills: Sequence[Fill]) -> str:
     if rule.initializer == DEFAULT:
         # Only the last full fill survives.
@@ -113,10 +122,30 @@ def make_plan(rules: Sequence[Rule], module: nn.Module) -> Plan:
     """Plan what the rules do to a model; warn about each rule that does nothing."""
     found = match(rules, module)
     steps = make_steps(found)
+    fills = _fills_of(steps)
+    for step in steps:
+        if step.through is not None:
+            step.through.check(fills[step.target])
     rows = make_rows(rules, found, steps)
     for number, rule in enumerate(rules, 1):
         if id(rule) not in found.used and not rule.optional:
             warn_user(f"{rule.origin}: rule {number} matched no parameter: {rule!r}")
     # Sort as the model lists its parameters, parents first; the statistics stay last.
-    order = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
+    order: dict[str, float] = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
+    order |= _before_originals(found, order)
     return Plan(sorted(rows, key=lambda row: order.get(row.name, len(order))), steps)
+
+
+def _before_originals(found: Match, order: Mapping[str, float]) -> dict[str, float]:
+    """Place parametrized weights: where the next parameter of their layer is, or their first original."""
+    places: dict[str, float] = {}
+    for matched in found.layers:
+        following: float | None = None
+        for name, _ in reversed(matched.parameters):
+            qualified = matched.layer.qualified(name)
+            if qualified in found.parametrized:
+                first = min(order.get(original, len(order)) for original in found.parametrized[qualified].originals)
+                following = places[qualified] = (first if following is None else following) - 1e-3
+            else:
+                following = order.get(qualified, following)
+    return places

@@ -7,11 +7,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from torchinit._core.writes import no_grad_copy_
 from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
-from torchinit.recipes._fill import dry_run, write
-from torchinit.recipes._keyed_apply import surviving_fills, write_by_key
+from torchinit.recipes._fill import dry_run
+from torchinit.recipes._keyed_apply import write_all_by_key
+from torchinit.recipes._ordered_apply import write_in_order
 from torchinit.recipes._plan import Plan, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule
 from torchinit.recipes._steps import Step
@@ -167,17 +167,11 @@ class Recipe:
                 raise ValueError("the draws come from a generator or from a key, got both")
         steps = [step for step in make_plan(self.rules, module).steps if not step.tensor.is_meta]
         _check_generator(steps, generator)
-        dry_run((step.tensor, step.fills) for step in steps)
+        dry_run(pair for step in steps for pair in step.written())
         if key is not None:
-            for name, (tensor, fills) in surviving_fills(steps).items():
-                write_by_key(name, tensor, fills, key)
-            return module
-        tensors = {step.target: step.tensor for step in steps}
-        for step in steps:
-            if step.source is None:
-                write(step.tensor, step.fills, generator)
-            else:
-                no_grad_copy_(step.tensor, tensors[step.source])
+            write_all_by_key(steps, key)
+        else:
+            write_in_order(steps, generator)
         return module
 
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:

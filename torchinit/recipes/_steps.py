@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,22 +14,37 @@ from torchinit.recipes._defaults import STATISTICS, default_fills, padding_fills
 from torchinit.recipes._fill import Fill, block_shape, call, resolve, scale_residual
 from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._match import Match
+from torchinit.recipes._parametrized import Parametrized
 from torchinit.recipes._rule import DEFAULT, Rule
 
 
 @dataclass(frozen=True)
 class Step:
-    """The fills of one parameter or buffer, in order; without a key, a clone copies ``source`` instead."""
+    """The fills of one parameter or buffer, in order; without a key, a clone copies ``source`` instead.
+
+    A step with ``through`` writes an effective weight to the originals: that of ``source`` if it is tied to one.
+    """
 
     target: str
     tensor: Tensor
     fills: tuple[Fill, ...] = ()
     source: str | None = None
+    through: Parametrized | None = None
+
+    def written(self) -> list[tuple[Tensor, tuple[Fill, ...]]]:
+        """Return the tensors of the model that the step writes, with their fills."""
+        if self.through is None:
+            return [(self.tensor, self.fills)]
+        return [(original, ()) for original in self.through.originals.values()]
 
 
 def make_steps(found: Match) -> list[Step]:
     """Order the writes of each layer: its own parameters, then those of its children, then its statistics."""
     counts = Counter(map(id, found.rules.values()))
+    # By layer, in the order in which the parametrizations were registered.
+    weights: dict[str, list[Parametrized]] = {}
+    for through in found.parametrized.values():
+        weights.setdefault(through.layer.path, []).append(through)
     steps: list[Step] = []
     for matched in found.layers:
         layer = matched.layer
@@ -45,8 +61,21 @@ def make_steps(found: Match) -> list[Step]:
             rule = found.writer(qualified)
             if rule is not None and qualified not in found.tied and rule.initializer == DEFAULT:
                 steps.append(Step(qualified, found.tensors[qualified], (fill,)))
+        steps += _stores(found, weights.get(layer.path, []))
         steps += [Step(layer.qualified(name), buffer, (STATISTICS[name],)) for name, buffer in matched.statistics]
     return steps
+
+
+def _stores(found: Match, weights: Sequence[Parametrized]) -> Iterator[Step]:
+    """Yield the steps that store a layer's effective weights, after all that its construction draws."""
+    for through in weights:
+        rule, owner = found.writer(through.name), found.tied.get(through.name)
+        if rule is None or through.weight.numel() == 0:
+            continue
+        # A module that stands in two places has one weight.
+        if owner not in found.parametrized or found.parametrized[owner].layer.module is not through.layer.module:
+            through.rule = rule
+            yield Step(through.name, through.weight, (), owner, through)
 
 
 def _clone_source(found: Match, layer: Layer, name: str, parameter: Tensor) -> str | None:

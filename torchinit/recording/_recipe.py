@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchinit._core.modules import plain_kind
+from torchinit._core.modules import plain_kind, unparametrized
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes import Recipe, Rule
 from torchinit.recipes._defaults import STATISTICS, padding_fills
@@ -301,7 +301,10 @@ def recipe_of(keyed: KeyedProgram, skeleton: nn.Module | None) -> tuple[Recipe, 
     found = with_fan_laws(found, {entry.name: fans for entry in entries if (fans := laws.fans(entry)) is not None})
     parameters = [
         Parameter(
-            entry.name, plain_kind(entry.module.rpartition(".")[2]), len(entry.ref.size), found[entry.name] or _KEPT
+            entry.name,
+            plain_kind(unparametrized(entry.module.rpartition(".")[2], entry.module)),
+            len(entry.ref.size),
+            found[entry.name] or _KEPT,
         )
         for entry in entries
         if entry.kind == "parameter"
