@@ -83,7 +83,8 @@ def _names_originals(rules: Sequence[Rule], each: Parametrized) -> bool:
 
 def _find(layer: Layer) -> Iterator[Parametrized]:
     """Find the parametrized weights of a layer."""
-    lists = dict(layer.module._modules.items()).get("parametrizations")
+    children = layer.module._modules
+    lists = children["parametrizations"] if "parametrizations" in children else None  # noqa: SIM401
     for own, chain in [] if lists is None else lists.named_children():
         stored = {name: p for name, p in chain.named_parameters(recurse=False) if re.fullmatch(r"original\d*", name)}
         originals = {layer.qualified(f"parametrizations.{own}.{name}"): p for name, p in stored.items()}
@@ -109,8 +110,7 @@ def _hooked(layer: Layer) -> Iterator[Parametrized]:
 
 def _traced(layer: Layer) -> Iterator[Parametrized]:
     """Find by their names the weights whose hooks a trace has not kept."""
-    own = dict(layer.parameters())
-    buffers = dict(layer.module._buffers.items())
+    own, buffers = layer.module._parameters.keys(), layer.module._buffers
     for name in own:
         stem, _, ending = name.rpartition("_")
         if ending == "v" and f"{stem}_g" in own and stem not in own:

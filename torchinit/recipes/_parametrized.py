@@ -113,7 +113,8 @@ class Parametrized:
             with torch.no_grad():
                 return self._solve(value, draws)
         except Exception as error:
-            raise self._error(f"must take the weight that the rule draws: {first_line(str(error))}") from None
+            raised = f"{type(error).__name__}: {first_line(str(error))}"
+            raise self._error(f"must take the weight that the rule draws, got {raised}") from None
 
     def check(self, fills: Sequence[Fill]) -> None:
         """Raise if no weight that these fills draw can be written."""
@@ -130,7 +131,8 @@ class Parametrized:
 
     def _error(self, message: str) -> RecipeError:
         originals = " and ".join(self.originals)
-        text = f"the parametrization of {self.name} {message}; keep it, or name {originals} in a rule"
+        before = "initialize the model before it is traced, " if type(self) is Parametrized else ""
+        text = f"the parametrization of {self.name} {message}; {before}keep the weight, or name {originals} in a rule"
         return RecipeError(text) if self.rule is None else self.rule.error(text)
 
     def _like(self) -> Tensor:
@@ -241,7 +243,9 @@ class Registered(Parametrized):
         def on_meta(tensor: Tensor) -> Tensor:
             return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
-        # A parametrization that asks for values cannot run on the meta device.
+        # Torch's own keep the shape, and take milliseconds on the meta device. Others may not run there at all.
+        if all(type(step) in _LABELS for step in self.chain):
+            return self.stored
         with suppress(Exception), _copied(self.chain, on_meta), torch.no_grad():
             like: Tensor = self.chain()
             return like
@@ -268,10 +272,10 @@ class Registered(Parametrized):
         """Give the parametrizations what ``right_inverse`` leaves as it was."""
         inputs: tuple[Tensor, ...] = tuple(self.chain.get_parameter(name.rpartition(".")[2]) for name in self.originals)
         for index, step in enumerate(self.chain):
-            if type(step) is compat.WeightNorm:
+            if isinstance(step, compat.WeightNorm):
                 norms, value = inputs
                 value.copy_(_directed(norms, value, draws))
-            if type(step) is compat.SpectralNorm and inputs[0].dim() > 1:
+            if isinstance(step, compat.SpectralNorm) and inputs[0].dim() > 1:
                 iterations = self._iterations(_CONSTRUCTED + step.n_power_iterations, draws)
                 vectors = _singular_vectors(_as_matrix(inputs[0], step.dim), draws, step.eps, iterations)
                 step._buffers.update(zip(compat.SINGULAR_VECTORS, vectors, strict=True))
@@ -345,8 +349,11 @@ def _is_zero(fills: Sequence[Fill], shape: Sequence[int]) -> bool:
 
 def _normalized_moments(fills: Sequence[Fill], shape: Sequence[int], dim: int) -> Moments | None:
     """Return the moments of independent values of mean 0, divided by the norm of the matrix that they form."""
-    drawn = len(fills) == 1 and fills[0].entry.draws and not fills[0].entry.structured
-    before = mixed_moments(fills, shape) if drawn else None
+    last = [fill for fill in fills[-1:] if fill.entry.draws and not fill.entry.structured]
+    alike = all(
+        fill.block is None or (fill.initializer, fill.args) == (fills[-1].initializer, fills[-1].args) for fill in fills
+    )
+    before = mixed_moments(last, shape) if alike and last else None
     if before is None or before[0] != 0.0:
         return None
     rows = shape[dim]

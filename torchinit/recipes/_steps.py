@@ -43,8 +43,10 @@ def make_steps(found: Match) -> list[Step]:
     counts = Counter(map(id, found.rules.values()))
     # By layer, in the order in which the parametrizations were registered.
     weights: dict[str, list[Parametrized]] = {}
+    effective: dict[str, str] = {}
     for through in found.parametrized.values():
         weights.setdefault(through.layer.path, []).append(through)
+        effective[list(through.originals)[-1]] = through.name
     steps: list[Step] = []
     for matched in found.layers:
         layer = matched.layer
@@ -57,13 +59,15 @@ def make_steps(found: Match) -> list[Step]:
                 if fills or source is not None:
                     steps.append(Step(qualified, parameter, tuple(fills), source))
         for name, fill in parent_fills(layer):
-            qualified = layer.qualified(name)
+            qualified = effective.get(layer.qualified(name), layer.qualified(name))
             rule = found.writer(qualified)
             if rule is not None and qualified not in found.tied and rule.initializer == DEFAULT:
                 steps.append(Step(qualified, found.tensors[qualified], (fill,)))
+                steps += _stores(found, [through for through in [found.parametrized.get(qualified)] if through])
         steps += _stores(found, weights.get(layer.path, []))
         steps += [Step(layer.qualified(name), buffer, (STATISTICS[name],)) for name, buffer in matched.statistics]
-    return steps
+    last = {step.target: number for number, step in enumerate(steps) if step.through is not None}
+    return [step for number, step in enumerate(steps) if step.through is None or last[step.target] == number]
 
 
 def _stores(found: Match, weights: Sequence[Parametrized]) -> Iterator[Step]:
