@@ -61,7 +61,7 @@ class Scaled(nn.Module):
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         self.largest = weight.abs().max()
-        self.note = self.largest
+        self.note = self.largest.clone()
         return weight / self.largest
 
 
@@ -160,6 +160,14 @@ def test_torch_default_has_the_bits_of_a_transformer_that_is_parametrized_afterw
     assert_as_constructed(build)
 
 
+def test_a_transformers_weights_are_stored_once() -> None:
+    model = nn.Transformer(8, 2, 1, 1, 12)
+    for layer in [each for each in model.modules() if type(each) is nn.Linear]:
+        parametrizations.spectral_norm(layer)
+    stored = [step.target for step in recipes.torch_default().plan(model).steps if step.through is not None]
+    assert len(stored) == len(set(stored)) == 4
+
+
 @weight_norms
 @pytest.mark.parametrize(
     "layer", [nn.Linear(64, 64), nn.Conv2d(32, 64, 3, groups=2), nn.ConvTranspose1d(64, 32, 4, groups=2)], ids=str
@@ -243,6 +251,13 @@ def test_an_orthogonal_weight_stays_orthogonal_and_takes_its_further_draws_from_
         assert weight.std().item() == pytest.approx(row.std, rel=0.05)
     assert torch.equal(bases[0], bases[1])
     assert not torch.equal(bases[0], bases[2])
+    # Of one weight, the part of the base that completes it is drawn.
+    eye = Recipe([Rule("eye_", name="*.weight"), Rule("zeros_")])
+    for seed in (0, 1):
+        eye.apply_(model, key=keyed.key(seed))
+        bases.append(model[0].parametrizations.weight[0].base.clone())
+    assert torch.equal(bases[-1][:, :8], bases[-2][:, :8])
+    assert not torch.equal(bases[-1], bases[-2])
     generator = torch.Generator().manual_seed(0)
     XAVIER.apply_(model, generator)
     bases.append(model[0].parametrizations.weight[0].base.clone())
@@ -263,7 +278,46 @@ def test_custom_parametrizations_are_written_through_in_reverse() -> None:
         assert (
             XAVIER.plan(model).rows[0].initializer == f"xavier_uniform_ ({', '.join(type(s).__name__ for s in steps)})"
         )
-        assert all(step.note is not None for step in steps if isinstance(step, Scaled))
+        assert all(torch.equal(step.note, step.largest) for step in steps if isinstance(step, Scaled))
+
+
+class InPlace(nn.Module):
+    """Changes the weight that its right_inverse is given."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight.mul_(0.5)
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+def test_a_right_inverse_may_write_to_its_argument(by_key: bool) -> None:
+    def drawn(model: nn.Module) -> Tensor:
+        XAVIER.apply_(model, **({"key": keyed.key(0)} if by_key else {"generator": torch.Generator().manual_seed(0)}))
+        return model[0].weight.detach()
+
+    model = nn.Sequential(nn.Linear(4, 4))
+    assert torch.equal(drawn(nn.Sequential(registered(nn.Linear(4, 4), InPlace()))), drawn(model))
+
+
+def test_a_rule_for_a_number_of_dimensions_means_that_of_the_effective_weight() -> None:
+    model = nn.Sequential(registered(nn.Linear(4, 4), Triangle()))
+    recipe = Recipe([Rule("zeros_", ndim=1), Rule("xavier_uniform_")])
+    assert [(row.name, row.initializer) for row in recipe.plan(model).rows] == [
+        ("0.weight", "xavier_uniform_ (Triangle)"),
+        ("0.bias", "zeros_"),
+    ]
+
+
+def test_a_state_dict_read_as_modules_keeps_the_names_of_its_originals() -> None:
+    tree, path = nn.Module(), ("0", "parametrizations", "weight")
+    module = tree
+    for part in path:
+        module.add_module(part, nn.Module())
+        module = getattr(module, part)
+    module.original0 = nn.Parameter(torch.zeros(4, 1))
+    assert [row.name for row in recipes.xavier().plan(tree).rows] == ["0.parametrizations.weight.original0"]
 
 
 def test_planning_changes_no_state_of_a_parametrization() -> None:
@@ -281,23 +335,25 @@ def test_a_right_inverse_that_raises_leaves_model_and_generators_as_they_were(so
     model = nn.Sequential(
         nn.BatchNorm1d(4),
         parametrizations.weight_norm(nn.Linear(4, 4)),
-        registered(nn.Linear(4, 4), FullRank()),
         registered(nn.Linear(4, 4), Scaled()),
+        registered(nn.Linear(4, 4), FullRank()),
     )
-    recipe = Recipe([Rule("ones_", name="2.weight"), Rule("normal_")])
+    note = model[2].parametrizations.weight[0].note
+    recipe = Recipe([Rule("ones_", name="3.weight"), Rule("normal_")])
     tensors = [*model.parameters(), *model.buffers()]
     before, versions = [t.detach().clone() for t in tensors], [t._version for t in tensors]
     generator = torch.Generator().manual_seed(1)
     states = torch.get_rng_state(), generator.get_state()
     draws: dict[str, Any] = {"generator": {"generator": generator}, "key": {"key": keyed.key(0)}}.get(source, {})
     message = (
-        r"the parametrization of 2\.weight must take the weight that the rule draws, got ValueError: the weight must have"
-        r" full rank; keep the weight, or name 2\.parametrizations\.weight\.original in a rule$"
+        r"the parametrization of 3\.weight must take the weight that the rule draws, got ValueError: the weight must have"
+        r" full rank; keep the weight, or name 3\.parametrizations\.weight\.original in a rule$"
     )
     with pytest.raises(RecipeError, match=message):
         recipe.apply_(model, **draws)
     assert all(map(torch.equal, tensors, before))
     assert [t._version for t in tensors] == versions
+    assert model[2].parametrizations.weight[0].note is note
     assert torch.equal(states[0], torch.get_rng_state())
     assert torch.equal(states[1], generator.get_state())
 
@@ -471,15 +527,17 @@ def test_kept_frozen_and_loaded_weights(norm: str) -> None:
 
 
 @weight_norms
-def test_a_loaded_original_is_kept_beside_one_that_is_not(norm: str) -> None:
+@pytest.mark.parametrize("loaded", [0, 1], ids=["norms", "directions"])
+def test_a_loaded_original_is_kept_beside_one_that_is_not(norm: str, loaded: int) -> None:
     model = nn.Sequential(NORMS[norm](nn.Linear(8, 8)))
-    norms, directions = [p for p in model.parameters() if p.dim() == 2]
-    directions._is_hf_initialized = True
-    before = norms.detach().clone(), directions.detach().clone()
+    originals = [p for p in model.parameters() if p.dim() == 2]
+    originals[loaded]._is_hf_initialized = True
+    before = originals[loaded].detach().clone()
     XAVIER.apply_(model, key=keyed.key(0))
-    plain = XAVIER.apply_(nn.Sequential(nn.Linear(8, 8)), key=keyed.key(0))[0].weight
-    assert torch.equal(directions, before[1])
-    torch.testing.assert_close(norms.detach(), plain.detach().norm(dim=1, keepdim=True))
+    plain = XAVIER.apply_(nn.Sequential(nn.Linear(8, 8)), key=keyed.key(0))[0].weight.detach()
+    assert torch.equal(originals[loaded], before)
+    expected = [plain.norm(dim=1, keepdim=True), plain]
+    torch.testing.assert_close(originals[1 - loaded].detach(), expected[1 - loaded])
 
 
 def test_a_cached_weight_is_computed_anew() -> None:
@@ -542,7 +600,9 @@ def test_clones_of_a_parametrized_layer_are_copies_under_torch_default() -> None
 @pytest.mark.parametrize("norm", [name for name in NORMS if name != "orthogonal"])
 def test_a_recorded_recipe_fits_the_model_that_it_was_recorded_from(norm: str) -> None:
     def build() -> nn.Module:
-        return between(lambda: NORMS[norm](nn.Linear(8, 8)))
+        model = nn.ModuleDict({"a": NORMS[norm](nn.Linear(8, 8)), "b": nn.Linear(8, 8)})
+        nn.init.constant_(model["a"].bias, 0.5)
+        return model
 
     rows = {row.name: row for row in torchinit.record(build).recipe().plan(build()).rows}
-    assert rows["1.bias"].initializer == "default uniform_"
+    assert [rows[f"{name}.bias"].initializer for name in "ab"] == ["constant_", "default uniform_"]
