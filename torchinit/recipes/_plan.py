@@ -26,7 +26,7 @@ COLUMNS = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out"
 
 @dataclass(frozen=True)
 class Row:
-    """What happens to one parameter; ``mean`` and ``std`` are the expected ones, None if it is kept."""
+    """What happens to one parameter; ``mean`` and ``std`` are the expected ones, None if it is kept or they are unknown."""
 
     name: str
     module: str

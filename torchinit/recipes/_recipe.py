@@ -26,7 +26,7 @@ class Recipe:
     Parameters are visited as ``Module.apply`` visits modules, children before their parent. Tied parameters are
     initialized once, by the rule of their first name, and kept if any of their names is. Parameters that transformers
     has loaded (``_is_hf_initialized``) are kept. The running statistics of a normalization layer are reset with its
-    parameters.
+    parameters. A parametrized weight is drawn as the plain layer's and written through ``right_inverse``.
 
     Args:
         rules: the rules in order
@@ -140,7 +140,8 @@ class Recipe:
             ``module``
 
         Raises:
-            RecipeError: if a parameter has no rule (the message lists them all), or a rule does not fit a parameter
+            RecipeError: if a parameter has no rule (the message lists them all), a rule does not fit a parameter, or a
+                parametrization cannot take the weight that is drawn; then nothing is written or drawn
             ValueError: if ``key`` is not a key, or both a generator and a key are given
             RuntimeError: if a parameter cannot be written, or the generator is on another device; then nothing is
                 written or drawn
