@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 import torchinit
+from tests.support.distributed import on_ranks
 from torchinit import keyed, recipes
 from torchinit.recipes import Recipe, RecipeError, Rule
 
@@ -606,3 +607,25 @@ def test_a_recorded_recipe_fits_the_model_that_it_was_recorded_from(norm: str) -
 
     rows = {row.name: row for row in torchinit.record(build).recipe().plan(build()).rows}
     assert [rows[f"{name}.bias"].initializer for name in "ab"] == ["constant_", "default uniform_"]
+
+
+def _shards_that_differ(rank: int) -> list[str]:
+    from torch.distributed.fsdp import fully_shard
+
+    differing = []
+    for draws in ({"key": keyed.key(0)}, {}):
+        states = []
+        for sharded in (False, True):
+            model = nn.Sequential(*(norm(nn.Linear(7, 7)) for norm in NORMS.values()))
+            if sharded:
+                for layer in model:
+                    fully_shard(layer)
+            torch.manual_seed(1)
+            XAVIER.apply_(model, **draws)
+            states.append({name: getattr(p, "full_tensor", lambda p=p: p)() for name, p in model.state_dict().items()})
+        differing += [name for name, value in states[0].items() if not torch.equal(value, states[1][name])]
+    return differing
+
+
+def test_a_sharded_model_gets_the_values_of_a_whole_one() -> None:
+    assert on_ranks(2, _shards_that_differ) == [[], []]

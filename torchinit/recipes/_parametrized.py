@@ -110,8 +110,7 @@ class Parametrized:
     def solve(self, value: Tensor, draws: Draws) -> Solution:
         """Find the originals that give a weight; raise if its parametrization finds none."""
         try:
-            with torch.no_grad():
-                return self._solve(value, draws)
+            return self._solve(value.detach(), draws)
         except Exception as error:
             raised = f"{type(error).__name__}: {first_line(str(error))}"
             raise self._error(f"must take the weight that the rule draws, got {raised}") from None
@@ -192,11 +191,8 @@ class SpectralNormed(Parametrized):
         module = self.layer.module
         if dtensor.is_dtensor(self.stored):
             return
-        with torch.no_grad():
-            value = (
-                self.stored.detach() if self.constructed else self.hook.compute_weight(module, do_power_iteration=False)
-            )
-        setattr(module, self.own, value)
+        value = self.stored if self.constructed else self.hook.compute_weight(module, do_power_iteration=False)
+        setattr(module, self.own, value.detach())
 
     def _solve(self, value: Tensor, draws: Draws) -> Solution:
         solution, module = Solution(), self.layer.module
@@ -246,7 +242,7 @@ class Registered(Parametrized):
         # Torch's own keep the shape, and take milliseconds on the meta device. Others may not run there at all.
         if all(type(step) in _LABELS for step in self.chain):
             return self.stored
-        with suppress(Exception), _copied(self.chain, on_meta), torch.no_grad():
+        with suppress(Exception), _copied(self.chain, on_meta):
             like: Tensor = self.chain()
             return like
         return self.stored
@@ -288,12 +284,12 @@ _Saved = list[tuple[nn.Module, dict[str, Any], dict[str, Any], dict[str, Any]]]
 
 @contextmanager
 def _copied(module: nn.Module, copy: Callable[[Tensor], Tensor]) -> Iterator[_Saved]:
-    """Run code on copies of a module's parameters and buffers; undo at the end what it assigns to the module."""
+    """Run code on copies of the parameters and buffers, without gradients; undo at the end what it assigns."""
     saved = [(each, dict(vars(each)), dict(each._parameters), dict(each._buffers)) for each in module.modules()]
     try:
         for each, _, parameters, buffers in saved:
             each._parameters.update(
-                {n: nn.Parameter(copy(p), p.requires_grad) for n, p in parameters.items() if p is not None}
+                {n: nn.Parameter(copy(p), requires_grad=False) for n, p in parameters.items() if p is not None}
             )
             each._buffers.update({n: copy(b) for n, b in buffers.items() if b is not None})
         yield saved
