@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import (
     unset_fake_temporarily as unset_fake_temporarily,
 )
 from torch.multiprocessing.reductions import StorageWeakRef as StorageWeakRef
+from torch.nn.utils import parametrizations, parametrize
 from torch.utils._python_dispatch import _disable_current_modes
 
 # A fake tensor was asked for its values, or for a shape that follows from them.
@@ -69,6 +70,18 @@ def mark_to_keep(tensor: Tensor) -> str:
         return "loaded"
     # mamba_ssm and its descendants set it on what the constructor has computed.
     return "_no_reinit" if getattr(tensor, "_no_reinit", False) else ""
+
+
+# The types that the functions of torch.nn.utils.parametrizations register. A spectral norm has no vectors for a weight
+# of one dimension.
+WeightNorm, SpectralNorm = parametrizations._WeightNorm, parametrizations._SpectralNorm
+Orthogonal = parametrizations._Orthogonal
+SINGULAR_VECTORS = ("_u", "_v")
+
+
+def forget_cached(module: torch.nn.Module, name: str) -> None:
+    """Drop the value of a parametrized tensor that ``parametrize.cached()`` has kept."""
+    parametrize._cache.pop((id(module), name), None)
 
 
 def storage_id(tensor: Tensor) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from torchinit._core.compat import forward_operators, qualified_type
 
@@ -17,21 +18,42 @@ _ALIASES = {
     "_InstanceNorm": "InstanceNorm2d",
 }
 
+# The name of a parametrized module's type begins with this.
+_PARAMETRIZED = "Parametrized"
+
 
 def full_type(module: nn.Module) -> str:
     """Return the name of a module's type with its package, such as ``timm.layers.norm.LayerNorm2d``."""
     if isinstance(module, torch.jit.ScriptModule):
         package = re.sub(r"\.___torch_mangle_\d+", "", qualified_type(module).rpartition(".")[0])
-        return f"{package}.{module.original_name}".lstrip(".")
+        return f"{package}.{unparametrized(str(module.original_name), package)}".lstrip(".")
     kind = own_class(module)
     return f"{kind.__module__}.{kind.__name__}"
 
 
 def own_class(module: nn.Module) -> type:
     """Return the class that a module was made from."""
-    # NB: fully_shard gives a module a new type that inherits from FSDPModule and the original type.
     types = type(module).__mro__
-    return types[2 if types[1].__name__ == "FSDPModule" else 0]
+    # NB: fully_shard gives a module a new type that inherits from FSDPModule and the original type, and a
+    # parametrization one that inherits from the original type alone.
+    while types[1].__name__ == "FSDPModule" or _is_parametrized(types[0]):
+        types = types[1 if _is_parametrized(types[0]) else 2 :]
+    return types[0]
+
+
+def unparametrized(name: str, package: str) -> str:
+    """Return the name of the type that a parametrization has replaced; ``package`` is the type's module."""
+    return name.removeprefix(_PARAMETRIZED) if package.startswith(parametrize.__name__) else name
+
+
+def _is_parametrized(kind: type) -> bool:
+    return kind.__module__ == parametrize.__name__ and kind.__name__.startswith(_PARAMETRIZED)
+
+
+def shown_kind(module: nn.Module) -> str:
+    """Return the name of a module's type as the module prints it, also if a parametrization has made the type."""
+    own = str(module.original_name) if isinstance(module, torch.jit.ScriptModule) else type(module).__name__
+    return own if own == f"{_PARAMETRIZED}{full_type(module).rpartition('.')[2]}" else kind_of(module)
 
 
 def kind_of(module: nn.Module) -> str:

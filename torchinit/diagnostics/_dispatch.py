@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from torchinit._core.modules import shown_kind
 from torchinit.recipes._layers import walk
 
 # Layers that torch may run step by step, with one operator per step.
@@ -89,10 +90,10 @@ def find_layers(module: nn.Module) -> list[CalledLayer]:
     found: dict[str, CalledLayer] = {}
     for layer in walk(module):
         path = re.sub(r"(^|\.)parametrizations\..*", "", layer.path)
-        called = found.setdefault(path, CalledLayer(path, layer.kind, []))
+        called = found.setdefault(path, CalledLayer(path, shown_kind(layer.module), []))
         called.parameters += [(name, p) for name, p in layer.parameters() if p.is_floating_point()]
         if layer.path == path:
-            called.kind = layer.kind
+            called.kind = shown_kind(layer.module)
     return [called for called in found.values() if called.parameters]
 
 

@@ -22,5 +22,6 @@ def preview(model: nn.Module, recipe: Recipe, generator: torch.Generator) -> dic
     with warnings.catch_warnings():
         # apply_ gave the same warnings.
         warnings.simplefilter("ignore")
-        kept = {storage_key(after[row.name]) for row in recipe.plan(other).rows if row.initializer == "keep"}
-    return {name: parameter for name, parameter in after.items() if storage_key(parameter) not in kept}
+        steps = recipe.plan(other).steps
+    written = {storage_key(tensor) for step in steps for tensor, _ in step.written()}
+    return {name: parameter for name, parameter in after.items() if storage_key(parameter) in written}

@@ -19,7 +19,7 @@ STATISTICS = {"running_mean": Fill("zeros_"), "running_var": Fill("ones_"), "num
 
 
 def _dense(layer: Layer, name: str) -> list[Fill] | None:
-    weight = dict(layer.parameters()).get("weight")
+    weight = layer.named().get("weight")
     fans = None if weight is None else upstream_fans(list(weight.shape))
     if name not in ("weight", "bias") or fans is None:
         return None
@@ -29,7 +29,7 @@ def _dense(layer: Layer, name: str) -> list[Fill] | None:
 
 
 def _recurrent(layer: Layer, kind: str, name: str) -> list[Fill] | None:
-    weights = [p for n, p in layer.parameters() if n.startswith("weight_hh")]
+    weights = [p for n, p in layer.named().items() if n.startswith("weight_hh")]
     if not weights or not name.startswith(("weight_", "bias_")):
         return None
     hidden = weights[0].size(0) // GATES[kind]
@@ -75,7 +75,7 @@ def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | No
     if kind in EMBEDDINGS and role == "embedding":
         return [Fill("normal_", (0.0, 1.0))]
     if kind == "Bilinear" and name in ("weight", "bias"):
-        weight = dict(layer.parameters()).get("weight")
+        weight = layer.named().get("weight")
         return None if weight is None else [uniform_within(1 / math.sqrt(weight.size(1)))]
     if kind == "PReLU" and name == "weight":
         return [Fill("constant_", (float(layer.attribute("init", 0.25)),))]

@@ -10,6 +10,7 @@ from torchinit import keyed
 from torchinit._core.registry import INITIALIZERS
 from torchinit.keyed._piece import piece_of, place_, views
 from torchinit.recipes._blocks import Block, split_shape, view_block
+from torchinit.recipes._draws import Draws
 from torchinit.recipes._fill import Fill, call
 from torchinit.recipes._steps import Step
 
@@ -105,3 +106,23 @@ def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) 
         else:
             for view, _ in places:
                 call(view, fill, None)
+
+
+def write_all_by_key(steps: Sequence[Step], key: Tensor) -> None:
+    """Run the steps by key; raise before the first write if a parametrization does not take what is drawn."""
+    fills = surviving_fills(steps)
+    plain = {step.target: step.plain for step in steps}
+    stores = [(step, step.through) for step in steps if step.through is not None]
+    draws = {step.target: Draws(key=keyed.fold_in(key, step.plain)) for step, _ in stores}
+    for step, through in stores:
+        # A tied weight is the parameter that it is tied to.
+        owner = step.source or step.target
+        write_by_key(plain[owner], step.tensor, fills[owner][1], key)
+        if through.can_fail:
+            through.solve(step.tensor, draws[step.target])
+    for name, (tensor, own) in fills.items():
+        if name not in draws:
+            write_by_key(plain[name], tensor, own, key)
+    for step, through in stores:
+        through.solve(step.tensor, draws[step.target]).write()
+        through.finish()

@@ -34,6 +34,9 @@ class Layer:
         source: the name of the layer that it clones
         like: the type of ``torch.nn`` whose default a rule gives it
         told: what the graph of an exported module says of it
+        seen: its parameters as a recipe sees them, if those differ from the module's own
+        effective: its parametrized weights
+        owner: the layer whose weights they are, if a parametrization stores them
     """
 
     path: str
@@ -42,6 +45,9 @@ class Layer:
     like: str = ""
     told: Told | None = None
     plain: str = ""
+    seen: tuple[tuple[str, nn.Parameter], ...] | None = None
+    effective: tuple[tuple[str, nn.Parameter], ...] = ()
+    owner: "Layer | None" = None
 
     @cached_property
     def full_type(self) -> str:
@@ -101,6 +107,8 @@ class Layer:
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Return the module's own parameters, without those of its children."""
+        if self.seen is not None:
+            return list(self.seen)
         own = [(name, p) for name, p in self.module._parameters.items() if p is not None]
         for name, parameter in own:
             if is_lazy(parameter):
@@ -109,6 +117,10 @@ class Layer:
                     f", got an uninitialized {self.qualified(name)}"
                 )
         return own
+
+    def named(self) -> dict[str, nn.Parameter]:
+        """Return the parameters by name, with the effective weights, whatever rules name them by."""
+        return {**dict(self.effective), **dict(self.parameters())}
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """Return an attribute of the module, even if it was traced or exported."""
@@ -120,11 +132,15 @@ class Layer:
         """Count the fans of a weight by what the layer does, or as stored (in, out); None below two dimensions."""
         if len(shape) < 2:
             return None
+        if self.owner is not None:
+            return self.owner.fans(shape, transposed)
         groups, swapped = modules.orientation(self.kind, self.attribute, shape)
         return fans(shape, groups, transposed or swapped)
 
     def knows_fans(self, shape: list[int]) -> bool:
         """True if a weight of this shape has the fans of its layer; more than two dimensions may not be a kernel's."""
+        if self.owner is not None:
+            return self.owner.knows_fans(shape)
         return len(shape) <= 2 or self.is_convolution or self.standard in _FLAT
 
     @cached_property
@@ -156,11 +172,14 @@ def walk(module: nn.Module) -> Iterator[Layer]:
     yield from _walk(Layer("", module), told_layers(module) if is_exported(module) else {})
 
 
-def _walk(layer: Layer, told: Mapping[str, Told]) -> Iterator[Layer]:
+def _walk(layer: Layer, told: Mapping[str, Told], parametrized: Layer | None = None) -> Iterator[Layer]:
+    """Yield the layers below a layer, then itself; ``parametrized`` is the layer that a parametrization is for."""
     for name, child in layer.module._modules.items():
         if child is None:
             continue
         below = layer.child(name, child, told)
+        if parametrized is not None and not {"original", "original0"}.isdisjoint(child._parameters.keys()):
+            below = replace(below, owner=parametrized)
         if layer.standard in _CLONING and name == "layers":
             for index, clone in child._modules.items():
                 if clone is not None:
@@ -168,5 +187,5 @@ def _walk(layer: Layer, told: Mapping[str, Told]) -> Iterator[Layer]:
                     yield from _walk(replace(below.child(index, clone, told), source=source), told)
             yield below
         else:
-            yield from _walk(below, told)
+            yield from _walk(below, told, layer if name == "parametrizations" else None)
     yield layer

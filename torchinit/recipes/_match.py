@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torchinit._core.compat import mark_to_keep
 from torchinit._core.groups import with_stars
 from torchinit.recipes._defaults import default_fills, statistics
-from torchinit.recipes._layers import Layer, storage_key, walk
+from torchinit.recipes._effective import recipe_layers
+from torchinit.recipes._layers import Layer, storage_key
+from torchinit.recipes._parametrized import Parametrized
 from torchinit.recipes._roles import role_of
 from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule
 
@@ -37,6 +39,7 @@ class Match:
         kept: why a parameter is kept whatever its rule says
         frozen: the parameters without a gradient, in a model that has others
         used: ids of the rules that some parameter matches
+        parametrized: the parametrized weights
     """
 
     layers: list[MatchedLayer] = field(default_factory=list)
@@ -47,6 +50,7 @@ class Match:
     kept: dict[str, str] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
     used: set[int] = field(default_factory=set)
+    parametrized: dict[str, Parametrized] = field(default_factory=dict)
 
     def writer(self, name: str) -> Rule | None:
         """Return the rule that writes a parameter, given any of its names; None if it is kept."""
@@ -89,16 +93,18 @@ def _reason_to_keep(layer: Layer, name: str, tensor: Tensor, rule: Rule | None, 
 
 def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
-    found = Match()
+    layers, parametrized = recipe_layers(rules, module, _first_match)
+    found = Match(parametrized=parametrized)
     first: dict[Hashable, str] = {}
     uncovered: dict[str, Layer] = {}
     trains = any(parameter.requires_grad for parameter in module.parameters())
-    for layer in walk(module):
+    for layer in layers:
         parameters = layer.parameters()
         for name, parameter in parameters:
             qualified = layer.qualified(name)
             found.tensors[qualified], found.plain[qualified] = parameter, layer.plain_name(name)
-            owner = first.setdefault(storage_key(parameter), qualified)
+            stored = parametrized[qualified].stored if qualified in parametrized else parameter
+            owner = first.setdefault(storage_key(stored), qualified)
             rule = _first_match(rules, layer, name, parameter)
             if owner != qualified:
                 found.tied[qualified] = owner
@@ -168,11 +174,16 @@ def _match_buffers(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -
     """List the other buffers of a layer, and find the rules that speak of buffers."""
     layer, reset = matched.layer, dict(matched.statistics)
     others = [(name, b) for name, b in layer.module._buffers.items() if b is not None and name not in reset]
+    listed = []
     for name, buffer in others:
         qualified = layer.qualified(name)
+        # The buffers of a parametrization go with its weight.
+        if any(through.owns(qualified) for through in found.parametrized.values()):
+            continue
+        listed.append((name, buffer))
         found.tensors[qualified], found.plain[qualified] = buffer, layer.plain_name(name)
         rule = _first_match(rules, layer, name, buffer, role="buffer")
         if rule is not None:
             found.rules[qualified] = rule
             found.used.add(id(rule))
-    return others
+    return listed

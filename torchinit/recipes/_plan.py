@@ -5,8 +5,8 @@ Planning has three stages: :func:`match` finds the rule of each parameter, :func
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
@@ -17,6 +17,7 @@ from torchinit.recipes._expected import mixed_moments
 from torchinit.recipes._fill import Fill
 from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._match import Match, match
+from torchinit.recipes._parametrized import Parametrized
 from torchinit.recipes._rule import DEFAULT, KEEP, Rule
 from torchinit.recipes._steps import Step, count_fans, make_steps
 from torchinit.recipes._warnings import warn_of_lost_marks, warn_of_uninitialized_buffers
@@ -28,7 +29,7 @@ COLUMNS = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out"
 
 @dataclass(frozen=True)
 class Row:
-    """What happens to one parameter; ``mean`` and ``std`` are the expected ones, None if it is kept."""
+    """What happens to one parameter; ``mean`` and ``std`` are the expected ones, None if it is kept or they are unknown."""
 
     name: str
     module: str
@@ -68,13 +69,15 @@ def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> lis
         for name, parameter in matched.parameters:
             qualified = layer.qualified(name)
             rule, drawn = found.rules.get(qualified), fills.get(qualified, [])
+            through = found.parametrized.get(qualified)
             if qualified in found.tied:
                 rows.append(_row(layer, name, parameter, "tied", f"as {found.tied[qualified]}", None, []))
             elif rule is None or qualified in found.kept:
                 rows.append(_row(layer, name, parameter, found.kept[qualified], KEEP, rule, []))
             else:
                 label = labels[id(rule)] + " (no gradient)" * (qualified in found.frozen)
-                rows.append(_row(layer, name, parameter, label, _initializer(rule, drawn, parameter), rule, drawn))
+                row = _row(layer, name, parameter, label, _initializer(rule, drawn, parameter), rule, drawn)
+                rows.append(row if through is None or not drawn else _through(row, through, drawn))
         for name, buffer in matched.statistics:
             fill = STATISTICS[name]
             buffers.append(_row(layer, name, buffer, "statistics", fill.initializer, None, [fill]))
@@ -110,6 +113,12 @@ def _row(
     return Row(layer.qualified(name), layer.kind, tuple(shape), label, initializer, *(fans or (None, None)), *expected)
 
 
+def _through(row: Row, through: Parametrized, fills: Sequence[Fill]) -> Row:
+    """Mark the row of a parametrized weight, and expect what the parametrization makes of the draw."""
+    mean, std = through.expected(fills) or (None, None)
+    return replace(row, initializer=f"{row.initializer} ({through.label})", mean=mean, std=std)
+
+
 def _initializer(rule: Rule, fills: Sequence[Fill], parameter: Tensor) -> str:
     if rule.initializer == DEFAULT:
         # Only the last full fill survives.
@@ -130,6 +139,10 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = No
     steps = make_steps(found)
     if adapt is not None:
         steps = adapt(found, steps)
+    fills = _fills_of(steps)
+    for step in steps:
+        if step.through is not None:
+            step.through.check(fills[step.target])
     rows = make_rows(rules, found, steps)
     for number, rule in enumerate(rules, 1):
         if id(rule) not in found.used and not rule.optional:
@@ -137,5 +150,21 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = No
     warn_of_lost_marks(module, found)
     warn_of_uninitialized_buffers(found)
     # Sort as the model lists its parameters, parents first; the buffers stay last.
-    order = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
+    order: dict[str, float] = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
+    order |= _before_originals(found, order)
     return Plan(sorted(rows, key=lambda row: order.get(row.name, len(order))), steps)
+
+
+def _before_originals(found: Match, order: Mapping[str, float]) -> dict[str, float]:
+    """Place parametrized weights: where the next parameter of their layer is, or their first original."""
+    places: dict[str, float] = {}
+    for matched in found.layers:
+        following: float | None = None
+        for name, _ in reversed(matched.parameters):
+            qualified = matched.layer.qualified(name)
+            if qualified in found.parametrized:
+                first = min(order.get(original, len(order)) for original in found.parametrized[qualified].originals)
+                following = places[qualified] = (first if following is None else following) - 1e-3
+            else:
+                following = order.get(qualified, following)
+    return places

@@ -7,11 +7,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from torchinit._core.writes import no_grad_copy_
 from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
-from torchinit.recipes._fill import dry_run, write
-from torchinit.recipes._keyed_apply import surviving_fills, write_by_key
+from torchinit.recipes._fill import dry_run
+from torchinit.recipes._keyed_apply import write_all_by_key
+from torchinit.recipes._ordered_apply import write_in_order
 from torchinit.recipes._plan import Plan, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule
 from torchinit.recipes._steps import Step
@@ -26,7 +26,7 @@ class Recipe:
     Parameters are visited as ``Module.apply`` visits modules, children before their parent. Tied parameters are
     initialized once, by the rule of their first name, and kept if any of their names is. Parameters that transformers
     has loaded (``_is_hf_initialized``) are kept. The running statistics of a normalization layer are reset with its
-    parameters.
+    parameters. A parametrized weight is drawn as the plain layer's and written through ``right_inverse``.
 
     Args:
         rules: the rules in order
@@ -145,7 +145,8 @@ class Recipe:
             ``module``
 
         Raises:
-            RecipeError: if a parameter has no rule (the message lists them all), or a rule does not fit a parameter
+            RecipeError: if a parameter has no rule (the message lists them all), a rule does not fit a parameter, or a
+                parametrization cannot take the weight that is drawn; then nothing is written or drawn
             ValueError: if ``key`` is not a key, or both a generator and a key are given
             RuntimeError: if a parameter cannot be written, or the generator is on another device; then nothing is
                 written or drawn
@@ -172,18 +173,11 @@ class Recipe:
                 raise ValueError("the draws come from a generator or from a key, got both")
         steps = [step for step in self.plan(module).steps if not step.tensor.is_meta]
         _check_generator(steps, generator)
-        dry_run((step.tensor, step.fills) for step in steps)
+        dry_run(pair for step in steps for pair in step.written())
         if key is not None:
-            plain = {step.target: step.plain for step in steps}
-            for name, (tensor, fills) in surviving_fills(steps).items():
-                write_by_key(plain[name], tensor, fills, key)
-            return module
-        tensors = {step.target: step.tensor for step in steps}
-        for step in steps:
-            if step.source is None:
-                write(step.tensor, step.fills, generator)
-            else:
-                no_grad_copy_(step.tensor, tensors[step.source])
+            write_all_by_key(steps, key)
+        else:
+            write_in_order(steps, generator)
         return module
 
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:

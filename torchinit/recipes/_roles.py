@@ -28,7 +28,7 @@ def role_of(layer: Layer, name: str, ndim: int) -> str:
         return "embedding" if name == "weight" and ndim == 2 and not computed else ""
     if _is_weight(layer, name, ndim):
         return "weight"
-    own = dict(layer.parameters())
+    own = layer.named()
     beside = name.replace("bias", "weight")
     if ndim == 1 and "bias" in name and beside in own and _is_weight(layer, beside, own[beside].dim()):
         return "bias"

@@ -27,7 +27,8 @@ def torch_default() -> Recipe:
     """Torch's own default: what each layer of ``torch.nn`` draws when it is constructed, in that order.
 
     Source: the ``reset_parameters`` of ``torch.nn.modules`` (torch 2.13). With the same seed, the bits equal those of
-    constructing the model anew, if it registers its layers in the order in which it constructs them. As in torch, the
+    constructing the model anew, if it registers its layers in the order in which it constructs them, and parametrizes
+    each (``weight_norm``, ``spectral_norm``, ``orthogonal``) when it is constructed. As in torch, the
     layers of a ``TransformerEncoder`` or ``TransformerDecoder`` are copies of one. A traced ``PReLU`` does not record
     its initial slope and gets torch's 0.25.
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +15,7 @@ from torchinit.recipes._defaults import STATISTICS, default_fills, padding_fills
 from torchinit.recipes._fill import Fill, call, resolve, scale_residual
 from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._match import Match
+from torchinit.recipes._parametrized import Parametrized
 from torchinit.recipes._rule import DEFAULT, RecipeError, Rule
 
 
@@ -22,6 +24,7 @@ class Step:
     """The fills of one parameter or buffer, in order; without a key, a clone copies ``source`` instead.
 
     ``plain`` is the target's name without wrappers, from which its key is made.
+    A step with ``through`` writes an effective weight to the originals: that of ``source`` if it is tied to one.
     """
 
     target: str
@@ -29,11 +32,24 @@ class Step:
     tensor: Tensor
     fills: tuple[Fill, ...] = ()
     source: str | None = None
+    through: Parametrized | None = None
+
+    def written(self) -> list[tuple[Tensor, tuple[Fill, ...]]]:
+        """Return the tensors of the model that the step writes, with their fills."""
+        if self.through is None:
+            return [(self.tensor, self.fills)]
+        return [(original, ()) for original in self.through.originals.values()]
 
 
 def make_steps(found: Match) -> list[Step]:
     """Order the writes of each layer: its own parameters, then those of its children, then its buffers."""
     counts = Counter(map(id, found.rules.values()))
+    # By layer, in the order in which the parametrizations were registered.
+    weights: dict[str, list[Parametrized]] = {}
+    effective: dict[str, str] = {}
+    for through in found.parametrized.values():
+        weights.setdefault(through.layer.path, []).append(through)
+        effective[list(through.originals)[-1]] = through.name
     steps: list[Step] = []
     for matched in found.layers:
         layer = matched.layer
@@ -46,13 +62,28 @@ def make_steps(found: Match) -> list[Step]:
                 if fills or source is not None:
                     steps.append(Step(qualified, layer.plain_name(name), tensor, tuple(fills), source))
         for name, fill in parent_fills(layer):
-            qualified = layer.qualified(name)
+            qualified = effective.get(layer.qualified(name), layer.qualified(name))
             rule = found.writer(qualified)
             if rule is not None and qualified not in found.tied and rule.initializer == DEFAULT:
-                steps.append(Step(qualified, layer.plain_name(name), found.tensors[qualified], (fill,)))
+                steps.append(Step(qualified, found.plain[qualified], found.tensors[qualified], (fill,)))
+                steps += _stores(found, [through for through in [found.parametrized.get(qualified)] if through])
+        steps += _stores(found, weights.get(layer.path, []))
         for name, buffer in matched.statistics:
             steps.append(Step(layer.qualified(name), layer.plain_name(name), buffer, (STATISTICS[name],)))
-    return steps
+    last = {step.target: number for number, step in enumerate(steps) if step.through is not None}
+    return [step for number, step in enumerate(steps) if step.through is None or last[step.target] == number]
+
+
+def _stores(found: Match, weights: Sequence[Parametrized]) -> Iterator[Step]:
+    """Yield the steps that store a layer's effective weights, after all that its construction draws."""
+    for through in weights:
+        rule, owner = found.writer(through.name), found.tied.get(through.name)
+        if rule is None or through.weight.numel() == 0:
+            continue
+        # A module that stands in two places has one weight.
+        if owner not in found.parametrized or found.parametrized[owner].layer.module is not through.layer.module:
+            through.rule = rule
+            yield Step(through.name, found.plain[through.name], through.weight, (), owner, through)
 
 
 def _clone_source(found: Match, layer: Layer, name: str, parameter: Tensor) -> str | None:

@@ -8,9 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchinit._core.modules import plain_kind
+from torchinit._core.modules import plain_kind, unparametrized
 from torchinit._core.registry import INITIALIZERS
-from torchinit._core.wrappers import plain_names
 from torchinit.recipes import Recipe, Rule
 from torchinit.recipes._blocks import Block, block_shape
 from torchinit.recipes._defaults import STATISTICS, padding_fills
@@ -160,8 +159,8 @@ class Laws:
         self._same: dict[Any, bool] = {}
         if skeleton is not None:
             self.layers = {layer.plain: layer for layer in walk(skeleton)}
-            steps = make_steps(match([Rule(DEFAULT, optional=True), Rule(KEEP, optional=True)], skeleton))
-            plain = plain_names(skeleton)
+            found = match([Rule(DEFAULT, optional=True), Rule(KEEP, optional=True)], skeleton)
+            steps, plain = make_steps(found), found.plain
             copies = {step.plain: plain[step.source] for step in steps if step.source is not None}
             self.defaults = {plain[name]: fills for name, (_, fills) in surviving_fills(steps).items()}
             self.defaults |= {name: self.defaults[source] for name, source in copies.items() if source in self.defaults}
@@ -330,7 +329,7 @@ def recipe_of(keyed: KeyedProgram, skeleton: nn.Module | None) -> tuple[Recipe, 
     parameters = [
         Parameter(
             entry.name,
-            plain_kind(entry.module),
+            plain_kind(unparametrized(entry.module.rpartition(".")[2], entry.module)),
             laws.standard(entry),
             len(entry.ref.size),
             found[entry.name] or _KEPT,
