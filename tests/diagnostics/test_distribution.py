@@ -103,6 +103,7 @@ def test_values_on_a_grid_are_counted(step: float) -> None:
     rounded = (values / step).round() * step
     assert _told(values).levels is None
     assert _told(rounded).levels == len(rounded.unique())
+    assert _told(rounded).name == "normal"
 
 
 def test_uniform_draw_in_bfloat16_is_no_grid() -> None:

@@ -128,7 +128,8 @@ def test_fault_is_found_in_every_type(fault: str, dtype: torch.dtype) -> None:
 def test_fault_of_a_stack_or_of_columns_is_found() -> None:
     experts = nn.Module()
     experts.down_proj = nn.Parameter(draw("normal_", (4, 64, 128), std=0.02))
-    assert not statistics(experts)[0].bad
+    row = statistics(experts)[0]
+    assert (row.bad, row.fan_in, row.fan_out) == (False, 128, 64)
     experts.down_proj.data[2, 5] = 0.0
     assert statistics(experts)[0].verdict == "1 of 256 rows are 0; normal, std 0.02"
 

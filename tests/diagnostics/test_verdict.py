@@ -254,10 +254,10 @@ def test_name_identifies_an_embedding_without_a_module(path: str, known: bool) -
 
 
 def test_weight_that_is_tied_to_an_embedding_is_one() -> None:
-    model = nn.ModuleDict({"head": nn.Linear(64, 1000, bias=False), "table": nn.Embedding(1000, 64)})
+    model = nn.ModuleDict({"fc1": nn.Linear(64, 1000, bias=False), "table": nn.Embedding(1000, 64)})
     nn.init.normal_(model["table"].weight)
-    model["head"].weight = model["table"].weight
-    assert [(row.name, row.bad) for row in statistics(model)] == [("head.weight", False)]
+    model["fc1"].weight = model["table"].weight
+    assert [(row.name, row.bad) for row in statistics(model)] == [("fc1.weight", False)]
 
 
 def test_rows_of_an_embedding_may_be_zero_for_padding_only() -> None:
