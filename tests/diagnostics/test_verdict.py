@@ -307,3 +307,13 @@ def test_one_of_three_packed_projections_may_be_zero() -> None:
     weight[:32] = 0.0
     assert not statistics({"attn.qkv.weight": weight})[0].bad
     assert statistics({"mlp.fc1.weight": weight})[0].verdict.startswith("32 of 96 rows are 0")  # type: ignore[union-attr]
+
+
+def test_blocks_of_different_gains_are_not_said_to_have_one() -> None:
+    blocks = [gain * draw("orthogonal_", (32, 32)) for gain in (1.0, 2.0)]
+    assert "blocks" not in str(row_of(torch.cat(blocks)).verdict)
+
+
+def test_kernels_that_are_all_equal_are_no_sub_pixel_convolution() -> None:
+    kernel = draw("kaiming_normal_", (1, 32, 3, 3)).expand(64, 32, 3, 3).clone()
+    assert str(row_of(kernel).verdict).startswith("63 of 64 rows are copies of others")
