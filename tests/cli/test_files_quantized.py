@@ -127,7 +127,9 @@ def test_quantized_tensors_are_measured_dequantized(
     row = _inspect(tmp_path / "net", capsys)["a.weight"]
     assert row["dtype"] == "qint8"
     assert row["std"] == pytest.approx(quantized.dequantize().double().std(correction=0).item())
-    assert row["verdict"] == diagnostics.statistics({"a.weight": quantized.dequantize()})[0].verdict
+    # A plain tensor of the same values is one of few values.
+    plain = diagnostics.statistics({"a.weight": quantized.dequantize()})[0]
+    assert plain.verdict.endswith(row["verdict"])
     assert row["fan_in"] == 64
 
 

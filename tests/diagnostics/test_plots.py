@@ -29,7 +29,7 @@ def test_each_parameter_has_a_panel_with_its_verdict() -> None:
     layer, told = nn.Linear(20, 30), []
     figure = plot_statistics(layer, statistics(layer), title="net.pt", progress=lambda *step: told.append(step))
     assert len(figure.axes) == 2
-    assert _texts(figure)[:4] == ["net.pt", "2 parameters", "weight", "30x20, like torch's default"]
+    assert _texts(figure)[:4] == ["net.pt", "2 parameters", "weight", "30x20, uniform, bound 0.224 = torch's default"]
     assert told == [("drawing", "weight", 2), ("drawing", "bias", 2)]
     assert "matplotlib.pyplot" not in sys.modules
 

@@ -114,11 +114,12 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "inspect",
-        help="show statistics of the parameters of a file, and which initialization they are like",
-        description="Show mean, std and more of each parameter of FILE, and which initialization its std is like. FILE"
-        " is a TorchScript archive, a checkpoint or a state dict that torch.save wrote, safetensors, an archive of"
-        " torch.export, or a directory or an index of shards as transformers writes it. A parameter is marked if it is"
-        " not finite, far from any known scale, or constant although it should not be. In a file without modules, a"
+        help="show statistics of the parameters of a file, and which initialization they have",
+        description="Show mean, std and more of each parameter of FILE, and which distribution and which known"
+        " initialization it has. FILE is a TorchScript archive, a checkpoint or a state dict that torch.save wrote,"
+        " safetensors, an archive of torch.export, or a directory or an index of shards as transformers writes it. A"
+        " parameter is marked for what no sound initialization gives, such as copied or dead rows, outliers or a scale"
+        " that blows up the signal. In a file without modules, a"
         " transposed or grouped convolution looks like any other, and its fans are counted as such. Integers are shown"
         " and never marked; quantized tensors are measured by the values that they stand for.",
     )

@@ -28,7 +28,7 @@ _HEAD, _FOOT = 0.5, 0.15
 _MIN_WIDTH = 5.4
 
 # Characters that fit into the width of a panel.
-_TITLE, _SUBTITLE = 36, 44
+_TITLE, _SUBTITLE = 36, 48
 
 
 def _choose(rows: Sequence[ParameterStatistics]) -> list[ParameterStatistics]:
@@ -189,7 +189,7 @@ def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) ->
     for index, panel in enumerate(panels):
         x, y = index % columns * each + _LEFT, index // columns * _HEIGHT + _HEAD
         write(x, y + 0.05, shortened(panel.name, _TITLE), 8, color=RED if panel.bad else "black")
-        write(x, y + 0.22, panel.about[:_SUBTITLE], 7, color=RED if panel.bad else GREY)
+        write(x, y + 0.22, panel.about[:_SUBTITLE], 6.5, color=RED if panel.bad else GREY)
         inner = (each - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
         bottom = height - y - _TOP - inner[1]
         _draw_panel(figure.add_axes((x / width, bottom / height, inner[0] / width, inner[1] / height)), panel)

@@ -35,14 +35,26 @@ class Moments:
 
     def add(self, values: Tensor) -> None:
         """Add values: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm" (1979)."""
+        if values.numel() and not values.is_complex():
+            low, high = (bound.item() for bound in torch.aminmax(values))
+            # NB: bounds of values with a NaN are NaN.
+            if math.isfinite(low) and math.isfinite(high):
+                self._add(values, low == high)
+                self.min, self.max = min(self.min, low), max(self.max, high)
+                return
         values = only_finite(values)
-        if values.numel() == 0:
-            return
+        if values.numel():
+            self._add(values, bool((values == values[0]).all()))
+            if not values.is_complex():
+                low, high = (bound.item() for bound in torch.aminmax(values))
+                self.min, self.max = min(self.min, low), max(self.max, high)
+
+    def _add(self, values: Tensor, is_constant: bool) -> None:
         variance, mean = (number.item() for number in torch.var_mean(values, correction=0))
         first = values[0].item()
         if self.count == 0:
             self.constant = first
-        if self.constant is not None and not (values == self.constant).all():
+        if not is_constant or self.constant != first:
             self.constant = None
         count, size = self.count, values.numel()
         self.count += size
@@ -52,9 +64,6 @@ class Moments:
         apart_squared = apart.real * apart.real + apart.imag * apart.imag
         self.squares += variance * size + apart_squared * count * (size / self.count)
         self.zeros += size - int(torch.count_nonzero(values))
-        if not values.is_complex():
-            low, high = torch.aminmax(values)
-            self.min, self.max = min(self.min, low.item()), max(self.max, high.item())
 
 
 def chunks(tensor: Tensor) -> Iterator[Tensor]:

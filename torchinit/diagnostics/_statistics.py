@@ -1,4 +1,4 @@
-"""Statistics of each parameter of a model, and the known initialization that it is like."""
+"""Statistics of each parameter of a model, and a verdict on how it was initialized."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +11,8 @@ from torch import nn
 from torchinit._core.scale import xavier_std
 from torchinit.diagnostics._moments import Moments, measure
 from torchinit.diagnostics._parameters import Parameter, module_of, parameters
-from torchinit.diagnostics._verdict import he_std, known_stds, verdict
+from torchinit.diagnostics._schemes import he_std
+from torchinit.diagnostics._verdict import Verdict, verdict, with_dead_pairs
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,15 @@ class ParameterStatistics:
         not_finite: number of NaN and infinities; None if the parameter has no numbers, as on the meta device
         he: std of He's initialization, sqrt(2 / fan_in); None without fans
         xavier: std of Xavier's, sqrt(2 / (fan_in + fan_out)); None without fans
-        verdict: the known initialization whose std it has (``"like He"``), or what is odd; None if nothing is known
-        bad: whether the verdict deserves a look: a constant matrix, not finite, or far from any known scale
+        verdict: the distribution and the known initialization that gives its scale, such as ``"normal, std 0.177 = He
+            (fan_in)"``, after what is wrong if it is bad; None if nothing is known
+        bad: whether it is what no sound initialization gives
         constant: whether all finite values are equal
         tied: its other names
+        distribution: ``"uniform"``, ``"normal"``, ``"truncated normal"``, ``"two-valued"``, ``"constant"``, ``"other"``,
+            or a structure such as ``"orthogonal"``, ``"identity"``, ``"dirac"``; None if too few values tell
+        scheme: the known initialization that gives its std (``"He (fan_in)"``, ``"0.02 / sqrt(24)"``); None if none does
+        gain: the gain of an orthogonal matrix, an identity or a dirac kernel; None for others
     """
 
     name: str
@@ -55,6 +61,9 @@ class ParameterStatistics:
     bad: bool
     constant: bool
     tied: tuple[str, ...]
+    distribution: str | None = None
+    scheme: str | None = None
+    gain: float | None = None
 
 
 def _numbers(moments: Moments | None) -> dict[str, Any]:
@@ -70,9 +79,8 @@ def _numbers(moments: Moments | None) -> dict[str, Any]:
     return numbers
 
 
-def _row(parameter: Parameter) -> ParameterStatistics:
-    moments, fans = measure(parameter.tensor), parameter.fans()
-    said, bad = verdict(moments, known_stds(parameter), fans is not None)
+def _row(parameter: Parameter, moments: Moments | None, said: Verdict) -> ParameterStatistics:
+    fans = parameter.fans()
     fan_in, fan_out = fans or (None, None)
     return ParameterStatistics(
         name=parameter.name,
@@ -83,20 +91,33 @@ def _row(parameter: Parameter) -> ParameterStatistics:
         **_numbers(moments),
         he=he_std(fans[0]) if fans else None,
         xavier=xavier_std(*fans, gain=1.0) if fans else None,
-        verdict=said,
-        bad=bad,
+        verdict=said.text,
+        bad=said.fault is not None,
         constant=moments is not None and moments.constant is not None,
         tied=tuple(parameter.tied),
+        distribution=said.distribution,
+        scheme=said.scheme,
+        gain=said.gain,
     )
 
 
 def statistics(
     model: nn.Module | Mapping[str, Any], progress: Callable[[str, str, int], object] | None = None
 ) -> list[ParameterStatistics]:
-    """Measure each parameter of a model, and name the known initialization that it is like.
+    """Measure each parameter of a model, say how it was drawn, and mark what no sound initialization gives.
 
-    A parameter is like an initialization if their standard deviations agree within 5 % or the sampling error. In a
-    state dict, a transposed or grouped convolution looks like any other, and its fans are counted as such.
+    The verdict names the distribution, by tests at the size of the sample, then the standard deviation or the bound,
+    and the known initialization that gives it: by the fans of the layer, by the number of layers, or a number such as
+    0.02. An ``=`` means that the two agree within the sampling error, ``~`` that this error exceeds 5 %. Matrices are
+    also compared with orthogonal ones, the identity and what torchinit's other initializers make.
+
+    Bad are values that are not finite; a weight that is constant, but not 0; two zero weights in a row; rows that are
+    zero or copies of others; a low rank; a mean, a scale or outliers that no draw for these fans gives; many zeros that
+    are no mask and not from ``sparse_``; values on a grid, or piled on their bounds. Embeddings, norms, LayerScale and
+    other parameters that are no weights of a layer are not compared with fans.
+
+    In a state dict, names and shapes tell layers: an embedding by its name, a transposed or grouped convolution not at
+    all.
 
     Args:
         model: a module (eager, scripted, traced or loaded) or its state dict
@@ -113,12 +134,13 @@ def statistics(
         >>> _ = torchinit.kaiming_normal_(layer.weight, generator=torch.Generator().manual_seed(0))
         >>> _ = torchinit.zeros_(layer.bias)
         >>> [(row.name, row.verdict) for row in torchinit.diagnostics.statistics(layer)]
-        [('weight', 'like He'), ('bias', 'constant 0')]
+        [('weight', 'normal, std 0.177 = He (fan_in)'), ('bias', 'constant 0')]
     """
-    rows = []
     found = parameters(model if isinstance(model, nn.Module) else module_of(model))
+    measured, verdicts = [], []
     for parameter in found:
         if progress is not None:
             progress("measuring", parameter.name, len(found))
-        rows.append(_row(parameter))
-    return rows
+        measured.append(measure(parameter.tensor))
+        verdicts.append(verdict(parameter, measured[-1]))
+    return [_row(*row) for row in zip(found, measured, with_dead_pairs(found, verdicts))]

@@ -1,114 +1,269 @@
-"""The standard deviations of known initializations, and which of them a parameter's values have."""
+"""Says what a parameter's values are, which known initialization gives them, and what none gives."""
 
 import math
 import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
-from torchinit._core.scale import kaiming_std, variance_scaling_std, xavier_std
+import torch
+from torch import Tensor
+
 from torchinit._core.table import text
-from torchinit.diagnostics._moments import Moments
-from torchinit.diagnostics._parameters import Parameter
-from torchinit.recipes._layers import upstream_fans
+from torchinit.diagnostics._distribution import SAMPLE, Distribution, distribution
+from torchinit.diagnostics._moments import Moments, measure
+from torchinit.diagnostics._parameters import Parameter, is_dequantized
+from torchinit.diagnostics._patterns import pattern_of, without_identity
+from torchinit.diagnostics._schemes import Scheme, he_std, nearest_by_fans, scheme_of
+from torchinit.diagnostics._structure import Lines, constant_rows, copies, differ, is_mask, is_sparse, lines, rank
 
-# A std is far from the known ones beyond this factor. Gains differ by less: 5/3 for tanh,
-# sqrt(2) for relu, 1/sqrt(2 n) for n residual layers.
-_FAR = 3.0
-
-# Relative tolerance for a std that is like a known one; for a small tensor, the sampling error is larger.
-_NEAR = 0.05
-
-# Parameters where torch's weight_norm keeps norms; no scale is known for them.
-_NORMS = ("weight_g", "original0")
-
-# A state dict does not say which matrix is an embedding, but its name does.
-_EMBEDDING = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
-
-
-def he_std(fan: int) -> float:
-    """sqrt(2 / fan), to the last digit, which the JSON of ``inspect`` shows; ``kaiming_std`` rounds once more."""
-    return variance_scaling_std(fan, fan, 2.0, "fan_in")
-
-
-def _torch_default_std(fan: int) -> float:
-    """The std of ``kaiming_uniform_`` with a=sqrt(5), torch's default: uniform up to 1 / sqrt(fan)."""
-    return kaiming_std(fan, math.sqrt(5.0), "leaky_relu")
+# A mean this far from 0, in standard deviations, is in no matrix that is drawn around 0.
+_MEAN = 0.5
+# More zeros than this need a reason.
+_ZEROS = 0.25
+# Independent rows below this share of those looked at; of a square matrix of random values 1 % look dependent.
+_RANK = 0.8
+# Multiples of He's standard deviation that blow the signal up: of a layer of torch.nn, and of another one, which may
+# scale its weight when it runs; the last layer of a model and tables of factors are no part of the trunk.
+_LARGE, _VERY_LARGE = 5.0, 40.0
+# The standard deviation times the root of the larger fan that leaves nothing of the signal.
+_SMALL = 1e-3
+# Projections that hold several matrices; one of them may be zero.
+_PACKED = re.compile(r"qkv|in_proj|c_attn|query_key_value", re.IGNORECASE)
 
 
-def _default_std_of(parameter: Parameter) -> float | None:
-    """The std of torch's own default for a weight and its bias; None if there is none."""
-    siblings = dict(parameter.layer.parameters())
-    # A recurrent layer draws all by its number of units: the columns of its projection, if it has one.
-    for name in ("weight_hr_l0", "weight_hh_l0", "weight_hh"):
-        if name in siblings and siblings[name].dim() == 2:
-            return _torch_default_std(siblings[name].shape[1])
-    weight = siblings.get("weight") if parameter.tensor.dim() < 2 else parameter.tensor
-    # NB: torch ignores transposition here.
-    fans = None if weight is None else upstream_fans(list(weight.shape))
-    if weight is None or fans is None or fans[0] == 0:
-        return None
-    return _torch_default_std(weight.shape[1] if parameter.layer.kind == "Bilinear" else fans[0])
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of a parameter; ``fault`` is what no sound initialization gives."""
 
+    words: str | None
+    fault: str | None = None
+    distribution: str | None = None
+    scheme: str | None = None
+    gain: float | None = None
 
-def known_stds(parameter: Parameter) -> dict[str, float]:
-    """Name the stds that known initializations give a parameter; empty if none is known for its kind."""
-    tensor, kind = parameter.tensor, parameter.layer.kind
-    default, fans = _default_std_of(parameter), parameter.fans()
-    if not (tensor.is_floating_point() or tensor.is_complex()) or parameter.own in _NORMS:
-        return {}
-    if fans is None:
-        return {"torch's default": default, "N(0, 0.02)": 0.02} if default and parameter.own.startswith("bias") else {}
-    rows, columns = tensor.shape[0], tensor.numel() // tensor.shape[0]
-    known = {
-        "He": he_std(fans[0]),
-        "He fan_out": he_std(fans[1]),
-        "Xavier": xavier_std(*fans, gain=1.0),
-        "LeCun": kaiming_std(fans[0], 0.0, "linear"),
-        "orthogonal": 1.0 / math.sqrt(max(rows, columns)),
-        "N(0, 0.02)": 0.02,
-    }
-    embedding = kind in ("Embedding", "EmbeddingBag")
-    if embedding or (kind == "Module" and _EMBEDDING.search(parameter.layer.path.rpartition(".")[2])):
-        known["N(0, 1)"] = 1.0
-    if default and not embedding:
-        known["torch's default"] = default
-    return known
-
-
-def _like(std: float, count: int, known: dict[str, float]) -> str:
-    """Name the nearest known std, or all that are equal to it, and the factor if there is one."""
-    nearest = min(known.values(), key=lambda each: abs(math.log(std / each)))
-    names = [name for name, each in known.items() if math.isclose(each, nearest)]
-    if "He" in names and "He fan_out" in names:
-        names.remove("He fan_out")
-    # The std of n normal draws is off by 1 / sqrt(2 n); three times that is rare.
-    near = max(_NEAR, 3.0 / math.sqrt(2 * count))
-    ratio = std / nearest
-    return f"{'like' if 1 / (1 + near) <= ratio <= 1 + near else f'{ratio:.2g} x'} {' or '.join(names)}"
+    @property
+    def text(self) -> str | None:
+        return "; ".join(filter(None, (self.fault, self.words))) or None
 
 
 def _number(value: complex) -> str:
     return f"{value:.3g}" if isinstance(value, complex) else text(float(value))
 
 
-def verdict(moments: Moments | None, known: dict[str, float], matrix: bool) -> tuple[str | None, bool]:
-    """Say what the values are like and whether that is bad; None if nothing is known for such a parameter."""
+def verdict(parameter: Parameter, moments: Moments | None) -> Verdict:
+    """Look at a parameter by itself."""
     if moments is None:
-        return "no numbers", False
+        return Verdict("no numbers")
     if moments.size == 0:
-        return "empty", False
+        return Verdict("empty")
     if moments.not_finite:
-        return "not finite", True
+        return Verdict(None, "not finite")
     if moments.constant is not None:
-        # A constant weight keeps all units of a layer equal forever.
-        return f"constant {_number(moments.constant)}", matrix and moments.size > 1
-    if not known:
-        return None, False
-    std, mean, low, high = moments.std, moments.mean, min(known.values()), max(known.values())
-    # The mean of n values is off by std / sqrt(n); four times that is rare.
-    centered = math.hypot(mean.real, mean.imag) <= std * max(1.0, 4.0 / math.sqrt(moments.count))
-    if not matrix and std < low / _FAR:
-        return ("near 0" if centered else None), False
-    if not low / _FAR <= std <= high * _FAR:
-        return "far from any known scale", True
+        words = f"constant {_number(moments.constant)}"
+        # A constant weight keeps all units of a layer equal forever; a layer that starts at zero may still learn.
+        is_fault = moments.constant != 0 and parameter.is_weight and sum(n > 1 for n in parameter.tensor.shape) > 1
+        return Verdict(None, words, "constant") if is_fault else Verdict(words, None, "constant")
+    if not (parameter.tensor.is_floating_point() or parameter.tensor.is_complex()):
+        return Verdict(None)
+    if not math.isfinite(moments.std):
+        return Verdict(None, "too large to be measured")
+    if parameter.tensor.layout is not torch.strided:
+        parameter = replace(parameter, tensor=parameter.tensor.to_dense())
+    found = distribution(parameter.tensor, moments)
+    if parameter.is_weight:
+        return _weight(parameter, moments, found)
+    said = _drawn(parameter, found)
+    return replace(said, fault=_fault_of_table(parameter, found)) if parameter.is_table else said
+
+
+def _drawn(parameter: Parameter, found: Distribution) -> Verdict:
+    """Say which distribution it is, and which initialization gives its standard deviation."""
+    told = found.name not in ("other", None)
+    if found.name == "two-valued":
+        return Verdict(f"two-valued, {text(found.low)} and {text(found.high)}", None, found.name)
+    centered = abs(found.mean) <= max(0.02, 4.0 / math.sqrt(found.size)) * found.std
+    scheme = scheme_of(parameter, found, parameter.is_weight) if centered and found.name != "other" else None
+    if not (told or parameter.is_weight or parameter.is_table or (scheme and parameter.own.startswith("bias"))):
+        return Verdict(None)
+    return Verdict(_words(found, scheme, centered, parameter), None, found.name, scheme.name if scheme else None)
+
+
+def _words(found: Distribution, scheme: Scheme | None, centered: bool, parameter: Parameter) -> str:
+    name = f"{found.name}, " if found.name not in ("other", None) else ""
+    if found.name == "uniform" and not centered:
+        return f"uniform from {text(found.low)} to {text(found.high)}"
     if not centered:
-        return ("mean far from 0", True) if matrix else (None, False)
-    return _like(std, moments.count, known), False
+        name += f"mean {text(found.mean)}, "
+    what, number, known = "std", found.std, scheme.std if scheme else 0.0
+    if found.name == "uniform":
+        what, number, known = "bound", found.half, known * math.sqrt(3.0)
+    after = ""
+    if found.cut is not None:
+        after = f", cut at {found.cut:.2g} std"
+        if scheme is not None and abs(known / found.before - 1.0) <= found.error and not scheme.name.isalpha():
+            number, after = found.before, f" before the cut at {found.cut:.2g} std"
+    nearest = ""
+    # A number of two digits is anybody's.
+    if parameter.is_weight and found.name != "other" and (scheme is None or re.fullmatch(r"0\.0*[1-9]\d", scheme.name)):
+        nearest = nearest_by_fans(parameter, found.std)
+    if scheme is None:
+        return f"{name}{what} {text(number)}{after}{nearest}"
+    # A number that is known to 5 % is that of the scheme.
+    sharp = found.error <= 0.05
+    shown = text(known if sharp else number)
+    same = "" if shown == scheme.name else f" {'=' if sharp else '~'} {scheme.name}"
+    return f"{name}{what} {shown}{same}{after}{nearest}"
+
+
+def _fault_of_table(parameter: Parameter, found: Distribution) -> str | None:
+    """Find rows that are all equal, or zero beyond one for padding and some at the end for a rounded size."""
+    tensor = parameter.tensor.detach()
+    if tensor.dim() != 2 or min(tensor.shape) < 3:
+        return None
+    rows, _ = lines(tensor, max(abs(found.low), abs(found.high)), False)
+    count, zeros = len(rows.norms), rows.zeros()
+    if bool((rows.projections == rows.projections[0]).all()) and bool((tensor[:64] == tensor[0]).all()):
+        return f"all {count} rows are equal"
+    at_end = len(zeros) <= count / 4 and bool((zeros == count - len(zeros) + zeros.new_tensor(range(len(zeros)))).all())
+    return f"{len(zeros)} of {count} rows are 0" if len(zeros) > 1 and not at_end else None
+
+
+def _matrix(parameter: Parameter) -> Tensor:
+    """Return the weights of each output as a row."""
+    tensor = parameter.tensor.detach()
+    if parameter.is_stack:
+        return tensor.flatten(0, 1)
+    if parameter.has_columns_for_units():
+        tensor = tensor.transpose(0, 1)
+    return tensor.flatten(1)
+
+
+def _weight(parameter: Parameter, moments: Moments, found: Distribution) -> Verdict:
+    matrix, largest = _matrix(parameter), max(abs(found.low), abs(found.high))
+    rows, columns = lines(matrix, largest, moments.zeros > 0)
+    pattern = pattern_of(parameter, matrix, rows, columns, largest, found.resolution)
+    if pattern is not None and pattern.gain is not None:
+        is_drawn = pattern.words.startswith("orthogonal")
+        fault = (_copied(parameter, matrix, rows, found) or _far(parameter, found)) if is_drawn else None
+        return Verdict(pattern.words, fault, pattern.words.partition(",")[0], None, pattern.gain)
+    zeros = moments.zeros / moments.size
+    if zeros > _ZEROS and (is_sparse(rows, columns) or is_sparse(columns, rows)):
+        values = matrix[matrix != 0]
+        measured = measure(values)
+        if measured is not None and measured.constant is None:
+            said = _drawn(parameter, distribution(values, measured))
+            return replace(said, words=f"sparse, {zeros:.0%} zeros, {said.words}")
+    rest = without_identity(matrix, found.mean, found.std) if parameter.tensor.dim() == 2 else None
+    if rest is not None and (measured := measure(rest[0])) is not None and measured.constant is None:
+        said = _drawn(parameter, distribution(rest[0], measured))
+        return replace(said, words=f"{rest[1]:.2g} x identity + {said.words}")
+    said = _drawn(parameter, found)
+    if pattern is not None:
+        return replace(said, words=f"{pattern.words}, {said.words}", fault=_far(parameter, found))
+    fault = next(filter(None, _faults(matrix, rows, columns, parameter, zeros, found)), None)
+    return replace(said, fault=fault)
+
+
+def _faults(
+    matrix: Tensor, rows: Lines, columns: Lines, parameter: Parameter, zeros: float, found: Distribution
+) -> Iterator[str | None]:
+    """Yield what is wrong with a weight that is drawn, the plainest first."""
+    largest = max(abs(found.low), abs(found.high))
+    mask = zeros > 0.1 and is_mask(rows, columns, matrix, parameter.tensor.dim() > 2)
+    if found.levels is not None and not is_dequantized(parameter.tensor):
+        yield f"only {found.levels} different values among {min(found.size, SAMPLE)}"
+    for kind, each in (("row", rows), ("column", columns)):
+        huge = each.huge()
+        if huge is not None:
+            line = matrix[huge[0]] if kind == "row" else matrix[:, huge[0]]
+            one = line.abs().double().median().item() < largest / 100
+            yield f"outliers in {kind} {huge[0]}" if one else f"{kind} {huge[0]} is {_times(huge[1])} the others"
+    if found.outlying is not None:
+        yield f"outliers up to {text(found.outlying)} std"
+    yield from _dead(parameter, rows, columns, mask)
+    yield _copied(parameter, matrix, rows, found)
+    constant = constant_rows(matrix, rows) if differ(rows, _bits(found)) else 0
+    if constant:
+        yield f"{constant} of {len(rows.norms)} rows are constant"
+    if zeros >= _ZEROS and not mask and min(matrix.shape) > 1:
+        yield f"{zeros:.0%} of the values are 0"
+    if abs(found.mean) > _MEAN * found.std and abs(found.mean) > 5.0 * found.std / math.sqrt(found.size):
+        yield f"mean {text(found.mean)} is far from 0"
+    if min(matrix.shape) > 1 and not mask:
+        independent, looked = rank(matrix, largest)
+        if independent < _RANK * looked - 0.5 and looked >= (16 if found.name == "two-valued" else 3):
+            yield f"rank {independent} of {looked}"
+    if found.piled is not None and found.name != "two-valued":
+        yield f"{found.piled:.2%} of the values lie on a bound"
+    yield _far(parameter, found)
+
+
+def _times(factor: float) -> str:
+    return f"{factor:.0f} x" if factor >= 10.0 else f"{factor:.2g} x"
+
+
+def _copied(parameter: Parameter, matrix: Tensor, rows: Lines, found: Distribution) -> str | None:
+    equal = copies(matrix, rows) if differ(rows, _bits(found)) and not _repeats(parameter) else 0
+    return f"{equal} of {len(rows.norms)} rows are copies of others" if equal else None
+
+
+def _bits(found: Distribution) -> float:
+    """Estimate the bits in a value, from what its type resolves."""
+    return 1.0 if found.name == "two-valued" else min(14.0, 2.0 - math.log2(found.resolution))
+
+
+def _repeats(parameter: Parameter) -> bool:
+    """True for experts that were copied from one, and for kernels of single channels, which may all be the same filter."""
+    tensor = parameter.tensor
+    if parameter.is_stack:
+        return tensor.shape[0] > 1 and bool((tensor[0] == tensor[1]).all())
+    groups = parameter.layer.attribute("groups")
+    return isinstance(groups, int) and groups > 1 and tensor.shape[1] == 1 and bool((tensor[0] == tensor[-1]).all())
+
+
+def _dead(parameter: Parameter, rows: Lines, columns: Lines, mask: bool) -> Iterator[str]:
+    count, zeros = len(rows.norms), rows.zeros()
+    first, size = (int(zeros[0]), len(zeros)) if len(zeros) else (0, 0)
+    one_of_three = 3 * size == count and first % size == 0 and int(zeros[-1]) - first == size - 1
+    if size > (1 if mask else 0) and not (one_of_three and _PACKED.search(parameter.name)):
+        yield f"{size} of {count} rows are 0"
+    dead = len(columns.zeros())
+    if parameter.tensor.dim() == 2 and dead >= _ZEROS * len(columns.norms) and not mask:
+        yield f"{dead} of {len(columns.norms)} columns are 0"
+
+
+def _far(parameter: Parameter, found: Distribution) -> str | None:
+    """Compare with the fans of the layer."""
+    fans, std = parameter.fans(), found.std
+    if fans is None:
+        return None
+    he = max(map(he_std, fans))
+    # The modules of a state dict may stand for any layer.
+    is_plain = parameter.layer.standard or parameter.layer.kind == "Module"
+    if std > he * (_LARGE if is_plain and not parameter.is_head else _VERY_LARGE):
+        return f"std {text(std)} is {_times(std / he)} He"
+    # A branch that is meant to start at nothing has a power of ten.
+    exponent = round(math.log10(found.before)) if found.before > 0.0 else 0
+    is_meant = math.isclose(found.before, 10.0**exponent, rel_tol=found.error)
+    if std * math.sqrt(max(fans)) < _SMALL and not parameter.is_head and not is_meant:
+        return f"std {text(std)} is {_times(std / he_std(fans[0]))} He"
+    return None
+
+
+def with_dead_pairs(found: Sequence[Parameter], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Mark weights that are zero and follow each other: neither gets a gradient, since the other one is zero."""
+    after = list(verdicts)
+    weights = [i for i, parameter in enumerate(found) if parameter.is_weight]
+    for i, j in pairwise(weights):
+        chained = (found[i].fans() or (0, 0))[1] == (found[j].fans() or (0, 1))[0]
+        if verdicts[i].words == verdicts[j].words == "constant 0" and chained and not _are_listed(found[i], found[j]):
+            for index, other in ((i, j), (j, i)):
+                after[index] = replace(after[index], words=None, fault=f"constant 0, and so is {found[other].name}")
+    return after
+
+
+def _are_listed(first: Parameter, second: Parameter) -> bool:
+    """True for two layers of a list, which need not follow each other."""
+    names = [re.sub(r"(^|\.)\d+(?=\.)", ".*", parameter.name) for parameter in (first, second)]
+    return names[0] == names[1]
