@@ -390,7 +390,7 @@ _OWN = (
     Record("log_arange_", ({},), (5, 7), (*_UNDRAWN, _refused())),
     Record(
         "inverse_softplus_log_uniform_",
-        ({}, {"low": 0.01, "high": 3.0, "floor": 0.05}, {"low": 0.5, "high": 0.9, "floor": 0.0}),
+        ({}, {"low": 0.01, "high": 0.3, "floor": 0.05}, {"low": 1.5, "high": 5.0, "floor": 0.0}),
         (5, 7),
         (
             *_UNDRAWN,

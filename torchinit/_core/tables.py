@@ -127,6 +127,14 @@ def rotary_inv_freq_(
     return no_grad_copy_(tensor, values)
 
 
+def _write_(tensor: Tensor, values: Tensor) -> Tensor:
+    """Round float64 values to float32 first, as transformers does; a tensor of 64 bits takes all digits."""
+    if not (tensor.dtype == torch.float64 or tensor.dtype == torch.complex128):
+        values = values.to(torch.float32)
+    # NB: not left to copy_; a program of torch.export forgets that copy_ converts, once it is decomposed.
+    return no_grad_copy_(tensor, values.to(tensor.dtype))
+
+
 def _check_positions(tensor: Tensor, padding_idx: int | None) -> None:
     shape = list(tensor.shape)
     if tensor.dim() != 2 and not (tensor.dim() == 3 and (shape[0] == 1 or shape[1] == 1)):
@@ -227,12 +235,9 @@ def sinusoidal_(
         table = torch.stack([sines, cosines], dim=2)
     else:
         table = torch.cat([sines, cosines] if layout == "sin_cos" else [cosines, sines], dim=1)
-    # NB: by way of float32, as transformers rounds; a float64 tensor takes all digits.
-    if not (tensor.dtype == torch.float64 or tensor.dtype == torch.complex128):
-        table = table.to(torch.float32)
     if padding_idx is not None:
         table.narrow(0, padding_idx % length, 1).zero_()
-    return no_grad_copy_(tensor, table.reshape(tensor.shape))
+    return _write_(tensor, table.reshape(tensor.shape))
 
 
 def alibi_slopes_(tensor: Tensor, bias_max: float = 8.0, formula: str = "bloom") -> Tensor:
@@ -278,7 +283,7 @@ def alibi_slopes_(tensor: Tensor, bias_max: float = 8.0, formula: str = "bloom")
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor
     check_overlap(tensor)
-    return no_grad_copy_(tensor, _slopes(heads, bias_max, formula, tensor.device).view(tensor.shape))
+    return _write_(tensor, _slopes(heads, bias_max, formula, tensor.device).view(tensor.shape))
 
 
 def _mpt_slopes(heads: int, bias_max: float, device: torch.device) -> Tensor:
@@ -298,7 +303,7 @@ def _slopes(heads: int, bias_max: float, formula: str, device: torch.device) -> 
     first = torch.bitwise_left_shift(
         torch.ones([62], dtype=torch.int64, device=device), torch.arange(62, device=device)
     )
-    first = first.masked_fill(first > heads, 0).amax()
+    first = first.masked_fill(first > heads, 0).amax(0)
     index = torch.arange(heads, device=device)
     exponent = torch.where(index < first, index + 1, 2 * (index - first) + 1)
     step = bias_max / torch.where(index < first, first, 2 * first).to(torch.float64)
