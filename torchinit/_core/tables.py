@@ -204,9 +204,9 @@ def sinusoidal_(
 
     Examples:
         >>> torchinit.sinusoidal_(torch.empty(3, 4))
-        tensor([[0.0000, 1.0000, 0.0000, 1.0000],
-                [0.8415, 0.5403, 0.0100, 0.9999],
-                [0.9093, -0.4161, 0.0200, 0.9998]])
+        tensor([[ 0.0000,  1.0000,  0.0000,  1.0000],
+                [ 0.8415,  0.5403,  0.0100,  0.9999],
+                [ 0.9093, -0.4161,  0.0200,  0.9998]])
         >>> whisper = torchinit.sinusoidal_(torch.empty(1500, 384), layout="sin_cos", endpoint=True)
     """
     if not is_scripting():
