@@ -202,7 +202,8 @@ def _normalized_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Val
             normalized[name] = tuple(map(float, value))
             continue
         if list[float] in types or not _is_a(value, types):
-            raise RecipeError(f"{name} of {initializer} must be {_a(types[0].__name__)}, got {value!r}")
+            kind = "list of numbers" if list[float] in types else types[0].__name__
+            raise RecipeError(f"{name} of {initializer} must be {_a(kind)}, got {value!r}")
         try:
             normalized[name] = value if isinstance(value, str) else types[0](value)
         except OverflowError:
