@@ -35,7 +35,7 @@ ROPES: tuple[dict[str, Any], ...] = (
     {"rope_type": "yarn", "factor": 40.0, **_LENGTHS},
     {"rope_type": "yarn", "factor": 4.0, "beta_fast": 20.0, "beta_slow": 2.0, "truncate": False, **_LENGTHS},
     # The ramp has no width.
-    {"rope_type": "yarn", "factor": 4.0, "beta_fast": 1e-3, "beta_slow": 1e-3, **_LENGTHS},
+    {"rope_type": "yarn", "factor": 4.0, "beta_fast": 8.0, "beta_slow": 8.0, "truncate": False, **_LENGTHS},
     {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, **_LENGTHS},
     {"rope_type": "llama3", "factor": 32.0, "low_freq_factor": 1.5, "high_freq_factor": 3.0, **_LENGTHS},
     {"rope_type": "proportional", "factor": 3.3, "partial_rotary_factor": 0.25},
