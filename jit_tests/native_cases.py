@@ -98,7 +98,8 @@ def _literal(value: Any) -> str:
     if isinstance(value, Tensor):
         return _KEY
     if isinstance(value, list):
-        return f"std::vector<std::int64_t>{{{', '.join(map(str, value))}}}"
+        kind = "double" if any(isinstance(number, float) for number in value) else "std::int64_t"
+        return f"std::vector<{kind}>{{{', '.join(map(str, value))}}}"
     if isinstance(value, str):
         return f'"{value}"'
     if math.isnan(value):
@@ -122,7 +123,7 @@ def _call(case: Case, function: Function) -> str:
             passed.append(_literal(case.arguments[argument.name]))
         elif passed:
             default = argument.python_default or ""
-            passed.append({"None": "std::nullopt", "False": "false"}.get(default, default))
+            passed.append({"None": "std::nullopt", "False": "false", "True": "true"}.get(default, default))
     return f"init.{function.name.removesuffix('_name')}({', '.join(reversed(passed))})"
 
 

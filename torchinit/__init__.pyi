@@ -24,8 +24,10 @@ __all__ = ["calculate_gain", "uniform_", "normal_", "trunc_normal_", "constant_"
 __all__ += ["xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "orthogonal_", "sparse_"]
 __all__ += ["fans", "depth_scaled_std", "trunc_normal_tf_", "variance_scaling_", "lecun_uniform_", "lecun_normal_"]
 __all__ += ["sine_uniform_", "identity_", "block_orthogonal_", "delta_orthogonal_", "bilinear_", "icnr_", "lstm_bias_"]
-__all__ += ["prior_bias_", "uniform", "normal", "constant", "eye", "dirac", "xavier_uniform", "xavier_normal"]
-__all__ += ["kaiming_uniform", "kaiming_normal", "orthogonal", "sparse", "fans_of", "patch_torch", "record"]
+__all__ += ["prior_bias_", "rotary_inv_freq_", "sinusoidal_", "alibi_slopes_", "log_arange_"]
+__all__ += ["inverse_softplus_log_uniform_", "uniform", "normal", "constant", "eye", "dirac", "xavier_uniform"]
+__all__ += ["xavier_normal", "kaiming_uniform", "kaiming_normal", "orthogonal", "sparse", "fans_of", "patch_torch"]
+__all__ += ["record"]
 
 _NonlinearityType = Literal[
     "linear",
@@ -59,6 +61,10 @@ _NonlinearityType = Literal[
 _FanMode = Literal["fan_in", "fan_out"]
 _MeanMode = Literal["fan_in", "fan_out", "fan_avg", "fan_geo_avg"]
 _Distribution = Literal["truncated_normal", "normal", "uniform"]
+_RotaryScaling = Literal["default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional"]
+_SinusoidalLayout = Literal["interleaved", "sin_cos", "cos_sin"]
+_SinusoidalFormula = Literal["exp", "pow", "float64"]
+_AlibiFormula = Literal["bloom", "mpt", "float64"]
 
 def calculate_gain(nonlinearity: _NonlinearityType, param: int | float | None = None) -> float: ...
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
@@ -148,6 +154,38 @@ def icnr_(
 ) -> Tensor: ...
 def lstm_bias_(tensor: Tensor, forget: float = 1.0) -> Tensor: ...
 def prior_bias_(tensor: Tensor, prior: float = 0.01) -> Tensor: ...
+def rotary_inv_freq_(
+    tensor: Tensor,
+    base: float = 10000.0,
+    scaling: _RotaryScaling = "default",
+    factor: float = 1.0,
+    original_max_position_embeddings: int | None = None,
+    seq_len: int | None = None,
+    low_freq_factor: float = 1.0,
+    high_freq_factor: float = 4.0,
+    beta_fast: float = 32.0,
+    beta_slow: float = 1.0,
+    truncate: bool = True,
+    partial_rotary_factor: float = 1.0,
+    factors: list[float] | None = None,
+) -> Tensor: ...
+def sinusoidal_(
+    tensor: Tensor,
+    base: float = 10000.0,
+    layout: _SinusoidalLayout = "interleaved",
+    endpoint: bool = False,
+    formula: _SinusoidalFormula = "exp",
+    padding_idx: int | None = None,
+) -> Tensor: ...
+def alibi_slopes_(tensor: Tensor, bias_max: float = 8.0, formula: _AlibiFormula = "bloom") -> Tensor: ...
+def log_arange_(tensor: Tensor) -> Tensor: ...
+def inverse_softplus_log_uniform_(
+    tensor: Tensor,
+    low: float = 0.001,
+    high: float = 0.1,
+    floor: float = 0.0001,
+    generator: torch.Generator | None = None,
+) -> Tensor: ...
 @deprecated("`torchinit.uniform` is now deprecated in favor of `torchinit.uniform_`.")
 def uniform(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: torch.Generator | None = None) -> Tensor: ...
 @deprecated("`torchinit.normal` is now deprecated in favor of `torchinit.normal_`.")

@@ -338,7 +338,7 @@ def test_flattened_parameter_that_lies_on_another_rank_is_refused_by_name(record
 @pytest.mark.parametrize("record", [record for record in RECORDS if len(record.shape) > 1], ids=call_id)
 def test_gathered_parameter_without_elements_is_not_taken_for_a_partitioned_one(record: Record) -> None:
     arguments = record.calls[0]
-    weight = nn.Parameter(torch.empty(next(s for s in ((0, 5), (0, 0, 3)) if record.accepts(s, arguments))))
+    weight = nn.Parameter(torch.empty(next(s for s in ((0, 5), (0, 4), (0, 0, 3)) if record.accepts(s, arguments))))
     weight._fsdp_flattened = True  # type: ignore[attr-defined]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

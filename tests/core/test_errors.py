@@ -357,6 +357,106 @@ prior_bias_ float32-4-prior=1.0
   ValueError: prior must be in (0, 1), got 1
 prior_bias_ float32-4-prior=nan
   ValueError: prior must be in (0, 1), got nan
+rotary_inv_freq_ int32-4
+  NotImplementedError: rotary_inv_freq_ needs a floating-point or complex tensor, got torch.int32
+rotary_inv_freq_ float32-4x3
+  ValueError: Only tensors with 1 dimensions are supported, got shape [4, 3]
+rotary_inv_freq_ float32-scalar
+  ValueError: Only tensors with 1 dimensions are supported, got shape []
+rotary_inv_freq_ float32-4-base=-10000.0
+  ValueError: base must be a finite number above 1, got -10000
+rotary_inv_freq_ float32-4-base=1.0
+  ValueError: base must be a finite number above 1, got 1
+rotary_inv_freq_ float32-4-base=nan
+  ValueError: base must be a finite number above 1, got nan
+rotary_inv_freq_ float32-4-scaling=ntk
+  ValueError: Scaling ntk not supported, please use one of ['default', 'linear', 'dynamic', 'yarn', 'longrope', 'llama3', 'proportional']
+rotary_inv_freq_ float32-4-factor=2.0
+  ValueError: factor must be 1 without a scaling, got 2
+rotary_inv_freq_ float32-4-scaling=linear-factor=0.0
+  ValueError: factor must be a positive finite number, got 0
+rotary_inv_freq_ float32-4-scaling=linear-factor=2.0-partial_rotary_factor=0.5
+  ValueError: partial_rotary_factor must be 1 unless the scaling is proportional, since the size says how many dimensions turn, got 0.5
+rotary_inv_freq_ float32-4-scaling=proportional-partial_rotary_factor=1.5
+  ValueError: partial_rotary_factor must be in [0, 1], got 1.5
+rotary_inv_freq_ float32-4-scaling=yarn-factor=2.0
+  ValueError: yarn scaling needs original_max_position_embeddings, got None
+rotary_inv_freq_ float32-4-scaling=yarn-factor=2.0-original_max_position_embeddings=0
+  ValueError: original_max_position_embeddings must be at least 1, got 0
+rotary_inv_freq_ float32-4-scaling=yarn-factor=2.0-original_max_position_embeddings=4096-beta_slow=-1.0
+  ValueError: beta_slow must be a positive finite number, got -1
+rotary_inv_freq_ float32-1-scaling=dynamic-factor=2.0-original_max_position_embeddings=4096
+  ValueError: dynamic scaling needs at least 2 values, got 1
+rotary_inv_freq_ float32-4-scaling=dynamic-factor=2.0-original_max_position_embeddings=4096-seq_len=0
+  ValueError: seq_len must be at least 1, got 0
+rotary_inv_freq_ float32-4-scaling=llama3-original_max_position_embeddings=8192-low_freq_factor=4.0
+  ValueError: high_freq_factor must be above low_freq_factor, got 4 and 4
+rotary_inv_freq_ float32-4-scaling=longrope
+  ValueError: longrope scaling needs factors, got None
+rotary_inv_freq_ float32-4-scaling=longrope-factors=[1.0, 2.0]
+  ValueError: factors must have one number for each value, got 2 for shape [4]
+rotary_inv_freq_ float32-2-scaling=longrope-factors=[1.0, 0.0]
+  ValueError: each of factors must be a positive finite number, got 0
+rotary_inv_freq_ float32-2-factors=[1.0, 2.0]
+  ValueError: factors must be None unless the scaling is longrope, got 2 factors
+sinusoidal_ int32-4x2
+  NotImplementedError: sinusoidal_ needs a floating-point or complex tensor, got torch.int32
+sinusoidal_ float32-4
+  ValueError: sinusoidal_ needs shape [length, features], or 3 dimensions with a 1 before or after the length, got shape [4]
+sinusoidal_ float32-4x3x2
+  ValueError: sinusoidal_ needs shape [length, features], or 3 dimensions with a 1 before or after the length, got shape [4, 3, 2]
+sinusoidal_ float32-4x3
+  ValueError: the last dimension must be even, got shape [4, 3]
+sinusoidal_ float32-4x6-base=-1.0
+  ValueError: base must be a finite number above 1, got -1
+sinusoidal_ float32-4x6-base=nan
+  ValueError: base must be a finite number above 1, got nan
+sinusoidal_ float32-4x6-layout=halves
+  ValueError: Layout halves not supported, please use one of ['interleaved', 'sin_cos', 'cos_sin']
+sinusoidal_ float32-4x6-formula=float16
+  ValueError: Formula float16 not supported, please use one of ['exp', 'pow', 'float64']
+sinusoidal_ float32-4x2-endpoint=True
+  ValueError: endpoint needs at least 4 features, got shape [4, 2]
+sinusoidal_ float32-4x6-padding_idx=4
+  ValueError: padding_idx must be a row of the table, got 4 for shape [4, 6]
+sinusoidal_ float32-4x6-padding_idx=-5
+  ValueError: padding_idx must be a row of the table, got -5 for shape [4, 6]
+alibi_slopes_ int32-4
+  NotImplementedError: alibi_slopes_ needs a floating-point or complex tensor, got torch.int32
+alibi_slopes_ float32-scalar
+  ValueError: Only tensors with 1 dimensions are supported, got shape []
+alibi_slopes_ float32-4x3
+  ValueError: Only tensors with 1 dimensions are supported, got shape [4, 3]
+alibi_slopes_ float32-4-bias_max=0.0
+  ValueError: bias_max must be a positive finite number, got 0
+alibi_slopes_ float32-4-bias_max=nan
+  ValueError: bias_max must be a positive finite number, got nan
+alibi_slopes_ float32-4-formula=falcon
+  ValueError: Formula falcon not supported, please use one of ['bloom', 'mpt', 'float64']
+log_arange_ int32-4x3
+  NotImplementedError: log_arange_ needs a floating-point or complex tensor, got torch.int32
+log_arange_ bool-4x3
+  NotImplementedError: log_arange_ needs a floating-point or complex tensor, got torch.bool
+log_arange_ float32-scalar
+  ValueError: Only tensors with 1 or more dimensions are supported, got shape []
+inverse_softplus_log_uniform_ int32-4x3
+  NotImplementedError: inverse_softplus_log_uniform_ needs a floating-point tensor, got torch.int32
+inverse_softplus_log_uniform_ bool-4x3
+  NotImplementedError: inverse_softplus_log_uniform_ needs a floating-point tensor, got torch.bool
+inverse_softplus_log_uniform_ complex64-4x3
+  NotImplementedError: inverse_softplus_log_uniform_ needs a floating-point tensor, got torch.complex64
+inverse_softplus_log_uniform_ float32-4-low=0.0
+  ValueError: inverse_softplus_log_uniform_ needs 0 < low <= high, both finite, got low=0 and high=0.1
+inverse_softplus_log_uniform_ float32-4-low=nan
+  ValueError: inverse_softplus_log_uniform_ needs 0 < low <= high, both finite, got low=nan and high=0.1
+inverse_softplus_log_uniform_ float32-4-low=0.2
+  ValueError: inverse_softplus_log_uniform_ needs 0 < low <= high, both finite, got low=0.2 and high=0.1
+inverse_softplus_log_uniform_ float32-4-high=inf
+  ValueError: inverse_softplus_log_uniform_ needs 0 < low <= high, both finite, got low=0.001 and high=inf
+inverse_softplus_log_uniform_ float32-4-floor=-0.0001
+  ValueError: inverse_softplus_log_uniform_ needs a finite floor that is not negative, got -0.0001
+inverse_softplus_log_uniform_ float32-4-floor=nan
+  ValueError: inverse_softplus_log_uniform_ needs a finite floor that is not negative, got nan
 """,
     )
 

@@ -175,7 +175,10 @@ class Model(torch.nn.Module):
     def forward(self, x):
         return self.fill(self.w) * x
 extra = {"constant_": (0.3,), "sparse_": (0.5,), "block_orthogonal_": (2,)}
-shapes = {"lstm_bias_": (8,), **dict.fromkeys(("dirac_", "delta_orthogonal_", "bilinear_", "icnr_"), (6, 4, 3))}
+shapes = {
+    **dict.fromkeys(("lstm_bias_", "rotary_inv_freq_", "alibi_slopes_"), (8,)),
+    **dict.fromkeys(("dirac_", "delta_orthogonal_", "bilinear_", "icnr_"), (6, 4, 3)),
+}
 for name in [name for name in torchinit.__all__ if name.endswith("_")]:
     shape = shapes.get(name, (6, 4))
     fill = lambda w: getattr(torchinit, name)(w, *extra.get(name, ()))

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from tests.support.records import CALLS
 from torchinit import keyed
-from torchinit.recipes import Recipe, Rule
+from torchinit.recipes import Recipe, RecipeError, Rule
 
 OWN = [(record, arguments) for record, arguments in CALLS if not record.upstream]
 NAMES = [f"p{index}" for index in range(len(OWN))]
@@ -80,3 +81,9 @@ def test_residual_narrows_a_truncated_draw_with_its_bounds() -> None:
         for name in plain:
             assert torch.allclose(damped[name], plain[name] / 2, rtol=1e-5, atol=1e-7), initializer
     assert Recipe([Rule("delta_orthogonal_", residual=True, ndim=3)])
+
+
+def test_factors_that_are_no_numbers_are_refused() -> None:
+    for factors in (3.0, ["1"]):
+        with pytest.raises(RecipeError, match=r"factors of rotary_inv_freq_ must be a list of numbers, got"):
+            Rule("rotary_inv_freq_", args={"scaling": "longrope", "factors": factors})

@@ -58,6 +58,11 @@ EXPECTED = {
     "icnr_": ({"scale": 0.5, "mode": "fan_avg", "distribution": "uniform"}, (400, 100, 3, 3)),
     "lstm_bias_": ({"forget": 3.0}, (20,)),
     "prior_bias_": ({"prior": 0.2}, (20,)),
+    "rotary_inv_freq_": ({"base": 500.0, "scaling": "linear", "factor": 4.0}, (64,)),
+    "sinusoidal_": ({"layout": "sin_cos", "endpoint": True, "padding_idx": 1}, (30, 1, 16)),
+    "alibi_slopes_": ({}, (12,)),
+    "log_arange_": ({}, (30, 16)),
+    "inverse_softplus_log_uniform_": ({"low": 1e-5, "high": 0.5}, (400, 300)),
 }
 
 

@@ -28,7 +28,8 @@ WRONG = {
         "unknown initializer 'x'; use one of uniform_, normal_, trunc_normal_, constant_, ones_, zeros_, eye_, dirac_,"
         " xavier_uniform_, xavier_normal_, kaiming_uniform_, kaiming_normal_, orthogonal_, sparse_, trunc_normal_tf_,"
         " variance_scaling_, lecun_uniform_, lecun_normal_, sine_uniform_, identity_, block_orthogonal_,"
-        " delta_orthogonal_, bilinear_, icnr_, lstm_bias_, prior_bias_, default, keep",
+        " delta_orthogonal_, bilinear_, icnr_, lstm_bias_, prior_bias_, rotary_inv_freq_, sinusoidal_, alibi_slopes_,"
+        " log_arange_, inverse_softplus_log_uniform_, default, keep",
     ),
     "unknown argument": (
         {"initializer": "normal_", "args": {"sdt": 0.02}},

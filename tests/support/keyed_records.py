@@ -50,7 +50,7 @@ class KeyedCall:
     @property
     def continuous(self) -> bool:
         """True if values go through a logarithm or a decomposition, whose last bits may differ."""
-        return "uniform" not in self.name
+        return "uniform" not in self.name or "log_uniform" in self.name
 
     def __call__(self, tensor: Tensor, key: Tensor, **piece: Any) -> Tensor:
         return self.function(tensor, key, **self.arguments, **piece)

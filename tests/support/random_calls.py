@@ -125,6 +125,8 @@ def _values(row: Function, argument: Argument, odd: bool) -> st.SearchStrategy[A
     if argument.type in ("int[]", "int[]?"):
         lists = st.lists(_ODD_INTEGERS if odd else st.integers(0, 6), max_size=6)
         return lists if argument.type == "int[]" else st.none() | lists
+    if argument.type == "float[]?":
+        return st.none() | st.lists(_ODD_FLOATS if odd else st.floats(0.5, 9.0), max_size=6)
     if argument.type == "Union(int, str)":
         return _ODD_INTEGERS | _WORDS if odd else st.integers(0, 9) | st.text(max_size=9)
     if argument.type == "Union(float, int, NoneType)":
@@ -184,9 +186,11 @@ def calls(draw: st.DrawFn, row: Function) -> Call:
     arguments: dict[str, Any] = {}
     if row.name in _RECORDS and draw(st.booleans()):
         arguments |= draw(st.sampled_from(_RECORDS[row.name].calls))
+    # Of many arguments most keep their defaults, or hardly a call would work.
+    rarely = 3 if len(given) < 8 else 3 * len(given)
     for argument in given:
         needed = argument.default is None and argument.name not in arguments
-        if needed or argument.name in odd or draw(st.integers(0, 3)) == 0:
+        if needed or argument.name in odd or draw(st.integers(0, rarely)) == 0:
             arguments[argument.name] = draw(_values(row, argument, argument.name in odd))
     if target is not None and piece and draw(st.booleans()):
         arguments |= draw(_pieces(target.shape, "full_size" in odd))
@@ -206,6 +210,7 @@ _WRONG: dict[str, list[Any]] = {
     "int?": ["2", 2.5, [2], object, torch.ones(2), 2**64],
     "int[]": [None, 3, "34", [1.5, 2.5], [None], [[2]], object, (4, 3), torch.ones(2), [2**64, 2]],
     "int[]?": [3, "34", [1.5, 2.5], [None], [[2]], object, (4, 3), torch.ones(2), [2**64, 2]],
+    "float[]?": [3.0, "34", [None], [[2.0]], ["1"], [1j], object, torch.tensor(2.0)],
     "Union(int, str)": [None, 0.5, b"a", [2], object, torch.ones(2), 2**64],
     "Union(float, int, NoneType)": ["0.1", 1j, [2], object, torch.ones(2), True],
 }

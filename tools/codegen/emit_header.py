@@ -25,6 +25,7 @@ _PARAMETER_TYPES = {
     "int?": "const std::optional<detail::Integer>&",
     "int[]": "const std::vector<std::int64_t>&",
     "int[]?": "const detail::Sizes&",
+    "float[]?": "const detail::Numbers&",
 }
 _DEFAULTS = {"None": "std::nullopt", "True": "true", "False": "false"}
 # The C++ type of a result, and the conversion from an IValue.

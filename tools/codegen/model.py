@@ -17,6 +17,7 @@ PYTHON_TYPES = {
     "int?": "int | None",
     "int[]": "list[int]",
     "int[]?": "list[int] | None",
+    "float[]?": "list[float] | None",
     "Union(int, str)": "int | str",
     "Union(float, int, NoneType)": "int | float | None",
     "((int, int))": "tuple[int, int]",
@@ -59,9 +60,9 @@ class Argument:
 
     @property
     def python_default(self) -> str | None:
-        """The default as Python source; TorchScript prints 1.0 as ``1.``."""
-        if self.default is not None and self.default.endswith("."):
-            return self.default + "0"
+        """The default as Python source; TorchScript prints 1.0 as ``1.``, and 0.1 with 17 digits."""
+        if self.default is not None and self.type == "float":
+            return repr(float(self.default))
         return self.default
 
 

@@ -135,4 +135,37 @@ EQUALS: Mapping[str, Equal] = {
         "Nothing is drawn.",
         (Equation("prior_bias_(b, 0.01)", "constant_(b, -math.log((1 - 0.01) / 0.01))", exact=False),),
     ),
+    "rotary_inv_freq_": Equal(
+        "The bits of each entry of transformers' `ROPE_INIT_FUNCTIONS`, and of the rotary layers of Llama and GPT-NeoX, "
+        "on a CPU.",
+        (Equation("rotary_inv_freq_(b)", "1.0 / 10000.0 ** (torch.arange(0, 16, 2).float() / 16)"),),
+    ),
+    "sinusoidal_": Equal(
+        "The bits of transformers' tables and of the PyTorch tutorial's, each with the arguments in the table above, on a "
+        "CPU.",
+        (
+            Equation("sinusoidal_(w)[:, 0]", "torch.arange(64.0).sin()"),
+            Equation('sinusoidal_(w, layout="sin_cos")', "sinusoidal_(w).unflatten(1, (16, 2)).mT.flatten(1)"),
+        ),
+    ),
+    "alibi_slopes_": Equal(
+        "The bits of the slopes in transformers' `build_alibi_tensor` of Bloom and Falcon and, with the formula `mpt`, in "
+        "`build_mpt_alibi_tensor`, on a CPU. These two differ in the last bits from 11 heads on.",
+        (Equation("alibi_slopes_(b)", "2.0 ** -torch.arange(1.0, 9.0)"),),
+    ),
+    "log_arange_": Equal(
+        "The bits of `A_log` in transformers' Mamba and in mamba_ssm's.",
+        (Equation("log_arange_(w)", "torch.arange(1.0, 33.0).log().expand(64, 32)"),),
+    ),
+    "inverse_softplus_log_uniform_": Equal(
+        "For the same seed, the bits of the bias of the step in transformers' Mamba and in mamba_ssm's, in float32. In 16 "
+        "bits, as transformers does, the float32 values rounded once.",
+        (
+            Equation(
+                "torch.nn.functional.softplus(inverse_softplus_log_uniform_(b)).log()",
+                "uniform_(b, math.log(0.001), math.log(0.1))",
+                exact=False,
+            ),
+        ),
+    ),
 }

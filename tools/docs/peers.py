@@ -202,4 +202,9 @@ PEERS: Mapping[str, tuple[Peer, ...]] = {
         Peer("Keras", "LSTM(unit_forget_bias=True)", "lstm_bias_(b)", "An argument of the layer, True by default."),
     ),
     "prior_bias_": (),
+    "rotary_inv_freq_": (),
+    "sinusoidal_": (),
+    "alibi_slopes_": (),
+    "log_arange_": (),
+    "inverse_softplus_log_uniform_": (),
 }

@@ -1,9 +1,11 @@
 """Fills from one distribution or with one value, for any shape."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.jit import is_scripting
 from torch.nn.init import (
     constant_ as _upstream_constant_,
     normal_ as _upstream_normal_,
@@ -11,8 +13,10 @@ from torch.nn.init import (
 )
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
-from torchinit._core.checks import check_inexact, check_trunc_normal, check_uniform
+from torchinit._core.checks import check_inexact, check_overlap, check_trunc_normal, check_uniform
 from torchinit._core.compat import is_exporting
+from torchinit._core.door import enter, is_plain
+from torchinit._core.messages import dtype_name, format_float
 from torchinit._core.scale import truncation_bounds
 from torchinit._core.writes import (
     _no_grad_fill_,
@@ -20,6 +24,7 @@ from torchinit._core.writes import (
     _no_grad_trunc_normal_,
     _no_grad_uniform_,
     _no_grad_zero_,
+    no_grad_copy_,
 )
 
 
@@ -191,6 +196,77 @@ def trunc_normal_tf_(
     scale, low, high = truncation_bounds(mean, std, a, b, correct_std)
     check_trunc_normal("trunc_normal_tf_", tensor, mean, scale, low, high)
     return _no_grad_trunc_normal_(tensor, mean, scale, low, high, generator)
+
+
+def check_log_uniform(function: str, tensor: Tensor, low: float, high: float, floor: float) -> None:
+    if not tensor.is_floating_point():
+        raise NotImplementedError(f"{function} needs a floating-point tensor, got {dtype_name(tensor)}")
+    # Within float32's range, in which the exponentials are computed.
+    if not 1e-37 <= low <= high <= 1e37:
+        raise ValueError(
+            f"{function} needs 0 < low <= high, both finite, got low={format_float(low)} and high={format_float(high)}"
+        )
+    if not 0.0 <= floor <= 1e37:
+        raise ValueError(f"{function} needs a finite floor that is not negative, got {format_float(floor)}")
+
+
+def inverse_softplus_log_uniform(unit: Tensor, low: float, high: float, floor: float) -> Tensor:
+    """Turn uniform values in [0, 1) into inverse softplus of log-uniform ones, in Mamba's order of operations."""
+    steps = (unit * (math.log(high) - math.log(low)) + math.log(low)).exp().clamp(min=floor)
+    return steps + torch.log(-torch.expm1(-steps))
+
+
+def inverse_softplus_log_uniform_(
+    tensor: Tensor,
+    low: float = 0.001,
+    high: float = 0.1,
+    floor: float = 0.0001,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    r"""Fill ``tensor`` so that its softplus has a log-uniform distribution.
+
+    The bias ``dt_bias`` of Mamba, whose softplus is the step size: Gu and Dao, "Mamba: linear-time sequence modeling
+    with selective state spaces" (2023), https://arxiv.org/abs/2312.00752.
+
+    .. math::
+        x = s + \log(1 - e^{-s}), \quad s = \max(\text{floor}, e^{u}), \quad
+        u \sim \mathcal{U}(\log \text{low}, \log \text{high})
+
+    float16 and bfloat16 are computed in float32 and rounded once.
+
+    Args:
+        tensor: a floating-point tensor of any shape
+        low: smallest step, positive
+        high: largest step, not below ``low``
+        floor: a step below it becomes ``floor``
+        generator: the generator to draw from (default: the global generator of the tensor's device)
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``low`` is not positive or above ``high``, ``floor`` is negative, or one of them is not finite
+        NotImplementedError: if ``tensor`` is not floating-point
+
+    Examples:
+        >>> dt_bias = torchinit.inverse_softplus_log_uniform_(torch.empty(1000))
+        >>> step = torch.nn.functional.softplus(dt_bias)
+        >>> bool((step > 0.00099).all() and (step < 0.101).all())
+        True
+    """
+    if not is_scripting():
+        if not is_plain(tensor):
+            fill = partial(inverse_softplus_log_uniform_, low=low, high=high, floor=floor, generator=generator)
+            if enter(tensor, fill) is None:
+                return tensor
+    check_log_uniform("inverse_softplus_log_uniform_", tensor, low, high, floor)
+    if tensor.numel() == 0 or tensor.is_meta:
+        return tensor
+    check_overlap(tensor)
+    unit = tensor.new_empty(tensor.shape, dtype=torch.float64 if tensor.dtype == torch.float64 else torch.float32)
+    return no_grad_copy_(
+        tensor, inverse_softplus_log_uniform(_no_grad_uniform_(unit, 0.0, 1.0, generator), low, high, floor)
+    )
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

@@ -91,6 +91,12 @@ NONLINEARITY = Choices(
 FAN_MODE = Choices("_FanMode", ("fan_in", "fan_out"))
 MEAN_MODE = Choices("_MeanMode", ("fan_in", "fan_out", "fan_avg", "fan_geo_avg"))
 DISTRIBUTION = Choices("_Distribution", ("truncated_normal", "normal", "uniform"))
+ROTARY_SCALING = Choices(
+    "_RotaryScaling", ("default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional")
+)
+SINUSOIDAL_LAYOUT = Choices("_SinusoidalLayout", ("interleaved", "sin_cos", "cos_sin"))
+SINUSOIDAL_FORMULA = Choices("_SinusoidalFormula", ("exp", "pow", "float64"))
+ALIBI_FORMULA = Choices("_AlibiFormula", ("bloom", "mpt", "float64"))
 
 _SCALING = {"mode": MEAN_MODE, "distribution": DISTRIBUTION}
 _KAIMING = {"mode": FAN_MODE, "nonlinearity": NONLINEARITY}
@@ -258,6 +264,37 @@ EXTRAS = (
     ),
     Initializer("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", "_core.layers", ndim=1, structured=True),
     Initializer("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", "_core.layers", alias_of="constant_"),
+    Initializer(
+        'rotary_inv_freq_(Tensor tensor, float base=10000., str scaling="default", float factor=1., '
+        "int? original_max_position_embeddings=None, int? seq_len=None, float low_freq_factor=1., "
+        "float high_freq_factor=4., float beta_fast=32., float beta_slow=1., bool truncate=True, "
+        "float partial_rotary_factor=1., float[]? factors=None) -> Tensor",
+        "_core.tables",
+        choices={"scaling": ROTARY_SCALING},
+        ndim=1,
+        structured=True,
+    ),
+    Initializer(
+        'sinusoidal_(Tensor tensor, float base=10000., str layout="interleaved", bool endpoint=False, '
+        'str formula="exp", int? padding_idx=None) -> Tensor',
+        "_core.tables",
+        choices={"layout": SINUSOIDAL_LAYOUT, "formula": SINUSOIDAL_FORMULA},
+        structured=True,
+    ),
+    Initializer(
+        'alibi_slopes_(Tensor tensor, float bias_max=8., str formula="bloom") -> Tensor',
+        "_core.tables",
+        choices={"formula": ALIBI_FORMULA},
+        ndim=1,
+        structured=True,
+    ),
+    Initializer("log_arange_(Tensor tensor) -> Tensor", "_core.tables", ndim=1, structured=True),
+    Initializer(
+        "inverse_softplus_log_uniform_(Tensor tensor, float low=0.001, float high=0.10000000000000001, "
+        "float floor=0.0001, Generator? generator=None) -> Tensor",
+        "_core.distributions",
+        ndim=1,
+    ),
 )
 
 # The functions of torchinit.keyed that are not initializers.

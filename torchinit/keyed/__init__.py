@@ -4,7 +4,13 @@ Each value depends only on a key and on its index in the whole tensor. It comes 
 Philox4x32-10 (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405). No global state is read or changed.
 """
 
-from torchinit.keyed._distributions import normal_, trunc_normal_, trunc_normal_tf_, uniform_
+from torchinit.keyed._distributions import (
+    inverse_softplus_log_uniform_,
+    normal_,
+    trunc_normal_,
+    trunc_normal_tf_,
+    uniform_,
+)
 from torchinit.keyed._keys import fold_in, key, split
 from torchinit.keyed._structured import block_orthogonal_, delta_orthogonal_, icnr_, orthogonal_, sparse_
 from torchinit.keyed._variance_scaling import (
@@ -42,4 +48,5 @@ __all__ = [
     "block_orthogonal_",
     "delta_orthogonal_",
     "icnr_",
+    "inverse_softplus_log_uniform_",
 ]

@@ -9,6 +9,7 @@ VERSION: int
 __all__ = ["key", "split", "fold_in", "uniform_", "normal_", "trunc_normal_", "xavier_uniform_", "xavier_normal_"]
 __all__ += ["kaiming_uniform_", "kaiming_normal_", "orthogonal_", "sparse_", "trunc_normal_tf_", "variance_scaling_"]
 __all__ += ["lecun_uniform_", "lecun_normal_", "sine_uniform_", "block_orthogonal_", "delta_orthogonal_", "icnr_"]
+__all__ += ["inverse_softplus_log_uniform_"]
 
 def key(seed: int) -> Tensor: ...
 def split(key: Tensor, n: int = 2) -> Tensor: ...
@@ -133,6 +134,15 @@ def icnr_(
     scale: float = 2.0,
     mode: _MeanMode = "fan_in",
     distribution: _Distribution = "normal",
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor: ...
+def inverse_softplus_log_uniform_(
+    tensor: Tensor,
+    key: Tensor,
+    low: float = 0.001,
+    high: float = 0.1,
+    floor: float = 0.0001,
     full_size: list[int] | None = None,
     offset: list[int] | None = None,
 ) -> Tensor: ...

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from torchinit._core.checks import check_inexact, check_trunc_normal, check_uniform
+from torchinit._core.distributions import check_log_uniform
 from torchinit._core.messages import format_float
 from torchinit._core.scale import truncated_scale, truncation_bounds, uniform_bound
 from torchinit._core.trunc_normal import nearest
@@ -187,3 +188,33 @@ def trunc_normal_tf_(
     check_trunc_normal("trunc_normal_tf_", tensor, mean, std, a, b)
     std, low, high = truncation_bounds(mean, std, a, b, correct_std)
     return fill_trunc_normal_("trunc_normal_tf_", tensor, key, mean, std, low, high, piece)
+
+
+def inverse_softplus_log_uniform_(
+    tensor: Tensor,
+    key: Tensor,
+    low: float = 0.001,
+    high: float = 0.1,
+    floor: float = 0.0001,
+    full_size: list[int] | None = None,
+    offset: list[int] | None = None,
+) -> Tensor:
+    """Fill ``tensor`` so that its softplus has a log-uniform distribution, by key.
+
+    See :func:`torchinit.inverse_softplus_log_uniform_` for the other arguments and the errors.
+
+    Args:
+        key: a key of shape (2,), see :func:`torchinit.keyed.key`; each tensor needs its own
+        full_size: shape of the whole that ``tensor`` is a piece of (default: its own shape)
+        offset: index at which the piece begins in the whole, one number per dimension (default: zeros)
+
+    Raises:
+        ValueError: if ``key`` is not a key, or the piece does not lie within ``full_size``
+
+    Examples:
+        >>> keyed.inverse_softplus_log_uniform_(torch.empty(3), keyed.key(0))
+        tensor([-6.1888, -5.0017, -5.3282])
+    """
+    piece = piece_of(tensor, full_size, offset)
+    check_log_uniform("inverse_softplus_log_uniform_", tensor, low, high, floor)
+    return fill_(tensor, key, "inverse_softplus_log_uniform", [low, high, floor], piece)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
+from torchinit._core.distributions import inverse_softplus_log_uniform
 from torchinit._core.trunc_normal import invert_, uniform_bounds
 from torchinit.keyed import _fast_paths
 from torchinit.keyed._keys import key_bits
@@ -31,8 +32,8 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
     Args:
         tensor: the piece, of floating-point or complex dtype and any strides
         key: two words of 64 bits
-        distribution: ``"uniform"``, ``"normal"`` or ``"trunc_normal"``
-        parameters: low and high; mean and std; or mean, std and both bounds
+        distribution: ``"uniform"``, ``"normal"``, ``"trunc_normal"`` or ``"inverse_softplus_log_uniform"``
+        parameters: low and high; mean and std; mean, std and both bounds; or low, high and floor
         piece: where it lies in the whole
 
     Returns:
@@ -109,6 +110,8 @@ def _transform_(values: Tensor, distribution: str, parameters: list[float]) -> N
         invert_(values, first, second, parameters[2], parameters[3])
     elif distribution == "uniform":
         _affine_(values, first, second)
+    elif distribution == "inverse_softplus_log_uniform":
+        values.copy_(inverse_softplus_log_uniform(values, first, second, parameters[2]))
     elif not (first == 0.0 and second == 1.0):
         values.mul_(second).add_(first)
 

@@ -25,8 +25,10 @@ from torchinit.recipes._steps import Step
 
 
 def _literal(value: Value) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_literal, value))}]"
     # TorchScript has no inf and no nan.
-    return repr(value) if isinstance(value, str) or math.isfinite(value) else f'float("{value}")'
+    return f'float("{value}")' if isinstance(value, float) and not math.isfinite(value) else repr(value)
 
 
 def _line(fill: Fill, target: str, whole: bool) -> str:
@@ -109,7 +111,8 @@ def _loop(drawn: list[tuple[str, Fill]], plain: Mapping[str, str]) -> str:
     targets = ", ".join(_target(name, fill) for name, fill in drawn)
     starts = ", ".join(str(-1 if fill.block is None else fill.block[1]) for _, fill in drawn)
     numbers = ", ".join(
-        f"[{', '.join(_literal(float(arg)) for arg in fill.args if not isinstance(arg, str))}]" for _, fill in drawn
+        f"[{', '.join(_literal(float(arg)) for arg in fill.args if isinstance(arg, (int, float)))}]"
+        for _, fill in drawn
     )
     return (
         f"    names, targets, starts, numbers = [{names}], [{targets}], [{starts}], [{numbers}]\n"

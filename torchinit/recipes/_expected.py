@@ -5,10 +5,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from torchinit._core.distributions import inverse_softplus_log_uniform
 from torchinit._core.fans import fans
 from torchinit._core.layers import bilinear_, subpixel_shape
 from torchinit._core.scale import variance_scaling_std
 from torchinit._core.special import truncated_moments
+from torchinit._core.tables import alibi_slopes_, log_arange_, rotary_inv_freq_
 from torchinit.recipes._blocks import block_shape
 from torchinit.recipes._fill import Fill
 
@@ -60,6 +62,37 @@ def _bilinear(shape: Shape, groups: int) -> Moments:
     return mean, math.sqrt(max(0.0, square - mean * mean))
 
 
+def _values(tensor: torch.Tensor) -> Moments:
+    return tensor.mean().item(), tensor.std(correction=0).item()
+
+
+def _table(function: Callable[..., torch.Tensor]) -> Callable[..., Moments]:
+    """Make a function that computes the moments of a short table from its values."""
+    return lambda shape, *args: _values(function(torch.empty(*shape, dtype=torch.float64, device="cpu"), *args))
+
+
+def _sinusoidal(
+    shape: Shape, base: float, layout: str, endpoint: bool, formula: str, padding_idx: int | None
+) -> Moments:
+    pairs, length = shape[-1] // 2, math.prod(shape[:-1])
+    frequencies = base ** (-torch.arange(pairs, dtype=torch.float64, device="cpu") / (pairs - endpoint))
+    turn = torch.polar(torch.ones_like(frequencies), frequencies)
+    # A geometric series over the positions; its real part adds up the cosines.
+    sums = (1 - torch.polar(torch.ones_like(frequencies), length * frequencies)) / (1 - turn)
+    rows = length
+    if padding_idx is not None:
+        rows, position = length - 1, padding_idx % length
+        sums = sums - torch.polar(torch.ones_like(frequencies), position * frequencies)
+    mean = (sums.real.sum() + sums.imag.sum()).item() / (2 * pairs * length)
+    # The squares of a sine and its cosine add up to 1.
+    return mean, math.sqrt(max(0.0, rows / (2 * length) - mean * mean))
+
+
+def _inverse_softplus(shape: Shape, low: float, high: float, floor: float) -> Moments:
+    unit = (torch.arange(4096, dtype=torch.float64, device="cpu") + 0.5) / 4096
+    return _values(inverse_softplus_log_uniform(unit, low, high, floor))
+
+
 # The plain initializers; resolve() reduces the others to them.
 _MOMENTS: dict[str, Callable[..., Moments]] = {
     "uniform_": lambda shape, a, b: ((a + b) / 2, (b - a) / math.sqrt(12)),
@@ -78,6 +111,11 @@ _MOMENTS: dict[str, Callable[..., Moments]] = {
     "bilinear_": _bilinear,
     "icnr_": _icnr,
     "lstm_bias_": lambda shape, forget: _zeros_except(0.25, forget),
+    "rotary_inv_freq_": _table(rotary_inv_freq_),
+    "sinusoidal_": _sinusoidal,
+    "alibi_slopes_": _table(alibi_slopes_),
+    "log_arange_": lambda shape: _table(log_arange_)(shape[-1:]),
+    "inverse_softplus_log_uniform_": _inverse_softplus,
 }
 
 

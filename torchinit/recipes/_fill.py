@@ -28,7 +28,7 @@ from torchinit._core.scale import (
 from torchinit._core.writes import no_grad_copy_, no_grad_view
 from torchinit.recipes._blocks import Block, block_shape, matrix_shape, view_block, view_matrices
 
-Value = int | float | str | bool
+Value = int | float | str | bool | tuple[float, ...] | None
 Fans = tuple[int, int]
 
 FUNCTIONS: dict[str, Callable[..., Tensor]] = {name: entry.function for name, entry in INITIALIZERS.items()}
@@ -185,14 +185,21 @@ def minimal_tensor(
     initializer: str, args: Mapping[str, Value], ndim: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Return a small tensor that an initializer refuses whenever it refuses a larger one."""
-    parts = max(1, int(args.get("groups", args.get("blocks", 1))))
+    given: dict[str, Any] = dict(args)
+    rows, columns = 2 * max(1, given.get("groups", given.get("blocks", 1))), 2
     if initializer == "icnr_":
-        parts = max(1, int(args.get("upscale_factor", 2))) ** max(0, ndim - 2)
+        rows = 2 * max(1, given.get("upscale_factor", 2)) ** max(0, ndim - 2)
     elif initializer == "lstm_bias_":
-        parts = 2
-    shape = [2 * parts, 2, *[1] * (ndim - 2)][:ndim]
-    # Many parts would take memory, and their checks need no values.
-    return torch.empty(shape, dtype=dtype, device="meta" if parts > 1 else device)
+        rows = 4
+    elif initializer == "rotary_inv_freq_":
+        rows = len(given.get("factors") or (0, 0))
+    elif initializer == "alibi_slopes_":
+        columns = 1
+    shape = [rows, columns, *[1] * (ndim - 2)][:ndim]
+    if initializer == "sinusoidal_" and ndim > 1:
+        shape = [max(2, abs(given.get("padding_idx") or 0) + 1), *[1] * (ndim - 2), 4]
+    # Many rows would take memory, and their checks need no values.
+    return torch.empty(shape, dtype=dtype, device="meta" if shape and shape[0] > 2 else device)
 
 
 def dry_run(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:

@@ -239,8 +239,12 @@ def _normalized_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Val
             raise RecipeError(f"{initializer} takes no argument {name!r}; {right}")
         annotation = takes[name].annotation
         types = typing.get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-        if not _is_a(value, types):
-            raise RecipeError(f"{name} of {initializer} must be {_a(types[0].__name__)}, got {value!r}")
+        if list[float] in types and isinstance(value, Sequence) and all(_is_a(one, (float,)) for one in value):
+            normalized[name] = tuple(map(float, value))
+            continue
+        if list[float] in types or not _is_a(value, types):
+            kind = "list of numbers" if list[float] in types else types[0].__name__
+            raise RecipeError(f"{name} of {initializer} must be {_a(kind)}, got {value!r}")
         try:
             normalized[name] = value if isinstance(value, str) else types[0](value)
         except OverflowError:

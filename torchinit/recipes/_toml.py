@@ -68,7 +68,7 @@ def _toml_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {_toml_value(one)}" for name, one in value.items()) + " }"
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_toml_value, value)) + "]"
     # TOML spells inf and nan as Python does, and repr() of a float reads back as the same float.
     return repr(value)

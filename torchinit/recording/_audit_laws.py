@@ -94,7 +94,7 @@ def _cut(fill: Fill | None) -> str | None:
     """Say how far the bounds of a truncation lie that cuts nothing; None for any other fill."""
     if fill is None or fill.initializer != "trunc_normal_":
         return None
-    mean, std, low, high = map(float, fill.args)
+    mean, std, low, high = (arg for arg in fill.args if isinstance(arg, (int, float)))
     if std <= 0.0 or min(mean - low, high - mean) <= _REACH * std:
         return None
     return f"{min(mean - low, high - mean) / std:.4g} standard deviations"

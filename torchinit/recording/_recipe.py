@@ -223,7 +223,11 @@ class Laws:
                 if operation.label == number:
                     run(operation, memory)
             torch.manual_seed(0)
-            expected = FUNCTIONS[function](torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype), **args)
+            try:
+                expected = FUNCTIONS[function](torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype), **args)
+            except ValueError:
+                # A recording holds no lists; without its factors rotary_inv_freq_ refuses the others.
+                return False
         return torch.allclose(memory.tensor(ref), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
     def _is_default(self, entry: Entry, writes: Sequence[Write]) -> bool:

@@ -39,19 +39,20 @@ namespace torchinit {
 namespace detail {
 
 /// Digest of the release and the functions' schemas; the archive must have the same.
-inline constexpr const char* kInterface = "6b015bdab5b60fd9";
+inline constexpr const char* kInterface = "b22097b3b3cada2a";
 
 /// The methods of an archive, in the order in which the classes call them.
-inline constexpr std::array<const char*, 52> kNames{{
+inline constexpr std::array<const char*, 58> kNames{{
     "calculate_gain", "uniform_", "normal_", "trunc_normal_", "constant_", "ones_", "zeros_", "eye_", "dirac_",
     "xavier_uniform_", "xavier_normal_", "kaiming_uniform_", "kaiming_normal_", "orthogonal_", "sparse_",
     "_calculate_fan_in_and_fan_out", "_calculate_correct_fan", "fans", "depth_scaled_std", "trunc_normal_tf_",
     "variance_scaling_", "lecun_uniform_", "lecun_normal_", "sine_uniform_", "identity_", "block_orthogonal_",
-    "delta_orthogonal_", "bilinear_", "icnr_", "lstm_bias_", "prior_bias_", "key", "split", "fold_in", "fold_in_name",
+    "delta_orthogonal_", "bilinear_", "icnr_", "lstm_bias_", "prior_bias_", "rotary_inv_freq_", "sinusoidal_",
+    "alibi_slopes_", "log_arange_", "inverse_softplus_log_uniform_", "key", "split", "fold_in", "fold_in_name",
     "keyed_uniform_", "keyed_normal_", "keyed_trunc_normal_", "keyed_xavier_uniform_", "keyed_xavier_normal_",
     "keyed_kaiming_uniform_", "keyed_kaiming_normal_", "keyed_orthogonal_", "keyed_sparse_", "keyed_trunc_normal_tf_",
     "keyed_variance_scaling_", "keyed_lecun_uniform_", "keyed_lecun_normal_", "keyed_sine_uniform_",
-    "keyed_block_orthogonal_", "keyed_delta_orthogonal_", "keyed_icnr_",
+    "keyed_block_orthogonal_", "keyed_delta_orthogonal_", "keyed_icnr_", "keyed_inverse_softplus_log_uniform_",
 }};
 
 /// Throw the c10 exception that Python would raise; its what() is the message alone.
@@ -135,6 +136,9 @@ struct Integer {
 /// A size or an index, for a piece of a tensor.
 using Sizes = std::optional<std::vector<std::int64_t>>;
 
+/// One number for each value of a tensor.
+using Numbers = std::optional<std::vector<double>>;
+
 /// fan_in and fan_out.
 using Fans = std::tuple<std::int64_t, std::int64_t>;
 
@@ -156,6 +160,10 @@ inline c10::IValue passed(const std::vector<std::int64_t>& integers) {
 
 inline c10::IValue passed(const Sizes& integers) {
   return integers ? c10::IValue(*integers) : c10::IValue();
+}
+
+inline c10::IValue passed(const Numbers& numbers) {
+  return numbers ? c10::IValue(*numbers) : c10::IValue();
 }
 
 /// Refuse an undefined tensor, which the interpreters would take for None.
@@ -440,11 +448,76 @@ class Initializers {
     return call(30, detail::target(tensor), prior).toTensor();
   }
 
+  /// Fill a vector with the inverse frequencies of rotary position embeddings.
+  /// @param base the base of the powers, above 1
+  /// @param scaling `"default"`, `"linear"`, `"dynamic"`, `"yarn"`, `"longrope"`, `"llama3"` or `"proportional"`
+  /// @param factor how many times longer than the original length a sequence may be
+  /// @param original_max_position_embeddings the original length, in positions; `"dynamic"`, `"yarn"` and `"llama3"`
+  ///   need it
+  /// @param seq_len length of the sequence for `"dynamic"`, in positions; below the original length that one counts
+  ///   (default: the original length)
+  /// @param low_freq_factor for `"llama3"`
+  /// @param high_freq_factor for `"llama3"`, above `low_freq_factor`
+  /// @param beta_fast for `"yarn"`, in turns
+  /// @param beta_slow for `"yarn"`, in turns
+  /// @param truncate whether the ramp of `"yarn"` begins and ends at whole indices
+  /// @param partial_rotary_factor share of the values that `"proportional"` does not set to 0, in `[0, 1]`
+  /// @param factors the divisors of `"longrope"`, one for each value: the short or the long ones of a configuration
+  at::Tensor rotary_inv_freq_(
+      const at::Tensor& tensor, double base = 10000.0, const std::string& scaling = "default", double factor = 1.0,
+      const std::optional<detail::Integer>& original_max_position_embeddings = std::nullopt,
+      const std::optional<detail::Integer>& seq_len = std::nullopt, double low_freq_factor = 1.0,
+      double high_freq_factor = 4.0, double beta_fast = 32.0, double beta_slow = 1.0, bool truncate = true,
+      double partial_rotary_factor = 1.0, const detail::Numbers& factors = std::nullopt) const {
+    return call(31, detail::target(tensor), base, scaling, factor, original_max_position_embeddings, seq_len,
+        low_freq_factor, high_freq_factor, beta_fast, beta_slow, truncate, partial_rotary_factor, factors).toTensor();
+  }
+
+  /// Fill a table of positions with sines and cosines.
+  /// @param base the ratio of the fastest to the slowest frequency, above 1
+  /// @param layout `"interleaved"`; `"sin_cos"` for the sines of all frequencies before their cosines; `"cos_sin"` for
+  ///   the cosines first
+  /// @param endpoint whether the slowest frequency is 1 / base
+  /// @param formula how the frequencies are computed, which changes the last bits: `"exp"` of a multiple of log(base),
+  ///   or `"pow"` of base, both in float32; `"float64"` to compute the whole table in float64 and round it once
+  /// @param padding_idx a row to fill with zeros, as the padding row of an `Embedding`; from the end if negative
+  at::Tensor sinusoidal_(
+      const at::Tensor& tensor, double base = 10000.0, const std::string& layout = "interleaved",
+      bool endpoint = false, const std::string& formula = "exp",
+      const std::optional<detail::Integer>& padding_idx = std::nullopt) const {
+    return call(32, detail::target(tensor), base, layout, endpoint, formula, padding_idx).toTensor();
+  }
+
+  /// Fill a vector with the slopes of attention with linear biases (ALiBi), one for each head.
+  /// @param bias_max the exponent of the last of `n` slopes
+  /// @param formula how a slope is computed, which changes the last bits from 11 heads on: `"bloom"`, a power of the
+  ///   first slope, as in transformers' Bloom and Falcon; `"mpt"`, 1 over a power of 2, as in MPT; `"float64"`, in
+  ///   float64 and rounded once, as in the paper's own code
+  at::Tensor alibi_slopes_(
+      const at::Tensor& tensor, double bias_max = 8.0, const std::string& formula = "bloom") const {
+    return call(33, detail::target(tensor), bias_max, formula).toTensor();
+  }
+
+  /// Fill `tensor` with the logarithms of 1, 2, 3, ... along its last dimension.
+  at::Tensor log_arange_(const at::Tensor& tensor) const {
+    return call(34, detail::target(tensor)).toTensor();
+  }
+
+  /// Fill `tensor` so that its softplus has a log-uniform distribution.
+  /// @param low smallest step, positive
+  /// @param high largest step, not below `low`
+  /// @param floor a step below it becomes `floor`
+  at::Tensor inverse_softplus_log_uniform_(
+      const at::Tensor& tensor, double low = 0.001, double high = 0.1, double floor = 0.0001,
+      const Random& random = std::nullopt) const {
+    return call(35, detail::target(tensor), low, high, floor, random).toTensor();
+  }
+
   /// Make a key from a seed.
   /// @param seed any 64-bit integer, signed or unsigned
   /// @return the key, of shape (2,), on the CPU
   at::Tensor key(const detail::Integer& seed) const {
-    return call(31, seed).toTensor();
+    return call(36, seed).toTensor();
   }
 
   /// Derive `n` keys from one; the i-th is `fold_in(key, i)`.
@@ -452,7 +525,7 @@ class Initializers {
   /// @param n number of keys
   /// @return the keys, of shape (n, ..., 2)
   at::Tensor split(const at::Tensor& key, const detail::Integer& n = 2) const {
-    return call(32, detail::operand(key), n).toTensor();
+    return call(37, detail::operand(key), n).toTensor();
   }
 
   /// Derive a key for a number or for a name.
@@ -461,7 +534,7 @@ class Initializers {
   /// @return the key or keys, of the shape of `key`
   template <typename Value, typename = std::enable_if_t<std::is_integral_v<Value> && !std::is_same_v<Value, bool>>>
   at::Tensor fold_in(const at::Tensor& key, Value data) const {
-    return call(33, detail::operand(key), detail::Integer(data)).toTensor();
+    return call(38, detail::operand(key), detail::Integer(data)).toTensor();
   }
 
   /// Derive a key for a number or for a name.
@@ -469,21 +542,21 @@ class Initializers {
   /// @param data any 64-bit integer, signed or unsigned, or a name
   /// @return the key or keys, of the shape of `key`
   at::Tensor fold_in(const at::Tensor& key, const std::string& data) const {
-    return call(34, detail::operand(key), data).toTensor();
+    return call(39, detail::operand(key), data).toTensor();
   }
 
   /// uniform_, drawn from a key.
   at::Tensor keyed_uniform_(
       const at::Tensor& tensor, const at::Tensor& key, double a = 0.0, double b = 1.0,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(35, detail::target(tensor), detail::operand(key), a, b, full_size, offset).toTensor();
+    return call(40, detail::target(tensor), detail::operand(key), a, b, full_size, offset).toTensor();
   }
 
   /// normal_, drawn from a key.
   at::Tensor keyed_normal_(
       const at::Tensor& tensor, const at::Tensor& key, double mean = 0.0, double std = 1.0,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(36, detail::target(tensor), detail::operand(key), mean, std, full_size, offset).toTensor();
+    return call(41, detail::target(tensor), detail::operand(key), mean, std, full_size, offset).toTensor();
   }
 
   /// trunc_normal_, drawn from a key.
@@ -491,21 +564,21 @@ class Initializers {
       const at::Tensor& tensor, const at::Tensor& key, double mean = 0.0, double std = 1.0, double a = -2.0,
       double b = 2.0, const detail::Sizes& full_size = std::nullopt,
       const detail::Sizes& offset = std::nullopt) const {
-    return call(37, detail::target(tensor), detail::operand(key), mean, std, a, b, full_size, offset).toTensor();
+    return call(42, detail::target(tensor), detail::operand(key), mean, std, a, b, full_size, offset).toTensor();
   }
 
   /// xavier_uniform_, drawn from a key.
   at::Tensor keyed_xavier_uniform_(
       const at::Tensor& tensor, const at::Tensor& key, double gain = 1.0,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(38, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(43, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// xavier_normal_, drawn from a key.
   at::Tensor keyed_xavier_normal_(
       const at::Tensor& tensor, const at::Tensor& key, double gain = 1.0,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(39, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(44, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// kaiming_uniform_, drawn from a key.
@@ -513,7 +586,7 @@ class Initializers {
       const at::Tensor& tensor, const at::Tensor& key, double a = 0.0, const std::string& mode = "fan_in",
       const std::string& nonlinearity = "leaky_relu", const detail::Sizes& full_size = std::nullopt,
       const detail::Sizes& offset = std::nullopt) const {
-    return call(40, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+    return call(45, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
   }
 
   /// kaiming_normal_, drawn from a key.
@@ -521,21 +594,21 @@ class Initializers {
       const at::Tensor& tensor, const at::Tensor& key, double a = 0.0, const std::string& mode = "fan_in",
       const std::string& nonlinearity = "leaky_relu", const detail::Sizes& full_size = std::nullopt,
       const detail::Sizes& offset = std::nullopt) const {
-    return call(41, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
+    return call(46, detail::target(tensor), detail::operand(key), a, mode, nonlinearity, full_size, offset).toTensor();
   }
 
   /// orthogonal_, drawn from a key.
   at::Tensor keyed_orthogonal_(
       const at::Tensor& tensor, const at::Tensor& key, double gain = 1.0,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(42, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
+    return call(47, detail::target(tensor), detail::operand(key), gain, full_size, offset).toTensor();
   }
 
   /// sparse_, drawn from a key.
   at::Tensor keyed_sparse_(
       const at::Tensor& tensor, const at::Tensor& key, double sparsity, double std = 0.01,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(43, detail::target(tensor), detail::operand(key), sparsity, std, full_size, offset).toTensor();
+    return call(48, detail::target(tensor), detail::operand(key), sparsity, std, full_size, offset).toTensor();
   }
 
   /// trunc_normal_tf_, drawn from a key.
@@ -543,7 +616,7 @@ class Initializers {
       const at::Tensor& tensor, const at::Tensor& key, double mean = 0.0, double std = 1.0, double a = -2.0,
       double b = 2.0, bool correct_std = false, const detail::Sizes& full_size = std::nullopt,
       const detail::Sizes& offset = std::nullopt) const {
-    return call(44, detail::target(tensor), detail::operand(key), mean, std, a, b, correct_std, full_size,
+    return call(49, detail::target(tensor), detail::operand(key), mean, std, a, b, correct_std, full_size,
         offset).toTensor();
   }
 
@@ -554,7 +627,7 @@ class Initializers {
       const std::optional<detail::Integer>& fan_in = std::nullopt,
       const std::optional<detail::Integer>& fan_out = std::nullopt, const detail::Sizes& full_size = std::nullopt,
       const detail::Sizes& offset = std::nullopt) const {
-    return call(45, detail::target(tensor), detail::operand(key), scale, mode, distribution, fan_in, fan_out,
+    return call(50, detail::target(tensor), detail::operand(key), scale, mode, distribution, fan_in, fan_out,
         full_size, offset).toTensor();
   }
 
@@ -562,35 +635,35 @@ class Initializers {
   at::Tensor keyed_lecun_uniform_(
       const at::Tensor& tensor, const at::Tensor& key, const detail::Sizes& full_size = std::nullopt,
       const detail::Sizes& offset = std::nullopt) const {
-    return call(46, detail::target(tensor), detail::operand(key), full_size, offset).toTensor();
+    return call(51, detail::target(tensor), detail::operand(key), full_size, offset).toTensor();
   }
 
   /// lecun_normal_, drawn from a key.
   at::Tensor keyed_lecun_normal_(
       const at::Tensor& tensor, const at::Tensor& key, const detail::Sizes& full_size = std::nullopt,
       const detail::Sizes& offset = std::nullopt) const {
-    return call(47, detail::target(tensor), detail::operand(key), full_size, offset).toTensor();
+    return call(52, detail::target(tensor), detail::operand(key), full_size, offset).toTensor();
   }
 
   /// sine_uniform_, drawn from a key.
   at::Tensor keyed_sine_uniform_(
       const at::Tensor& tensor, const at::Tensor& key, double omega = 30.0, bool is_first = false,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(48, detail::target(tensor), detail::operand(key), omega, is_first, full_size, offset).toTensor();
+    return call(53, detail::target(tensor), detail::operand(key), omega, is_first, full_size, offset).toTensor();
   }
 
   /// block_orthogonal_, drawn from a key.
   at::Tensor keyed_block_orthogonal_(
       const at::Tensor& tensor, const at::Tensor& key, const detail::Integer& blocks, double gain = 1.0,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(49, detail::target(tensor), detail::operand(key), blocks, gain, full_size, offset).toTensor();
+    return call(54, detail::target(tensor), detail::operand(key), blocks, gain, full_size, offset).toTensor();
   }
 
   /// delta_orthogonal_, drawn from a key.
   at::Tensor keyed_delta_orthogonal_(
       const at::Tensor& tensor, const at::Tensor& key, double gain = 1.0, const detail::Integer& groups = 1,
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(50, detail::target(tensor), detail::operand(key), gain, groups, full_size, offset).toTensor();
+    return call(55, detail::target(tensor), detail::operand(key), gain, groups, full_size, offset).toTensor();
   }
 
   /// icnr_, drawn from a key.
@@ -598,8 +671,15 @@ class Initializers {
       const at::Tensor& tensor, const at::Tensor& key, const detail::Integer& upscale_factor = 2, double scale = 2.0,
       const std::string& mode = "fan_in", const std::string& distribution = "normal",
       const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
-    return call(51, detail::target(tensor), detail::operand(key), upscale_factor, scale, mode, distribution, full_size,
+    return call(56, detail::target(tensor), detail::operand(key), upscale_factor, scale, mode, distribution, full_size,
         offset).toTensor();
+  }
+
+  /// inverse_softplus_log_uniform_, drawn from a key.
+  at::Tensor keyed_inverse_softplus_log_uniform_(
+      const at::Tensor& tensor, const at::Tensor& key, double low = 0.001, double high = 0.1, double floor = 0.0001,
+      const detail::Sizes& full_size = std::nullopt, const detail::Sizes& offset = std::nullopt) const {
+    return call(57, detail::target(tensor), detail::operand(key), low, high, floor, full_size, offset).toTensor();
   }
 
  private:
