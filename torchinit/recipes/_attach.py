@@ -116,7 +116,7 @@ def attach(rules: Sequence[Rule], module: torch.jit.ScriptModule, mobile: bool) 
     steps = make_plan(rules, module).steps
     if not steps:
         refuse_frozen(module)
-    dry_run((step.tensor, step.fills) for step in steps)
+    dry_run((step.target, step.tensor, step.fills) for step in steps)
     names = {**FUNCTIONS, "copy_": no_grad_copy_, "seeded": torchscript.seeded, "key": keyed.key}
     names |= {"fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}
     with readable_back():

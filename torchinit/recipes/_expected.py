@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from torchinit._core.compat import plain_eager
 from torchinit._core.fans import fans
 from torchinit._core.layers import bilinear_, subpixel_shape
 from torchinit._core.scale import variance_scaling_std
@@ -53,9 +54,11 @@ def _diagonal_share(shape: Shape, groups: int) -> float:
 
 
 def _bilinear(shape: Shape, groups: int) -> Moments:
-    values = bilinear_(torch.empty(1, 1, *shape[2:], dtype=torch.float64))
+    with plain_eager():
+        values = bilinear_(torch.empty(1, 1, *shape[2:], dtype=torch.float64))
+        first, second = values.mean().item(), values.square().mean().item()
     share = _diagonal_share(shape, groups) * math.prod(shape[2:])
-    mean, square = share * values.mean().item(), share * values.square().mean().item()
+    mean, square = share * first, share * second
     return mean, math.sqrt(max(0.0, square - mean * mean))
 
 

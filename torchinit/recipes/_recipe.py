@@ -166,11 +166,13 @@ class Recipe:
                 raise ValueError("the draws come from a generator or from a key, got both")
         steps = [step for step in make_plan(self.rules, module).steps if not step.tensor.is_meta]
         _check_generator(steps, generator)
-        dry_run((step.tensor, step.fills) for step in steps)
         if key is not None:
-            for name, (tensor, fills) in surviving_fills(steps).items():
+            drawn = [(name, tensor, fills) for name, (tensor, fills) in surviving_fills(steps).items()]
+            dry_run(drawn, by_key=True)
+            for name, tensor, fills in drawn:
                 write_by_key(name, tensor, fills, key)
             return module
+        dry_run((step.target, step.tensor, step.fills) for step in steps)
         tensors = {step.target: step.tensor for step in steps}
         for step in steps:
             if step.source is None:
