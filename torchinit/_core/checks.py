@@ -4,6 +4,7 @@
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,14 @@ from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
 from torchinit._core.compat import partitioned_shape
-from torchinit._core.messages import dtype_name, format_float
+from torchinit._core.messages import called_function, dtype_name, format_float
+
+
+def check_tensor(tensor: Any) -> None:
+    """Refuse a module, an array or anything else that is no tensor."""
+    if not isinstance(tensor, Tensor):
+        hint = "; pass its weight or bias" if isinstance(tensor, torch.nn.Module) else ""
+        raise TypeError(f"{called_function()} needs a tensor, got {type(tensor).__name__}{hint}")
 
 
 def check_inference(tensor: Tensor) -> None:

@@ -55,6 +55,18 @@ loaders = ("_load", "_legacy_load")
 # True for the tensor that a torch.func transform shows to the code inside; it has no storage.
 is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
 
+
+
+def vmap_levels(tensor: Tensor) -> set[int]:
+    """Return the levels of the vmaps that map over a tensor."""
+    levels = set()
+    while is_transformed(tensor):
+        if torch._C._functorch.is_batchedtensor(tensor):
+            levels.add(torch._C._functorch.maybe_get_level(tensor))
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return levels
+
+
 # torch 2.6 cannot tell export from compile.
 is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)
 

@@ -49,9 +49,9 @@ def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
     if value in (0.0, 1.0):
         return Write("ones_" if value else "zeros_", {})
     # The shortest number that has this value in the dtype.
-    exact = torch.tensor(value, dtype=dtype)
+    exact = torch.tensor(value, dtype=dtype, device="cpu")
     short = (float(f"{value:.{digits}g}") for digits in range(1, 18))
-    return Write("constant_", {"val": next(x for x in short if torch.equal(torch.tensor(x, dtype=dtype), exact))})
+    return Write("constant_", {"val": next(x for x in short if torch.equal(exact.new_tensor(x), exact))})
 
 
 def _scaled(write: Write, factor: float, shape: Sequence[int]) -> Write | None:
@@ -214,7 +214,8 @@ class Laws:
                 if operation.label == number:
                     run(operation, memory)
             torch.manual_seed(0)
-            expected = FUNCTIONS[function](torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype), **args)
+            whole = torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype, device="cpu")
+            expected = FUNCTIONS[function](whole, **args)
         return torch.allclose(memory.tensor(ref), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
     def _is_default(self, entry: Entry, writes: Sequence[Write]) -> bool:
