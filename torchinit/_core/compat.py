@@ -43,18 +43,17 @@ def plain_eager() -> Iterator[None]:
 
     trace = torch._C._get_tracing_state()
     with torch._C.DisableTorchFunction(), temporarily_clear_interpreter_stack(), no_dispatch_modes():
-        torch._C._set_tracing_state(None)
+        torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
         try:
             yield
         finally:
-            torch._C._set_tracing_state(trace)
+            torch._C._set_tracing_state(trace)  # type: ignore[attr-defined]
 
 
 # The functions of torch.serialization that torch.load calls to make tensors.
 loaders = ("_load", "_legacy_load")
 # True for the tensor that a torch.func transform shows to the code inside; it has no storage.
 is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
-
 
 
 def vmap_levels(tensor: Tensor) -> set[int]:

@@ -52,7 +52,8 @@ def format_float(x: float) -> str:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__", "").partition(".")[0] == "torchinit"
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] == "torchinit"
 
 
 def outside_level() -> int:

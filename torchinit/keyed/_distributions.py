@@ -63,6 +63,9 @@ def fill_scaled_(function: str, tensor: Tensor, key: Tensor, std: float, distrib
     """Draw from the named distribution around 0 that has the standard deviation ``std``."""
     if distribution == "uniform":
         bound = uniform_bound(std)
+        if tensor.is_complex():
+            # The real and the imaginary part share the variance.
+            bound = bound / math.sqrt(2.0)
         return fill_uniform_(function, tensor, key, -bound, bound, piece)
     if distribution == "normal":
         return fill_normal_(function, tensor, key, 0.0, std, piece)

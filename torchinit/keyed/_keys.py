@@ -102,7 +102,7 @@ def _integer(value: Any, kind: str) -> Any:
     if isinstance(value, Tensor):
         if value.dim() == 0 and not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool):
             return value.detach().to(torch.int64)
-        what = f"a tensor of {str(value.dtype)} and shape {list(value.shape)}"
+        what = f"a tensor of {value.dtype!s} and shape {list(value.shape)}"
     else:
         with suppress(TypeError):
             return operator.index(value)

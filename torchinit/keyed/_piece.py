@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.jit import is_scripting
 
 from torchinit._core import dtensor
-from torchinit._core.checks import check_partitioned, check_tensor
+from torchinit._core.checks import check_partitioned
 from torchinit._core.writes import no_grad_copy_, no_grad_view
 
 # The shape of the whole tensor, and the index at which the piece begins.
@@ -17,7 +17,6 @@ Piece: TypeAlias = tuple[list[int], list[int]]
 def piece_of(tensor: Tensor, full_size: list[int] | None, offset: list[int] | None) -> Piece:
     """Check that a tensor lies within its whole; without a size and an offset it is the whole."""
     if not is_scripting():
-        check_tensor(tensor)
         check_partitioned(tensor)
         if (full_size is not None or offset is not None) and dtensor.is_dtensor(tensor):
             raise ValueError("a DTensor knows its own piece and takes neither full_size nor offset")

@@ -83,12 +83,14 @@ _MOMENTS: dict[str, Callable[..., Moments]] = {
 }
 
 
-def moments(fill: Fill, shape: Shape) -> Moments:
+def moments(fill: Fill, shape: Shape, is_complex: bool = False) -> Moments:
     """Return the expected mean and standard deviation of a tensor of this shape."""
-    return _MOMENTS[fill.initializer](shape, *fill.args)
+    mean, std = _MOMENTS[fill.initializer](shape, *fill.args)
+    # Both parts of a complex value are drawn within the bounds. The mean is that of each part.
+    return mean, std * math.sqrt(2.0) if is_complex and fill.initializer == "uniform_" else std
 
 
-def mixed_moments(fills: Sequence[Fill], shape: Shape) -> Moments | None:
+def mixed_moments(fills: Sequence[Fill], shape: Shape, is_complex: bool = False) -> Moments | None:
     """Return the moments of a whole parameter; later fills may overwrite a block of earlier ones."""
     total = math.prod(shape)
     if total == 0 or not fills:
@@ -99,7 +101,7 @@ def mixed_moments(fills: Sequence[Fill], shape: Shape) -> Moments | None:
         # A later fill overwrites an equal part of each earlier one; blocks side by side overwrite nothing.
         left = min(1.0, (1 - share) / (sum(part[0] for part in parts) or 1.0))
         parts = [(before * left, mean, std) for before, mean, std in parts if left > 0]
-        parts.append((share, *moments(fill, block_shape(shape, fill.block))))
+        parts.append((share, *moments(fill, block_shape(shape, fill.block), is_complex)))
     if len(parts) == 1:
         return parts[0][1:]
     mean = sum(share * m for share, m, _ in parts)

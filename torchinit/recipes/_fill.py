@@ -1,6 +1,7 @@
 """A fill: an initializer and its arguments, for a parameter or for one block of it."""
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -105,13 +106,18 @@ _RESOLVERS: dict[str, Callable[..., Fill]] = {
     "trunc_normal_tf_": lambda mean, **given: Fill("trunc_normal_", (mean, *truncation_bounds(mean, **given))),
     "prior_bias_": lambda prior: Fill("constant_", (prior_logit(prior),)),
 }
+# Where the real and the imaginary part of a uniform value share its variance; upstream's do not.
+_SHARED = ("variance_scaling_", "lecun_uniform_")
 
 
-def resolve(initializer: str, args: Mapping[str, Value], fans: Fans | None = None) -> Fill:
+def resolve(initializer: str, args: Mapping[str, Value], fans: Fans | None = None, is_complex: bool = False) -> Fill:
     """Resolve an initializer to a plain fill that draws the same; ``fans`` may differ from those of the shape."""
     given: dict[str, Any] = {name: args.get(name, p.default) for name, p in ARGUMENTS[initializer].items()}
     if INITIALIZERS[initializer].needs_fans:
-        return _RESOLVERS[initializer](fans, **given)
+        fill = _RESOLVERS[initializer](fans, **given)
+        if is_complex and initializer in _SHARED and fill.initializer == "uniform_":
+            return uniform_within(float(fill.args[1]) / math.sqrt(2.0))
+        return fill
     if INITIALIZERS[initializer].alias_of is not None:
         return _RESOLVERS[initializer](**given)
     return Fill(initializer, tuple(given.values()))

@@ -214,7 +214,7 @@ def _fills(rule: Rule, layer: Layer, name: str, parameter: Tensor, count: int) -
     qualified, shape = layer.qualified(name), list(parameter.shape)
     fills = []
     for block in _blocks(rule, qualified, shape):
-        fill = _fill(rule, layer, qualified, block_shape(shape, block))
+        fill = _fill(rule, layer, qualified, block_shape(shape, block), parameter.is_complex())
         if rule.residual:
             # Bounds that the initializer derives from the std shrink with it.
             fill = scale_residual(fill, math.sqrt(count), with_bounds=rule.initializer != fill.initializer)
@@ -239,12 +239,12 @@ def _blocks(rule: Rule, name: str, shape: list[int]) -> list[tuple[int, int, int
     return [(dim, sum(sizes[:index]), size) for index, size in enumerate(sizes)]
 
 
-def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
+def _fill(rule: Rule, layer: Layer, name: str, shape: list[int], is_complex: bool) -> Fill:
     """Resolve a rule for a parameter, or a block, of this shape."""
     fans = layer.fans(shape) if rule.fans == "layer" else upstream_fans(shape)
     if fans is None and INITIALIZERS[rule.initializer].needs_fans:
         raise rule.error(f"{rule.initializer} needs fans, so at least 2 dimensions, got {name} of shape {shape}")
-    fill = resolve(rule.initializer, rule.args, fans)
+    fill = resolve(rule.initializer, rule.args, fans, is_complex)
     if fill.entry.structured:
         try:
             # On the meta device the initializer only checks the shape.
@@ -297,7 +297,7 @@ def _row(
     shape = list(tensor.shape)
     by_shape = rule is not None and (rule.initializer == DEFAULT or rule.fans == "upstream")
     fans = (upstream_fans(shape) if by_shape else layer.fans(shape)) or (None, None)
-    expected = mixed_moments(fills, shape) or (None, None)
+    expected = mixed_moments(fills, shape, tensor.is_complex()) or (None, None)
     return Row(layer.qualified(name), layer.kind, tuple(shape), label, initializer, *fans, *expected)
 
 
