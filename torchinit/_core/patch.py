@@ -118,8 +118,9 @@ def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch:
 
     Patches nest, and overlap in any order and from any thread; the last one to end restores the originals. A mock that
     other code put in place is swapped and restored too, unless that code has removed it by then; a mock put in place
-    while patched must be removed while patched, and before a patch made over it ends. ``__torch_function__`` overrides still receive upstream's functions, compiled code follows the patch, and
-    scripted code does not change. While patched, ``pickle`` refuses upstream's functions, whose names lead here.
+    while patched must be removed while patched, and after any patch made over it. ``__torch_function__`` overrides
+    still receive upstream's functions, compiled code follows the patch, and scripted code does not change. While
+    patched, ``pickle`` refuses upstream's functions, whose names lead here.
 
     Args:
         also: further modules or dicts that hold upstream's functions

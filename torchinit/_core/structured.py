@@ -122,9 +122,9 @@ def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
 
 
 def wide_matrix(tensor: Tensor, rows: int, columns: int) -> Tensor:
-    """Make an empty matrix on the tensor's device in at least 32 bits; LAPACK has no 16-bit kernels."""
+    """Make an empty matrix on the tensor's device in at least 32 bits; LAPACK has no 16-bit or 8-bit kernels."""
     dtype = tensor.dtype
-    if dtype == torch.float16 or dtype == torch.bfloat16:
+    if tensor.is_floating_point() and tensor.element_size() < 4:
         dtype = torch.float32
     elif dtype == torch.complex32:
         dtype = torch.complex64
