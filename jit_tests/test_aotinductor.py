@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import torchinit
 from tests.support.outcome import ulps
 from tools import native
-from torchinit import keyed
+from torchinit import keyed, recipes
 
 pytestmark = [
     pytest.mark.slow,
@@ -126,3 +126,22 @@ def test_packaged_model_with_parameters_of_its_own_fails_as_documented(tmp_path:
     packaged = _packaged(Own(), (torch.zeros(1),), tmp_path / "model.pt2")
     with pytest.raises(ValueError, match="has length 2 but the spec refers to a pytree that holds 1 items"):
         packaged(torch.zeros(1))
+
+
+class Recipe(nn.Module):
+    """Fills its layers by a keyed recipe."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 4))
+
+    def forward(self, x: Tensor, key: Tensor) -> Tensor:
+        recipes.xavier().apply_(self.layers, key=key)
+        return self.layers(x)
+
+
+def test_keyed_recipe_is_packaged_without_a_random_operator(tmp_path: Path) -> None:
+    x = torch.arange(8.0).view(2, 4)
+    packaged = _packaged(Recipe(), (x, KEY), tmp_path / "recipe.pt2")
+    key = keyed.key(9)
+    assert torch.allclose(packaged(x, key), Recipe()(x, key), rtol=1e-5, atol=1e-6)
