@@ -128,8 +128,8 @@ def test_packaged_model_with_parameters_of_its_own_fails_as_documented(tmp_path:
         packaged(torch.zeros(1))
 
 
-class Recipe(nn.Module):
-    """Fills its layers by a keyed recipe."""
+class Filled(nn.Module):
+    """Fills its layers by a keyed recipe, then calls them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,8 +140,22 @@ class Recipe(nn.Module):
         return self.layers(x)
 
 
-def test_keyed_recipe_is_packaged_without_a_random_operator(tmp_path: Path) -> None:
-    x = torch.arange(8.0).view(2, 4)
-    packaged = _packaged(Recipe(), (x, KEY), tmp_path / "recipe.pt2")
-    key = keyed.key(9)
-    assert torch.allclose(packaged(x, key), Recipe()(x, key), rtol=1e-5, atol=1e-6)
+class Given(nn.Module):
+    """Passes the weights as inputs; AOTInductor cannot return a program's own parameters that it has changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Filled()
+
+    def forward(self, weights: dict[str, Tensor], x: Tensor, key: Tensor) -> Tensor:
+        return torch.func.functional_call(self.model, weights, (x, key))
+
+
+def test_keyed_recipe_is_packaged(tmp_path: Path) -> None:
+    x, key = torch.arange(8.0).view(2, 4), keyed.key(9)
+
+    def weights() -> dict[str, Tensor]:
+        return {name: torch.zeros_like(value) for name, value in Filled().named_parameters()}
+
+    packaged = _packaged(Given(), (weights(), x, KEY), tmp_path / "recipe.pt2")
+    assert torch.allclose(packaged(weights(), x, key), Filled()(x, key), rtol=1e-5, atol=1e-6)
