@@ -60,13 +60,22 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
     for view, begin in views(tensor, piece):
         if view.is_complex():
             # A complex value is two adjacent real ones. NB: a conjugate view has no real view, so draw beside it.
-            values = view.new_empty(view.shape) if view.is_conj() else view
+            conjugate = _is_conjugate(view)
+            values = view.new_empty(view.shape) if conjugate else view
             fill_view_(torch.view_as_real(values), bits, distribution, parameters, piece[0] + [2], begin + [0])
-            if view.is_conj():
+            if conjugate:
                 view.copy_(values)
         else:
             fill_view_(view, bits, distribution, parameters, piece[0], begin)
     return tensor
+
+
+def _is_conjugate(view: Tensor) -> bool:
+    if not is_scripting():
+        # NB: Dynamo cannot trace is_conj().
+        if is_compiling():
+            return False
+    return view.is_conj()
 
 
 def fill_view_(
