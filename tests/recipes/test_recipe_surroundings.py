@@ -127,13 +127,17 @@ def _tags(target: Any) -> list[Any]:
     return list(getattr(target, "tags", ()))
 
 
-def test_traced_rule_leaves_nothing_in_the_graph() -> None:
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
+def test_trace_does_not_see_rules_and_plans() -> None:
+    model = nn.Sequential(nn.ConvTranspose2d(2, 2, 4, bias=False))
+
     def run(x: Tensor) -> Tensor:
-        Rule("normal_")
+        Recipe([Rule("bilinear_", ndim=4), Rule("normal_", ndim=1, optional=True)]).plan(model)
         return x + 1
 
-    traced = torch.jit.trace(run, torch.zeros(2))
-    assert "normal" not in str(traced.graph)
+    graph = str(torch.jit.trace(run, torch.zeros(2)).graph)
+    assert "normal" not in graph
+    assert "empty" not in graph
 
 
 # Errors.
@@ -205,3 +209,5 @@ def test_plan_says_the_deviation_of_a_complex_parameter(initializer: str, by_key
     recipe, model = Recipe([Rule(initializer, args=args)]), nn.Linear(300, 300, bias=False, dtype=torch.complex64)
     recipe.apply_(model, key=KEY if by_key else None)
     assert recipe.plan(model).rows[0].std == pytest.approx(model.weight.std().item(), rel=0.01)
+    if not initializer.startswith("xavier"):
+        assert recipe.plan(model).rows[0].std == pytest.approx(1 / math.sqrt(300), rel=1e-6)
