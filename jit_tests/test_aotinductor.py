@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import torchinit
 from tests.support.outcome import ulps
 from tools import native
-from torchinit import keyed
+from torchinit import keyed, recipes
 
 pytestmark = [
     pytest.mark.slow,
@@ -126,3 +126,36 @@ def test_packaged_model_with_parameters_of_its_own_fails_as_documented(tmp_path:
     packaged = _packaged(Own(), (torch.zeros(1),), tmp_path / "model.pt2")
     with pytest.raises(ValueError, match="has length 2 but the spec refers to a pytree that holds 1 items"):
         packaged(torch.zeros(1))
+
+
+class Filled(nn.Module):
+    """Fills its layers by a keyed recipe, then calls them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 4))
+
+    def forward(self, x: Tensor, key: Tensor) -> Tensor:
+        recipes.xavier().apply_(self.layers, key=key)
+        return self.layers(x)
+
+
+class Given(nn.Module):
+    """Passes the weights as inputs; AOTInductor cannot return a program's own parameters that it has changed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = Filled()
+
+    def forward(self, weights: dict[str, Tensor], x: Tensor, key: Tensor) -> Tensor:
+        return torch.func.functional_call(self.model, weights, (x, key))
+
+
+def test_keyed_recipe_is_packaged(tmp_path: Path) -> None:
+    x, key = torch.arange(8.0).view(2, 4), keyed.key(9)
+
+    def weights() -> dict[str, Tensor]:
+        return {name: torch.zeros_like(value) for name, value in Filled().named_parameters()}
+
+    packaged = _packaged(Given(), (weights(), x, KEY), tmp_path / "recipe.pt2")
+    assert torch.allclose(packaged(weights(), x, key), Filled()(x, key), rtol=1e-5, atol=1e-6)

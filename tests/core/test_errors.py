@@ -473,3 +473,18 @@ inverse_softplus_log_uniform_ float32-4-floor=nan
 def test_gain_names_the_argument_it_refuses(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         torchinit.calculate_gain(*arguments)
+
+
+# These look at the tensor first, and a check would slow each of their calls.
+UNCHECKED = {"uniform_", "normal_", "eye_", "dirac_", "identity_", "bilinear_", "prior_bias_", "sine_uniform_"} | {
+    f"{family}_{law}_" for family in ("xavier", "kaiming", "lecun") for law in ("uniform", "normal")
+}
+
+
+@pytest.mark.parametrize("rec", [r for r in RECORDS if r.name == r.current_name], ids=call_id)
+def test_module_in_place_of_a_tensor_is_refused(rec: Record) -> None:
+    error, message = TypeError, f"^{rec.name} needs a tensor, got Linear; pass its weight or bias$"
+    if rec.name in UNCHECKED:
+        error, message = AttributeError, "^'Linear' object has no attribute"
+    with pytest.raises(error, match=message):
+        rec.function(torch.nn.Linear(3, 3), **rec.calls[0])

@@ -2,8 +2,11 @@
 
 import copy
 import io
+import itertools
 import pickle
 import sys
+import threading
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -243,3 +246,100 @@ def test_pickle_refuses_upstreams_functions_while_patched() -> None:
             pickle.dumps(kept)
         assert pickle.loads(pickle.dumps(INIT.uniform_)) is torchinit.uniform_
     assert pickle.loads(pickle.dumps(kept)) is kept
+
+
+# Patches that end out of order.
+
+
+def _other_patch() -> Iterator[None]:
+    """Put a function that does nothing in place, as other libraries do while they load a model, and end on next()."""
+    held = INIT.uniform_
+    INIT.uniform_ = lambda tensor, *args: tensor
+    yield
+    INIT.uniform_ = held
+    yield
+
+
+def test_patch_that_ends_after_one_made_before_it_leaves_layers_initialized() -> None:
+    other = _other_patch()
+    next(other)
+    patch = patch_torch()
+    next(other)
+    assert INIT.uniform_ is UPSTREAM["uniform_"]
+    patch.restore()
+    assert not swapped()
+
+
+def test_patch_that_ends_before_one_made_after_it_leaves_that_in_place() -> None:
+    patch, other = patch_torch(), _other_patch()
+    next(other)
+    mock = INIT.uniform_
+    patch.restore()
+    assert INIT.uniform_ is mock
+    next(other)
+    assert INIT.uniform_ is torchinit.uniform_
+    INIT.uniform_ = UPSTREAM["uniform_"]
+
+
+def test_value_that_code_sets_while_patched_stays() -> None:
+    namespace = {"init": UPSTREAM["eye_"]}
+    with patch_torch(namespace):
+        namespace["init"] = UPSTREAM["zeros_"]
+    assert namespace["init"] is UPSTREAM["zeros_"]
+
+
+def test_name_that_code_deletes_while_patched_stays_deleted() -> None:
+    namespace = {"init": UPSTREAM["eye_"]}
+    with patch_torch(namespace):
+        del namespace["init"]
+    assert namespace == {}
+
+
+def _orders(names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """List the orders in which these patches begin and end: the first time that a name stands, it begins."""
+    return sorted(set(itertools.permutations(names * 2)))
+
+
+@pytest.mark.parametrize("order", _orders(("other", "ours")), ids="-".join)
+def test_no_order_of_two_patches_leaves_a_function_that_does_nothing(order: tuple[str, ...]) -> None:
+    running: dict[str, Any] = {}
+    for name in order:
+        if name in running:
+            next(running[name]) if name == "other" else running[name].restore()
+        else:
+            running[name] = _other_patch() if name == "other" else patch_torch()
+            if name == "other":
+                next(running[name])
+    assert INIT.uniform_ in (UPSTREAM["uniform_"], torchinit.uniform_)
+    INIT.uniform_ = UPSTREAM["uniform_"]
+
+
+def test_patches_around_another_ones_patch_restore_upstream_in_any_order_that_nests() -> None:
+    for inner_first in (True, False):
+        outer, other = patch_torch(), _other_patch()
+        next(other)
+        inner = patch_torch()
+        for patch in (inner, outer) if inner_first else (outer, inner):
+            patch.restore()
+        if inner_first:
+            assert INIT.uniform_ is UPSTREAM["uniform_"]
+        next(other)
+        INIT.uniform_ = UPSTREAM["uniform_"]
+        assert not swapped()
+
+
+def test_patch_ends_in_one_thread_while_another_threads_patch_stays() -> None:
+    other, patch = _other_patch(), None
+
+    def begin() -> None:
+        nonlocal patch
+        patch = patch_torch()
+
+    next(other)
+    for step in (begin, lambda: next(other), lambda: patch.restore()):
+        thread = threading.Thread(target=step)
+        thread.start()
+        thread.join()
+    assert not swapped()
+    layer = nn.Linear(4, 4)
+    assert layer.weight.std() > 0.0

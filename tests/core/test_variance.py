@@ -9,6 +9,7 @@ import scipy.stats
 import torch
 
 import torchinit
+from torchinit import keyed
 
 # The std of a standard normal truncated at 2, the constant of jax.nn.initializers and keras.initializers.
 FACTOR = 0.87962566103423978
@@ -214,3 +215,57 @@ def test_sines_pre_activations_have_the_variance_that_the_formula_gives_in_every
         z = 30 * x @ weight.T
         assert z.var().item() == pytest.approx(variance, rel=0.05)
         x, variance = torch.sin(z), 1 - math.exp(-2 * variance)
+
+
+# Complex values.
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128], ids=str)
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_complex_values_have_the_variance_of_real_ones(distribution: str, dtype: torch.dtype) -> None:
+    """As in JAX, where the mean of abs(x)**2 is scale / fan; there uniform values fill a disc, here a square."""
+    torch.manual_seed(1)
+    shape, scaled = (FAN_OUT, FAN_IN), {"scale": 3.0, "mode": "fan_avg", "distribution": distribution}
+    key, mean = keyed.key(1), 3.0 / ((FAN_IN + FAN_OUT) / 2)
+    drawn = [
+        (torchinit.variance_scaling_(torch.empty(shape, dtype=dtype), **scaled), mean),
+        (keyed.variance_scaling_(torch.empty(shape, dtype=dtype), key, **scaled), mean),
+    ]
+    if distribution == "uniform":
+        drawn.append((torchinit.lecun_uniform_(torch.empty(shape, dtype=dtype)), 1.0 / FAN_IN))
+        drawn.append((keyed.lecun_uniform_(torch.empty(shape, dtype=dtype), key), 1.0 / FAN_IN))
+    for values, variance in drawn:
+        assert values.abs().square().mean().item() == pytest.approx(variance, rel=0.01)
+        assert values.real.var().item() == pytest.approx(variance / 2, rel=0.01)
+        assert values.imag.var().item() == pytest.approx(variance / 2, rel=0.01)
+        assert abs((values.real * values.imag).mean().item()) < 0.01 * variance
+        if distribution == "uniform":
+            parts = torch.view_as_real(values).abs().max().item()
+            assert 0.99 * math.sqrt(1.5 * variance) < parts <= math.sqrt(1.5 * variance)
+
+
+def test_complex_icnr_weight_has_the_variance_that_it_says() -> None:
+    torch.manual_seed(1)
+    weight = torchinit.icnr_(torch.empty(256, 64, 3, 3, dtype=torch.complex64), distribution="uniform")
+    assert weight.abs().square().mean().item() == pytest.approx(2.0 / (64 * 9), rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["xavier_uniform_", "kaiming_uniform_"])
+def test_uniform_initializers_of_upstream_give_each_part_the_whole_variance(name: str) -> None:
+    torch.manual_seed(1)
+    ours = getattr(torchinit, name)(torch.empty(8, 4, dtype=torch.complex64))
+    torch.manual_seed(1)
+    assert torch.equal(ours, getattr(torch.nn.init, name)(torch.empty(8, 4, dtype=torch.complex64)))
+
+
+def test_traced_sizes_do_not_change_the_variance_of_complex_values() -> None:
+    """With a dynamic size the graph draws within 1 and multiplies by the bound."""
+
+    class Fill(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torchinit.lecun_uniform_(torch.empty_like(x))
+
+    dynamic = {"x": {1: torch.export.Dim("n", min=2, max=1000)}}
+    program = torch.export.export(Fill(), (torch.zeros(4, 8, dtype=torch.complex64),), dynamic_shapes=dynamic)
+    values = program.module()(torch.zeros(4, 1000, dtype=torch.complex64))
+    assert values.abs().square().mean().item() == pytest.approx(1 / 1000, rel=0.1)

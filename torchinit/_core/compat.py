@@ -7,7 +7,7 @@ note, all supported releases (2.6 to 2.15) have it.
 import functools
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -35,10 +35,37 @@ are_transforms_active = torch._C._are_functorch_transforms_active
 dispatch_modes = torch._C._len_torch_dispatch_stack
 # A context manager without them.
 no_dispatch_modes = _disable_current_modes
+
+
+@contextmanager
+def plain_eager() -> Iterator[None]:
+    """Run a block as plain eager code: outside the modes, default devices, transforms and traces around it."""
+    from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
+
+    trace = torch._C._get_tracing_state()
+    with torch._C.DisableTorchFunction(), temporarily_clear_interpreter_stack(), no_dispatch_modes():
+        torch._C._set_tracing_state(None)  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            torch._C._set_tracing_state(trace)  # type: ignore[attr-defined]
+
+
 # The functions of torch.serialization that torch.load calls to make tensors.
 loaders = ("_load", "_legacy_load")
 # True for the tensor that a torch.func transform shows to the code inside; it has no storage.
 is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
+
+
+def vmap_levels(tensor: Tensor) -> set[int]:
+    """Return the levels of the vmaps that map over a tensor."""
+    levels = set()
+    while is_transformed(tensor):
+        if torch._C._functorch.is_batchedtensor(tensor):
+            levels.add(torch._C._functorch.maybe_get_level(tensor))
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return levels
+
 
 # torch 2.6 cannot tell export from compile.
 is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)

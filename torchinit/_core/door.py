@@ -18,7 +18,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import Parameter
 
 from torchinit._core import dtensor
-from torchinit._core.checks import check_inference, check_partitioned
+from torchinit._core.checks import check_inference, check_partitioned, check_tensor
 from torchinit._core.compat import are_transforms_active, is_tracing
 
 
@@ -46,6 +46,7 @@ def is_plain(tensor: Tensor) -> bool:
 
 def checked_view(tensor: Tensor) -> Tensor:
     """Return the no-grad view of a tensor that is not plain; raise if the tensor must not be written."""
+    check_tensor(tensor)
     distributed = dtensor.is_dtensor(tensor)
     if distributed:
         dtensor.check_placements(tensor)

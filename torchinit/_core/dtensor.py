@@ -59,7 +59,7 @@ def fill_replicated_(tensor: Any, view: Any, fill: Callable[[Tensor], Tensor], b
 
 def _local_indices(tensor: Any, dim: int) -> Tensor:
     """List the global indices that this rank holds along one dimension, in local order."""
-    mesh, indices = tensor.device_mesh, torch.arange(tensor.size(dim))
+    mesh, indices = tensor.device_mesh, torch.arange(tensor.size(dim), device="cpu")
     for mesh_dim in mesh_order(tensor, dim):
         placement = tensor.placements[mesh_dim]
         if getattr(placement, "dim", None) in (dim, dim - tensor.dim()):

@@ -150,7 +150,7 @@ def icnr_(
     check_kernel(tensor)
     std, small = icnr_std(list(tensor.shape), upscale_factor, scale, mode, distribution)
     check_overlap(tensor)
-    if tensor.numel() == 0:
+    if tensor.numel() == 0 or tensor.is_meta:
         return tensor
     drawn = fill_scaled("icnr_", tensor.new_empty(small), std, distribution, generator)
     return no_grad_copy_(tensor, repeat_subpixels(drawn, list(tensor.shape)))

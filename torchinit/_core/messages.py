@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from types import FrameType
 
 import torch
 from torch import Tensor
@@ -24,6 +25,9 @@ def dtype_name(tensor: Tensor) -> str:
         torch.complex32: "torch.complex32",
         torch.complex64: "torch.complex64",
         torch.complex128: "torch.complex128",
+        torch.qint8: "torch.qint8",
+        torch.quint8: "torch.quint8",
+        torch.qint32: "torch.qint32",
     }
     return names.get(tensor.dtype, "an integer dtype")
 
@@ -47,12 +51,25 @@ def format_float(x: float) -> str:
     return text if abs(x) < 1e16 and float(text) == x else f"{x}"
 
 
+def _is_ours(frame: FrameType) -> bool:
+    name: str = frame.f_globals.get("__name__", "")
+    return name.partition(".")[0] == "torchinit"
+
+
 def outside_level() -> int:
     """Return the ``stacklevel`` of the first frame outside this package, for a warning of the caller."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "torchinit":
+    while frame.f_back is not None and _is_ours(frame):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def called_function() -> str:
+    """Return the name of the function of this package that the user called."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_back):
+        frame = frame.f_back
+    return frame.f_code.co_name
 
 
 def warn_user(message: str) -> None:

@@ -29,6 +29,15 @@ class _Swap:
 
     def __init__(self, namespace: dict[Any, Any], key: Any, ours: Any) -> None:
         self.namespace, self.key, self.found, self.ours, self.patches = namespace, key, namespace[key], ours, 0
+        # What a swap on top of this one has put back, if that is not ours.
+        self.put_back = ours
+
+    def undo(self) -> None:
+        """Put back the value found, unless other code has put one in place meanwhile."""
+        value = self.namespace.get(self.key)
+        upstreams = type(value) is FunctionType and value in _OURS_BY_UPSTREAM
+        if value is self.ours or (value is self.put_back and not upstreams):
+            self.namespace[self.key] = self.found
 
 
 # By id of the namespace, which its swaps keep alive, and key. All patches share one swap of a key, unless other code
@@ -70,7 +79,9 @@ class Patch:
                 if swap.patches == 0:
                     swaps = _swaps[id(swap.namespace), swap.key]
                     if swaps[-1] is swap:
-                        swap.namespace[swap.key] = swap.found
+                        swap.undo()
+                        if len(swaps) > 1:
+                            swaps[-2].put_back = swap.found
                     swaps.remove(swap)
                     if not swaps:
                         del _swaps[id(swap.namespace), swap.key]
@@ -106,9 +117,10 @@ def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch:
     For transformers, pass its dict ``transformers.initialization.TORCH_INIT_FUNCTIONS`` as ``also``.
 
     Patches nest, and overlap in any order and from any thread; the last one to end restores the originals. A mock that
-    other code put in place is swapped and restored too; a mock put in place while patched must be removed while
-    patched. ``__torch_function__`` overrides still receive upstream's functions, compiled code follows the patch, and
-    scripted code does not change. While patched, ``pickle`` refuses upstream's functions, whose names lead here.
+    other code put in place is swapped and restored too, unless that code has removed it by then; a mock put in place
+    while patched must be removed while patched, and after any patch made over it. ``__torch_function__`` overrides
+    still receive upstream's functions, compiled code follows the patch, and scripted code does not change. While
+    patched, ``pickle`` refuses upstream's functions, whose names lead here.
 
     Args:
         also: further modules or dicts that hold upstream's functions

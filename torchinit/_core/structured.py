@@ -122,9 +122,9 @@ def identity_(tensor: Tensor, gain: float = 1.0, groups: int = 1) -> Tensor:
 
 
 def wide_matrix(tensor: Tensor, rows: int, columns: int) -> Tensor:
-    """Make an empty matrix on the tensor's device in at least 32 bits; LAPACK has no 16-bit kernels."""
+    """Make an empty matrix on the tensor's device in at least 32 bits; LAPACK has no 16-bit or 8-bit kernels."""
     dtype = tensor.dtype
-    if dtype == torch.float16 or dtype == torch.bfloat16:
+    if tensor.is_floating_point() and tensor.element_size() < 4:
         dtype = torch.float32
     elif dtype == torch.complex32:
         dtype = torch.complex64
@@ -268,8 +268,10 @@ def delta_orthogonal_(
     r"""Fill a convolution's weight with an orthogonal matrix at the kernel's centre and zeros around it.
 
     Xiao et al., "Dynamical isometry and a mean field theory of CNNs" (2018), https://arxiv.org/abs/1806.05393. The
-    convolution, padded to keep its input's size, multiplies the input's norm by the gain. A zero-element tensor is left
-    alone.
+    convolution, padded to keep its input's size, multiplies the input's norm by the gain. An even kernel has no centre;
+    the tap past the middle serves, and ``padding="same"`` then shifts the input by one and drops its border (0.90 of
+    the norm for 10 x 10). Pad such a kernel by ``size // 2`` before and ``size // 2 - 1`` after. A zero-element tensor
+    is left alone.
 
     .. math::
         x_{oi\mathbf{k}} = \text{gain} \; Q_{oi} \, [\mathbf{k} = \lfloor \text{size} / 2 \rfloor], \quad

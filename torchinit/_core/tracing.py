@@ -6,6 +6,7 @@ Each takes the no-grad view and writes the same values as its namesake in ``writ
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
+from torch.jit import is_scripting
 
 from torchinit._core import trunc_normal
 from torchinit._core.checks import check_overlap
@@ -82,16 +83,27 @@ def kernel_(values: Tensor, groups: int, kernel: Tensor) -> None:
     taps.copy_(eye.expand(taps.shape))
 
 
+def permutations(rows: int, columns: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+    """Draw a permutation of the rows for each column; also for a plain tensor.
+
+    Without a generator they are drawn on the default device, as upstream does; with one, on ``device``.
+    """
+    if generator is None:
+        order = torch.stack([torch.randperm(rows) for _ in range(columns)])
+        if not is_scripting():
+            # The default device "meta" draws nothing.
+            if order.is_meta:
+                order = torch.stack([torch.randperm(rows, device="cpu") for _ in range(columns)])
+        return order
+    return torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(columns)])
+
+
 def drop_rows_(matrix: Tensor, count: int, generator: torch.Generator | None) -> None:
     """Zero the rows of all columns at once; a trace would fix the number of column blocks."""
     rows, columns = matrix.shape
     if columns == 0:
         return
-    if generator is None:
-        order = torch.stack([torch.randperm(rows) for _ in range(columns)])
-    else:
-        device = matrix.device
-        order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(columns)])
+    order = permutations(rows, columns, generator, matrix.device)
     # NB: not narrow(), which would compare a symbolic count with the size.
     first = (torch.arange(rows, device=order.device) < count).expand_as(order)
     dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order, first).t()

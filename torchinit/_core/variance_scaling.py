@@ -1,5 +1,7 @@
 """Variance scaling: Xavier, Kaiming, LeCun and others, whose standard deviation follows from the fans."""
 
+import math
+
 import torch
 from torch import SymFloat, Tensor
 from torch.compiler import is_dynamo_compiling
@@ -24,14 +26,20 @@ from torchinit._core.symbolic import depends_on_shape
 from torchinit._core.writes import _no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_, no_grad_mul_
 
 
-def _fill_uniform(function: str, tensor: Tensor, bound: float, generator: torch.Generator | None) -> Tensor:
+def _fill_uniform(
+    function: str, tensor: Tensor, bound: float, generator: torch.Generator | None, shared: bool = False
+) -> Tensor:
+    """Draw within a bound; if ``shared``, the parts of a complex value share its variance, unlike upstream's."""
     if not is_scripting():
         if (type(bound) is SymFloat or is_dynamo_compiling()) and depends_on_shape(bound, tensor):  # type: ignore[comparison-overlap]
             # The same bits in float32 and float64 if the kernel fuses its multiply-add: 2x - 1 is exact for a draw x.
-            return no_grad_mul_(_no_grad_uniform_(tensor, -1.0, 1.0, generator), bound)
+            part = math.sqrt(2.0) if shared and tensor.is_complex() else 1.0
+            return no_grad_mul_(_no_grad_uniform_(tensor, -1.0, 1.0, generator), bound / part)
     # Fast path: most calls need no further check.
     if not (tensor.is_floating_point() and bound < 1e300):
         check_uniform(function, tensor, -bound, bound)
+        if shared and tensor.is_complex():
+            bound = bound / math.sqrt(2.0)
     return _no_grad_uniform_(tensor, -bound, bound, generator)
 
 
@@ -59,7 +67,7 @@ def fill_scaled(
 ) -> Tensor:
     """Draw from the named distribution around 0 that has the standard deviation ``std``."""
     if distribution == "uniform":
-        return _fill_uniform(function, tensor, uniform_bound(std), generator)
+        return _fill_uniform(function, tensor, uniform_bound(std), generator, True)
     if distribution == "normal":
         return _fill_normal(function, tensor, std, generator)
     return _fill_truncated(function, tensor, std, generator)
@@ -265,7 +273,8 @@ def variance_scaling_(
     Args:
         tensor: a floating-point tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans. Of any
             shape if the fans that ``mode`` needs are given; complex too, if not truncated
-        scale: the variance times the fan, not negative; the square of a gain
+        scale: the variance times the fan, not negative; the square of a gain. The real and the imaginary part of a
+            complex value share the variance
         mode: the fan to divide by; ``"fan_avg"`` is their mean, ``"fan_geo_avg"`` the geometric mean; case is ignored
         distribution: ``"truncated_normal"`` (two standard deviations), ``"normal"`` or ``"uniform"``
         fan_in: inputs of each unit (default: those of the shape)
@@ -308,6 +317,9 @@ def lecun_uniform_(tensor: Tensor, generator: torch.Generator | None = None) -> 
         x \sim \mathcal{U}(-\text{bound}, \text{bound}), \quad
         \text{bound} = \sqrt{3} \sqrt{\frac{1}{\text{fan\_in}}}
 
+    The real and the imaginary part of a complex value share the variance: each lies within
+    :math:`\text{bound} / \sqrt{2}`. Upstream's uniform initializers give each part the whole.
+
     Args:
         tensor: a floating-point or complex tensor of shape (fan_out, fan_in, ...); other dimensions multiply both fans
         generator: the generator to draw from (default: the global generator of the tensor's device)
@@ -326,7 +338,7 @@ def lecun_uniform_(tensor: Tensor, generator: torch.Generator | None = None) -> 
     """
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
     bound = uniform_bound(variance_scaling_std(fan_in, fan_out, 1.0, "fan_in"))
-    return _fill_uniform("lecun_uniform_", tensor, bound, generator)
+    return _fill_uniform("lecun_uniform_", tensor, bound, generator, True)
 
 
 def lecun_normal_(tensor: Tensor, generator: torch.Generator | None = None) -> Tensor:

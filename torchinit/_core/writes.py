@@ -104,7 +104,11 @@ def no_grad_eye_(tensor: Tensor) -> Tensor:
     if 0 in tensor.stride():
         check_overlap(tensor)
     if tensor.is_floating_point() and tensor.element_size() > 1:
-        torch.eye(rows, columns, out=tensor.detach())
+        if is_scripting():
+            torch.eye(rows, columns, out=tensor.detach())
+        else:
+            # NB: the device is named, for a default device would be one that out= is not on.
+            torch.eye(rows, columns, out=tensor.detach(), device=tensor.device)
     else:
         # NB: not out=, which writes zeros before it fails for want of a kernel. float32 holds 0 and 1 exactly.
         tensor.detach().copy_(torch.eye(rows, columns, device=tensor.device))
@@ -180,11 +184,7 @@ def no_grad_drop_rows_(tensor: Tensor, count: int, generator: torch.Generator | 
     block = max(1, 131072 // max(1, rows))
     for start in range(0, columns, block):
         size = min(block, columns - start)
-        if generator is None:
-            order = torch.stack([torch.randperm(rows) for _ in range(size)])
-        else:
-            device = tensor.device
-            order = torch.stack([torch.randperm(rows, generator=generator, device=device) for _ in range(size)])
+        order = tracing.permutations(rows, size, generator, tensor.device)
         dropped = torch.zeros_like(order, dtype=torch.bool).scatter_(1, order.narrow(1, 0, count), 1).t()
         part = matrix if size == columns else matrix.narrow(1, start, size)
         part.masked_fill_(dropped if order.device == part.device else dropped.to(part.device), 0.0)

@@ -54,7 +54,7 @@ def _range(tensor: Tensor) -> tuple[float, float]:
 
 def _heights(tensor: Tensor, bins: int, low: float, high: float) -> list[float]:
     """Count the values in each bin, relative to the fullest bin."""
-    counts = torch.zeros(bins, dtype=torch.float64)
+    counts = torch.zeros(bins, dtype=torch.float64, device="cpu")
     for values in _finite(tensor):
         counts += torch.histc(values, bins, low, high)
     heights: list[float] = (counts / counts.max()).tolist()

@@ -23,5 +23,5 @@ def preview(model: nn.Module, recipe: Recipe, generator: torch.Generator) -> dic
         # apply_ gave the same warnings.
         warnings.simplefilter("ignore")
         steps = recipe.plan(other).steps
-    written = {storage_key(tensor) for step in steps for tensor, _ in step.written()}
+    written = {storage_key(tensor) for step in steps for _, tensor, _ in step.written()}
     return {name: parameter for name, parameter in after.items() if storage_key(parameter) in written}

@@ -11,7 +11,7 @@ from torchinit._core.messages import format_float
 from torchinit._core.scale import truncated_scale, truncation_bounds, uniform_bound
 from torchinit._core.trunc_normal import nearest
 from torchinit._core.writes import _no_grad_fill_
-from torchinit.keyed._fill import fill_, one_key
+from torchinit.keyed._fill import fill_, key_for
 from torchinit.keyed._piece import Piece, piece_of
 
 
@@ -55,7 +55,7 @@ def fill_trunc_normal_(
 ) -> Tensor:
     check_trunc_normal(function, tensor, mean, std, a, b)
     if std == 0.0:
-        one_key(key)
+        key_for(tensor, key)
         return _no_grad_fill_(tensor, nearest(mean, a, b))
     return fill_(tensor, key, "trunc_normal", [mean, std, a, b], piece)
 
@@ -64,6 +64,9 @@ def fill_scaled_(function: str, tensor: Tensor, key: Tensor, std: float, distrib
     """Draw from the named distribution around 0 that has the standard deviation ``std``."""
     if distribution == "uniform":
         bound = uniform_bound(std)
+        if tensor.is_complex():
+            # The real and the imaginary part share the variance.
+            bound = bound / math.sqrt(2.0)
         return fill_uniform_(function, tensor, key, -bound, bound, piece)
     if distribution == "normal":
         return fill_normal_(function, tensor, key, 0.0, std, piece)

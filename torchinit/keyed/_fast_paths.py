@@ -72,6 +72,7 @@ def fill_uniform_(target: Tensor, bits: Tensor, bounds: list[float], full_size: 
         or not target.is_contiguous()
         or not runs_eagerly(target)
         or not runs_eagerly(bits)
+        or target.is_neg()
     ):
         return False
     # The piece must be one run of the stream that starts at a block: only dimension 0 may differ from the whole.

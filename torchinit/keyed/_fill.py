@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
+from torchinit._core.compat import are_transforms_active, vmap_levels
 from torchinit._core.distributions import inverse_softplus_log_uniform
+from torchinit._core.messages import called_function
 from torchinit._core.trunc_normal import invert_, uniform_bounds
 from torchinit.keyed import _fast_paths
 from torchinit.keyed._keys import key_bits
@@ -26,6 +28,18 @@ def one_key(key: Tensor) -> Tensor:
     return bits
 
 
+def key_for(tensor: Tensor, key: Tensor) -> Tensor:
+    """Return the words of a key; raise if vmap maps over the key, but not over the tensor to fill."""
+    bits = one_key(key)
+    if not is_scripting():
+        if not is_compiling() and are_transforms_active() and not vmap_levels(key) <= vmap_levels(tensor):
+            raise RuntimeError(
+                f"{called_function()} under vmap needs a tensor for each key, got one that vmap does not map over; make it"
+                " by key.new_empty(shape, dtype=dtype), or pass the tensors to vmap beside the keys"
+            )
+    return bits
+
+
 def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float], piece: Piece) -> Tensor:
     """Fill a tensor, or a piece of one.
 
@@ -39,18 +53,30 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
     Returns:
         ``tensor``
     """
-    bits = one_key(key)
+    bits = key_for(tensor, key)
     if tensor.is_meta:
         return tensor
     if key.is_meta:
         raise ValueError("a key must have values, got one on the meta device")
     for view, begin in views(tensor, piece):
         if view.is_complex():
-            # A complex value is two adjacent real ones.
-            fill_view_(torch.view_as_real(view), bits, distribution, parameters, piece[0] + [2], begin + [0])
+            # A complex value is two adjacent real ones. NB: a conjugate view has no real view, so draw beside it.
+            conjugate = _is_conjugate(view)
+            values = view.new_empty(view.shape) if conjugate else view
+            fill_view_(torch.view_as_real(values), bits, distribution, parameters, piece[0] + [2], begin + [0])
+            if conjugate:
+                view.copy_(values)
         else:
             fill_view_(view, bits, distribution, parameters, piece[0], begin)
     return tensor
+
+
+def _is_conjugate(view: Tensor) -> bool:
+    if not is_scripting():
+        # NB: Dynamo cannot trace is_conj().
+        if is_compiling():
+            return False
+    return view.is_conj()
 
 
 def fill_view_(

@@ -1,10 +1,14 @@
 """Keys: made from a seed, and derived by number or by name."""
 
+import operator
+from contextlib import suppress
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import SymInt, Tensor
 from torch.jit import is_scripting
 
-from torchinit._core.messages import dtype_name
+from torchinit._core.messages import called_function, dtype_name
 from torchinit.keyed._philox import as_pairs, join_words, philox_words, stack_words
 
 
@@ -23,11 +27,15 @@ def key(seed: int) -> Tensor:
 
     Raises:
         ValueError: if ``seed`` has more than 64 bits
+        TypeError: if ``seed`` is no integer, of Python or numpy or a tensor without dimensions
 
     Examples:
         >>> keyed.key(42)
         tensor([42,  0])
     """
+    if not is_scripting():
+        if not isinstance(seed, (int, SymInt)):
+            return _key_of(seed)
     seed = _signed(seed, "seed")
     return torch.tensor([seed, 0], dtype=torch.int64, device="cpu")
 
@@ -81,9 +89,40 @@ def fold_in(key: Tensor, data: int | str) -> Tensor:
         >>> torch.equal(key, keyed.fold_in(keyed.key(0), "layers.1.weight"))
         False
     """
+    if not is_scripting():
+        if not isinstance(data, (int, str)):
+            return _fold_in_any(key, data)
     number = _signed(data, "data") if isinstance(data, int) else _hash(data)
     bits = key_bits(key)
     return _derive(bits, torch.full([1] * (bits.dim() - 1), number, device=key.device)).to(key.dtype)
+
+
+def _integer(value: Any, kind: str) -> Any:
+    """Return an integer that is not Python's, or int64 words for a tensor without dimensions, which may be batched."""
+    if isinstance(value, Tensor):
+        if value.dim() == 0 and not (value.is_floating_point() or value.is_complex() or value.dtype == torch.bool):
+            return value.detach().to(torch.int64)
+        what = f"a tensor of {value.dtype!s} and shape {list(value.shape)}"
+    else:
+        with suppress(TypeError):
+            return operator.index(value)
+        what = type(value).__name__
+    raise TypeError(f"{called_function()} needs {kind}, got {what}")
+
+
+def _key_of(seed: Any) -> Tensor:
+    number = _integer(seed, "an integer for a seed")
+    if isinstance(number, Tensor):
+        return torch.stack([number, torch.zeros_like(number)]).cpu()
+    return key(number)
+
+
+def _fold_in_any(key: Tensor, data: Any) -> Tensor:
+    number = _integer(data, "an integer or a name")
+    if not isinstance(number, Tensor):
+        return fold_in(key, number)
+    bits = key_bits(key)
+    return _derive(bits, number.to(key.device).view([1] * (bits.dim() - 1))).to(key.dtype)
 
 
 def _signed(value: int, name: str) -> int:
@@ -118,6 +157,10 @@ def _utf8(name: str) -> list[int]:
 
 def key_bits(key: Tensor) -> Tensor:
     """Check a key, or a batch of keys, and return its words as int64; every runtime has operators for that."""
+    if not is_scripting():
+        if not isinstance(key, Tensor):
+            got = str(key) if isinstance(key, int) else type(key).__name__
+            raise TypeError(f"{called_function()} needs a key, which keyed.key(seed) makes, got {got}")
     if not (key.dtype == torch.int64 or key.dtype == torch.uint64):
         kind = "floating-point words" if key.is_floating_point() else f"words of {dtype_name(key)}"
         raise ValueError(f"a key holds words of torch.int64, got {kind}")

@@ -21,10 +21,11 @@ def piece_of(tensor: Tensor, full_size: list[int] | None, offset: list[int] | No
         if (full_size is not None or offset is not None) and dtensor.is_dtensor(tensor):
             raise ValueError("a DTensor knows its own piece and takes neither full_size nor offset")
     shape = list(tensor.shape)
-    begin = [0] * len(shape) if offset is None else offset
     if full_size is None and offset is None:
-        return shape, begin
-    whole = shape if full_size is None else full_size
+        return shape, [0] * len(shape)
+    # A torch.Size is a tuple.
+    begin = [0] * len(shape) if offset is None else list(offset)
+    whole = shape if full_size is None else list(full_size)
     if len(whole) != len(shape) or len(begin) != len(shape):
         raise ValueError(
             f"full_size and offset must have an entry for each dimension of shape {shape}, got {whole} and {begin}"
@@ -32,7 +33,19 @@ def piece_of(tensor: Tensor, full_size: list[int] | None, offset: list[int] | No
     for d in range(len(shape)):
         if begin[d] < 0 or whole[d] < shape[d] or begin[d] > whole[d] - shape[d]:
             raise ValueError(f"a piece of shape {shape} at {begin} must lie within full_size, got {whole}")
+    _check_count(whole, 2 if tensor.is_complex() else 1)
     return whole, begin
+
+
+def _check_count(whole: list[int], values: int) -> None:
+    """Refuse a whole that has more values than 64-bit integers count."""
+    # NB: the quotient, because TorchScript's product overflows.
+    if 0 in whole:
+        return
+    for size in whole:
+        if size > 9223372036854775807 // values:
+            raise ValueError(f"full_size must have fewer than 2**63 values, got {whole}")
+        values *= size
 
 
 def views(tensor: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:

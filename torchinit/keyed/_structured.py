@@ -11,14 +11,14 @@ from torchinit._core.messages import format_float
 from torchinit._core.structured import check_delta, orthogonal_blocks, wide_matrix
 from torchinit._core.writes import no_grad_centre_
 from torchinit.keyed._distributions import fill_normal_, fill_scaled_
-from torchinit.keyed._fill import drop_rows_, one_key
+from torchinit.keyed._fill import drop_rows_, key_for, one_key
 from torchinit.keyed._keys import split
 from torchinit.keyed._piece import Piece, piece_of, place_, views
 
 
 def _targets(tensor: Tensor, key: Tensor, piece: Piece) -> list[tuple[Tensor, list[int]]]:
     """Check the key, and return the views to write to; none for an empty or meta tensor."""
-    one_key(key)
+    key_for(tensor, key)
     if tensor.numel() == 0 or tensor.is_meta:
         return []
     return views(tensor, piece)

@@ -161,7 +161,7 @@ def attach(
     steps = plan(module).steps
     if not steps:
         refuse_frozen(module)
-    dry_run((step.tensor, step.fills) for step in steps)
+    dry_run((step.target, step.tensor, step.fills) for step in steps)
     names = {**FUNCTIONS, "copy_": no_grad_copy_, "seeded": torchscript.seeded, "key": keyed.key}
     names |= {"view_block": view_block, "view_matrices": view_matrices}
     names |= {"fold_in": keyed.fold_in, **{f"keyed_{name}": f for name, f in KEYED.items()}}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from torchinit._core.compat import plain_eager
 from torchinit._core.distributions import inverse_softplus_log_uniform
 from torchinit._core.fans import fans
 from torchinit._core.layers import bilinear_, subpixel_shape
@@ -56,9 +57,11 @@ def _diagonal_share(shape: Shape, groups: int) -> float:
 
 
 def _bilinear(shape: Shape, groups: int) -> Moments:
-    values = bilinear_(torch.empty(1, 1, *shape[2:], dtype=torch.float64))
+    with plain_eager():
+        values = bilinear_(torch.empty(1, 1, *shape[2:], dtype=torch.float64))
+        first, second = values.mean().item(), values.square().mean().item()
     share = _diagonal_share(shape, groups) * math.prod(shape[2:])
-    mean, square = share * values.mean().item(), share * values.square().mean().item()
+    mean, square = share * first, share * second
     return mean, math.sqrt(max(0.0, square - mean * mean))
 
 
@@ -119,12 +122,14 @@ _MOMENTS: dict[str, Callable[..., Moments]] = {
 }
 
 
-def moments(fill: Fill, shape: Shape) -> Moments:
+def moments(fill: Fill, shape: Shape, is_complex: bool = False) -> Moments:
     """Return the expected mean and standard deviation of what a fill writes to a tensor of this shape."""
-    return _MOMENTS[fill.initializer](fill.matrix_shape(shape), *fill.args)
+    mean, std = _MOMENTS[fill.initializer](fill.matrix_shape(shape), *fill.args)
+    # Both parts of a complex value are drawn within the bounds. The mean is that of each part.
+    return mean, std * math.sqrt(2.0) if is_complex and fill.initializer == "uniform_" else std
 
 
-def mixed_moments(fills: Sequence[Fill], shape: Shape) -> Moments | None:
+def mixed_moments(fills: Sequence[Fill], shape: Shape, is_complex: bool = False) -> Moments | None:
     """Return the moments of a whole parameter; later fills may overwrite a block of earlier ones."""
     total = math.prod(shape)
     if total == 0 or not fills:
@@ -135,7 +140,7 @@ def mixed_moments(fills: Sequence[Fill], shape: Shape) -> Moments | None:
         # A later fill overwrites an equal part of each earlier one; blocks side by side overwrite nothing.
         left = min(1.0, (1 - share) / (sum(part[0] for part in parts) or 1.0))
         parts = [(before * left, mean, std) for before, mean, std in parts if left > 0]
-        parts.append((share, *moments(fill, shape)))
+        parts.append((share, *moments(fill, shape, is_complex)))
     if len(parts) == 1:
         return parts[0][1:]
     mean = sum(share * m for share, m, _ in parts)

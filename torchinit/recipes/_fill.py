@@ -1,17 +1,20 @@
 """A fill: an initializer and its arguments, for a parameter, one block of it, or each matrix that it stacks."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
-from torchinit._core import dtensor
+from torchinit import keyed
+from torchinit._core import compat, dtensor
 from torchinit._core.checks import check_overlap
-from torchinit._core.compat import are_transforms_active
 from torchinit._core.door import checked_view
 from torchinit._core.fans import fan_mode
 from torchinit._core.registry import INITIALIZERS, Initializer
@@ -114,13 +117,19 @@ _RESOLVERS: dict[str, Callable[..., Fill]] = {
     "trunc_normal_tf_": lambda mean, **given: Fill("trunc_normal_", (mean, *truncation_bounds(mean, **given))),
     "prior_bias_": lambda prior: Fill("constant_", (prior_logit(prior),)),
 }
+# Where the real and the imaginary part of a uniform value share its variance; upstream's do not.
+_SHARED = ("variance_scaling_", "lecun_uniform_")
 
 
-def resolve(initializer: str, args: Mapping[str, Value], fans: Fans | None = None) -> Fill:
+def resolve(initializer: str, args: Mapping[str, Value], fans: Fans | None = None, is_complex: bool = False) -> Fill:
     """Resolve an initializer to a plain fill that draws the same; ``fans`` may differ from those of the shape."""
     given: dict[str, Any] = {name: args.get(name, p.default) for name, p in ARGUMENTS[initializer].items()}
     if INITIALIZERS[initializer].needs_fans:
-        return _RESOLVERS[initializer](fans, **given)
+        fill = _RESOLVERS[initializer](fans, **given)
+        if is_complex and initializer in _SHARED and fill.initializer == "uniform_":
+            bound: Any = fill.args[1]
+            return uniform_within(bound / math.sqrt(2.0))
+        return fill
     if INITIALIZERS[initializer].alias_of is not None:
         return _RESOLVERS[initializer](**given)
     return Fill(initializer, tuple(given.values()))
@@ -181,7 +190,7 @@ def _write_matrices(target: Tensor, fill: Fill, generator: torch.Generator | Non
             no_grad_copy_(matrix, call(no_grad_view(matrix).contiguous(), fill, generator))
 
 
-def minimal_tensor(
+def _minimal_tensor(
     initializer: str, args: Mapping[str, Value], ndim: int, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
     """Return a small tensor that an initializer refuses whenever it refuses a larger one."""
@@ -202,19 +211,50 @@ def minimal_tensor(
     return torch.empty(shape, dtype=dtype, device="meta" if shape and shape[0] > 2 else device)
 
 
-def dry_run(targets: Iterable[tuple[Tensor, Sequence[Fill]]]) -> None:
-    """Raise the errors of all writes before the first write; run each kind of fill on a minimal tensor."""
+def rehearse(
+    initializer: str, args: Mapping[str, Value], ndim: int, dtype: torch.dtype, device: torch.device, by_key: bool
+) -> None:
+    """Run an initializer on a minimal tensor, to raise its errors; no mode, transform or exporter sees it."""
+    if is_dynamo_compiling():
+        # Its graph would keep the draws.
+        return
+    with compat.plain_eager():
+        tensor = _minimal_tensor(initializer, args, ndim, dtype, device)
+        if not INITIALIZERS[initializer].draws:
+            FUNCTIONS[initializer](tensor, **args)
+        elif by_key:
+            getattr(keyed, initializer)(tensor, keyed.key(0), **args)
+        else:
+            FUNCTIONS[initializer](tensor, **args, generator=torch.Generator(device))
+
+
+@contextmanager
+def _naming(parameter: str) -> Iterator[None]:
+    """Add a parameter's name to the first line of an error."""
+    try:
+        yield
+    except Exception as error:
+        first, end, rest = str(error).partition("\n")
+        error.args = (f"{first} (parameter {parameter}){end}{rest}",)
+        raise
+
+
+def dry_run(targets: Iterable[tuple[str, Tensor, Sequence[Fill]]], by_key: bool = False) -> None:
+    """Raise the errors of all writes, with the parameter's name, before the first write.
+
+    Each kind of fill runs on a minimal tensor, by key if that is how it will be drawn.
+    """
     seen = set()
-    for tensor, fills in targets:
+    for name, tensor, fills in targets:
         if tensor.is_meta:
             continue
-        no_grad_view(tensor)
-        check_overlap(tensor)
-        for fill in fills:
-            kind = (fill.initializer, fill.args, tensor.dim() - fill.batch_dims, tensor.dtype, tensor.device)
-            # NB: vmap refuses a random write to an unbatched tensor, and a minimal tensor is one.
-            if kind not in seen and not are_transforms_active():
-                seen.add(kind)
-                args = dict(zip(ARGUMENTS[fill.initializer], fill.args))
-                generator = torch.Generator(tensor.device) if fill.entry.draws else None
-                call(minimal_tensor(fill.initializer, args, *kind[2:]), fill, generator)
+        with _naming(name):
+            no_grad_view(tensor)
+            check_overlap(tensor)
+            # A fake tensor may lie on a device that the machine lacks.
+            device = torch.device("cpu") if isinstance(tensor, compat.FakeTensor) else tensor.device
+            for fill in fills:
+                kind = (fill.initializer, fill.args, tensor.dim() - fill.batch_dims, tensor.dtype, device)
+                if kind not in seen:
+                    seen.add(kind)
+                    rehearse(fill.initializer, dict(zip(ARGUMENTS[fill.initializer], fill.args)), *kind[2:], by_key)

@@ -14,7 +14,6 @@ from typing import Any
 from torch import nn
 
 from torchinit._core.table import Cell, table, to_json
-from torchinit.recipes._blocks import block_shape
 from torchinit.recipes._expected import moments
 from torchinit.recipes._fill import Fill, scale_residual
 from torchinit.recipes._match import Match, match
@@ -296,7 +295,7 @@ def _globs(names: str | Sequence[str]) -> tuple[str, ...]:
 
 def _scaled(own: Fill, fill: Fill, growth: Growth, step: Step) -> Fill:
     """Scale a fill of the base model to the block of ``own``, so that its standard deviation grows as muP says."""
-    mean, base_std = moments(fill, block_shape(growth.base_shape, fill.block))
+    mean, base_std = moments(fill, growth.base_shape)
     fill = replace(fill, block=own.block)
     if abs(mean) > 1e-9 * base_std:
         # An identity passes the signal on as it is, at any width.
@@ -305,7 +304,7 @@ def _scaled(own: Fill, fill: Fill, growth: Growth, step: Step) -> Fill:
                 f"mup scales {growth.kind} weights around 0, got a mean of {mean:g} by {fill.initializer} for {step.target}"
             )
         return fill
-    std = moments(fill, block_shape(step.tensor.shape, fill.block))[1]
+    std = moments(fill, step.tensor.shape)[1]
     divisor = std / (base_std * growth.std) if base_std else 1.0
     # An orthogonal hidden weight is right as it is; its std follows from its shape.
     same = math.isclose(divisor, 1.0, rel_tol=1e-9)

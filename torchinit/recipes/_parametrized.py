@@ -123,7 +123,7 @@ class Parametrized:
 
     def expected(self, fills: Sequence[Fill]) -> Moments | None:
         """Return the expected mean and standard deviation of the effective weight; None if they are not known."""
-        return mixed_moments(fills, list(self.weight.shape))
+        return mixed_moments(fills, list(self.weight.shape), self.weight.is_complex())
 
     def finish(self) -> None:
         """Update what the layer has computed from its originals."""

@@ -109,7 +109,7 @@ def _row(
         fans = layer.fans(shape)
     else:
         fans = upstream_fans(shape) if rule.initializer == DEFAULT else count_fans(rule, layer, shape)
-    expected = mixed_moments(fills, shape) or (None, None)
+    expected = mixed_moments(fills, shape, tensor.is_complex()) or (None, None)
     return Row(layer.qualified(name), layer.kind, tuple(shape), label, initializer, *(fans or (None, None)), *expected)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
 from torchinit.recipes._fill import dry_run
-from torchinit.recipes._keyed_apply import write_all_by_key
+from torchinit.recipes._keyed_apply import surviving_fills, write_all_by_key
 from torchinit.recipes._ordered_apply import write_in_order
 from torchinit.recipes._plan import Plan, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule
@@ -173,10 +173,13 @@ class Recipe:
                 raise ValueError("the draws come from a generator or from a key, got both")
         steps = [step for step in self.plan(module).steps if not step.tensor.is_meta]
         _check_generator(steps, generator)
-        dry_run(pair for step in steps for pair in step.written())
         if key is not None:
+            drawn = [(name, tensor, fills) for name, (tensor, fills) in surviving_fills(steps).items()]
+            stored = [pair for step in steps if step.through is not None for pair in step.written()]
+            dry_run([*drawn, *stored], by_key=True)
             write_all_by_key(steps, key)
         else:
+            dry_run(pair for step in steps for pair in step.written())
             write_in_order(steps, generator)
         return module
 

@@ -14,7 +14,7 @@ import torch
 
 from torchinit._core.messages import outside_level
 from torchinit._core.registry import INITIALIZERS
-from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Value, minimal_tensor
+from torchinit.recipes._fill import ARGUMENTS, Value, rehearse
 from torchinit.recipes._roles import ROLES
 from torchinit.recipes._structure import KINDS
 
@@ -289,11 +289,9 @@ def _check_options(given: Mapping[str, Any]) -> None:
 
 def _validate(initializer: str, args: Mapping[str, Value], ndims: Sequence[int], batch_dims: int) -> None:
     """Run the initializer on a minimal matrix of each number of dimensions, to raise its errors now."""
-    own = {"generator": torch.Generator("cpu")} if INITIALIZERS[initializer].draws else {}
     for ndim in ndims:
         try:
-            tensor = minimal_tensor(initializer, args, ndim, torch.float32, torch.device("cpu"))
-            FUNCTIONS[initializer](tensor, **args, **own)
+            rehearse(initializer, args, ndim, torch.float32, torch.device("cpu"), by_key=False)
         except (RuntimeError, ValueError, TypeError, OverflowError) as error:
             reason = str(error).splitlines()[0]
             if "dimension" in reason:

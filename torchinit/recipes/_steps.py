@@ -34,11 +34,11 @@ class Step:
     source: str | None = None
     through: Parametrized | None = None
 
-    def written(self) -> list[tuple[Tensor, tuple[Fill, ...]]]:
-        """Return the tensors of the model that the step writes, with their fills."""
+    def written(self) -> list[tuple[str, Tensor, tuple[Fill, ...]]]:
+        """Return the tensors of the model that the step writes, with their names and fills."""
         if self.through is None:
-            return [(self.tensor, self.fills)]
-        return [(original, ()) for original in self.through.originals.values()]
+            return [(self.target, self.tensor, self.fills)]
+        return [(name, original, ()) for name, original in self.through.originals.items()]
 
 
 def make_steps(found: Match) -> list[Step]:
@@ -111,7 +111,7 @@ def _fills(rule: Rule, layer: Layer, name: str, parameter: Tensor, count: int) -
     _check_matrices(rule, qualified, shape)
     fills = []
     for block in _blocks(rule, qualified, shape):
-        fill = _fill(rule, layer, qualified, block_shape(shape, block))
+        fill = _fill(rule, layer, qualified, block_shape(shape, block), parameter.is_complex())
         if rule.residual:
             # Bounds that the initializer derives from the std shrink with it.
             fill = scale_residual(fill, math.sqrt(count), with_bounds=rule.initializer != fill.initializer)
@@ -154,13 +154,13 @@ def _check_matrices(rule: Rule, name: str, shape: list[int]) -> None:
         raise rule.error(f"a transposed parameter needs at least 2 dimensions, got {name} of shape {matrices}")
 
 
-def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
+def _fill(rule: Rule, layer: Layer, name: str, shape: list[int], is_complex: bool) -> Fill:
     """Resolve a rule for a parameter, or a block, of this shape."""
     matrix, entry = shape[rule.batch_dims :], INITIALIZERS[rule.initializer]
     fans = count_fans(rule, layer, shape)
     if fans is None and (entry.needs_fans or (entry.flattens and len(matrix) > 2)):
         raise _no_fans(rule, layer, name, matrix)
-    fill = resolve(rule.initializer, rule.args, fans)
+    fill = resolve(rule.initializer, rule.args, fans, is_complex)
     if not fill.entry.structured:
         # All matrices have one distribution, so one call draws them.
         return fill

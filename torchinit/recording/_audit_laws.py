@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ _SPREAD: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def declared_law(function: str, args: Mapping[str, Any], size: Sequence[int]) -> Fill | None:
+def declared_law(function: str, args: Mapping[str, Any], target: Ref) -> Fill | None:
     """Return the plain initializer that torchinit's function of this name is, or None if there is none so called."""
     if function not in INITIALIZERS or args.keys() - ARGUMENTS[function].keys():
         return None
@@ -44,7 +44,8 @@ def declared_law(function: str, args: Mapping[str, Any], size: Sequence[int]) ->
     if required - args.keys():
         return None
     try:
-        return resolve(function, args, fans(list(size)) if INITIALIZERS[function].needs_fans else None)
+        counted = fans(list(target.size)) if INITIALIZERS[function].needs_fans else None
+        return resolve(function, args, counted, target.dtype.is_complex)
     except (TypeError, ValueError, RuntimeError):
         # Arguments that torchinit's function refuses mean something else.
         return None
@@ -74,12 +75,12 @@ def _judged(program: Program, call: Call, operations: list[Operation]) -> tuple[
     if call.target.numel == 0:
         return None
     is_known = not call.defaults.keys() - call.args.keys() - {"generator"}
-    declared = declared_law(call.function, call.args, call.target.size) if is_known else None
+    declared = declared_law(call.function, call.args, call.target) if is_known else None
     inner = [program.calls[x.call] for x in operations if x.call is not None]
     if declared is not None and not call.is_upstreams:
         wrong = _other_law(program, call, operations, declared, inner)
         if wrong is not None:
-            cuts_nothing = [x for x in inner if x is not call and _cut(declared_law(x.function, x.args, x.target.size))]
+            cuts_nothing = [x for x in inner if x is not call and _cut(declared_law(x.function, x.args, x.target))]
             why = ", since the bounds of its truncation are too far away to cut anything" if cuts_nothing else ""
             return f"{wrong}{why}", f"use torchinit.{call.function}, which has that law"
     far = _cut(declared)
@@ -114,7 +115,7 @@ def _other_law(
     if actual is None:
         return None
     (mean, std), sampled = actual
-    (right_mean, right_std) = moments(declared, call.target.size)
+    (right_mean, right_std) = moments(declared, call.target.size, call.target.dtype.is_complex)
     # A mean that is nothing but rounding, or chance, is 0.
     mean = 0.0 if abs(mean) < _TOLERANCE * std else mean
     allowed = _TOLERANCE + (5.0 / math.sqrt(2.0 * sampled) if sampled else 0.0)
@@ -138,13 +139,13 @@ def _actual(program: Program, call: Call, operations: list[Operation], inner: li
     """Return the moments of what a call writes, and of how many values they were measured; 0 if computed."""
     numbers = {operation.call for operation in operations}
     if len(numbers) == 1 and inner and inner[0].target == call.target:
-        fill = declared_law(inner[0].function, inner[0].args, call.target.size)
-        return None if fill is None else (moments(fill, call.target.size), 0)
+        fill = declared_law(inner[0].function, inner[0].args, call.target)
+        return None if fill is None else (moments(fill, call.target.size, call.target.dtype.is_complex), 0)
     values = _values(program, call.target, operations)
     if values is None:
         return None
-    values = values.double()
-    return (values.mean().item(), values.std(correction=0).item()), values.numel()
+    values = values.to(torch.complex128 if values.is_complex() else torch.float64)
+    return (values.real.mean().item(), values.std(correction=0).item()), values.numel()
 
 
 def _values(program: Program, target: Ref, operations: list[Operation]) -> Tensor | None:

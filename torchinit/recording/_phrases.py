@@ -54,7 +54,7 @@ class Phrase:
     def _keyed(self, draw: Draw) -> str:
         """Write a draw whose key the row names by the numbers of a name and of the draw."""
         # The plain initializer draws the same, and a file of few functions is optimized sooner.
-        fill = resolve(draw.initializer, draw.args, upstream_fans(list(draw.target.size)))
+        fill = resolve(draw.initializer, draw.args, upstream_fans(list(draw.target.size)), draw.target.dtype.is_complex)
         words = [self._hole(draw.target), "derived(root, names[row[-2]], row[-1])"]
         for value, parameter in zip(fill.args, ARGUMENTS[fill.initializer].values()):
             words.append(self._word(value, "float" if parameter.annotation is float else ""))

@@ -46,23 +46,24 @@ class Write:
     box: Block | None = None
     batch_dims: int = 0
 
-    def fill(self, shape: Sequence[int]) -> Fill:
-        """Return the plain fill that it resolves to, in a tensor of this shape."""
-        return resolve(self.initializer, self.args, upstream_fans(block_shape(shape, self.box)[self.batch_dims :]))
+    def fill(self, ref: Ref) -> Fill:
+        """Return the plain fill that it resolves to, in this tensor."""
+        fans = upstream_fans(block_shape(ref.size, self.box)[self.batch_dims :])
+        return resolve(self.initializer, self.args, fans, ref.dtype.is_complex)
 
 
 def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
     if value in (0.0, 1.0):
         return Write("ones_" if value else "zeros_", {})
     # The shortest number that has this value in the dtype.
-    exact = torch.tensor(value, dtype=dtype)
+    exact = torch.tensor(value, dtype=dtype, device="cpu")
     short = (float(f"{value:.{digits}g}") for digits in range(1, 18))
-    return Write("constant_", {"val": next(x for x in short if torch.equal(torch.tensor(x, dtype=dtype), exact))})
+    return Write("constant_", {"val": next(x for x in short if torch.equal(exact.new_tensor(x), exact))})
 
 
-def _scaled(write: Write, factor: float, shape: Sequence[int]) -> Write | None:
+def _scaled(write: Write, factor: float, ref: Ref) -> Write | None:
     """Return the write of values that are multiplied afterwards, or None if no rule can say it."""
-    fill = write.fill(shape)
+    fill = write.fill(ref)
     names = list(ARGUMENTS[fill.initializer])
     args = [arg * factor if isinstance(arg, float) else arg for arg in fill.args]
     if factor == 1.0 or fill.initializer == "zeros_":
@@ -106,7 +107,7 @@ class _Said:
         return False
 
     def _scale(self, target: Ref, factor: float) -> bool:
-        scaled = [_scaled(write, factor, target.size) for write in self.known.get(target, ())]
+        scaled = [_scaled(write, factor, target) for write in self.known.get(target, ())]
         if not scaled or None in scaled:
             return False
         self.known[target] = [write for write in scaled if write is not None]
@@ -209,7 +210,7 @@ class Laws:
         key = (call.module, call.function, tuple(sorted(args.items())), len(entry.ref.size))
         if key not in self._same:
             self._same[key] = self._does_the_same(number, call.function, args, entry.ref)
-        scaled = _scaled(Write(call.function, args), factor, entry.ref.size) if self._same[key] else None
+        scaled = _scaled(Write(call.function, args), factor, entry.ref) if self._same[key] else None
         return None if scaled is None else [scaled]
 
     def _does_the_same(self, number: int, function: str, args: Mapping[str, Any], ref: Ref) -> bool:
@@ -223,15 +224,16 @@ class Laws:
                 if operation.label == number:
                     run(operation, memory)
             torch.manual_seed(0)
+            whole = torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype, device="cpu")
             try:
-                expected = FUNCTIONS[function](torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype), **args)
+                expected = FUNCTIONS[function](whole, **args)
             except ValueError:
                 # A recording holds no lists; without its factors rotary_inv_freq_ refuses the others.
                 return False
         return torch.allclose(memory.tensor(ref), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
     def _is_default(self, entry: Entry, writes: Sequence[Write]) -> bool:
-        fills = [_plain(w.fill(entry.ref.size), w.box) for w in writes]
+        fills = [_plain(w.fill(entry.ref), w.box) for w in writes]
         expected = [_plain(fill, fill.block) for fill in self.defaults.get(entry.name, ())]
         # A norm of another library has no default that its type tells; its own number says more.
         return (
@@ -329,7 +331,9 @@ def recipe_of(keyed: KeyedProgram, skeleton: nn.Module | None) -> tuple[Recipe, 
     laws = Laws(keyed, skeleton)
     entries = [entry for entry in program.entries if entry.tied is None and not _is_statistic(entry)]
     found = {entry.name: laws.of(entry) for entry in entries if entry.kind == "parameter"}
-    found = with_fan_laws(found, {entry.name: fans for entry in entries if (fans := laws.fans(entry)) is not None})
+    # The variance of a complex draw is not that of its parts.
+    real = [entry for entry in entries if not entry.ref.dtype.is_complex]
+    found = with_fan_laws(found, {entry.name: fans for entry in real if (fans := laws.fans(entry)) is not None})
     parameters = [
         Parameter(
             entry.name,

@@ -359,7 +359,8 @@ class Initializers {
   }
 
   /// Fill `tensor` from a distribution whose variance is a scale over a fan.
-  /// @param scale the variance times the fan, not negative; the square of a gain
+  /// @param scale the variance times the fan, not negative; the square of a gain. The real and the imaginary part of a
+  ///   complex value share the variance
   /// @param mode the fan to divide by; `"fan_avg"` is their mean, `"fan_geo_avg"` the geometric mean; case is ignored;
   ///   one of fan_in, fan_out, fan_avg, fan_geo_avg
   /// @param distribution `"truncated_normal"` (two standard deviations), `"normal"` or `"uniform"`
