@@ -61,7 +61,9 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert {"torchinit/__init__.pyi", "torchinit/py.typed", "torchinit/_core/deprecated.py"} <= set(names)
     assert any(name.endswith("LICENSE") for name in names)
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
-    assert required == ["Requires-Dist: torch>=2.6"]
+    assert required == ["Requires-Dist: torch>=2.6", 'Requires-Dist: tomli; python_version < "3.11"']
+    recipes_of_the_package = {path.name for path in (ROOT / "torchinit/recipes/shipped").iterdir()}
+    assert {f"torchinit/recipes/shipped/{name}" for name in recipes_of_the_package} <= set(names)
 
 
 def test_wheel_works_in_an_empty_environment_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 
@@ -80,9 +81,15 @@ _MOMENTS: dict[str, Callable[..., Moments]] = {
 }
 
 
+@lru_cache(maxsize=4096)
+def _moments(fill: Fill, shape: tuple[int, ...]) -> Moments:
+    return _MOMENTS[fill.initializer](shape, *fill.args)
+
+
 def moments(fill: Fill, shape: Shape) -> Moments:
     """Return the expected mean and standard deviation of a tensor of this shape."""
-    return _MOMENTS[fill.initializer](shape, *fill.args)
+    # A model has many parameters alike.
+    return _moments(fill, tuple(shape))
 
 
 def mixed_moments(fills: Sequence[Fill], shape: Shape) -> Moments | None:

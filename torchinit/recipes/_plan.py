@@ -17,6 +17,7 @@ from torchinit._core.compat import is_loaded
 from torchinit._core.messages import warn_user
 from torchinit._core.registry import INITIALIZERS
 from torchinit._core.table import Cell, table, to_json
+from torchinit.recipes._bind import bind
 from torchinit.recipes._defaults import STATISTICS, default_fills, padding_fills, parent_fills, statistics
 from torchinit.recipes._expected import mixed_moments
 from torchinit.recipes._fill import Fill, block_shape, call, resolve, scale_residual
@@ -244,7 +245,7 @@ def _fill(rule: Rule, layer: Layer, name: str, shape: list[int]) -> Fill:
     fans = layer.fans(shape) if rule.fans == "layer" else upstream_fans(shape)
     if fans is None and INITIALIZERS[rule.initializer].needs_fans:
         raise rule.error(f"{rule.initializer} needs fans, so at least 2 dimensions, got {name} of shape {shape}")
-    fill = resolve(rule.initializer, rule.args, fans)
+    fill = resolve(rule.initializer, rule.values(name, shape, fans), fans)
     if fill.entry.structured:
         try:
             # On the meta device the initializer only checks the shape.
@@ -313,6 +314,7 @@ def _initializer(rule: Rule, fills: Sequence[Fill]) -> str:
 
 def make_plan(rules: Sequence[Rule], module: nn.Module) -> Plan:
     """Plan what the rules do to a model; warn about each rule that does nothing."""
+    rules = bind(rules, module)
     found = match(rules, module)
     steps = make_steps(found)
     rows = make_rows(rules, found, steps)

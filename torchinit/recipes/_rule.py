@@ -1,40 +1,25 @@
 """A rule: which parameters, which initializer, which arguments; checked on construction."""
 
-import difflib
-import inspect
+import copy
 import sys
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
-from types import UnionType
+from functools import lru_cache
 from typing import Any
 
 import torch
 
 from torchinit._core.messages import outside_level
 from torchinit._core.registry import INITIALIZERS
+from torchinit.recipes._arguments import DEFAULT, KEEP, an, computed, expressions_of, is_a, normalized_args
 from torchinit.recipes._defaults import KINDS
-from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Value, minimal_tensor
+from torchinit.recipes._errors import RecipeError, suggest
+from torchinit.recipes._expression import NAMES, Expression, check_names, told_of
+from torchinit.recipes._fill import FUNCTIONS, Fans, Value, minimal_tensor
+from torchinit.recipes._globs import check_glob, layer_number, matches_any, matches_name, not_last
 
-KEEP, DEFAULT = "keep", "default"
-
-
-class RecipeError(ValueError):
-    """A mistake in a recipe, or a recipe that does not fit a model; the message is one line that says where."""
-
-
-def suggest(word: str, known: Sequence[str]) -> str:
-    """Suggest the closest known word, or list them all."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
-
-
-def arguments_of(initializer: str) -> dict[str, inspect.Parameter]:
-    """Return the arguments that a rule may pass: all but the tensor and the generator."""
-    if initializer == DEFAULT:
-        return {"layer": inspect.Parameter("layer", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str)}
-    return {} if initializer == KEEP else ARGUMENTS[initializer]
+__all__ = ["DEFAULT", "KEEP", "RecipeError", "Rule", "callers_line", "suggest"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,10 +34,15 @@ class Rule:
         module: type name of the module that owns the parameter, such as ``"Conv2d"``, or a glob. Base classes do not
             count: a scripted module does not know them
         name: a glob on the parameter's qualified name; ``*`` matches dots too, and ``*.bias`` also matches the model's
-            own ``bias``
+            own ``bias``. ``{layer}`` matches a whole number, for expressions; ``{last}`` matches the largest of the
+            numbers in its place
         ndim: number of dimensions
         args: arguments of the initializer by name; for ``"default"`` on a class of your own, ``layer`` names the type
-            of ``torch.nn`` whose default it draws
+            of ``torch.nn`` whose default it draws. In place of a number stands also an expression, a string such as
+            ``"0.02 / sqrt(2 * (layer + 1))"``: numbers, ``+ - * / **``, parentheses, ``sqrt``, ``log`` (the natural
+            one), ``exp``, ``min``, ``max``, the ``fan_in``, ``fan_out`` and ``size[i]`` of the parameter (or the block),
+            the number ``layer`` that ``{layer}`` matched in ``name`` (the first block of most models is 0), the count
+            ``layers`` of different numbers that it matches in the model, and the constants of the recipe
         blocks: number of equal blocks, or their sizes, of a packed parameter; each is initialized separately, with
             its own fans
         dim: the dimension along which the blocks lie
@@ -82,22 +72,78 @@ class Rule:
     residual: bool = False
     optional: bool = False
     origin: str = field(default="", compare=False)
+    # What the recipe and the model give to expressions and globs; see bound() and in_model().
+    expressions: Mapping[str, Expression] = field(init=False, default_factory=dict, compare=False)
+    constants: Mapping[str, float] = field(init=False, default_factory=dict, compare=False)
+    known: Mapping[str, Value] | None = field(init=False, default=None, compare=False)
+    numbers: Mapping[str, int] = field(init=False, default_factory=dict, compare=False)
+    layers: int = field(init=False, default=0, compare=False)
+    skipped: frozenset[str] = field(init=False, default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
-        origin = self.origin or _callers_line()
+        origin = self.origin or callers_line()
         try:
             normalized = _normalized(vars(self))
         except RecipeError as error:
             raise RecipeError(f"{origin}: {error}") from None
         vars(self).update(normalized, origin=origin)
 
+    def bound(self, constants: Mapping[str, float]) -> "Rule":
+        """Return the rule with the constants of its recipe, checked as far as these make its arguments known."""
+        if not self.expressions:
+            return self
+        rule = copy.copy(self)
+        vars(rule).update(constants=constants)
+        try:
+            for name, one in self.expressions.items():
+                with told_of(f"{name} of {self.initializer}"):
+                    check_names(one.names, [*NAMES, *constants], one.text)
+            vars(rule).update(known=_known(vars(rule)))
+        except RecipeError as error:
+            raise self.error(str(error)) from None
+        return rule
+
+    def in_model(self, parameters: Sequence[tuple[str, str, int]]) -> "Rule":
+        """Return the rule with what its globs match in a model, given kind, name and ndim of all parameters."""
+        globs: Any = self.name
+        if not self.counts:
+            return self
+        names = [name for kind, name, ndim in parameters if self.matches(kind, name, ndim)]
+        skipped = not_last(globs, names)
+        found = {name: layer_number(globs, name) for name in names if name not in skipped}
+        numbers = {name: number for name, number in found.items() if number is not None}
+        rule = copy.copy(self)
+        vars(rule).update(numbers=numbers, layers=len(set(numbers.values())), skipped=skipped)
+        return rule
+
+    @property
+    def counts(self) -> bool:
+        """True if a glob has ``{layer}`` or ``{last}``."""
+        return any("{" in glob for glob in self.name or ())
+
+    def values(self, name: str, shape: Sequence[int], fans: Fans | None) -> Mapping[str, Value]:
+        """Return the arguments for a parameter, or a block of it, with its expressions computed."""
+        if self.known is not None:
+            return self.known
+        known: dict[str, Any] = {**self.constants, "size": shape}
+        if fans is not None:
+            known.update(fan_in=fans[0], fan_out=fans[1])
+        if name in self.numbers:
+            known.update(layer=self.numbers[name], layers=self.layers)
+        try:
+            values = computed(vars(self), known)
+            _check_numbers(self.initializer, tuple(values.items()), self.residual, self.ndim)
+        except RecipeError as error:
+            raise self.error(f"{error}, for {name} of shape {list(shape)}") from None
+        return values
+
     def error(self, message: str) -> RecipeError:
         return RecipeError(f"{self.origin}: {message}")
 
     def matches(self, kind: str, name: str, ndim: int) -> bool:
         return (
-            (not self.module or any(fnmatchcase(kind, pattern) for pattern in self.module))
-            and (not self.name or any(fnmatchcase(name, p) or fnmatchcase(f".{name}", p) for p in self.name))
+            (not self.module or matches_any(self.module, kind))  # type: ignore[arg-type]
+            and (not self.name or (matches_name(self.name, name) and name not in self.skipped))  # type: ignore[arg-type]
             and (not self.ndim or ndim in self.ndim)  # type: ignore[operator]
         )
 
@@ -138,7 +184,7 @@ class Rule:
         return " ".join(parts) or "any"
 
 
-def _callers_line() -> str:
+def callers_line() -> str:
     """Return file and line of the innermost frame outside torchinit."""
     frame = sys._getframe(outside_level() - 1)
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
@@ -150,26 +196,38 @@ def _normalized(given: Mapping[str, Any]) -> dict[str, Any]:
     initializer, known = given["initializer"], (*INITIALIZERS, DEFAULT, KEEP)
     if initializer not in known:
         raise RecipeError(f"unknown initializer {initializer!r}; {suggest(initializer, known)}")
-    normalized = {**given, "args": _normalized_args(initializer, given["args"])}
+    normalized = {**given, "args": normalized_args(initializer, given["args"])}
     for name in ("module", "name", "ndim", "blocks"):
         value = given[name]
         # A count of blocks is not a list of one size.
         single = isinstance(value, str) or (isinstance(value, int) and name == "ndim")
         normalized[name] = (value,) if single else tuple(value) if isinstance(value, Sequence) else value
+    for glob in normalized["name"] or ():
+        check_glob(glob)
     _check_options(normalized)
-    if initializer in INITIALIZERS:
-        _validate(initializer, normalized["args"], normalized["ndim"] or (INITIALIZERS[initializer].ndim,))
+    normalized["expressions"] = expressions_of(normalized)
+    normalized["known"] = _known(normalized)
     return normalized
 
 
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind == "int" else f"a {kind}"
+def _known(given: Mapping[str, Any]) -> dict[str, Value] | None:
+    """Compute and check the arguments if they depend on no parameter; else return None."""
+    if not all(one.names <= given["constants"].keys() for one in given["expressions"].values()):
+        return None
+    values = computed(given, given["constants"])
+    _check_numbers(given["initializer"], tuple(values.items()), given["residual"], given["ndim"])
+    return values
 
 
-def _is_a(value: Any, types: tuple[type, ...]) -> bool:
-    if isinstance(value, bool):
-        return bool in types
-    return isinstance(value, types) or (isinstance(value, int) and float in types)
+@lru_cache(maxsize=4096)
+def _check_numbers(
+    initializer: str, args: tuple[tuple[str, Value], ...], residual: bool, ndim: tuple[int, ...] | None
+) -> None:
+    given = dict(args)
+    if residual and initializer == "uniform_" and given.get("a", 0.0) != -float(given.get("b", 1.0)):
+        raise RecipeError(f"residual needs bounds around 0, got {given or 'the default ones'}")
+    if initializer in INITIALIZERS:
+        _validate(initializer, given, ndim or (INITIALIZERS[initializer].ndim,))
 
 
 def _check_types(given: Mapping[str, Any]) -> None:
@@ -177,37 +235,16 @@ def _check_types(given: Mapping[str, Any]) -> None:
         value = given[name]
         several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         least, most = (1, 2**63 - 1) if name == "blocks" else (0, 64)
-        good = [_is_a(one, (kind,)) and one != "" and (kind is str or least <= one <= most) for one in several]
+        good = [is_a(one, (kind,)) and one != "" and (kind is str or least <= one <= most) for one in several]
         if value is not None and not (good and all(good)):
             what = "a name or a list of names" if kind is str else f"a count from {least} or a list of counts"
             raise RecipeError(f"{name} must be {what}, got {value!r}")
     for name, kind in {"initializer": str, "dim": int, "fans": str, "residual": bool, "optional": bool}.items():
-        if not _is_a(given[name], (kind,)):
-            raise RecipeError(f"{name} must be {_a(kind.__name__)}, got {given[name]!r}")
+        if not is_a(given[name], (kind,)):
+            raise RecipeError(f"{name} must be {an(kind.__name__)}, got {given[name]!r}")
     args = given["args"]
     if not isinstance(args, Mapping) or not all(isinstance(name, str) for name in args):
         raise RecipeError(f"args must be a table of arguments by name, got {args!r}")
-
-
-def _normalized_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Value]:
-    normalized: dict[str, Value] = {}
-    takes = arguments_of(initializer)
-    for name, value in args.items():
-        if name not in takes:
-            right = suggest(name, list(takes)) if takes else "it takes none"
-            raise RecipeError(f"{initializer} takes no argument {name!r}; {right}")
-        annotation = takes[name].annotation
-        types = typing.get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-        if not _is_a(value, types):
-            raise RecipeError(f"{name} of {initializer} must be {_a(types[0].__name__)}, got {value!r}")
-        try:
-            normalized[name] = value if isinstance(value, str) else types[0](value)
-        except OverflowError:
-            raise RecipeError(f"{name} of {initializer} must be finite, got an int of many digits") from None
-    for name, parameter in takes.items():
-        if parameter.default is inspect.Parameter.empty and name not in args:
-            raise RecipeError(f"{initializer} needs the argument {name}, got {normalized or 'none'}")
-    return normalized
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
@@ -216,8 +253,6 @@ def _check_options(given: Mapping[str, Any]) -> None:
         raise RecipeError(f"fans must be 'layer' or 'upstream', got {given['fans']!r}")
     if given["residual"] and not (initializer in INITIALIZERS and INITIALIZERS[initializer].has_scale):
         raise RecipeError(f"residual needs an initializer with a scale, got {initializer}")
-    if given["residual"] and initializer == "uniform_" and args.get("a", 0.0) != -args.get("b", 1.0):
-        raise RecipeError(f"residual needs bounds around 0, got {args or 'the default ones'}")
     if given["blocks"] is not None and initializer not in INITIALIZERS:
         raise RecipeError(f"blocks need a named initializer, got {initializer}")
     layer = str(args.get("layer", KINDS[0]))
@@ -244,7 +279,7 @@ def _covers(wide: Any, narrow: Any) -> bool:
 
     def covers(pattern: str, text: str) -> bool:
         # A star in the text can only match a star of the pattern, which matches all that the text's star does.
-        simple = not set(text) & set("[") and (not set(pattern) & set("?[") or not set(text) & set("*?"))
+        simple = not set(text) & set("[") and (not set(pattern) & set("?[") or not set(text) & set("*?{"))
         return pattern == text or (simple and (fnmatchcase(text, pattern) or fnmatchcase(f".{text}", pattern)))
 
     if not wide or "*" in wide:
