@@ -8,6 +8,7 @@ from torchinit._core.table import first_line
 from torchinit.cli._arguments import Commands, add_constants, add_json
 from torchinit.cli._output import Output
 from torchinit.recipes import load
+from torchinit.recipes._read import about
 from torchinit.recipes._shipped import SHIPPED
 
 
@@ -24,7 +25,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         ["initializer", name, str(inspect.signature(e.function)), _summary(e.function)]
         for name, e in INITIALIZERS.items()
     ]
-    rows += [["recipe", name, "", _summary(f)] for name, f in SHIPPED.items()]
+    rows += [["recipe", name, "", about(name)[0]] for name in SHIPPED]
     if output.json:
         output.table(["kind", "name", "signature", "does"], rows)
         return

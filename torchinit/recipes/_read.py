@@ -2,6 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,23 @@ def read(path: str | os.PathLike[str], chain: Sequence[Path] = ()) -> Recipe:
     except UnicodeDecodeError as error:
         raise RecipeError(f"{os.fspath(path)}: a recipe must be UTF-8, got byte {contents[error.start]:#x}") from None
     return from_text(text, os.fspath(path), [*chain, Path(path).resolve()])
+
+
+def _shipped_text(name: str) -> str:
+    return (files(__package__) / "shipped" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+@lru_cache
+def shipped(name: str) -> Recipe:
+    """Read a recipe of the package."""
+    return from_text(_shipped_text(name), f"{name}.toml")
+
+
+def about(name: str) -> tuple[str, str]:
+    """Return what a recipe of the package does, and its source, from the comment at the top of its file."""
+    lines = takewhile(lambda line: line.startswith("# "), _shipped_text(name).splitlines())
+    does, _, source = " ".join(line[2:] for line in lines).partition(" Source: ")
+    return does, source
 
 
 def from_text(text: str, origin: str, chain: Sequence[Path] = ()) -> Recipe:

@@ -3,21 +3,14 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
-from importlib.resources import files
+from functools import partial
 
-from torchinit.recipes._read import from_text, read
+from torchinit.recipes._read import read, shipped
 from torchinit.recipes._recipe import Recipe
 from torchinit.recipes._rule import RecipeError, Rule, suggest
+from torchinit.recipes._schemes import deepnorm, fixup, ngpt, olmo, rezero, t5, timm_vit, torchtitan_llama
 
 _Globs = str | Sequence[str]
-
-
-@lru_cache
-def shipped(name: str) -> Recipe:
-    """Read a recipe of the package from its TOML file."""
-    text = (files(__package__) / "shipped" / f"{name}.toml").read_text(encoding="utf-8")
-    return from_text(text, f"{name}.toml")
 
 
 def _with_names(recipe: Recipe, names: Mapping[int, _Globs], suffixes: Sequence[str] = ("",)) -> Recipe:
@@ -229,6 +222,21 @@ SHIPPED: dict[str, Callable[..., Recipe]] = {
     "llama": llama,
     "dcgan": dcgan,
     "orthogonal-rl": orthogonal_rl,
+    "torchtitan-llama": torchtitan_llama,
+    "olmo-normal": olmo,
+    "olmo-normalized": partial(olmo, "normalized"),
+    "olmo-llama": partial(olmo, "llama"),
+    "olmo-llama-depth": partial(olmo, "llama_depth"),
+    "olmo-fan-in": partial(olmo, "fan_in"),
+    "timm-vit": timm_vit,
+    "timm-vit-jax": partial(timm_vit, "jax"),
+    "timm-vit-moco": partial(timm_vit, "moco"),
+    "t5": t5,
+    "deepnorm": deepnorm,
+    "rezero": rezero,
+    "fixup": fixup,
+    "fixup-bottleneck": partial(fixup, bottleneck=True),
+    "ngpt": ngpt,
 }
 
 
