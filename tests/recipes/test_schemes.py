@@ -245,6 +245,18 @@ def test_deepnorm_has_the_gains_of_its_paper() -> None:
     _assert_equal(_planned(recipes.deepnorm(), model), _drawn(model, init_weights))
 
 
+def test_deepnorm_of_an_encoder_and_a_decoder_has_their_gains() -> None:
+    encoder, decoder = source_models.fairseq_encoder(4), source_models.fairseq_encoder(2)
+    planned = _planned(recipes.deepnorm(decoder_layers=2), nn.ModuleDict({"encoder": encoder, "decoder": decoder}))
+    gains = {"encoder": 0.87 * (4**4 * 2) ** (-1 / 16), "decoder": (12 * 2) ** -0.25}
+    for name, (_, *numbers) in planned.items():
+        scaled = name.endswith(("v_proj.weight", "out_proj.weight", "fc1.weight", "fc2.weight"))
+        if scaled or name.endswith("q_proj.weight"):
+            fans = 24 if "fc" in name else 16
+            gain = gains[name.partition(".")[0]] if scaled else 1.0
+            assert numbers[1] == pytest.approx(gain * math.sqrt(2 / fans)), name
+
+
 def test_rezero_starts_each_branch_from_zero_and_has_torchs_bits_elsewhere() -> None:
     model, other = seeded(source_models.RZTXEncoderLayer, 5), seeded(source_models.RZTXEncoderLayer, 1)
     torch.manual_seed(5)

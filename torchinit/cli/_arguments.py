@@ -9,7 +9,6 @@ from torchinit._core.table import printable
 from torchinit.cli._outputs import MODELS, PICTURES, RECORDINGS
 from torchinit.cli._recordings import recipe_or_recording
 from torchinit.recipes import Recipe
-from torchinit.recipes._shipped import SHIPPED
 from torchinit.recording import Recording
 
 if TYPE_CHECKING:
@@ -93,7 +92,10 @@ def add_model_and_recipe(parser: argparse.ArgumentParser) -> None:
     """Add a TorchScript file, ``--recipe``, ``--set`` and ``--keep``."""
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
     parser.add_argument(
-        "--recipe", required=True, metavar="R", help=f"{', '.join(SHIPPED)}, a TOML file, or a recording's .init file"
+        "--recipe",
+        required=True,
+        metavar="R",
+        help="a recipe that `torchinit list` prints, a TOML file, or a recording's .init file",
     )
     add_constants(parser)
     parser.add_argument(

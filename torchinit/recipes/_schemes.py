@@ -112,15 +112,19 @@ def t5(d_model: int = 512, d_kv: int = 64, factor: float = 1.0) -> Recipe:
     return shipped("t5").setting(d_model=d_model, d_kv=d_kv, factor=factor)
 
 
-def deepnorm() -> Recipe:
+def deepnorm(decoder_layers: int | None = None) -> Recipe:
     r"""DeepNorm: weights by Glorot, with a gain that falls with depth for values, outputs and the feed-forward part.
 
-    .. math:: \beta = (8 \, \text{layers})^{-1/4}
+    .. math:: \beta = (8 N)^{-1/4}, \quad \beta_\text{encoder} = 0.87 \, (N^4 M)^{-1/16}, \quad
+        \beta_\text{decoder} = (12 M)^{-1/4}
 
     Source: Wang et al., "DeepNet: scaling transformers to 1,000 layers" (2022), figure 2,
-    https://arxiv.org/abs/2203.00555, for an encoder or a decoder alone. The residual stream is multiplied by
-    ``(2 * layers) ** 0.25``, which is the model's part. Names are those of fairseq and torchscale: ``q_proj``,
-    ``k_proj``, ``v_proj``, ``out_proj``, ``fc1`` and ``fc2`` below ``layers``.
+    https://arxiv.org/abs/2203.00555: the first gain for N layers alone, the others for an encoder of N layers with a
+    decoder of M. The residual stream is multiplied too, which is the model's part. Names are those of fairseq and
+    torchscale: ``q_proj``, ``k_proj``, ``v_proj``, ``out_proj``, ``fc1`` and ``fc2`` below ``layers``.
+
+    Args:
+        decoder_layers: number of layers of the decoder, if there is an encoder too; the rest is counted
 
     Examples:
         >>> from torch import nn
@@ -131,7 +135,11 @@ def deepnorm() -> Recipe:
         >>> round(row.std * 8**0.5, 3)  # the gain
         0.5
     """
-    return shipped("deepnorm")
+    return (
+        shipped("deepnorm")
+        if decoder_layers is None
+        else shipped("deepnorm-seq2seq").setting(decoder_layers=decoder_layers)
+    )
 
 
 def rezero(gates: str | Sequence[str] = "*.resweight") -> Recipe:

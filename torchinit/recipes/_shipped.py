@@ -233,6 +233,7 @@ SHIPPED: dict[str, Callable[..., Recipe]] = {
     "timm-vit-moco": partial(timm_vit, "moco"),
     "t5": t5,
     "deepnorm": deepnorm,
+    "deepnorm-seq2seq": partial(deepnorm, decoder_layers=6),
     "rezero": rezero,
     "fixup": fixup,
     "fixup-bottleneck": partial(fixup, bottleneck=True),
