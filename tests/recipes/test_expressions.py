@@ -5,6 +5,7 @@ import math
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -125,6 +126,7 @@ def test_recipe_with_expressions_survives_text_and_copies() -> None:
         'name = "named"\n\n[constants]\nbase = "width ** -0.5"\nwidth = 64\n\n[[rule]]\n'
     )
     assert Recipe(RECIPE.rules, "named", {"base": 0.5}) != RECIPE
+    assert Recipe(RECIPE.rules, "", {"base": np.float64(0.5)}).to_toml().startswith("[constants]\nbase = 0.5\n")
     assert RECIPE.keeping("x").constants == RECIPE.constants
 
 
@@ -160,6 +162,7 @@ WRONG = {
     "True": f"{ALLOWED} True in 'True'",
     "'a'": f"{ALLOWED} 'a' in \"'a'\"",
     "1j": f"{ALLOWED} 1j in '1j'",
+    "0x1for x": f"{ALLOWED} 31 or x in '0x1for x'",
     "7 // 2": f"{ALLOWED} 7 // 2 in '7 // 2'",
     "~1": f"{ALLOWED} ~1 in '~1'",
     "fan_in.real": f"{ALLOWED} fan_in.real in 'fan_in.real'",

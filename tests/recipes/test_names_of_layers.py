@@ -15,7 +15,7 @@ def _linears(count: int) -> list[nn.Module]:
     return [nn.Linear(1, 1, bias=False) for _ in range(count)]
 
 
-@pytest.mark.parametrize("glob", ["{layer}.weight", "*{layer}.*", "*.{layer}.weight", "{layer}*"])
+@pytest.mark.parametrize("glob", ["{layer}.weight", "*{layer}.weight", "*{layer}.*", "*.{layer}.weight", "{layer}*"])
 def test_layer_matches_a_whole_number(glob: str) -> None:
     model = nn.ModuleDict({"12": nn.Linear(1, 1, bias=False), "x3y": nn.Linear(1, 1, bias=False)})
     rule = Rule("constant_", name=glob, args={"val": "layer"})

@@ -8,6 +8,7 @@ import ast
 import keyword
 import math
 import operator
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,7 +172,10 @@ def parse(text: str) -> Expression:
         raise RecipeError(f"must have at most {_MAX_LENGTH} characters, got {len(text)}")
     names: set[str] = set()
     try:
-        tree = ast.parse(" ".join(text.split()), mode="eval").body
+        with warnings.catch_warnings():
+            # Python warns of a literal such as 0x1for.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(" ".join(text.split()), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = str(getattr(error, "msg", error) or "nested too deeply").splitlines()[0]
         raise RecipeError(f"must be a number or an expression, got {text!r}: {reason}") from None

@@ -31,7 +31,8 @@ def _regex(glob: str, group: str = "") -> str:
         glob = glob.replace(word, mark)
     regex = fnmatch.translate(glob)
     for word, mark in marks.items():
-        number = r"(\d+)" if word == group else r"\d+"
+        # NB: Python 3.10 translates a star into a group of its own.
+        number = r"(?P<number>\d+)" if word == group else r"\d+"
         regex = regex.replace(mark, rf"(?<!\d){number}(?!\d)")
     return regex
 
@@ -62,7 +63,7 @@ def _place(globs: tuple[str, ...], name: str, group: str) -> tuple[str, int] | N
         for text in (name, f".{name}"):
             found = pattern.match(text)
             if found is not None:
-                return text[: found.start(1)].lstrip("."), int(found.group(1))
+                return text[: found.start("number")].lstrip("."), int(found["number"])
     return None
 
 

@@ -61,6 +61,8 @@ class Recipe:
             values = evaluate_constants(self.constants)
         except RecipeError as error:
             raise RecipeError(f"{callers_line()}: {error}") from None
+        # Python's numbers for numpy's.
+        self.constants = {name: v if isinstance(v, (str, int)) else float(v) for name, v in self.constants.items()}
         self.rules = tuple(rule.bound(values) for rule in rules)
         for index, rule in enumerate(self.rules):
             for number, earlier in enumerate(self.rules[:index], 1):
