@@ -7,7 +7,7 @@ from torchinit.recipes import Recipe, RecipeError, Rule
 
 
 def _filled(rule: Rule, model: nn.Module) -> list[str]:
-    rows = Recipe([rule, Rule("keep")]).plan(model).rows
+    rows = Recipe([rule, Rule("keep", optional=True)]).plan(model).rows
     return [row.name for row in rows if row.initializer == rule.initializer]
 
 
