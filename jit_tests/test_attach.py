@@ -247,7 +247,9 @@ def test_module_frozen_after_attaching_still_resets_itself() -> None:
 
 def test_error_and_warning_come_before_anything_is_attached_and_name_the_callers_line() -> None:
     module = _deploy("scripted", LAYERS["Linear"])
-    with pytest.raises(recipes.RecipeError, match=r"no rule matches 1 parameter: bias \(Linear\); add a rule"):
+    with pytest.raises(
+        recipes.RecipeError, match=r"no rule matches 1 parameter: bias \(torch.nn.modules.linear.Linear\); add a rule"
+    ):
         Recipe([Rule("ones_", name="*.weight")]).attach(module)
     assert not hasattr(module, "reset_parameters")
     with warnings.catch_warnings(record=True) as seen:

@@ -9,8 +9,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from tests.support.model_files import WRITERS, Net, rewrite, saved_model as saved_model
-from torchinit.cli._files import load
+from tests.support.model_files import WRITERS, Net, load, rewrite, saved_model as saved_model
 from torchinit.recipes._layers import walk
 
 
@@ -73,17 +72,6 @@ def test_integers_and_running_statistics_become_buffers(tmp_path: Path) -> None:
         "body.1.running_var",
     ]
     assert not any(parameter.requires_grad for parameter in read.parameters())
-
-
-@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict"])
-def test_checkpoint_gives_the_state_dict_in_it(key: str, tmp_path: Path) -> None:
-    torch.save({"epoch": 3, key: {"layer.w": torch.ones(2)}, "optimizer": {"lr": 0.1}}, tmp_path / "checkpoint")
-    assert [name for name, _ in load(tmp_path / "checkpoint").named_parameters()] == ["layer.w"]
-
-
-def test_layer_named_model_is_not_taken_for_a_checkpoint(tmp_path: Path) -> None:
-    torch.save({"model": torch.ones(2), "other": torch.ones(3)}, tmp_path / "flat")
-    assert [name for name, _ in load(tmp_path / "flat").named_parameters()] == ["model", "other"]
 
 
 def test_parameter_may_have_the_name_of_a_module_attribute(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import torch
 from expecttest import assert_expected_inline
 from torch import nn
 
-from tests.support.model_files import WRITERS, Net, refusal, rewrite, saved_model as saved_model
-from torchinit.cli._files import load, load_torchscript
+from tests.support.model_files import WRITERS, Net, load, refusal, rewrite, saved_model as saved_model
+from torchinit.cli._files import load_torchscript
 
 
 class Malicious:
@@ -75,19 +75,13 @@ def _saved(thing: Any, **how: Any) -> bytes:
     return contents.getvalue()
 
 
-def _exported() -> bytes:
-    contents = io.BytesIO()
-    torch.export.save(torch.export.export(nn.Linear(2, 2), (torch.ones(1, 2),)), contents)
-    return contents.getvalue()
-
-
 WRONG: dict[str, Callable[[], bytes]] = {
     "empty": lambda: b"",
     "one byte": lambda: b"\x80",
     "text": lambda: b"hello\x1b[31m, world",
     "zip of something else": lambda: _zip(a="x"),
-    "export": _exported,
-    "older export": lambda: _zip(**{"serialized_exported_program.json": "{}"}),
+    "export without weights": lambda: _zip(**{"serialized_exported_program.json": "{}"}),
+    "pointer of Git LFS": lambda: b"version https://git-lfs.github.com/spec/v1",
     "whole module": lambda: _saved(nn.Linear(2, 2)),
     "whole module, legacy": lambda: _saved(nn.Linear(2, 2), _use_new_zipfile_serialization=False),
     "newer protocol": lambda: _saved({"w": torch.ones(2)}, pickle_protocol=4),
@@ -98,7 +92,8 @@ WRONG: dict[str, Callable[[], bytes]] = {
     "gap in a name": lambda: _saved({"a..b": torch.ones(2)}),
     "escape in a name": lambda: _saved({"\x1b[31m\n": 3}),
     "deep name": lambda: _saved({".".join("a" * 5000): torch.ones(2)}),
-    "nested too far": lambda: _saved({"state_dict": {"state_dict": {"w": torch.ones(2)}}}),
+    "optimizer": lambda: _saved(torch.optim.SGD([torch.ones(2)], momentum=0.9).state_dict()),
+    "no name": lambda: _saved({"state_dict": {1: torch.ones(2)}}),
     "cut off safetensors": lambda: (2000).to_bytes(8, "little") + b"{}",
     "safetensors that overlap": lambda: (
         (130).to_bytes(8, "little")
@@ -135,16 +130,16 @@ text
   FILE, which starts with b'hello\\x1b[31'
 zip of something else
   FILE, a zip archive that torch did not write
-export
-  FILE, a torch.export archive, whose weights torch.export.load reads
-older export
-  FILE, a torch.export archive, whose weights torch.export.load reads
+export without weights
+  FILE, a torch.export archive without weights
+pointer of Git LFS
+  FILE, a pointer of Git LFS; git lfs pull fetches the file
 whole module
-  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; save the model's state_dict() instead
+  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; if you trust it, load it with weights_only=False and torch.save the model's state_dict() alone
 whole module, legacy
-  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; save the model's state_dict() instead
+  FILE, a pickle that holds code (torch.nn.modules.linear.Linear), which was not loaded; if you trust it, load it with weights_only=False and torch.save the model's state_dict() alone
 newer protocol
-  FILE, a pickle of protocol 4 or 5, which may hold code and was not loaded
+  FILE, a pickle that may hold code of protocol 4 or 5, which was not loaded; if you trust it, load it with weights_only=False and torch.save the model's state_dict() alone
 list
   FILE, which holds list, not a dict of names and tensors
 tensor
@@ -159,8 +154,10 @@ escape in a name
   FILE, a state dict with int for a tensor at '\\x1b[31m\\n'
 deep name
   FILE, a state dict with 'a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a.a for a dotted name
-nested too far
-  FILE, a state dict with dict for a tensor at 'state_dict'
+optimizer
+  FILE, a dict of state and param_groups without a state dict in it
+no name
+  FILE, a state dict with 1 for a dotted name
 cut off safetensors
   FILE, a safetensors file that is cut off or
 safetensors that overlap
@@ -179,7 +176,7 @@ RULE = "a model file must hold a TorchScript archive, a state dict or safetensor
 def test_error_of_the_system_keeps_its_words(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == "[Errno 2] No such file or directory: 'DIR/none'"
     (tmp_path / "folder").mkdir()
-    assert refusal(tmp_path / "folder") == "[Errno 21] Is a directory: 'DIR/folder'"
+    assert refusal(tmp_path / "folder", load_torchscript) == "[Errno 21] Is a directory: 'DIR/folder'"
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "pipe") == f"{RULE}DIR/pipe, not a regular file"
 

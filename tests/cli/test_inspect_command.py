@@ -61,7 +61,7 @@ name    shape   dtype      fan_in  fan_out  mean    std  min  max  zeros  not_fi
 scalar  scalar  float32         -        -     2      0    2    2      0           0      -       -  constant 2
 waves   2       complex64       -        -  2+0j   1.41    -    -      0           0      -       -  -
 broken  1x4     float32         4        1     0      0    0    0    0.5           2  0.707   0.632  not finite
-count   2       int64           -        -   1.5    0.5    1    2      0           0      -       -  -
+count   2       int64           -        -   1.5    0.5    1    2      0           0      -       -  integers
 empty   0x3     float32         -        -     -      -    -    -      -           0      -       -  empty
 halves  4       float16         -        -  0.75  0.829    0    2    0.5           0      -       -  -
 """,
@@ -86,6 +86,48 @@ def test_json_of_odd_parameters_is_strict_and_equals_the_table(
     assert found["broken"]["zeros"] == 0.5
     assert found["empty"]["mean"] is None
     assert found["empty"]["zeros"] is None
+
+
+@pytest.mark.parametrize("format", [[], ["--json"]])
+def test_check_fails_for_a_marked_parameter_after_printing_the_table(
+    format: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_inspect(Odd(), tmp_path, *format) == 0
+    table = capsys.readouterr().out
+    assert run_inspect(Odd(), tmp_path, "--check", *format) == 1
+    shown = capsys.readouterr()
+    assert shown.out == table
+    assert shown.err == "torchinit: 1 of 6 parameters are marked: broken\n"
+
+
+def test_check_names_some_of_many_marked_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({f"{i}.weight": torch.full((2, 2), math.nan) for i in range(12)}, tmp_path / "net")
+    assert cli.main(["inspect", str(tmp_path / "net"), "--check"]) == 1
+    names = ", ".join(f"{i}.weight" for i in range(10))
+    assert capsys.readouterr().err == f"torchinit: 12 of 12 parameters are marked: {names} and 2 more\n"
+
+
+def test_check_passes_a_sound_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"net": {"weight": torchinit.kaiming_normal_(torch.empty(64, 64))}}, tmp_path / "net")
+    assert cli.main(["inspect", str(tmp_path / "net"), "--check"]) == 0
+    assert capsys.readouterr().err == "torchinit: 0 of 1 parameters are marked\n"
+
+
+@pytest.mark.parametrize(("options", "code"), [([], 1), (["--check"], 2)])
+def test_error_has_another_exit_code_than_a_marked_parameter(options: list[str], code: int, tmp_path: Path) -> None:
+    assert cli.main(["inspect", str(tmp_path / "none"), *options]) == code
+    torch.save({"a": {"x.y": torch.ones(2)}, "b": {"x.y": torch.ones(2)}}, tmp_path / "net")
+    assert cli.main(["inspect", str(tmp_path / "net"), *options]) == code
+
+
+def test_key_shows_one_of_several_state_dicts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"model": {"a.weight": torch.ones(2)}, "ema": {"b.weight": torch.ones(2)}}, tmp_path / "net")
+    assert cli.main(["inspect", str(tmp_path / "net"), "--key", "ema", "--json"]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["b.weight"]
+    assert cli.main(["inspect", str(tmp_path / "net")]) == 1
+    assert capsys.readouterr().err == (
+        f"torchinit: --key must name one of the state dicts of {tmp_path}/net: model and ema; got none\n"
+    )
 
 
 def _terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:

@@ -19,8 +19,8 @@ def test_own_rules_come_first_and_own_constants_replace_those_of_the_base() -> N
 
 
 def test_rule_of_the_base_that_an_own_rule_covers_is_left_out() -> None:
-    recipe = Recipe.from_toml('extends = "llama"\n[[rule]]\ninitializer = "ones_"\nname = "*.weight"\n')
-    assert [rule.initializer for rule in recipe.rules] == ["ones_", "zeros_"]
+    recipe = Recipe.from_toml('extends = "llama"\n[[rule]]\ninitializer = "ones_"\nrole = ["weight", "embedding"]\n')
+    assert [rule.initializer for rule in recipe.rules] == ["ones_", "normal_", "default", "zeros_"]
 
 
 def test_own_constant_may_be_new_if_it_is_used() -> None:
@@ -65,7 +65,7 @@ def test_cycle_is_refused_in_one_line(tmp_path: Path) -> None:
         ),
         (
             '"llama"\n\n[constants]\nstd = -1',
-            'llama.toml:12: rule 1 (["Linear", "Embedding"] "*.weight"): normal_: normal',
+            "llama.toml:13: rule 1: normal_: normal",
         ),
     ],
 )

@@ -101,7 +101,7 @@ def test_class_that_only_shares_a_name_is_not_a_layer_of_torch(kind: type, scrip
 
 
 def test_users_class_has_no_default() -> None:
-    with pytest.raises(RecipeError, match=r"no rule matches 1 parameter: weight \(Embedding\); add a rule"):
+    with pytest.raises(RecipeError, match=r"no rule matches 1 parameter: weight \(.*Embedding\); add a rule"):
         recipes.torch_default().apply_(Embedding())
     Recipe([Rule("normal_")]).apply_(Embedding())
 

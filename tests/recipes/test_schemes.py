@@ -295,7 +295,7 @@ def test_fixup_fills_as_the_authors_code(kernels: tuple[int, ...]) -> None:
 
 
 def test_fixup_of_the_wrong_kind_of_block_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"no rule matches .*layer1\.0\.conv3\.weight \(Conv2d\)"):
+    with pytest.raises(RecipeError, match=r"no rule matches .*conv3\.weight"):
         recipes.fixup().plan(source_models.fixup_resnet((1, 3, 1)))
 
 

@@ -285,11 +285,11 @@ def test_convolutions_of_every_dimension_have_their_recipe(dims: int) -> None:
     assert recipes.xavier().plan(kind(4, 6, 3)).rows[0].initializer == "xavier_uniform_"
 
 
-def test_bias_of_two_dimensions_is_a_weight() -> None:
+def test_table_of_relative_positions_is_no_weight_and_no_bias() -> None:
     model = nn.Linear(2, 2)
     model.relative_bias = nn.Parameter(torch.zeros(3, 4))
-    rows = {row.name: row.initializer for row in recipes.xavier().plan(model).rows}
-    assert rows == {"weight": "xavier_uniform_", "bias": "zeros_", "relative_bias": "xavier_uniform_"}
+    with pytest.raises(recipes.RecipeError, match=r"no rule matches 1 parameter: relative_bias \("):
+        recipes.xavier().plan(model)
 
 
 def test_xavier_fills_each_gate_with_its_own_fans_and_embeddings_as_torch() -> None:
@@ -324,7 +324,11 @@ def test_vit_knows_the_names_of_timm_and_torchvision() -> None:
 
 def test_llama_matches_every_norm_and_gpt2_packed_projections() -> None:
     model = nn.Sequential(nn.LayerNorm(3), nn.RMSNorm(3), nn.Linear(3, 3))
-    assert [row.initializer for row in recipes.llama().plan(model).rows[:3]] == ["ones_", "zeros_", "ones_"]
+    assert [row.initializer for row in recipes.llama().plan(model).rows[:3]] == [
+        "default ones_",
+        "default zeros_",
+        "default ones_",
+    ]
     rows = {row.name: row for row in recipes.gpt2(()).plan(nn.MultiheadAttention(4, 2)).rows}
     assert rows["in_proj_weight"].std == 0.02
 
@@ -425,7 +429,7 @@ def test_number_scales_what_the_recipe_draws() -> None:
         assert recipes.orthogonal_rl(gain=2.0).plan(linear).rows[0].std == 1.0
     assert recipes.xavier(gain=3.0).plan(linear).rows[0].std == pytest.approx(1.5)
     with pytest.raises(
-        RecipeError, match=r"^llama\.toml:12: rule 1 .*: normal_: normal expects std >= 0\.0, but found std -1$"
+        RecipeError, match=r"^llama\.toml:13: rule 1: normal_: normal expects std >= 0\.0, but found std -1$"
     ):
         recipes.llama(std=-1)
 

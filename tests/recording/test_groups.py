@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from torchinit.recording._groups import grouped
+from torchinit._core.groups import grouped
 
 
 def names(items: Iterable[str]) -> list[str]:

@@ -79,7 +79,7 @@ def _with(fill: Callable[[nn.Module], Any], layer: Callable[[], nn.Module] = lam
 
 def _rule(recipe: Recipe, name: str, kind: str, ndim: int) -> tuple[str, dict[str, Any]]:
     """Return initializer, arguments and options of the rule of a parameter."""
-    given = next(rule for rule in recipe.rules if rule.matches(kind, name, ndim)).given()
+    given = next(rule for rule in recipe.rules if rule.matches((kind,), (name,), ndim)).given()
     options = {key: value for key, value in given.items() if key not in ("initializer", "module", "name", "ndim")}
     return given["initializer"], options
 
@@ -225,13 +225,13 @@ def test_librarys_initializer_is_believed_if_it_does_what_its_name_says() -> Non
 
 
 def _parameters(*rows: tuple[str, str, int, str]) -> list[Parameter]:
-    return [Parameter(name, module, ndim, (("initializer", law),)) for name, module, ndim, law in rows]
+    return [Parameter(name, module, module, ndim, (("initializer", law),)) for name, module, ndim, law in rows]
 
 
 def test_layers_that_differ_in_their_number_alone_are_told_apart() -> None:
     rows = [(f"{i}.weight", "Linear", 2, "zeros_" if i == 4 else "ones_") for i in range(9)]
     rules = find_rules(_parameters(*rows))
-    assert [next(rule.initializer for rule in rules if rule.matches("Linear", name, 2)) for name, *_ in rows] == [
+    assert [next(rule.initializer for rule in rules if rule.matches(("Linear",), (name,), 2)) for name, *_ in rows] == [
         law for *_, law in rows
     ]
     assert rules[0] == Rule("zeros_", name="*.4.weight")
@@ -250,5 +250,5 @@ def test_name_that_looks_like_a_glob_is_matched_as_it_is() -> None:
         _parameters(("0.a[1]", "X", 1, "zeros_"), ("1.a[1]", "X", 1, "ones_"), ("2.a1", "X", 1, "normal_"))
     )
     assert [rule.initializer for rule in rules] == ["zeros_", "ones_", "normal_"]
-    assert rules[0].matches("X", "0.a[1]", 1)
-    assert not rules[0].matches("X", "0.a1", 1)
+    assert rules[0].matches(("X",), ("0.a[1]",), 1)
+    assert not rules[0].matches(("X",), ("0.a1",), 1)

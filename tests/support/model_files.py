@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.torchscript import silenced
-from torchinit.cli._files import load
+from torchinit.cli._files import read
+from torchinit.diagnostics._parameters import module_of
 
 
 class Net(nn.Module):
@@ -51,6 +52,12 @@ WRITERS: dict[str, Callable[[nn.Module, Path], Any]] = {
     "legacy": lambda model, path: torch.save(model.state_dict(), path, _use_new_zipfile_serialization=False),
     "safetensors": save_safetensors,
 }
+
+
+def load(path: Path, key: str | None = None) -> nn.Module:
+    """Read a model as ``inspect`` does."""
+    found = read(path, key)
+    return found if isinstance(found, nn.Module) else module_of(found)
 
 
 @pytest.fixture(params=WRITERS)

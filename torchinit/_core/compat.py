@@ -62,9 +62,13 @@ def partitioned_shape(parameter: Tensor) -> tuple[str, str]:
     return "", ""
 
 
-def is_loaded(parameter: Tensor) -> bool:
-    """True for a parameter that transformers has loaded from a file."""
-    return bool(getattr(parameter, "_is_hf_initialized", False))
+def mark_to_keep(tensor: Tensor) -> str:
+    """Return the mark by which other code asks to leave a tensor as it is; empty without one."""
+    # transformers sets it on what it has loaded from a file.
+    if getattr(tensor, "_is_hf_initialized", False):
+        return "loaded"
+    # mamba_ssm and its descendants set it on what the constructor has computed.
+    return "_no_reinit" if getattr(tensor, "_no_reinit", False) else ""
 
 
 def storage_id(tensor: Tensor) -> int:

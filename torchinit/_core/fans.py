@@ -1,5 +1,7 @@
 """Fans: how many inputs and outputs each unit of a layer has."""
 
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -144,5 +146,5 @@ def fans_of(module: nn.Module) -> tuple[int, int]:
             f"fans_of needs a module whose weight has at least 2 dimensions, got {modules.kind_of(module)}"
         )
     shape = list(weight.shape)
-    groups, transposed = modules.orientation(module, shape)
+    groups, transposed = modules.orientation(modules.kind_of(module), partial(modules.attribute, module), shape)
     return fans(shape, groups, transposed)

@@ -1,5 +1,7 @@
-"""Types and attributes of modules: eager, scripted, traced or loaded."""
+"""Types and attributes of modules: eager, scripted, traced, loaded or exported."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,28 +9,47 @@ from torch import nn
 
 from torchinit._core.compat import forward_operators, qualified_type
 
-# The output projection of attention has its own class only for quantization.
-_ALIASES = {"NonDynamicallyQuantizableLinear": "Linear"}
+_ALIASES = {
+    # The output projection of attention has its own class only for quantization.
+    "NonDynamicallyQuantizableLinear": "Linear",
+    # Bases of the layers for one, two and three dimensions, which do not differ in their parameters.
+    "_BatchNorm": "BatchNorm2d",
+    "_InstanceNorm": "InstanceNorm2d",
+}
 
 
-def package_of(module: nn.Module) -> tuple[str, str]:
-    """Return the name of a module's type, and its qualified module."""
+def full_type(module: nn.Module) -> str:
+    """Return the name of a module's type with its package, such as ``timm.layers.norm.LayerNorm2d``."""
     if isinstance(module, torch.jit.ScriptModule):
-        return str(module.original_name), qualified_type(module)
+        package = re.sub(r"\.___torch_mangle_\d+", "", qualified_type(module).rpartition(".")[0])
+        return f"{package}.{module.original_name}".lstrip(".")
+    kind = own_class(module)
+    return f"{kind.__module__}.{kind.__name__}"
+
+
+def own_class(module: nn.Module) -> type:
+    """Return the class that a module was made from."""
     # NB: fully_shard gives a module a new type that inherits from FSDPModule and the original type.
     types = type(module).__mro__
-    kind = types[2 if types[1].__name__ == "FSDPModule" else 0]
-    return kind.__name__, f"{kind.__module__}."
+    return types[2 if types[1].__name__ == "FSDPModule" else 0]
 
 
 def kind_of(module: nn.Module) -> str:
     """Return the name of a module's type, with aliases resolved."""
-    return plain_kind(package_of(module)[0])
+    return plain_kind(full_type(module))
 
 
 def plain_kind(name: str) -> str:
-    """Resolve the alias of a type's name."""
+    """Return the name of a type without its package, with aliases resolved."""
+    name = name.rpartition(".")[2]
     return _ALIASES.get(name, name)
+
+
+def torch_class(module: nn.Module) -> type | None:
+    """Return the layer of ``torch.nn`` that a module is or inherits from; None without one."""
+    own = (kind for kind in type(module).__mro__ if kind.__module__.startswith("torch.nn.modules."))
+    found = next(own, nn.Module)
+    return None if found is nn.Module else found
 
 
 def attribute(module: nn.Module, name: str, default: Any = None) -> Any:
@@ -43,11 +64,17 @@ def attribute(module: nn.Module, name: str, default: Any = None) -> Any:
     return default
 
 
-def orientation(module: nn.Module, shape: list[int]) -> tuple[int, bool]:
-    """Return the groups of a module with a weight of this shape, and whether it is transposed."""
+def orientation(kind: str, attribute: Callable[[str], Any], shape: list[int]) -> tuple[int, bool]:
+    """Return the groups of a layer with a weight of this shape, and whether it is transposed.
+
+    Args:
+        kind: the name of its type
+        attribute: returns an attribute of the layer by name, None if it has none
+        shape: the shape of the weight
+    """
     if len(shape) == 2:
         # The linear layer of transformers' GPT-2 computes x @ weight.
-        return 1, kind_of(module) == "Conv1D"
-    groups = attribute(module, "groups")
+        return 1, kind == "Conv1D"
+    groups = attribute("groups")
     divides = isinstance(groups, int) and not isinstance(groups, bool) and groups > 0 and shape[0] % groups == 0
-    return groups if divides else 1, attribute(module, "transposed") is True
+    return groups if divides else 1, attribute("transposed") is True

@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         0, or 1 if the input is at fault; a wrong usage exits with 2 by ``SystemExit``. ``diff`` returns 1 if the models
-        differ, and 2 for any error
+        differ, ``inspect --check`` if a parameter is marked, and both return 2 for any error
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Escape what the encoding lacks, as stderr does.

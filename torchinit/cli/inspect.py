@@ -5,16 +5,20 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchinit._core.table import Cell
 from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed
-from torchinit.cli._files import load
+from torchinit.cli._files import read
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
+from torchinit.cli._progress import Progress
+from torchinit.cli._quantized import described, unlisted
+from torchinit.cli._readers import listed
 from torchinit.cli._recordings import recipe_or_recording, recorded_values
 from torchinit.diagnostics import ParameterStatistics, plot_statistics, statistics
 from torchinit.diagnostics._histograms import MAX_PANELS, ORDER
+from torchinit.diagnostics._parameters import module_of
 from torchinit.diagnostics._preview import preview
 from torchinit.recipes import Recipe
 from torchinit.recording import Recording
@@ -34,10 +38,27 @@ def _cells(row: ParameterStatistics) -> list[Cell]:
     return list(cells.values())
 
 
+def _model(arguments: argparse.Namespace) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Read a model, and its tensors that the module's parameters do not show as they are."""
+    found = read(arguments.file, arguments.key)
+    if isinstance(found, nn.Module):
+        return found, unlisted(found)
+    return module_of(found), {name: tensor for name, tensor in found.items() if tensor.is_quantized}
+
+
+def _measure(model: nn.Module, more: dict[str, Tensor], progress: Progress) -> list[ParameterStatistics]:
+    rows = statistics(model, progress.step)
+    if isinstance(model, torch.jit.ScriptModule) and more:
+        rows += statistics(more, progress.step)
+    dtypes = {name: tensor.dtype for name, tensor in more.items() if tensor.is_quantized}
+    return described(rows, dtypes)
+
+
 def _plot(
     arguments: argparse.Namespace,
     output: Output,
     model: nn.Module,
+    more: dict[str, Tensor],
     rows: list[ParameterStatistics],
     recipe: Recipe | Recording | None,
 ) -> None:
@@ -55,29 +76,38 @@ def _plot(
                 f" {arguments.recipe} keeps them or has no rule for them"
             )
     title, label = Path(arguments.file).name, f"recipe {arguments.recipe}"
+    unpacked = isinstance(model, torch.jit.ScriptModule) and more
+    shown = {**dict(model.named_parameters(remove_duplicate=False)), **more} if unpacked else model
     with output.progress() as progress:
-        figure = plot_statistics(model, rows, others, title, label, progress.step)
+        figure = plot_statistics(shown, rows, others, title, label, progress.step)
     save_plot(arguments, figure)
     if len(rows) > MAX_PANELS:
         output.note(f"{arguments.plot} shows {MAX_PANELS} of {len(rows)} parameters; {ORDER}")
 
 
-def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output: Output) -> None:
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output: Output) -> int:
+    if arguments.check:
+        arguments.failed = 2
     if arguments.plot is not None:
         check_plot(arguments)
     elif arguments.recipe is not None:
         parser.error("--recipe needs --plot OUT")
     recipe = None if arguments.recipe is None else recipe_or_recording(arguments.recipe)
-    model = load(arguments.file)
+    model, more = _model(arguments)
     with output.progress() as progress:
-        rows = statistics(model, progress.step)
+        rows = _measure(model, more, progress)
     if arguments.plot is not None:
-        _plot(arguments, output, model, rows, recipe)
+        _plot(arguments, output, model, more, rows, recipe)
     # Leave out the column of tied parameters if there are none.
     width = len(COLUMNS) if output.json or any(row.tied for row in rows) else -1
     output.table(COLUMNS[:width], [_cells(row)[:width] for row in rows], [i for i, row in enumerate(rows) if row.bad])
     if not rows:
         output.note(f"{arguments.file} holds no parameters")
+    if not arguments.check:
+        return 0
+    marked = [row.name for row in rows if row.bad]
+    output.note(f"{len(marked)} of {len(rows)} parameters are marked{': ' if marked else ''}{listed(marked)}")
+    return int(bool(marked))
 
 
 def add(commands: Commands) -> None:
@@ -85,12 +115,22 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "inspect",
         help="show statistics of the parameters of a file, and which initialization they are like",
-        description="Show mean, std and more of each parameter of FILE, a TorchScript archive, a state dict that"
-        " torch.save wrote, or safetensors, and which initialization its std is like. A parameter is marked if it is"
+        description="Show mean, std and more of each parameter of FILE, and which initialization its std is like. FILE"
+        " is a TorchScript archive, a checkpoint or a state dict that torch.save wrote, safetensors, an archive of"
+        " torch.export, or a directory or an index of shards as transformers writes it. A parameter is marked if it is"
         " not finite, far from any known scale, or constant although it should not be. In a file without modules, a"
-        " transposed or grouped convolution looks like any other, and its fans are counted as such.",
+        " transposed or grouped convolution looks like any other, and its fans are counted as such. Integers are shown"
+        " and never marked; quantized tensors are measured by the values that they stand for.",
     )
-    parser.add_argument("file", metavar="FILE", help="the file to read; of its code, only TorchScript's is run")
+    parser.add_argument(
+        "file", metavar="FILE", help="the file or directory to read; of its code, only TorchScript's is run"
+    )
+    parser.add_argument(
+        "--key", metavar="KEY", help="which state dict of a checkpoint to show, such as model_ema or state.net"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if a parameter is marked, and with 2 if there is an error"
+    )
     add_json(parser, "print JSON, one object a parameter, with all digits")
     add_plot(parser, "draw a histogram of each parameter")
     parser.add_argument(

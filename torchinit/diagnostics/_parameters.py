@@ -1,9 +1,11 @@
 """The parameters of a module or a state dict, tied ones once, each with its layer."""
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import first_line
@@ -11,6 +13,10 @@ from torchinit.recipes._layers import Layer, storage_key, walk
 
 # Buffers of normalization layers; no initializer fills them.
 _RUNNING = ("running_mean", "running_var")
+
+# Integers that are weights by name, and tables that are not; int64 is for indices.
+_PACKED = re.compile(r"(^|_)q?weight$|(^|_)qzeros$|packed$")
+_TABLE = re.compile(r"mask|bias$|ind(ex|ices)|(^|_)ids?$")
 
 # Deeper names would exhaust Python's stack when the modules are walked.
 _MAX_DEPTH = 100
@@ -55,6 +61,17 @@ def fault_of(state_dict: Mapping[Any, Any]) -> str | None:
     return None
 
 
+def is_parameter(leaf: str, tensor: Tensor) -> bool:
+    """True if a tensor of this name in its layer is to be measured: not for running statistics, masks or indices."""
+    if isinstance(tensor, nn.Parameter):
+        return True
+    if tensor.is_floating_point() or tensor.is_complex():
+        return leaf not in _RUNNING
+    if _PACKED.search(leaf):
+        return True
+    return tensor.dim() >= 2 and tensor.dtype not in (torch.bool, torch.int64) and not _TABLE.search(leaf)
+
+
 def module_of(state_dict: Mapping[str, Any]) -> nn.Module:
     """Build a tree of plain modules that has the parameters and buffers of a state dict.
 
@@ -68,12 +85,14 @@ def module_of(state_dict: Mapping[str, Any]) -> nn.Module:
     for name, tensor in state_dict.items():
         if not isinstance(tensor, Tensor):
             continue
+        if tensor.is_quantized:
+            tensor = tensor.dequantize()
         *path, leaf = name.split(".")
         module = root
         for part in path:
             # NB: register_module refuses names that a module has as attributes, such as "type".
             module = module._modules.setdefault(part, nn.Module())  # type: ignore[assignment]
-        if (tensor.is_floating_point() or tensor.is_complex()) and leaf not in _RUNNING:
+        if is_parameter(leaf, tensor):
             fresh = nn.Parameter(tensor.detach(), requires_grad=False)
             module._parameters[leaf] = known.setdefault((storage_key(tensor), tensor.shape, tensor.stride()), fresh)
         else:

@@ -1,7 +1,7 @@
 """Writes a recipe's steps as methods of a TorchScript module."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 
@@ -18,9 +18,10 @@ from torchinit._core.attached import (
 )
 from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._fill import FUNCTIONS, Fill, Value, dry_run
-from torchinit.recipes._keyed_apply import KEYED, plain_name, surviving_fills
-from torchinit.recipes._plan import Step, make_plan
+from torchinit.recipes._keyed_apply import KEYED, surviving_fills
+from torchinit.recipes._plan import make_plan
 from torchinit.recipes._rule import Rule
+from torchinit.recipes._steps import Step
 
 
 def _literal(value: Value) -> str:
@@ -78,9 +79,9 @@ def _loop_key(fill: Fill) -> tuple[Value, ...]:
     return (fill.initializer, *(arg for arg in fill.args if isinstance(arg, str)))
 
 
-def _loop(drawn: list[tuple[str, Fill]]) -> str:
+def _loop(drawn: list[tuple[str, Fill]], plain: Mapping[str, str]) -> str:
     """Write a loop over the fills of one initializer; a line for each would take seconds to optimize."""
-    names = ", ".join(repr(plain_name(name)) for name, _ in drawn)
+    names = ", ".join(repr(plain[name]) for name, _ in drawn)
     targets = ", ".join(_target(name, fill) for name, fill in drawn)
     starts = ", ".join(str(-1 if fill.block is None else fill.block[1]) for _, fill in drawn)
     numbers = ", ".join(
@@ -102,11 +103,12 @@ def _keyed_source(steps: Sequence[Step]) -> str:
     text = f"def {KEYED_METHOD}(self, seed: int) -> None:\n    root = key(seed)\n"
     fills = {name: fills for name, (_, fills) in surviving_fills(steps).items()}
     whole = {step.target: step.tensor for step in steps}
+    plain = {step.target: step.plain for step in steps}
     for turn in range(max(map(len, fills.values()), default=0)):
         now = [(name, kept[turn]) for name, kept in fills.items() if len(kept) > turn]
         for loop in dict.fromkeys(_loop_key(fill) for _, fill in now if fill.entry.draws):
-            text += _loop([(name, fill) for name, fill in now if _loop_key(fill) == loop])
-        text += "".join(_lines(Step(n, whole[n], (fill,))) for n, fill in now if not fill.entry.draws)
+            text += _loop([(name, fill) for name, fill in now if _loop_key(fill) == loop], plain)
+        text += "".join(_lines(Step(n, n, whole[n], (fill,))) for n, fill in now if not fill.entry.draws)
     return text + "    return None\n"
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from torchinit.recipes._layers import walk
+from torchinit.recipes._roles import role_of
 from torchinit.recipes._rule import Rule
 
 
@@ -13,6 +14,8 @@ def bind(rules: Sequence[Rule], module: nn.Module) -> Sequence[Rule]:
     if not any(rule.counts for rule in rules):
         return rules
     parameters = [
-        (layer.kind, layer.qualified(name), p.dim()) for layer in walk(module) for name, p in layer.parameters()
+        (layer.kinds, layer.names(name), parameter.dim(), role_of(layer, name, parameter.dim()))
+        for layer in walk(module)
+        for name, parameter in layer.parameters()
     ]
     return [rule.in_model(parameters) for rule in rules]

@@ -9,12 +9,9 @@ from torch import Tensor
 
 from torchinit.recipes._fill import Fill, resolve, uniform_within
 from torchinit.recipes._layers import Layer, upstream_fans
-
-_DENSE = ("Linear", *(f"Conv{n}d" for n in (1, 2, 3)), *(f"ConvTranspose{n}d" for n in (1, 2, 3)))
-_STATISTICAL = (*(f"{norm}{n}d" for norm in ("BatchNorm", "InstanceNorm") for n in (1, 2, 3)), "SyncBatchNorm")
-_NORMS = (*_STATISTICAL, "LayerNorm", "GroupNorm", "RMSNorm")
-_EMBEDDINGS = ("Embedding", "EmbeddingBag")
-_GATES = {"LSTM": 4, "GRU": 3, "RNN": 1, "LSTMCell": 4, "GRUCell": 3, "RNNCell": 1}
+from torchinit.recipes._norms import neutral_value
+from torchinit.recipes._roles import is_lora_end, role_of
+from torchinit.recipes._structure import DENSE, EMBEDDINGS, GATES, STATISTICAL
 
 # The running statistics of a normalization layer, and their initial values.
 STATISTICS = {"running_mean": Fill("zeros_"), "running_var": Fill("ones_"), "num_batches_tracked": Fill("zeros_")}
@@ -34,13 +31,13 @@ def _recurrent(layer: Layer, kind: str, name: str) -> list[Fill] | None:
     weights = [p for n, p in layer.parameters() if n.startswith("weight_hh")]
     if not weights or not name.startswith(("weight_", "bias_")):
         return None
-    hidden = weights[0].size(0) // _GATES[kind]
+    hidden = weights[0].size(0) // GATES[kind]
     return [uniform_within(1.0 / math.sqrt(hidden) if hidden > 0 else 0.0)]
 
 
 def padding_fills(layer: Layer) -> list[Fill]:
     """Return the fill that zeroes an embedding's padding row; empty if it has none."""
-    padding = layer.attribute("padding_idx") if layer.standard in _EMBEDDINGS else None
+    padding = layer.attribute("padding_idx") if layer.standard in EMBEDDINGS else None
     # A traced embedding without padding has -1.
     return [Fill("zeros_", (), (0, padding, 1))] if isinstance(padding, int) and padding >= 0 else []
 
@@ -54,22 +51,27 @@ def _attention(name: str, shape: list[int]) -> list[Fill] | None:
     return [resolve("xavier_normal_" if name in ("bias_k", "bias_v") else "xavier_uniform_", {}, fans)]
 
 
-# The types that the argument ``layer`` of a default rule may name.
-KINDS = (*_DENSE, *_NORMS, *_GATES, *_EMBEDDINGS, "Bilinear", "PReLU", "MultiheadAttention")
-
-
 def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | None:
-    """Return the fills that the layer draws for its own parameter; None if torch's layer has no such parameter."""
+    """Return the fills that the layer draws for its own parameter; None if torch's layer has no such parameter.
+
+    A subclass draws as the layer of ``torch.nn`` that it inherits from, unless it has its own ``reset_parameters``.
+    """
     kind = layer.standard
-    if kind in _DENSE:
-        return _dense(layer, name)
-    if kind in _NORMS and name in ("weight", "bias"):
-        return [Fill("ones_" if name == "weight" else "zeros_")]
-    if kind in _STATISTICAL and name in STATISTICS:
+    if kind in STATISTICAL and name in STATISTICS:
         return [STATISTICS[name]]
-    if kind in _GATES:
+    role = role_of(layer, name, parameter.dim())
+    if role == "norm":
+        value = neutral_value(layer, name)
+        return None if value is None else [Fill("ones_" if value else "zeros_")]
+    if is_lora_end(layer):
+        return [Fill("zeros_")]
+    if layer.resets_itself:
+        return None
+    if kind in DENSE:
+        return _dense(layer, name)
+    if kind in GATES:
         return _recurrent(layer, kind, name)
-    if kind in _EMBEDDINGS and name == "weight":
+    if kind in EMBEDDINGS and role == "embedding":
         return [Fill("normal_", (0.0, 1.0))]
     if kind == "Bilinear" and name in ("weight", "bias"):
         weight = dict(layer.parameters()).get("weight")
@@ -94,7 +96,7 @@ def parent_fills(layer: Layer) -> list[tuple[str, Fill]]:
 
 def statistics(layer: Layer) -> list[tuple[str, Tensor]]:
     """Return the running statistics of a normalization layer, which its ``reset_parameters`` resets."""
-    if layer.standard not in _STATISTICAL:
+    if layer.standard not in STATISTICAL:
         return []
     return [
         (name, buffer) for name, buffer in layer.module._buffers.items() if name in STATISTICS and buffer is not None

@@ -9,17 +9,9 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit._core.writes import no_grad_copy_
 from torchinit.keyed._piece import part, piece_of, views
 from torchinit.recipes._fill import Fill, block_shape, call
-from torchinit.recipes._plan import Step
+from torchinit.recipes._steps import Step
 
 KEYED = {name: getattr(keyed, name) for name, entry in INITIALIZERS.items() if entry.draws}
-
-# Parts that torch's wrappers add to a qualified name.
-_WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
-
-
-def plain_name(name: str) -> str:
-    """Remove the parts of a qualified name that torch.compile and other wrappers have added."""
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
 
 
 def surviving_fills(steps: Sequence[Step]) -> dict[str, tuple[Tensor, list[Fill]]]:
@@ -56,8 +48,8 @@ def _place(view: Tensor, fill: Fill, shape: list[int], begin: list[int]) -> None
 
 
 def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) -> None:
-    """Run the fills of one parameter: the key of its name fills the whole, that of name and start a block."""
-    name_key = keyed.fold_in(key, plain_name(name))
+    """Run the fills of one parameter: the key of its plain name fills the whole, that of name and start a block."""
+    name_key = keyed.fold_in(key, name)
     for fill in fills:
         fill_key = name_key if fill.block is None else keyed.fold_in(name_key, fill.block[1])
         shape = block_shape(tensor.shape, fill.block)

@@ -1,8 +1,8 @@
-"""The layers of a model, seen the same way in eager, scripted, traced and loaded modules."""
+"""The layers of a model, seen the same way in eager, scripted, traced, loaded and exported modules."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchinit._core import compat, modules
+from torchinit._core.exported import Told, is_exported, told_layers
 from torchinit._core.fans import fans
+from torchinit._core.wrappers import is_wrapped
+from torchinit.recipes._structure import type_by_structure
 
 # Stacks that torch fills with deep copies of one layer.
 _CLONING = ("TransformerEncoder", "TransformerDecoder")
@@ -19,25 +22,83 @@ _CLONING = ("TransformerEncoder", "TransformerDecoder")
 
 @dataclass(frozen=True)
 class Layer:
-    """A module, its qualified name, the name of the layer that it clones, and the type whose default a rule gives it."""
+    """A module and its qualified name.
+
+    Args:
+        path: its qualified name
+        plain: that name without the parts that wrappers such as ``DistributedDataParallel`` add
+        module: the module
+        source: the name of the layer that it clones
+        like: the type of ``torch.nn`` whose default a rule gives it
+        told: what the graph of an exported module says of it
+    """
 
     path: str
     module: nn.Module
     source: str | None = None
     like: str = ""
+    told: Told | None = None
+    plain: str = ""
+
+    @cached_property
+    def full_type(self) -> str:
+        """The name of the module's type with its package."""
+        return self.told.type if self.told is not None and self.told.type else modules.full_type(self.module)
 
     @cached_property
     def kind(self) -> str:
-        """Return the name of the module's type."""
-        return modules.kind_of(self.module)
+        """The name of the module's type."""
+        return modules.plain_kind(self.full_type)
 
     @cached_property
     def standard(self) -> str:
-        """Return the type of ``torch.nn`` whose default the layer has; empty if it has none."""
-        return self.like or (self.kind if modules.package_of(self.module)[1].startswith("torch.nn.") else "")
+        """The type of ``torch.nn`` that the layer is or inherits from; empty if there is none.
+
+        TorchScript and exported modules forget the bases of their types; there the type's name and the shapes decide.
+        """
+        if self.like:
+            return self.like
+        if self.told is None and not isinstance(self.module, torch.jit.ScriptModule):
+            base = modules.torch_class(self.module)
+            return "" if base is None else modules.plain_kind(base.__name__)
+        if self.full_type.startswith("torch.nn."):
+            return self.kind
+        return type_by_structure(self.kind, self.module)
+
+    @cached_property
+    def is_torchs(self) -> bool:
+        """True for a layer of ``torch.nn`` itself, and one that a rule takes for it."""
+        return bool(self.like) or self.full_type.startswith("torch.nn.")
+
+    @cached_property
+    def resets_itself(self) -> bool:
+        """True for a subclass of a layer of ``torch.nn`` that has a ``reset_parameters`` of its own."""
+        base = None if self.is_torchs else modules.torch_class(self.module)
+        own = getattr(type(self.module), "reset_parameters", None)
+        return base is not None and own is not getattr(base, "reset_parameters", None)
+
+    @property
+    def kinds(self) -> tuple[str, str]:
+        """The names of types by which a rule may call the layer."""
+        return self.kind, self.standard
 
     def qualified(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
+
+    def child(self, name: str, module: nn.Module, told: Mapping[str, Told]) -> "Layer":
+        """Return the layer of a child module."""
+        path = self.qualified(name)
+        source = None if self.source is None else f"{self.source}.{name}"
+        plain = self.plain if is_wrapped(self.module, name) else f"{self.plain}.{name}".lstrip(".")
+        return Layer(path, module, source, told=told.get(path), plain=plain)
+
+    def plain_name(self, name: str) -> str:
+        """Return the qualified name of an own tensor without the parts that wrappers add."""
+        return f"{self.plain}.{name}".lstrip(".")
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return the qualified name of a tensor, and the one without wrappers if it differs."""
+        return tuple(dict.fromkeys((self.qualified(name), self.plain_name(name))))
 
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Return the module's own parameters, without those of its children."""
@@ -51,12 +112,14 @@ class Layer:
         return own
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        """Return an attribute of the module, even if it was traced."""
+        """Return an attribute of the module, even if it was traced or exported."""
+        if self.told is not None and name in self.told.attributes:
+            return self.told.attributes[name]
         return modules.attribute(self.module, name, default)
 
     def fans(self, shape: list[int]) -> tuple[int, int] | None:
         """Count the fans by what the layer does; None for fewer than two dimensions."""
-        return fans(shape, *modules.orientation(self.module, shape)) if len(shape) >= 2 else None
+        return fans(shape, *modules.orientation(self.kind, self.attribute, shape)) if len(shape) >= 2 else None
 
 
 def storage_key(tensor: Tensor) -> Hashable:
@@ -73,18 +136,22 @@ def upstream_fans(shape: list[int]) -> tuple[int, int] | None:
     return fans(shape) if len(shape) >= 2 else None
 
 
-def walk(module: nn.Module, path: str = "", source: str | None = None) -> Iterator[Layer]:
+def walk(module: nn.Module) -> Iterator[Layer]:
     """Yield the layers as ``Module.apply`` visits them, children before their parent: the order of construction."""
-    layer = Layer(path, module, source)
-    for name, child in module._modules.items():
-        if child is not None:
-            below = layer.qualified(name)
-            if layer.standard in _CLONING and name == "layers":
-                for index, clone in child._modules.items():
-                    origin = None if index == "0" else f"{below}.0"
-                    if clone is not None:
-                        yield from walk(clone, f"{below}.{index}", origin)
-                yield Layer(below, child)
-            else:
-                yield from walk(child, below, None if source is None else f"{source}.{name}")
+    yield from _walk(Layer("", module), told_layers(module) if is_exported(module) else {})
+
+
+def _walk(layer: Layer, told: Mapping[str, Told]) -> Iterator[Layer]:
+    for name, child in layer.module._modules.items():
+        if child is None:
+            continue
+        below = layer.child(name, child, told)
+        if layer.standard in _CLONING and name == "layers":
+            for index, clone in child._modules.items():
+                if clone is not None:
+                    source = None if index == "0" else below.qualified("0")
+                    yield from _walk(replace(below.child(index, clone, told), source=source), told)
+            yield below
+        else:
+            yield from _walk(below, told)
     yield layer

@@ -12,8 +12,9 @@ from torchinit.recipes._attach import attach
 from torchinit.recipes._expression import evaluate_constants
 from torchinit.recipes._fill import dry_run, write
 from torchinit.recipes._keyed_apply import surviving_fills, write_by_key
-from torchinit.recipes._plan import Plan, Step, make_plan
+from torchinit.recipes._plan import Plan, make_plan
 from torchinit.recipes._rule import KEEP, RecipeError, Rule, callers_line, suggest
+from torchinit.recipes._steps import Step
 from torchinit.recipes._toml import write_toml
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -209,8 +210,9 @@ class Recipe:
         _check_generator(steps, generator)
         dry_run((step.tensor, step.fills) for step in steps)
         if key is not None:
+            plain = {step.target: step.plain for step in steps}
             for name, (tensor, fills) in surviving_fills(steps).items():
-                write_by_key(name, tensor, fills, key)
+                write_by_key(plain[name], tensor, fills, key)
             return module
         tensors = {step.target: step.tensor for step in steps}
         for step in steps:

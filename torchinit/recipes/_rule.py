@@ -13,11 +13,12 @@ import torch
 from torchinit._core.messages import outside_level
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._arguments import DEFAULT, KEEP, an, computed, expressions_of, is_a, normalized_args
-from torchinit.recipes._defaults import KINDS
 from torchinit.recipes._errors import RecipeError, suggest
 from torchinit.recipes._expression import NAMES, Expression, check_names, told_of
 from torchinit.recipes._fill import FUNCTIONS, Fans, Value, minimal_tensor
 from torchinit.recipes._globs import check_glob, layer_number, matches_any, matches_name, not_last
+from torchinit.recipes._roles import ROLES
+from torchinit.recipes._structure import KINDS
 
 __all__ = ["DEFAULT", "KEEP", "RecipeError", "Rule", "callers_line", "suggest"]
 
@@ -31,12 +32,14 @@ class Rule:
     Args:
         initializer: the name of an initializer of torchinit; ``"default"`` for what the layer of ``torch.nn`` draws
             when it is constructed; ``"keep"`` to leave the parameter as it is
-        module: type name of the module that owns the parameter, such as ``"Conv2d"``, or a glob. Base classes do not
-            count: a scripted module does not know them
+        module: type name of the module that owns the parameter, such as ``"Conv2d"``, or a glob; also the layer of
+            ``torch.nn`` that the type inherits from
         name: a glob on the parameter's qualified name; ``*`` matches dots too, and ``*.bias`` also matches the model's
             own ``bias``. ``{layer}`` matches a whole number, for expressions; ``{last}`` matches the largest of the
             numbers in its place
         ndim: number of dimensions
+        role: what the parameter is in its layer: ``"weight"``, ``"bias"`` (only beside a weight), ``"norm"`` for the
+            parameters of a normalization, ``"embedding"``; a rule with ``"buffer"`` is for buffers, as no other is
         args: arguments of the initializer by name; for ``"default"`` on a class of your own, ``layer`` names the type
             of ``torch.nn`` whose default it draws. In place of a number stands also an expression, a string such as
             ``"0.02 / sqrt(2 * (layer + 1))"``: numbers, ``+ - * / **``, parentheses, ``sqrt``, ``log`` (the natural
@@ -65,6 +68,7 @@ class Rule:
     module: str | Sequence[str] | None = None
     name: str | Sequence[str] | None = None
     ndim: int | Sequence[int] | None = None
+    role: str | Sequence[str] | None = None
     args: Mapping[str, Value] = field(default_factory=dict)
     blocks: int | Sequence[int] | None = None
     dim: int = 0
@@ -103,15 +107,17 @@ class Rule:
             raise self.error(str(error)) from None
         return rule
 
-    def in_model(self, parameters: Sequence[tuple[str, str, int]]) -> "Rule":
-        """Return the rule with what its globs match in a model, given kind, name and ndim of all parameters."""
+    def in_model(self, parameters: Sequence[tuple[Sequence[str], Sequence[str], int, str]]) -> "Rule":
+        """Return the rule with what its globs match in a model, given what :meth:`matches` takes for all parameters."""
         globs: Any = self.name
         if not self.counts:
             return self
-        names = [name for kind, name, ndim in parameters if self.matches(kind, name, ndim)]
-        skipped = not_last(globs, names)
-        found = {name: layer_number(globs, name) for name in names if name not in skipped}
-        numbers = {name: number for name, number in found.items() if number is not None}
+        matched = [facts[1] for facts in parameters if self.matches(*facts)]
+        skipped = not_last(globs, [name for names in matched for name in names])
+        numbers: dict[str, int] = {}
+        for names in matched:
+            found = [layer_number(globs, name) for name in names if name not in skipped]
+            numbers.update((names[0], number) for number in found if number is not None)
         rule = copy.copy(self)
         vars(rule).update(numbers=numbers, layers=len(set(numbers.values())), skipped=skipped)
         return rule
@@ -140,12 +146,22 @@ class Rule:
     def error(self, message: str) -> RecipeError:
         return RecipeError(f"{self.origin}: {message}")
 
-    def matches(self, kind: str, name: str, ndim: int) -> bool:
+    def matches(self, kinds: Sequence[str], names: Sequence[str], ndim: int, role: str = "") -> bool:
+        """True if the rule matches a tensor of a layer, given the names of its types and the tensor's names."""
         return (
-            (not self.module or matches_any(self.module, kind))  # type: ignore[arg-type]
-            and (not self.name or (matches_name(self.name, name) and name not in self.skipped))  # type: ignore[arg-type]
+            (role in self.role if self.role else role != "buffer")
             and (not self.ndim or ndim in self.ndim)  # type: ignore[operator]
+            and (not self.module or any(matches_any(self.module, kind) for kind in kinds))  # type: ignore[arg-type]
+            and (not self.name or any(self._matches_name(name) for name in names))
         )
+
+    def _matches_name(self, name: str) -> bool:
+        return matches_name(self.name or (), name) and name not in self.skipped  # type: ignore[arg-type]
+
+    @property
+    def names_exactly(self) -> bool:
+        """True if the rule gives whole names, not globs."""
+        return bool(self.name) and not any("*" in pattern for pattern in self.name)  # type: ignore[union-attr]
 
     def shadows(self, other: "Rule") -> bool:
         """True if ``other`` can never match after this rule."""
@@ -156,6 +172,8 @@ class Rule:
             and _covers(self.module, other.module)
             and _covers(self.name, other.name)
             and (not self.ndim or (bool(other.ndim) and set(other.ndim) <= set(self.ndim)))  # type: ignore[arg-type]
+            and (set(other.role or ()) <= set(self.role) if self.role else "buffer" not in (other.role or ()))
+            and (bool(other.role) or not self.role)
         )
 
     def given(self) -> dict[str, Any]:
@@ -178,7 +196,7 @@ class Rule:
 
     def conditions(self) -> str:
         """Return the conditions in short, for a table."""
-        parts = ["|".join(names) for names in (self.module, self.name) if names]
+        parts = ["|".join(names) for names in (self.role, self.module, self.name) if names]
         if self.ndim:
             parts.append("ndim " + "|".join(map(str, self.ndim)))  # type: ignore[arg-type]
         return " ".join(parts) or "any"
@@ -197,7 +215,7 @@ def _normalized(given: Mapping[str, Any]) -> dict[str, Any]:
     if initializer not in known:
         raise RecipeError(f"unknown initializer {initializer!r}; {suggest(initializer, known)}")
     normalized = {**given, "args": normalized_args(initializer, given["args"])}
-    for name in ("module", "name", "ndim", "blocks"):
+    for name in ("module", "name", "ndim", "role", "blocks"):
         value = given[name]
         # A count of blocks is not a list of one size.
         single = isinstance(value, str) or (isinstance(value, int) and name == "ndim")
@@ -231,7 +249,7 @@ def _check_numbers(
 
 
 def _check_types(given: Mapping[str, Any]) -> None:
-    for name, kind in {"module": str, "name": str, "ndim": int, "blocks": int}.items():
+    for name, kind in {"module": str, "name": str, "ndim": int, "role": str, "blocks": int}.items():
         value = given[name]
         several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         least, most = (1, 2**63 - 1) if name == "blocks" else (0, 64)
@@ -249,6 +267,9 @@ def _check_types(given: Mapping[str, Any]) -> None:
 
 def _check_options(given: Mapping[str, Any]) -> None:
     initializer, args = given["initializer"], given["args"]
+    for role in given["role"] or ():
+        if role not in (*ROLES, "buffer"):
+            raise RecipeError(f"role must be one of {', '.join((*ROLES, 'buffer'))}, got {role!r}")
     if given["fans"] not in ("layer", "upstream"):
         raise RecipeError(f"fans must be 'layer' or 'upstream', got {given['fans']!r}")
     if given["residual"] and not (initializer in INITIALIZERS and INITIALIZERS[initializer].has_scale):

@@ -62,8 +62,8 @@ def resnet(zero_init: _Globs = ()) -> Recipe:
         >>> from torch import nn
         >>> from torchinit import recipes
         >>> print(recipes.resnet().plan(nn.Conv2d(3, 64, 7, bias=False)))
-        name    module  shape     rule                initializer      fan_in  fan_out  mean     std
-        weight  Conv2d  64x3x7x7  1: Conv?d *.weight  kaiming_normal_     147     3136     0  0.0253
+        name    module  shape     rule              initializer      fan_in  fan_out  mean     std
+        weight  Conv2d  64x3x7x7  1: weight Conv?d  kaiming_normal_     147     3136     0  0.0253
     """
     recipe = shipped("resnet")
     if not zero_init:
@@ -96,7 +96,8 @@ def vit(head: _Globs = ("*.head", "*.head_dist", "*.classifier"), std: float = 0
 
     Source: ``_init_weights`` of DeiT (Touvron et al., 2020, https://arxiv.org/abs/2012.12877), the patch projection
     with the std of transformers' ViT; the zero head after Dosovitskiy et al., "An image is worth 16x16
-    words" (2020), section 3.2, https://arxiv.org/abs/2010.11929. The bounds are values, -2 and 2, as in DeiT.
+    words" (2020), section 3.2, https://arxiv.org/abs/2010.11929. The bounds are values, -2 and 2, as in DeiT. Tables of
+    relative positions as in Swin's code (Liu et al., 2021, https://arxiv.org/abs/2103.14030).
 
     Args:
         head: globs for the classification heads
@@ -138,8 +139,8 @@ def gpt2(residual: _Globs = "*.c_proj.weight", std: float = 0.02) -> Recipe:
 def llama(std: float = 0.02) -> Recipe:
     """Llama: normal weights and embeddings of std 0.02; zero biases; RMS norms of 1.
 
-    Source: ``_init_weights`` of transformers' ``LlamaPreTrainedModel`` with its ``initializer_range`` of 0.02. The bits
-    are the same.
+    Source: ``_init_weights`` of transformers' ``LlamaPreTrainedModel`` with its ``initializer_range`` of 0.02, with the
+    experts of ``MixtralPreTrainedModel`` and the norms of ``GemmaPreTrainedModel``. Llama's bits are the same.
 
     Args:
         std: standard deviation of weights and embeddings, transformers' ``initializer_range``

@@ -15,7 +15,8 @@ from torchinit._core.attached import (
     signature,
     with_methods,
 )
-from torchinit.recipes._keyed_apply import KEYED, plain_name
+from torchinit._core.wrappers import plain_names
+from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording import _scripted
 from torchinit.recording._keyed_draws import Run
 from torchinit.recording._keyed_program import KeyedProgram
@@ -74,14 +75,9 @@ def _source(by_seed: Rows, by_key: Rows, names: list[str], mobile: bool) -> str:
     return text + _loop(by_key, tensors, "None", "keyed_")
 
 
-def _tensors(module: torch.jit.ScriptModule) -> dict[str, Tensor]:
-    named = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    return dict(named)
-
-
 def _pairs(program: Program, module: torch.jit.ScriptModule) -> list[tuple[Entry, str]]:
     """Pair the entries with the names in the module; a buffer that it lacks has become a constant in it."""
-    names = {plain_name(name): name for name in _tensors(module)}
+    names = {plain: name for name, plain in plain_names(module).items()}
     entries = present(program.entries, names)
     known = {entry.name for entry in entries}
     others = {"the module lacks": known - set(names), "the recording lacks": set(names) - known}

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch.utils._pytree import tree_map
 
+from torchinit._core.groups import Group, grouped
 from torchinit._core.table import fitted, html_table, text
-from torchinit.recording._groups import Group, grouped
 from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._regions import box_of, index_text
 from torchinit.recording._terms import filling, owner

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchinit._core.groups import grouped
 from torchinit._core.table import fitted, html_table
 from torchinit.recording._describe import Described, describe, dtype_of
-from torchinit.recording._groups import grouped
 from torchinit.recording._program import Program, slice_of
 from torchinit.recording._recording import Recording
 from torchinit.recording._replay import Memory, States, run

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from torchinit.recording._groups import grouped
+from torchinit._core.groups import grouped
 from torchinit.recording._program import Call, Entry, Operation, Program, overwritten, slice_of, storages
 
 FAULT, FACT = "fault", "fact"

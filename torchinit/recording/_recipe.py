@@ -10,13 +10,15 @@ from torch import nn
 
 from torchinit._core.modules import plain_kind
 from torchinit._core.registry import INITIALIZERS
+from torchinit._core.wrappers import plain_names
 from torchinit.recipes import Recipe, Rule
 from torchinit.recipes._defaults import STATISTICS, padding_fills
 from torchinit.recipes._fill import ARGUMENTS, FUNCTIONS, Fill, block_shape, resolve
 from torchinit.recipes._keyed_apply import surviving_fills
 from torchinit.recipes._layers import Layer, upstream_fans, walk
-from torchinit.recipes._plan import make_steps, match
+from torchinit.recipes._match import match
 from torchinit.recipes._rule import DEFAULT, KEEP
+from torchinit.recipes._steps import make_steps
 from torchinit.recording._boxes import constant_value
 from torchinit.recording._fan_laws import with_fan_laws
 from torchinit.recording._keyed_draws import Draw, Run, Step
@@ -150,11 +152,12 @@ class Laws:
         self.defaults: dict[str, list[Fill]] = {}
         self._same: dict[Any, bool] = {}
         if skeleton is not None:
-            self.layers = {layer.path: layer for layer in walk(skeleton)}
+            self.layers = {layer.plain: layer for layer in walk(skeleton)}
             steps = make_steps(match([Rule(DEFAULT, optional=True), Rule(KEEP, optional=True)], skeleton))
-            kept = {step.target: step.source for step in steps if step.source is not None}
-            self.defaults = {name: fills for name, (_, fills) in surviving_fills(steps).items()}
-            self.defaults |= {name: self.defaults[source] for name, source in kept.items() if source in self.defaults}
+            plain = plain_names(skeleton)
+            copies = {step.plain: plain[step.source] for step in steps if step.source is not None}
+            self.defaults = {plain[name]: fills for name, (_, fills) in surviving_fills(steps).items()}
+            self.defaults |= {name: self.defaults[source] for name, source in copies.items() if source in self.defaults}
 
     def of(self, entry: Entry) -> Law | None:
         """Return what a rule must say of an entry, or None if no rule can."""
@@ -220,7 +223,12 @@ class Laws:
     def _is_default(self, entry: Entry, writes: Sequence[Write]) -> bool:
         fills = [_plain(w.fill(entry.ref.size), w.box) for w in writes]
         expected = [_plain(fill, fill.block) for fill in self.defaults.get(entry.name, ())]
-        return bool(expected) and len(fills) == len(expected) and all(map(_equal, fills, expected))
+        # A norm of another library has no default that its type tells; its own number says more.
+        return (
+            bool(expected and self.standard(entry))
+            and len(fills) == len(expected)
+            and all(map(_equal, fills, expected))
+        )
 
     def _padding(self, entry: Entry) -> list[Fill]:
         path, _, name = entry.name.rpartition(".")
@@ -244,6 +252,11 @@ class Laws:
             law["blocks"] = len(lengths) if len(set(lengths)) == 1 else tuple(lengths)
             law |= {"dim": first.box[0]} if first.box[0] else {}
         return tuple(law.items())
+
+    def standard(self, entry: Entry) -> str:
+        """Return the layer of ``torch.nn`` that an entry's module inherits from; empty without one."""
+        layer = self.layers.get(entry.name.rpartition(".")[0])
+        return "" if layer is None else layer.standard
 
     def fans(self, entry: Entry) -> tuple[int, int] | None:
         """Return the fans that a rule counts for an entry; None if it has none, or the layer is not known."""
@@ -300,7 +313,11 @@ def recipe_of(keyed: KeyedProgram, skeleton: nn.Module | None) -> tuple[Recipe, 
     found = with_fan_laws(found, {entry.name: fans for entry in entries if (fans := laws.fans(entry)) is not None})
     parameters = [
         Parameter(
-            entry.name, plain_kind(entry.module.rpartition(".")[2]), len(entry.ref.size), found[entry.name] or _KEPT
+            entry.name,
+            plain_kind(entry.module),
+            laws.standard(entry),
+            len(entry.ref.size),
+            found[entry.name] or _KEPT,
         )
         for entry in entries
         if entry.kind == "parameter"

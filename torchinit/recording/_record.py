@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensorMode
 from torchinit._core.patch import patch_torch
-from torchinit.recipes._keyed_apply import plain_name
+from torchinit._core.wrappers import plain_names
 from torchinit.recording._functions import Functions
 from torchinit.recording._outside import Watch, watched
 from torchinit.recording._program import Entry, Program, storages
@@ -134,13 +134,14 @@ def _own_tensors(module: nn.Module) -> tuple[dict[str, Any], dict[str, Any]]:
 def _entries(model: nn.Module, tape: Tape) -> Iterator[Entry]:
     """Describe a model's parameters and buffers, in the model's order."""
     first: dict[Any, str] = {}
+    plain = plain_names(model)
     for path, module in model.named_modules(remove_duplicate=False):
         kind = type(module)
         for tensors, what in zip(_own_tensors(module), ("parameter", "buffer")):
             for own, tensor in tensors.items():
                 if tensor is None or is_lazy(tensor):
                     continue
-                name = plain_name(f"{path}.{own}" if path else own)
+                name = plain[f"{path}.{own}" if path else own]
                 ref = tape.values.ref(tensor)
                 tied = first.setdefault(ref, name)
                 yield Entry(

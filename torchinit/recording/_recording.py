@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from torchinit._core.groups import grouped
 from torchinit._core.messages import warn_user
 from torchinit.recipes import Recipe
 from torchinit.recording._attach import attach
 from torchinit.recording._audit import audit
 from torchinit.recording._describe import Description
 from torchinit.recording._findings import Finding
-from torchinit.recording._groups import grouped
 from torchinit.recording._keyed import fill_by_key, key_words
 from torchinit.recording._keyed_program import KeyedProgram, keyed_program
 from torchinit.recording._program import Entry, Program, Ref

@@ -14,10 +14,11 @@ Law = tuple[tuple[str, Any], ...]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter: its name, the type name of its module, its number of dimensions, and what a rule must say."""
+    """A parameter, its module's type, the layer of ``torch.nn`` that it inherits from, and what a rule must say."""
 
     name: str
     module: str
+    standard: str
     ndim: int
     law: Law
 
@@ -77,7 +78,7 @@ def _cost(rule: Rule) -> int:
 
 
 def _matches(rule: Rule, parameter: Parameter) -> bool:
-    return rule.matches(parameter.module, parameter.name, parameter.ndim)
+    return rule.matches((parameter.module, parameter.standard), (parameter.name,), parameter.ndim)
 
 
 def _one_each(parameters: Sequence[Parameter]) -> list[Parameter]:

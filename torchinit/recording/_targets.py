@@ -10,18 +10,19 @@ from torch.nn.parameter import is_lazy
 
 from torchinit._core import dtensor
 from torchinit._core.checks import check_overlap
+from torchinit._core.wrappers import plain_names
 from torchinit._core.writes import no_grad_view
 from torchinit.keyed._piece import place_
-from torchinit.recipes._keyed_apply import plain_name
 from torchinit.recording._program import Entry, Program
 from torchinit.recording._replay import Memory, replay
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return all parameters and buffers of a model by their qualified names, with those of ties."""
+    """Return all parameters and buffers of a model by their names without wrappers, with those of ties."""
+    plain = plain_names(model)
     named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
     # A lazy layer's tensors have no shape yet.
-    return {plain_name(name): tensor for name, tensor in named if not is_lazy(tensor)}
+    return {plain[name]: tensor for name, tensor in named if not is_lazy(tensor)}
 
 
 def present(entries: Sequence[Entry], names: Container[str]) -> tuple[Entry, ...]:

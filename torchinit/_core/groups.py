@@ -40,6 +40,11 @@ def _is_number(component: str) -> bool:
     return component.isdecimal() and component.isascii() and str(int(component)) == component
 
 
+def with_stars(name: str) -> str:
+    """Return a name with a star for each component that is a number: a glob for the same tensor of all layers."""
+    return ".".join("*" if _is_number(component) else component for component in name.split("."))
+
+
 def _braces(numbers: Sequence[int]) -> str:
     """Write numbers as a shell's braces: ``{0..10,12}``, ``{1..31..2}``."""
     if len(numbers) == 1:

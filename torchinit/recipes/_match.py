@@ -1,0 +1,175 @@
+"""Finds the rule of each parameter."""
+
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from torchinit._core.compat import mark_to_keep
+from torchinit._core.groups import with_stars
+from torchinit.recipes._defaults import default_fills, statistics
+from torchinit.recipes._layers import Layer, storage_key, walk
+from torchinit.recipes._roles import role_of
+from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule
+
+
+@dataclass(frozen=True)
+class MatchedLayer:
+    """A layer with its own parameters, the running statistics that are reset with them, and its other buffers."""
+
+    layer: Layer
+    parameters: list[tuple[str, nn.Parameter]]
+    statistics: list[tuple[str, Tensor]] = field(default_factory=list)
+    buffers: list[tuple[str, Tensor]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Match:
+    """The rule of each tensor; tied parameters go by their first name.
+
+    Attributes:
+        layers: the layers, in the order of construction
+        tensors: parameters and buffers by name
+        rules: the rule of each, if there is one
+        tied: the first name of each other name of a parameter
+        kept: why a parameter is kept whatever its rule says
+        frozen: the parameters without a gradient, in a model that has others
+        used: ids of the rules that some parameter matches
+    """
+
+    layers: list[MatchedLayer] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    rules: dict[str, Rule] = field(default_factory=dict)
+    tied: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, str] = field(default_factory=dict)
+    frozen: set[str] = field(default_factory=set)
+    used: set[int] = field(default_factory=set)
+
+    def writer(self, name: str) -> Rule | None:
+        """Return the rule that writes a parameter, given any of its names; None if it is kept."""
+        name = self.tied.get(name, name)
+        rule = self.rules.get(name)
+        return None if rule is None or rule.initializer == KEEP or name in self.kept else rule
+
+
+def _like(layer: Layer, rule: Rule) -> Layer:
+    """Return the layer with the type of torch.nn whose default the rule gives it, if any."""
+    like = str(rule.args.get("layer", ""))
+    return replace(layer, like=like) if rule.initializer == DEFAULT and like else layer
+
+
+def _first_match(
+    rules: Sequence[Rule], layer: Layer, name: str, tensor: Tensor, role: str | None = None
+) -> Rule | None:
+    """Return the first rule that matches a tensor, by its name with or without wrappers."""
+    if role is None:
+        role = role_of(layer, name, tensor.dim())
+    names = layer.names(name)
+    for rule in rules:
+        if rule.matches(layer.kinds, names, tensor.dim(), role) and (
+            rule.initializer != DEFAULT or default_fills(_like(layer, rule), name, tensor) is not None
+        ):
+            return rule
+    return None
+
+
+def _reason_to_keep(layer: Layer, name: str, tensor: Tensor, rule: Rule | None, trains: bool) -> str:
+    """Return why a tensor is kept although a rule matches it, or none does; empty if nothing says so."""
+    mark = mark_to_keep(tensor)
+    if mark:
+        return mark
+    if not trains or tensor.requires_grad or role_of(layer, name, tensor.dim()) not in ("embedding", ""):
+        return ""
+    # A table, such as sinusoids or frozen embeddings, was computed or loaded. In a frozen model the flag says nothing.
+    return "no gradient" if rule is None or (tensor.dim() >= 2 and not rule.names_exactly) else ""
+
+
+def match(rules: Sequence[Rule], module: nn.Module) -> Match:
+    """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
+    found = Match()
+    first: dict[Hashable, str] = {}
+    uncovered: dict[str, Layer] = {}
+    trains = any(parameter.requires_grad for parameter in module.parameters())
+    for layer in walk(module):
+        parameters = layer.parameters()
+        for name, parameter in parameters:
+            qualified = layer.qualified(name)
+            found.tensors[qualified] = parameter
+            owner = first.setdefault(storage_key(parameter), qualified)
+            rule = _first_match(rules, layer, name, parameter)
+            if owner != qualified:
+                found.tied[qualified] = owner
+                if rule is None or rule.initializer != KEEP:
+                    continue
+            reason = _reason_to_keep(layer, name, parameter, rule, trains)
+            if reason and owner == qualified:
+                found.kept[owner] = reason
+            if trains and not parameter.requires_grad:
+                found.frozen.add(qualified)
+            if rule is not None:
+                found.used.add(id(rule))
+                found.rules[owner] = rule
+                layer = _like(layer, rule)
+            elif not reason:
+                uncovered[qualified] = layer
+        found.layers.append(MatchedLayer(layer, parameters))
+    missing = [(name, layer) for name, layer in uncovered.items() if name not in found.rules]
+    if missing:
+        raise RecipeError(_uncovered(missing))
+    for matched in found.layers:
+        matched.statistics.extend(_match_statistics(rules, matched, found))
+        matched.buffers.extend(_match_buffers(rules, matched, found))
+    return found
+
+
+def _uncovered(missing: Sequence[tuple[str, Layer]]) -> str:
+    """Say which parameters have no rule, repeated blocks once, and which rule would cover them."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    notes: dict[str, str] = {}
+    for name, layer in missing:
+        groups.setdefault((with_stars(name), layer.full_type), []).append(name)
+        notes[layer.full_type] = ", which has its own reset_parameters" if layer.resets_itself else ""
+    # A name that stands alone keeps its numbers.
+    globs = [glob if len(names) > 1 else names[0] for (glob, _), names in groups.items()]
+    listed = [
+        f"{glob} ({kind}{notes[kind]})" + (f", {len(names)} times" if len(names) > 1 else "")
+        for glob, ((_, kind), names) in zip(globs, groups.items())
+    ]
+    one = len(missing) == 1
+    return (
+        f"no rule matches {len(missing)} parameter{'s' * (not one)}: {', '.join(listed)}; add a rule, such as"
+        f' Rule("{KEEP}", name={json.dumps(globs[0] if len(globs) == 1 else globs)}) to leave'
+        f" {'it as it is' if one else 'them as they are'}"
+    )
+
+
+def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -> list[tuple[str, Tensor]]:
+    """Choose the statistics to reset: those of a layer that is written or has no parameters, unless kept."""
+    layer, parameters = matched.layer, matched.parameters
+    written = not parameters or any(found.writer(layer.qualified(name)) is not None for name, _ in parameters)
+    chosen = []
+    for name, buffer in statistics(layer):
+        rule = _first_match(rules, layer, name, buffer)
+        if rule is not None and rule.initializer in (KEEP, DEFAULT):
+            found.used.add(id(rule))
+        # A catch-all keep does not keep the statistics of a layer whose parameters are written.
+        explicit = rule is not None and (not parameters or (rule.name and "*" not in rule.name))
+        kept = rule is not None and rule.initializer == KEEP and explicit
+        if written and not kept and not mark_to_keep(buffer):
+            chosen.append((name, buffer))
+    return chosen
+
+
+def _match_buffers(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -> list[tuple[str, Tensor]]:
+    """List the other buffers of a layer, and find the rules that speak of buffers."""
+    layer, reset = matched.layer, dict(matched.statistics)
+    others = [(name, b) for name, b in layer.module._buffers.items() if b is not None and name not in reset]
+    for name, buffer in others:
+        qualified = layer.qualified(name)
+        found.tensors[qualified] = buffer
+        rule = _first_match(rules, layer, name, buffer, role="buffer")
+        if rule is not None:
+            found.rules[qualified] = rule
+            found.used.add(id(rule))
+    return others
