@@ -65,7 +65,7 @@ def test_cycle_is_refused_in_one_line(tmp_path: Path) -> None:
         ),
         (
             '"llama"\n\n[constants]\nstd = -1',
-            "llama.toml:13: rule 1: normal_: normal",
+            "llama.toml:12: rule 1: normal_: normal",
         ),
     ],
 )

@@ -429,7 +429,7 @@ def test_number_scales_what_the_recipe_draws() -> None:
         assert recipes.orthogonal_rl(gain=2.0).plan(linear).rows[0].std == 1.0
     assert recipes.xavier(gain=3.0).plan(linear).rows[0].std == pytest.approx(1.5)
     with pytest.raises(
-        RecipeError, match=r"^llama\.toml:13: rule 1: normal_: normal expects std >= 0\.0, but found std -1$"
+        RecipeError, match=r"^llama\.toml:12: rule 1: normal_: normal expects std >= 0\.0, but found std -1$"
     ):
         recipes.llama(std=-1)
 
