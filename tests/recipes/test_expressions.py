@@ -143,6 +143,20 @@ def test_setting_replaces_constants_and_what_depends_on_them() -> None:
         Recipe([Rule("default")]).setting(std=1)
 
 
+def test_rules_of_another_recipe_keep_its_numbers() -> None:
+    first = Rule("zeros_", name="head.*")
+    assert Recipe([first, *recipes.xavier(2.0).rules]).rules[-2].args == {"gain": 2.0}
+    rules = [Rule("normal_", name="layers.{layer}.*", args={"mean": "size[0] * s ** 2", "std": "t + layer"})]
+    other = Recipe([first, *Recipe(rules, constants={"s": -3, "t": 1}).rules])
+    assert other.rules[1].args == {"mean": "size[0] * (-3) ** 2", "std": "1 + layer"}
+    assert Recipe.from_toml(other.to_toml()) == other
+    assert other.plan(_blocks()).rows[0].mean == 72.0
+    # Its own constants decide.
+    mixed = Recipe([*recipes.llama(0.5).rules, Rule("ones_", optional=True)], constants={"std": 0.25})
+    assert mixed.rules[0].args == {"std": "std"}
+    assert mixed.plan(nn.Linear(2, 2)).rows[0].std == 0.25
+
+
 ALLOWED = "must be made of numbers, names, + - * / **, parentheses and sqrt, log, exp, min, max, got"
 
 # What is wrong without a model, and the end of the message.

@@ -5,6 +5,7 @@ a recipe runs. Floats also end ``9**9**9`` at once.
 """
 
 import ast
+import copy
 import keyword
 import math
 import operator
@@ -58,6 +59,21 @@ _FAILURES = {
 }
 
 
+class _Numbers(ast.NodeTransformer):
+    """Puts numbers in place of names."""
+
+    def __init__(self, numbers: Mapping[str, float]) -> None:
+        self.numbers = numbers
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id not in self.numbers:
+            return node
+        number = self.numbers[node.id]
+        positive = ast.Constant(abs(number))
+        # A negative constant would be written without the parentheses that a power needs.
+        return ast.UnaryOp(ast.USub(), positive) if number < 0 else positive
+
+
 @dataclass(frozen=True)
 class Expression:
     """A checked expression and the names in it."""
@@ -65,6 +81,10 @@ class Expression:
     text: str
     tree: ast.expr
     names: frozenset[str]
+
+    def with_numbers(self, numbers: Mapping[str, float]) -> str:
+        """Return the text with numbers in place of constants."""
+        return ast.unparse(_Numbers(numbers).visit(copy.deepcopy(self.tree)))
 
     def value(self, known: Mapping[str, Any]) -> float:
         """Compute the expression; ``known`` gives a number for each name, and the shape for ``size``.

@@ -3,7 +3,7 @@
 import copy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
@@ -93,9 +93,16 @@ class Rule:
         vars(self).update(normalized, origin=origin)
 
     def bound(self, constants: Mapping[str, float]) -> "Rule":
-        """Return the rule with the constants of its recipe, checked as far as these make its arguments known."""
+        """Return the rule with the constants of its recipe, checked as far as these make its arguments known.
+
+        A rule of another recipe keeps that one's numbers for the constants that are missing here.
+        """
         if not self.expressions:
             return self
+        missing = {name: number for name, number in self.constants.items() if name not in constants}
+        if any(one.names & missing.keys() for one in self.expressions.values()):
+            texts = {name: one.with_numbers(missing) for name, one in self.expressions.items()}
+            return replace(self, args={**self.args, **(self.known or texts)}).bound(constants)
         rule = copy.copy(self)
         vars(rule).update(constants=constants)
         try:
