@@ -62,6 +62,8 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     assert any(name.endswith("LICENSE") for name in names)
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert required == ["Requires-Dist: torch>=2.6"]
+    recipes_of_the_package = {path.name for path in (ROOT / "torchinit/recipes/shipped").iterdir()}
+    assert {f"torchinit/recipes/shipped/{name}" for name in recipes_of_the_package} <= set(names)
 
 
 def test_wheel_works_in_an_empty_environment_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:

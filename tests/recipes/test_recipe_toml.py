@@ -9,8 +9,10 @@ from torch import nn
 
 from tests.recipes.test_rules import WRONG
 from torchinit import recipes
-from torchinit.recipes import Recipe, RecipeError, Rule
+from torchinit.recipes import Recipe, RecipeError, Rule, _plain_toml
+from torchinit.recipes._read import _shipped_text
 from torchinit.recipes._shipped import SHIPPED
+from torchinit.recipes._toml import tomllib
 
 
 def test_names_beyond_the_basic_plane_survive_toml() -> None:
@@ -23,10 +25,19 @@ def test_absent_file_with_toml_in_its_name_is_not_an_unknown_recipe(tmp_path: Pa
         recipes.load(tmp_path / "none.toml")
 
 
-def test_toml_without_a_reader_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_recipe_is_read_without_a_reader_of_toml(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, text = recipes.load(name), _shipped_text(name)
+    assert _plain_toml.loads(text) == tomllib.loads(text)
+    monkeypatch.setattr("torchinit.recipes._toml.tomllib", None)
+    assert Recipe.from_toml(text) == Recipe.from_toml(recipe.to_toml()) == recipe
+
+
+@pytest.mark.parametrize("text", ["name = 'x'\n[[ rule ]]", 'name = """\nx"""', "a.b = 1", "x = 1_0 0"])
+def test_other_toml_needs_tomli_before_python_3_11(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torchinit.recipes._toml.tomllib", None)
     with pytest.raises(RecipeError, match=r"needs the package tomli: pip install 'torchinit\[toml\]'"):
-        Recipe.from_toml("")
+        Recipe.from_toml(text)
 
 
 def _toml(given: dict[str, object]) -> str:

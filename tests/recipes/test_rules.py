@@ -44,8 +44,8 @@ WRONG = {
         "normal_ takes no argument 'generator'; use one of mean, std",
     ),
     "mistyped argument": (
-        {"initializer": "normal_", "args": {"std": "0.02"}},
-        "std of normal_ must be a float, got '0.02'",
+        {"initializer": "normal_", "args": {"std": [0.02]}},
+        "std of normal_ must be a float, got [0.02]",
     ),
     "bool for a number": (
         {"initializer": "normal_", "args": {"std": True}},

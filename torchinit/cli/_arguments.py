@@ -9,7 +9,6 @@ from torchinit._core.table import printable
 from torchinit.cli._outputs import MODELS, PICTURES, RECORDINGS
 from torchinit.cli._recordings import recipe_or_recording
 from torchinit.recipes import Recipe
-from torchinit.recipes._shipped import SHIPPED
 from torchinit.recording import Recording
 
 if TYPE_CHECKING:
@@ -90,19 +89,46 @@ def add_model_output(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_and_recipe(parser: argparse.ArgumentParser) -> None:
-    """Add a TorchScript file, ``--recipe`` and ``--keep``."""
+    """Add a TorchScript file, ``--recipe``, ``--set`` and ``--keep``."""
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
     parser.add_argument(
-        "--recipe", required=True, metavar="R", help=f"{', '.join(SHIPPED)}, a TOML file, or a recording's .init file"
+        "--recipe",
+        required=True,
+        metavar="R",
+        help="a recipe that `torchinit list` prints, a TOML file, or a recording's .init file",
     )
+    add_constants(parser)
     parser.add_argument(
         "--keep", action="append", type=_glob, metavar="GLOB", help="leave these parameters as they are; repeatable"
     )
 
 
+def _constant(words: str) -> tuple[str, float | str]:
+    """Parse ``name=value``; a value that is no number is an expression."""
+    name, equals, text = words.partition("=")
+    if not equals or not name.isidentifier() or not text:
+        raise argparse.ArgumentTypeError(f"a constant must be NAME=VALUE, got {words!r}")
+    try:
+        return name, float(text)
+    except ValueError:
+        return name, text
+
+
+def add_constants(parser: argparse.ArgumentParser) -> None:
+    """Add ``--set``."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        type=_constant,
+        metavar="NAME=VALUE",
+        help="another value for a constant of the recipe, such as std=0.006; repeatable",
+    )
+
+
 def recipe_of(arguments: argparse.Namespace) -> Recipe | Recording:
     """Load the recipe of ``--recipe``, keeping the parameters of ``--keep``; or a recording, which fills all."""
-    recipe = recipe_or_recording(arguments.recipe)
+    recipe = recipe_or_recording(arguments.recipe, dict(arguments.set))
     if not arguments.keep:
         return recipe
     if isinstance(recipe, Recording):

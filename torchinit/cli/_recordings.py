@@ -1,12 +1,13 @@
 """Use a recording where a command takes a recipe."""
 
 import copy
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.table import first_line
+from torchinit._core.table import first_line, printable
 from torchinit.recipes import Recipe, load as load_recipe
 from torchinit.recording import Recording, load
 from torchinit.recording._targets import match, named_tensors, present
@@ -19,9 +20,17 @@ def is_recording(path: str) -> bool:
     return path.lower().endswith(SUFFIX)
 
 
-def recipe_or_recording(name: str) -> Recipe | Recording:
-    """Load a recipe by its name or from its file, or a recording from its file."""
-    return load(name) if is_recording(name) else load_recipe(name)
+def recipe_or_recording(name: str, constants: Mapping[str, float | str] | None = None) -> Recipe | Recording:
+    """Load a recipe by its name or from its file, with its constants, or a recording from its file.
+
+    Raises:
+        RuntimeError: if there are constants for a recording
+    """
+    if not is_recording(name):
+        return load_recipe(name, **(constants or {}))
+    if constants:
+        raise RuntimeError(f"--set goes with a recipe, got the recording {printable(name)}")
+    return load(name)
 
 
 def fitted(recording: Recording, module: nn.Module) -> Recording:

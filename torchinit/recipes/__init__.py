@@ -7,6 +7,7 @@ from torchinit.recipes._mup import Multiplier, Multipliers, MuP, mup
 from torchinit.recipes._plan import Plan, Row
 from torchinit.recipes._recipe import Recipe
 from torchinit.recipes._rule import RecipeError, Rule
+from torchinit.recipes._schemes import deepnorm, fixup, ngpt, olmo, rezero, t5, timm_vit, torchtitan_llama
 from torchinit.recipes._shipped import dcgan, gpt2, llama, load, orthogonal_rl, resnet, torch_default, vit, xavier
 
 # The name of 0.1. Not in __all__, because `import *` would shadow the torch package.
@@ -22,13 +23,21 @@ __all__ = [
     "Row",
     "Rule",
     "dcgan",
+    "deepnorm",
+    "fixup",
     "gpt2",
     "llama",
     "load",
     "mup",
+    "ngpt",
+    "olmo",
     "orthogonal_rl",
     "resnet",
+    "rezero",
+    "t5",
+    "timm_vit",
     "torch_default",
+    "torchtitan_llama",
     "vit",
     "xavier",
 ]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import torch
 
@@ -122,9 +123,15 @@ _MOMENTS: dict[str, Callable[..., Moments]] = {
 }
 
 
+@lru_cache(maxsize=4096)
+def _moments(fill: Fill, shape: tuple[int, ...]) -> Moments:
+    return _MOMENTS[fill.initializer](fill.matrix_shape(shape), *fill.args)
+
+
 def moments(fill: Fill, shape: Shape, is_complex: bool = False) -> Moments:
     """Return the expected mean and standard deviation of what a fill writes to a tensor of this shape."""
-    mean, std = _MOMENTS[fill.initializer](fill.matrix_shape(shape), *fill.args)
+    # A model has many parameters alike.
+    mean, std = _moments(fill, tuple(shape))
     # Both parts of a complex value are drawn within the bounds. The mean is that of each part.
     return mean, std * math.sqrt(2.0) if is_complex and fill.initializer == "uniform_" else std
 

@@ -105,6 +105,10 @@ class Layer:
         """Return the qualified name of an own tensor without the parts that wrappers add."""
         return f"{self.plain}.{name}".lstrip(".")
 
+    def names(self, name: str) -> tuple[str, ...]:
+        """Return the qualified name of a tensor, and the one without wrappers if it differs."""
+        return tuple(dict.fromkeys((self.qualified(name), self.plain_name(name))))
+
     def parameters(self) -> list[tuple[str, nn.Parameter]]:
         """Return the module's own parameters, without those of its children."""
         if self.seen is not None:

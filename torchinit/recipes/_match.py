@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from torchinit._core.compat import mark_to_keep
 from torchinit._core.groups import with_stars
+from torchinit.recipes._bind import bind
 from torchinit.recipes._defaults import default_fills, statistics
 from torchinit.recipes._effective import recipe_layers
 from torchinit.recipes._layers import Layer, storage_key
@@ -31,6 +32,7 @@ class Match:
     """The rule of each tensor; tied parameters go by their first name.
 
     Attributes:
+        bound: all rules, with what their globs match in the model
         layers: the layers, in the order of construction
         tensors: parameters and buffers by name
         plain: their names without wrappers
@@ -42,6 +44,7 @@ class Match:
         parametrized: the parametrized weights
     """
 
+    bound: Sequence[Rule] = ()
     layers: list[MatchedLayer] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     plain: dict[str, str] = field(default_factory=dict)
@@ -71,7 +74,7 @@ def _first_match(
     """Return the first rule that matches a tensor, by its name with or without wrappers."""
     if role is None:
         role = role_of(layer, name, tensor.dim())
-    names = tuple(dict.fromkeys((layer.qualified(name), layer.plain_name(name))))
+    names = layer.names(name)
     for rule in rules:
         if rule.matches(layer.kinds, names, tensor.dim(), role) and (
             rule.initializer != DEFAULT or default_fills(_like(layer, rule), name, tensor) is not None
@@ -94,7 +97,8 @@ def _reason_to_keep(layer: Layer, name: str, tensor: Tensor, rule: Rule | None, 
 def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
     layers, parametrized = recipe_layers(rules, module, _first_match)
-    found = Match(parametrized=parametrized)
+    rules = bind(rules, layers)
+    found = Match(bound=rules, parametrized=parametrized)
     first: dict[Hashable, str] = {}
     uncovered: dict[str, Layer] = {}
     trains = any(parameter.requires_grad for parameter in module.parameters())

@@ -152,7 +152,7 @@ class MuP(Recipe):
         """
         found = match(self.rules, module)
         base, growths = self._compare(found)
-        base_stds = {base.plain[row.name]: row.std for row in make_rows(self.rules, base, make_steps(base))}
+        base_stds = {base.plain[row.name]: row.std for row in make_rows(base, make_steps(base))}
         rows = []
         for row in self.plan(module).rows:
             if row.name in growths:

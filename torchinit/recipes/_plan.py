@@ -59,9 +59,9 @@ class Plan:
         return to_json(COLUMNS, [row.cells() for row in self.rows])
 
 
-def make_rows(rules: Sequence[Rule], found: Match, steps: Sequence[Step]) -> list[Row]:
+def make_rows(found: Match, steps: Sequence[Step]) -> list[Row]:
     """Describe what the steps do to each parameter, in the order of the layers, and to each buffer at the end."""
-    labels = {id(rule): f"{number}: {rule.conditions()}" for number, rule in enumerate(rules, 1)}
+    labels = {id(rule): f"{number}: {rule.conditions()}" for number, rule in enumerate(found.bound, 1)}
     fills = _fills_of(steps)
     rows, buffers = [], []
     for matched in found.layers:
@@ -143,8 +143,8 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = No
     for step in steps:
         if step.through is not None:
             step.through.check(fills[step.target])
-    rows = make_rows(rules, found, steps)
-    for number, rule in enumerate(rules, 1):
+    rows = make_rows(found, steps)
+    for number, rule in enumerate(found.bound, 1):
         if id(rule) not in found.used and not rule.optional:
             warn_user(f"{rule.origin}: rule {number} matched no parameter: {rule!r}")
     warn_of_lost_marks(module, found)

@@ -1,7 +1,6 @@
 """A recipe: an ordered list of rules for the parameters of a model."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -9,13 +8,14 @@ from torch import nn
 
 from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
+from torchinit.recipes._expression import evaluate_constants
 from torchinit.recipes._fill import dry_run
 from torchinit.recipes._keyed_apply import surviving_fills, write_all_by_key
 from torchinit.recipes._ordered_apply import write_in_order
 from torchinit.recipes._plan import Plan, make_plan
-from torchinit.recipes._rule import KEEP, RecipeError, Rule
+from torchinit.recipes._rule import KEEP, RecipeError, Rule, callers_line, suggest
 from torchinit.recipes._steps import Step
-from torchinit.recipes._toml import read_rules, write_rules
+from torchinit.recipes._toml import write_toml
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
@@ -31,9 +31,10 @@ class Recipe:
     Args:
         rules: the rules in order
         name: name of the recipe in tables and messages
+        constants: numbers by name for the expressions of the rules, or expressions of other constants
 
     Raises:
-        RecipeError: if there is no rule, or earlier rules leave one nothing to match
+        RecipeError: if there is no rule, earlier rules leave one nothing to match, or a constant is wrong or missing
 
     Examples:
         >>> from torch import nn
@@ -51,10 +52,19 @@ class Recipe:
         tensor([0., 0., 0., 0.], requires_grad=True)
     """
 
-    def __init__(self, rules: Sequence[Rule], name: str = "") -> None:
-        self.rules, self.name = tuple(rules), name
-        if not self.rules or not all(isinstance(rule, Rule) for rule in self.rules):
+    def __init__(
+        self, rules: Sequence[Rule], name: str = "", constants: Mapping[str, int | float | str] | None = None
+    ) -> None:
+        self.name, self.constants = name, dict(constants or {})
+        if not rules or not all(isinstance(rule, Rule) for rule in rules):
             raise RecipeError(f"a recipe needs at least one rule, and only rules, got {list(rules)}")
+        try:
+            values = evaluate_constants(self.constants)
+        except RecipeError as error:
+            raise RecipeError(f"{callers_line()}: {error}") from None
+        # Python's numbers for numpy's.
+        self.constants = {name: v if isinstance(v, (str, int)) else float(v) for name, v in self.constants.items()}
+        self.rules = tuple(rule.bound(values) for rule in rules)
         for index, rule in enumerate(self.rules):
             for number, earlier in enumerate(self.rules[:index], 1):
                 if earlier.shadows(rule):
@@ -63,15 +73,20 @@ class Recipe:
                         f" matches all that it would ({rule.conditions()}); put it before that one"
                     )
 
+    def _parts(self) -> tuple[object, ...]:
+        return self.rules, self.name, tuple(self.constants.items())
+
     def __repr__(self) -> str:
         rules = "".join(f"    {rule!r},\n" for rule in self.rules)
-        return f"Recipe([\n{rules}]{f', name={self.name!r}' if self.name else ''})"
+        name = f", name={self.name!r}" if self.name else ""
+        constants = f", constants={dict(self.constants)!r}" if self.constants else ""
+        return f"Recipe([\n{rules}]{name}{constants})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Recipe) and (self.rules, self.name) == (other.rules, other.name)
+        return isinstance(other, Recipe) and self._parts() == other._parts()
 
     def __hash__(self) -> int:
-        return hash((self.rules, self.name))
+        return hash(self._parts())
 
     def keeping(self, *names: str) -> "Recipe":
         """Return the recipe with a first rule that keeps the parameters that these globs name."""
@@ -79,14 +94,39 @@ class Recipe:
 
     def with_rules(self, rules: Sequence[Rule]) -> "Recipe":
         """Return the recipe with other rules."""
-        return Recipe(rules, self.name)
+        return Recipe(rules, self.name, self.constants)
+
+    def setting(self, **constants: int | float | str) -> "Recipe":
+        """Return the recipe with other values of its constants.
+
+        Args:
+            constants: numbers, or expressions of other constants
+
+        Raises:
+            RecipeError: if the recipe has no such constant, or a rule refuses the value
+
+        Examples:
+            >>> from torch import nn
+            >>> from torchinit import recipes
+            >>> recipes.llama().setting(std=0.006).plan(nn.Linear(4, 4, bias=False)).rows[0].std
+            0.006
+        """
+        for name in constants:
+            if name not in self.constants:
+                right = suggest(name, list(self.constants)) if self.constants else "it has none"
+                raise RecipeError(f"the recipe {self.name or 'without a name'} has no constant {name!r}; {right}")
+        merged = {**self.constants, **constants}
+        evaluate_constants(merged)
+        return self if merged == self.constants else Recipe(self.rules, self.name, merged)
 
     @staticmethod
     def from_toml(text: str, origin: str = "recipe") -> "Recipe":
         r"""Read a recipe from TOML.
 
         Args:
-            text: one ``[[rule]]`` table per rule, whose keys are the arguments of :class:`Rule`; optionally a ``name``
+            text: one ``[[rule]]`` table per rule, whose keys are the arguments of :class:`Rule`; optionally a ``name``,
+                a table ``[constants]``, and ``extends``, the name of a shipped recipe or of a file. That recipe's rules
+                then follow, except for those to which the own rules leave nothing, and own constants replace its own
             origin: name of the text in messages
 
         Raises:
@@ -98,14 +138,15 @@ class Recipe:
             (Rule('normal_', args={'std': 0.02}),)
             >>> Recipe.from_toml('[[rule]]\ninitializer = "norml_"')
             Traceback (most recent call last):
-            torchinit.recipes._rule.RecipeError: recipe: rule 1: unknown initializer 'norml_'; did you mean normal_?
+            torchinit.recipes._errors.RecipeError: recipe: rule 1: unknown initializer 'norml_'; did you mean normal_?
         """
-        rules, name = read_rules(text, origin)
-        return Recipe(rules, name)
+        from torchinit.recipes._read import from_text
+
+        return from_text(text, origin)
 
     def to_toml(self) -> str:
         """Write the recipe as TOML, which :meth:`from_toml` reads back as an equal recipe."""
-        return write_rules(self.rules, self.name)
+        return write_toml(self.rules, self.name, self.constants)
 
     def plan(self, module: nn.Module) -> Plan:
         """Plan what :meth:`apply_` would do, without writing or drawing.
@@ -224,19 +265,3 @@ def _check_generator(steps: Sequence[Step], generator: torch.Generator | None) -
                 f"the generator must be on the parameters' device, got one on {generator.device} for {step.target} on"
                 f" {step.tensor.device}"
             )
-
-
-def read(path: str | os.PathLike[str]) -> Recipe:
-    """Read a recipe from a TOML file.
-
-    Raises:
-        OSError: if the file cannot be read
-        RecipeError: if the recipe is wrong; the message is one line with the file and the rule
-    """
-    with open(path, "rb") as file:
-        contents = file.read()
-    try:
-        text = contents.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{os.fspath(path)}: a recipe must be UTF-8, got byte {contents[error.start]:#x}") from None
-    return Recipe.from_toml(text, os.fspath(path))

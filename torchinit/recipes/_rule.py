@@ -1,24 +1,26 @@
 """A rule: which parameters, which initializer, which arguments; checked on construction."""
 
-import difflib
-import inspect
+import copy
 import sys
-import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
-from types import UnionType
+from functools import lru_cache
 from typing import Any
 
 import torch
 
 from torchinit._core.messages import outside_level
 from torchinit._core.registry import INITIALIZERS
-from torchinit.recipes._fill import ARGUMENTS, Value, rehearse
+from torchinit.recipes._arguments import DEFAULT, KEEP, an, computed, expressions_of, is_a, normalized_args
+from torchinit.recipes._errors import RecipeError, suggest
+from torchinit.recipes._expression import NAMES, Expression, check_names, told_of
+from torchinit.recipes._fill import Fans, Value, rehearse
+from torchinit.recipes._globs import check_glob, layer_number, matches_any, matches_name, not_last
 from torchinit.recipes._roles import ROLES
 from torchinit.recipes._structure import KINDS
 
-KEEP, DEFAULT = "keep", "default"
+__all__ = ["DEFAULT", "KEEP", "RecipeError", "Rule", "callers_line", "suggest"]
 
 # The fields of one value, and their types.
 _SINGLE = {
@@ -26,23 +28,6 @@ _SINGLE = {
     **{name: int for name in ("dim", "batch_dims")},
     **{name: bool for name in ("repeat", "transposed", "residual", "optional")},
 }
-
-
-class RecipeError(ValueError):
-    """A mistake in a recipe, or a recipe that does not fit a model; the message is one line that says where."""
-
-
-def suggest(word: str, known: Sequence[str]) -> str:
-    """Suggest the closest known word, or list them all."""
-    close = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {close[0]}?" if close else f"use one of {', '.join(known)}"
-
-
-def arguments_of(initializer: str) -> dict[str, inspect.Parameter]:
-    """Return the arguments that a rule may pass: all but the tensor and the generator."""
-    if initializer == DEFAULT:
-        return {"layer": inspect.Parameter("layer", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str)}
-    return {} if initializer == KEEP else ARGUMENTS[initializer]
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,12 +42,17 @@ class Rule:
         module: type name of the module that owns the parameter, such as ``"Conv2d"``, or a glob; also the layer of
             ``torch.nn`` that the type inherits from
         name: a glob on the parameter's qualified name; ``*`` matches dots too, and ``*.bias`` also matches the model's
-            own ``bias``
+            own ``bias``. ``{layer}`` matches a whole number, for expressions; ``{last}`` matches the largest of the
+            numbers in its place
         ndim: number of dimensions
         role: what the parameter is in its layer: ``"weight"``, ``"bias"`` (only beside a weight), ``"norm"`` for the
             parameters of a normalization, ``"embedding"``; a rule with ``"buffer"`` is for buffers, as no other is
         args: arguments of the initializer by name; for ``"default"`` on a class of your own, ``layer`` names the type
-            of ``torch.nn`` whose default it draws
+            of ``torch.nn`` whose default it draws. In place of a number stands also an expression, a string such as
+            ``"0.02 / sqrt(2 * (layer + 1))"``: numbers, ``+ - * / **``, parentheses, ``sqrt``, ``log`` (the natural
+            one), ``exp``, ``min``, ``max``, the ``fan_in``, ``fan_out`` and ``size[i]`` of the parameter (or the block),
+            the number ``layer`` that ``{layer}`` matched in ``name`` (the first block of most models is 0), the count
+            ``layers`` of different numbers that it matches in the model, and the constants of the recipe
         blocks: number of equal blocks, or their sizes, of a packed parameter; each is initialized separately, with
             its own fans
         dim: the dimension of the parameter along which the blocks lie
@@ -111,14 +101,79 @@ class Rule:
     residual: bool = False
     optional: bool = False
     origin: str = field(default="", compare=False)
+    # What the recipe and the model give to expressions and globs; see bound() and in_model().
+    expressions: Mapping[str, Expression] = field(init=False, default_factory=dict, compare=False)
+    constants: Mapping[str, float] = field(init=False, default_factory=dict, compare=False)
+    known: Mapping[str, Value] | None = field(init=False, default=None, compare=False)
+    numbers: Mapping[str, int] = field(init=False, default_factory=dict, compare=False)
+    layers: int = field(init=False, default=0, compare=False)
+    skipped: frozenset[str] = field(init=False, default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
-        origin = self.origin or _callers_line()
+        origin = self.origin or callers_line()
         try:
             normalized = _normalized(vars(self))
         except RecipeError as error:
             raise RecipeError(f"{origin}: {error}") from None
         vars(self).update(normalized, origin=origin)
+
+    def bound(self, constants: Mapping[str, float]) -> "Rule":
+        """Return the rule with the constants of its recipe, checked as far as these make its arguments known.
+
+        A rule of another recipe keeps that one's numbers for the constants that are missing here.
+        """
+        if not self.expressions:
+            return self
+        missing = {name: number for name, number in self.constants.items() if name not in constants}
+        if any(one.names & missing.keys() for one in self.expressions.values()):
+            texts = {name: one.with_numbers(missing) for name, one in self.expressions.items()}
+            return replace(self, args={**self.args, **(self.known or texts)}).bound(constants)
+        rule = copy.copy(self)
+        vars(rule).update(constants=constants)
+        try:
+            for name, one in self.expressions.items():
+                with told_of(f"{name} of {self.initializer}"):
+                    check_names(one.names, [*NAMES, *constants], one.text)
+            vars(rule).update(known=_known(vars(rule)))
+        except RecipeError as error:
+            raise self.error(str(error)) from None
+        return rule
+
+    def in_model(self, parameters: Sequence[tuple[Sequence[str], Sequence[str], int, str]]) -> "Rule":
+        """Return the rule with what its globs match in a model, given what :meth:`matches` takes for all parameters."""
+        globs: Any = self.name
+        if not self.counts:
+            return self
+        matched = [facts[1] for facts in parameters if self.matches(*facts)]
+        skipped = not_last(globs, [name for names in matched for name in names])
+        numbers: dict[str, int] = {}
+        for names in matched:
+            found = [layer_number(globs, name) for name in names if name not in skipped]
+            numbers.update((names[0], number) for number in found if number is not None)
+        rule = copy.copy(self)
+        vars(rule).update(numbers=numbers, layers=len(set(numbers.values())), skipped=skipped)
+        return rule
+
+    @property
+    def counts(self) -> bool:
+        """True if a glob has ``{layer}`` or ``{last}``."""
+        return any("{" in glob for glob in self.name or ())
+
+    def values(self, name: str, shape: Sequence[int], fans: Fans | None) -> Mapping[str, Value]:
+        """Return the arguments for a parameter, or a block of it, with its expressions computed."""
+        if self.known is not None:
+            return self.known
+        known: dict[str, Any] = {**self.constants, "size": shape}
+        if fans is not None:
+            known.update(fan_in=fans[0], fan_out=fans[1])
+        if name in self.numbers:
+            known.update(layer=self.numbers[name], layers=self.layers)
+        try:
+            values = computed(vars(self), known)
+            _check_numbers(self.initializer, tuple(values.items()), self.residual, self.ndim, self.batch_dims)
+        except RecipeError as error:
+            raise self.error(f"{error}, for {name} of shape {list(shape)}") from None
+        return values
 
     def error(self, message: str) -> RecipeError:
         return RecipeError(f"{self.origin}: {message}")
@@ -128,9 +183,12 @@ class Rule:
         return (
             (role in self.role if self.role else role != "buffer")
             and (not self.ndim or ndim in self.ndim)  # type: ignore[operator]
-            and (not self.module or any(fnmatchcase(kind, pattern) for pattern in self.module for kind in kinds))
-            and (not self.name or any(_matches_name(name, pattern) for pattern in self.name for name in names))
+            and (not self.module or any(matches_any(self.module, kind) for kind in kinds))  # type: ignore[arg-type]
+            and (not self.name or any(self._matches_name(name) for name in names))
         )
+
+    def _matches_name(self, name: str) -> bool:
+        return matches_name(self.name or (), name) and name not in self.skipped  # type: ignore[arg-type]
 
     @property
     def names_exactly(self) -> bool:
@@ -176,7 +234,7 @@ class Rule:
         return " ".join(parts) or "any"
 
 
-def _callers_line() -> str:
+def callers_line() -> str:
     """Return file and line of the innermost frame outside torchinit."""
     frame = sys._getframe(outside_level() - 1)
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"
@@ -188,27 +246,43 @@ def _normalized(given: Mapping[str, Any]) -> dict[str, Any]:
     initializer, known = given["initializer"], (*INITIALIZERS, DEFAULT, KEEP)
     if initializer not in known:
         raise RecipeError(f"unknown initializer {initializer!r}; {suggest(initializer, known)}")
-    normalized = {**given, "args": _normalized_args(initializer, given["args"])}
+    normalized = {**given, "args": normalized_args(initializer, given["args"])}
     for name in ("module", "name", "ndim", "role", "blocks"):
         value = given[name]
         # A count of blocks is not a list of one size.
         single = isinstance(value, str) or (isinstance(value, int) and name == "ndim")
         normalized[name] = (value,) if single else tuple(value) if isinstance(value, Sequence) else value
+    for glob in normalized["name"] or ():
+        check_glob(glob)
     _check_options(normalized)
-    if initializer in INITIALIZERS:
-        ndims = [ndim - given["batch_dims"] for ndim in normalized["ndim"] or ()]
-        _validate(initializer, normalized["args"], ndims or [INITIALIZERS[initializer].ndim], given["batch_dims"])
+    normalized["expressions"] = expressions_of(normalized)
+    normalized["known"] = _known(normalized)
     return normalized
 
 
-def _a(kind: str) -> str:
-    return f"an {kind}" if kind == "int" else f"a {kind}"
+def _known(given: Mapping[str, Any]) -> dict[str, Value] | None:
+    """Compute and check the arguments if they depend on no parameter; else return None."""
+    if not all(one.names <= given["constants"].keys() for one in given["expressions"].values()):
+        return None
+    values = computed(given, given["constants"])
+    _check_numbers(given["initializer"], tuple(values.items()), given["residual"], given["ndim"], given["batch_dims"])
+    return values
 
 
-def _is_a(value: Any, types: tuple[type, ...]) -> bool:
-    if isinstance(value, bool):
-        return bool in types
-    return isinstance(value, types) or (isinstance(value, int) and float in types)
+@lru_cache(maxsize=4096)
+def _check_numbers(
+    initializer: str,
+    args: tuple[tuple[str, Value], ...],
+    residual: bool,
+    ndim: tuple[int, ...] | None,
+    batch_dims: int,
+) -> None:
+    given: dict[str, Any] = dict(args)
+    if residual and initializer == "uniform_" and given.get("a", 0.0) != -given.get("b", 1.0):
+        raise RecipeError(f"residual needs bounds around 0, got {given or 'the default ones'}")
+    if initializer in INITIALIZERS:
+        ndims = [each - batch_dims for each in ndim or ()]
+        _validate(initializer, given, ndims or [INITIALIZERS[initializer].ndim], batch_dims)
 
 
 def _check_types(given: Mapping[str, Any]) -> None:
@@ -216,43 +290,18 @@ def _check_types(given: Mapping[str, Any]) -> None:
         value = given[name]
         several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
         least, most = (1, 2**63 - 1) if name == "blocks" else (0, 64)
-        good = [_is_a(one, (kind,)) and one != "" and (kind is str or least <= one <= most) for one in several]
+        good = [is_a(one, (kind,)) and one != "" and (kind is str or least <= one <= most) for one in several]
         if value is not None and not (good and all(good)):
             what = "a name or a list of names" if kind is str else f"a count from {least} or a list of counts"
             raise RecipeError(f"{name} must be {what}, got {value!r}")
     for name, kind in _SINGLE.items():
-        if not _is_a(given[name], (kind,)):
-            raise RecipeError(f"{name} must be {_a(kind.__name__)}, got {given[name]!r}")
+        if not is_a(given[name], (kind,)):
+            raise RecipeError(f"{name} must be {an(kind.__name__)}, got {given[name]!r}")
     if not 0 <= given["batch_dims"] <= 63:
         raise RecipeError(f"batch_dims must be a count from 0 to 63, got {given['batch_dims']}")
     args = given["args"]
     if not isinstance(args, Mapping) or not all(isinstance(name, str) for name in args):
         raise RecipeError(f"args must be a table of arguments by name, got {args!r}")
-
-
-def _normalized_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Value]:
-    normalized: dict[str, Value] = {}
-    takes = arguments_of(initializer)
-    for name, value in args.items():
-        if name not in takes:
-            right = suggest(name, list(takes)) if takes else "it takes none"
-            raise RecipeError(f"{initializer} takes no argument {name!r}; {right}")
-        annotation = takes[name].annotation
-        types = typing.get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
-        if list[float] in types and isinstance(value, Sequence) and all(_is_a(one, (float,)) for one in value):
-            normalized[name] = tuple(map(float, value))
-            continue
-        if list[float] in types or not _is_a(value, types):
-            kind = "list of numbers" if list[float] in types else types[0].__name__
-            raise RecipeError(f"{name} of {initializer} must be {_a(kind)}, got {value!r}")
-        try:
-            normalized[name] = value if isinstance(value, str) else types[0](value)
-        except OverflowError:
-            raise RecipeError(f"{name} of {initializer} must be finite, got an int of many digits") from None
-    for name, parameter in takes.items():
-        if parameter.default is inspect.Parameter.empty and name not in args:
-            raise RecipeError(f"{initializer} needs the argument {name}, got {normalized or 'none'}")
-    return normalized
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
@@ -264,8 +313,6 @@ def _check_options(given: Mapping[str, Any]) -> None:
         raise RecipeError(f"fans must be 'layer' or 'upstream', got {given['fans']!r}")
     if given["residual"] and not (initializer in INITIALIZERS and INITIALIZERS[initializer].has_scale):
         raise RecipeError(f"residual needs an initializer with a scale, got {initializer}")
-    if given["residual"] and initializer == "uniform_" and args.get("a", 0.0) != -args.get("b", 1.0):
-        raise RecipeError(f"residual needs bounds around 0, got {args or 'the default ones'}")
     if given["blocks"] is not None and initializer not in INITIALIZERS:
         raise RecipeError(f"blocks need a named initializer, got {initializer}")
     if (given["batch_dims"] or given["transposed"]) and initializer not in INITIALIZERS:
@@ -299,16 +346,12 @@ def _validate(initializer: str, args: Mapping[str, Value], ndims: Sequence[int],
             raise RecipeError(f"{initializer}: {reason}") from None
 
 
-def _matches_name(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) or fnmatchcase(f".{name}", pattern)
-
-
 def _covers(wide: Any, narrow: Any) -> bool:
     """True if the patterns of ``wide`` match every name that those of ``narrow`` match."""
 
     def covers(pattern: str, text: str) -> bool:
         # A star in the text can only match a star of the pattern, which matches all that the text's star does.
-        simple = not set(text) & set("[") and (not set(pattern) & set("?[") or not set(text) & set("*?"))
+        simple = not set(text) & set("[") and (not set(pattern) & set("?[") or not set(text) & set("*?{"))
         return pattern == text or (simple and (fnmatchcase(text, pattern) or fnmatchcase(f".{text}", pattern)))
 
     if not wide or "*" in wide:

@@ -1,26 +1,29 @@
 """Recipes of the literature and of well-known code."""
 
-import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from torchinit.recipes._recipe import Recipe, read
-from torchinit.recipes._rule import DEFAULT, RecipeError, Rule, suggest
+from torchinit.recipes._read import read, shipped
+from torchinit.recipes._recipe import Recipe
+from torchinit.recipes._rule import RecipeError, Rule, suggest
+from torchinit.recipes._schemes import deepnorm, fixup, ngpt, olmo, rezero, t5, timm_vit, torchtitan_llama
 
-_CONVOLUTIONS = "Conv?d"
-
-# Parameters that a recipe does not mention get torch's default.
-_REST = Rule(DEFAULT, optional=True)
-_ZERO_BIASES = Rule("zeros_", role="bias", optional=True)
+_Globs = str | Sequence[str]
 
 
-def _named(initializer: str, patterns: str | Sequence[str], suffixes: Sequence[str] = ("",), **more: Any) -> list[Rule]:
-    """Return one rule for the parameters that the globs name, or none without globs."""
-    globs = [patterns] if isinstance(patterns, str) else patterns
-    names = [f"{glob}{suffix}" for suffix in suffixes for glob in globs]
-    return [Rule(initializer, name=names, **more)] if names else []
+def _with_names(recipe: Recipe, names: Mapping[int, _Globs], suffixes: Sequence[str] = ("",)) -> Recipe:
+    """Return a recipe with other globs in some rules, given by number; a rule without globs is left out."""
+    rules: list[Rule] = []
+    for number, rule in enumerate(recipe.rules, 1):
+        globs = names.get(number, rule.name)
+        globs = [globs] if isinstance(globs, str) else globs
+        if number not in names:
+            rules.append(rule)
+        elif globs:
+            rules.append(replace(rule, name=[f"{glob}{suffix}" for suffix in suffixes for glob in globs]))
+    return Recipe(rules, recipe.name, recipe.constants)
 
 
 def torch_default() -> Recipe:
@@ -42,10 +45,10 @@ def torch_default() -> Recipe:
         >>> torch.equal(recipes.torch_default().apply_(reset).in_proj_weight, fresh.in_proj_weight)
         True
     """
-    return Recipe([Rule(DEFAULT)], "torch")
+    return shipped("torch")
 
 
-def resnet(zero_init: str | Sequence[str] = ()) -> Recipe:
+def resnet(zero_init: _Globs = ()) -> Recipe:
     """Residual networks: convolutions by He, with fan_out; zero biases.
 
     Source: He et al., "Delving deep into rectifiers" (2015), https://arxiv.org/abs/1502.01852, as in torchvision's
@@ -63,16 +66,11 @@ def resnet(zero_init: str | Sequence[str] = ()) -> Recipe:
         name    module  shape     rule              initializer      fan_in  fan_out  mean     std
         weight  Conv2d  64x3x7x7  1: weight Conv?d  kaiming_normal_     147     3136     0  0.0253
     """
-    he = {"mode": "fan_out", "nonlinearity": "relu"}
-    return Recipe(
-        [
-            *_named("zeros_", zero_init),
-            Rule("kaiming_normal_", role="weight", module=_CONVOLUTIONS, args=he),
-            Rule("zeros_", role="bias", module=_CONVOLUTIONS, optional=True),
-            _REST,
-        ],
-        "resnet",
-    )
+    recipe = shipped("resnet")
+    if not zero_init:
+        return recipe
+    globs = [zero_init] if isinstance(zero_init, str) else list(zero_init)
+    return Recipe([Rule("zeros_", name=globs), *recipe.rules], recipe.name)
 
 
 def xavier(gain: float = 1.0) -> Recipe:
@@ -91,22 +89,10 @@ def xavier(gain: float = 1.0) -> Recipe:
         >>> bool((net.weight.abs() <= (6 / 8) ** 0.5).all())
         True
     """
-    glorot = partial(Rule, "xavier_uniform_", args={"gain": gain})
-    gates = "*.weight_[ih]h*"
-    return Recipe(
-        [
-            _ZERO_BIASES,
-            glorot(module=("LSTM", "LSTMCell"), name=gates, blocks=4, optional=True),
-            glorot(module=("GRU", "GRUCell"), name=gates, blocks=3, optional=True),
-            glorot(name="*.in_proj_weight", blocks=3, optional=True),
-            glorot(role="weight"),
-            _REST,
-        ],
-        "xavier",
-    )
+    return shipped("xavier").setting(gain=gain)
 
 
-def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -> Recipe:
+def vit(head: _Globs = ("*.head", "*.head_dist", "*.classifier"), std: float = 0.02) -> Recipe:
     """Vision transformers: truncated normal weights and embeddings of std 0.02; zero biases; zero heads.
 
     Source: ``_init_weights`` of DeiT (Touvron et al., 2020, https://arxiv.org/abs/2012.12877), the patch projection
@@ -116,6 +102,7 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
 
     Args:
         head: globs for the classification heads
+        std: standard deviation of the normal distribution before it is truncated
 
     Examples:
         >>> from torch import nn
@@ -124,23 +111,10 @@ def vit(head: str | Sequence[str] = ("*.head", "*.head_dist", "*.classifier")) -
         >>> recipes.vit().apply_(model)["head"].weight.abs().max().item()
         0.0
     """
-    tokens, positions = ("cls_token", "class_token", "dist_token", "reg_token"), ("pos_embed", "pos_embedding")
-    embeddings = (*tokens, *positions, "position_embeddings", "relative_position_bias_table")
-    args = {"std": 0.02}
-    return Recipe(
-        [
-            *_named("zeros_", head, (".weight", ".bias")),
-            Rule("trunc_normal_", role=("weight", "embedding"), args=args),
-            Rule("trunc_normal_", name=[f"*.{name}" for name in embeddings], args=args, optional=True),
-            Rule("zeros_", name="*.mask_token", optional=True),
-            _ZERO_BIASES,
-            _REST,
-        ],
-        "vit",
-    )
+    return _with_names(shipped("vit"), {1: head}, (".weight", ".bias")).setting(std=std)
 
 
-def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
+def gpt2(residual: _Globs = "*.c_proj.weight", std: float = 0.02) -> Recipe:
     r"""GPT-2: normal weights and embeddings of std 0.02; zero biases; projections onto the residual stream scaled down.
 
     .. math:: \text{std}_\text{residual} = \frac{0.02}{\sqrt{2 \, \text{layers}}}
@@ -151,6 +125,7 @@ def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
 
     Args:
         residual: globs for the weights that end residual branches
+        std: standard deviation of the other weights
 
     Examples:
         >>> from torch import nn
@@ -159,23 +134,17 @@ def gpt2(residual: str | Sequence[str] = "*.c_proj.weight") -> Recipe:
         >>> [row.std for row in recipes.gpt2().plan(blocks).rows[:4]]
         [0.02, 0.0, 0.01, 0.0]
     """
-    args = {"std": 0.02}
-    return Recipe(
-        [
-            *_named("normal_", residual, args=args, residual=True),
-            Rule("normal_", role=("weight", "embedding"), args=args),
-            _ZERO_BIASES,
-            _REST,
-        ],
-        "gpt2",
-    )
+    return _with_names(shipped("gpt2"), {1: residual}).setting(std=std)
 
 
-def llama() -> Recipe:
-    """Llama: normal weights, embeddings and experts of std 0.02; zero biases; norms that keep the scale of their input.
+def llama(std: float = 0.02) -> Recipe:
+    """Llama: normal weights and embeddings of std 0.02; zero biases; RMS norms of 1.
 
     Source: ``_init_weights`` of transformers' ``LlamaPreTrainedModel`` with its ``initializer_range`` of 0.02, with the
     experts of ``MixtralPreTrainedModel`` and the norms of ``GemmaPreTrainedModel``. Llama's bits are the same.
+
+    Args:
+        std: standard deviation of weights and embeddings, transformers' ``initializer_range``
 
     Examples:
         >>> from torch import nn
@@ -183,22 +152,17 @@ def llama() -> Recipe:
         >>> [row.std for row in recipes.llama().plan(nn.Sequential(nn.Embedding(9, 4), nn.RMSNorm(4))).rows]
         [0.02, 0.0]
     """
-    return Recipe(
-        [
-            Rule("normal_", role=("weight", "embedding"), args={"std": 0.02}),
-            Rule("normal_", name=("*.experts.gate_up_proj", "*.experts.down_proj"), args={"std": 0.02}, optional=True),
-            Rule(DEFAULT, role="norm", optional=True),
-            _ZERO_BIASES,
-        ],
-        "llama",
-    )
+    return shipped("llama").setting(std=std)
 
 
-def dcgan() -> Recipe:
+def dcgan(std: float = 0.02) -> Recipe:
     """DCGAN: normal convolutions of std 0.02, batch norms around 1 with std 0.02.
 
     Source: Radford et al., "Unsupervised representation learning with deep convolutional generative adversarial
     networks" (2015), https://arxiv.org/abs/1511.06434, as in ``weights_init`` of PyTorch's example.
+
+    Args:
+        std: standard deviation of convolutions and batch norms
 
     Examples:
         >>> from torch import nn
@@ -207,21 +171,21 @@ def dcgan() -> Recipe:
         >>> [(row.mean, row.std) for row in recipes.dcgan().plan(model).rows[:2]]
         [(0.0, 0.02), (1.0, 0.02)]
     """
-    norms = "BatchNorm?d"
-    return Recipe(
-        [
-            Rule("normal_", role="weight", module=(_CONVOLUTIONS, "ConvTranspose?d"), args={"std": 0.02}),
-            Rule("normal_", module=norms, name="*.weight", args={"mean": 1.0, "std": 0.02}, optional=True),
-            Rule("zeros_", module=norms, name="*.bias", optional=True),
-            _REST,
-        ],
-        "dcgan",
-    )
+    return shipped("dcgan").setting(std=std)
+
+
+def _and_last(globs: _Globs) -> list[str]:
+    """Return globs for layers of these names, and for the last layer of a Sequential of these names."""
+    names = [globs] if isinstance(globs, str) else list(globs)
+    return [*names, *(f"{name}.{{last}}" for name in names)]
 
 
 def orthogonal_rl(
-    policy: str | Sequence[str] = ("*.actor", "*.action_net", "*.policy_head", "*.actor_head", "*.pi"),
-    value: str | Sequence[str] = ("*.critic", "*.value_net", "*.value_head", "*.critic_head", "*.vf"),
+    policy: _Globs = ("*.actor", "*.actor_mean", "*.action_net", "*.policy_head", "*.actor_head", "*.pi"),
+    value: _Globs = ("*.critic", "*.value_net", "*.value_head", "*.critic_head", "*.vf"),
+    gain: float | None = None,
+    policy_gain: float = 0.01,
+    value_gain: float = 1.0,
 ) -> Recipe:
     """Policy gradients: orthogonal weights of gain sqrt(2), the policy's head 0.01, the value's head 1; zero biases.
 
@@ -230,8 +194,12 @@ def orthogonal_rl(
     https://arxiv.org/abs/2005.12729. Recurrent weights are orthogonal with gain 1, as in CleanRL.
 
     Args:
-        policy: globs for the layers that give the policy's logits or means, such as ``"actor.4"``
+        policy: globs for the layers that give the policy's logits or means; of a ``Sequential``, such as CleanRL's
+            ``actor``, the last layer with a weight counts
         value: globs for the layers that give the value
+        gain: gain of the other layers (default: sqrt(2))
+        policy_gain: gain of the policy's head
+        value_gain: gain of the value's head
 
     Examples:
         >>> from torch import nn
@@ -241,20 +209,13 @@ def orthogonal_rl(
         >>> torch.allclose(agent["actor"].weight @ agent["actor"].weight.T, torch.eye(4) * 1e-4, atol=1e-8)
         True
     """
-    return Recipe(
-        [
-            *_named("orthogonal_", policy, (".weight",), args={"gain": 0.01}),
-            *_named("orthogonal_", value, (".weight",), args={"gain": 1.0}),
-            Rule("orthogonal_", name="*.weight_[ih]h*", args={"gain": 1.0}, optional=True),
-            Rule("orthogonal_", role="weight", args={"gain": math.sqrt(2)}),
-            _ZERO_BIASES,
-            _REST,
-        ],
-        "orthogonal-rl",
-    )
+    heads = {1: _and_last(policy), 2: _and_last(value)}
+    recipe = _with_names(shipped("orthogonal-rl"), heads, (".weight",))
+    given = {"gain": gain, "policy_gain": policy_gain, "value_gain": value_gain}
+    return recipe.setting(**{name: number for name, number in given.items() if number is not None})
 
 
-SHIPPED: dict[str, Callable[[], Recipe]] = {
+SHIPPED: dict[str, Callable[..., Recipe]] = {
     "torch": torch_default,
     "resnet": resnet,
     "xavier": xavier,
@@ -263,28 +224,45 @@ SHIPPED: dict[str, Callable[[], Recipe]] = {
     "llama": llama,
     "dcgan": dcgan,
     "orthogonal-rl": orthogonal_rl,
+    "torchtitan-llama": torchtitan_llama,
+    "olmo-normal": olmo,
+    "olmo-normalized": partial(olmo, "normalized"),
+    "olmo-llama": partial(olmo, "llama"),
+    "olmo-llama-depth": partial(olmo, "llama_depth"),
+    "olmo-fan-in": partial(olmo, "fan_in"),
+    "timm-vit": timm_vit,
+    "timm-vit-jax": partial(timm_vit, "jax"),
+    "timm-vit-moco": partial(timm_vit, "moco"),
+    "t5": t5,
+    "deepnorm": deepnorm,
+    "deepnorm-seq2seq": partial(deepnorm, decoder_layers=6),
+    "rezero": rezero,
+    "fixup": fixup,
+    "fixup-bottleneck": partial(fixup, bottleneck=True),
+    "ngpt": ngpt,
 }
 
 
-def load(recipe: str | os.PathLike[str]) -> Recipe:
+def load(recipe: str | os.PathLike[str], **constants: float | str) -> Recipe:
     """Read a recipe by the name of a shipped one, or from a TOML file.
 
     Args:
-        recipe: ``"torch"``, ``"resnet"``, ``"xavier"``, ``"vit"``, ``"gpt2"``, ``"llama"``, ``"dcgan"``,
-            ``"orthogonal-rl"``, or the path of a file
+        recipe: the name of a shipped recipe, such as ``"gpt2"`` or ``"orthogonal-rl"`` (``torchinit list`` prints them
+            all), or the path of a file
+        constants: numbers in place of the recipe's own, as in :meth:`Recipe.setting`
 
     Raises:
         OSError: if the file cannot be read
-        RecipeError: if there is no such recipe, or the file is wrong; the message is one line
+        RecipeError: if there is no such recipe or constant, or the file is wrong; the message is one line
 
     Examples:
         >>> from torchinit import recipes
         >>> recipes.load("llama") == recipes.llama()
         True
+        >>> recipes.load("llama", std=0.006) == recipes.llama(std=0.006)
+        True
     """
     text = os.fspath(recipe)
-    if text in SHIPPED:
-        return SHIPPED[text]()
-    if not text.endswith(".toml") and not os.path.exists(text):
+    if text not in SHIPPED and not text.endswith(".toml") and not os.path.exists(text):
         raise RecipeError(f"there is no recipe and no file {text!r}; {suggest(text, list(SHIPPED))}")
-    return read(text)
+    return (SHIPPED[text]() if text in SHIPPED else read(text)).setting(**constants)

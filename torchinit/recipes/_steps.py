@@ -160,7 +160,7 @@ def _fill(rule: Rule, layer: Layer, name: str, shape: list[int], is_complex: boo
     fans = count_fans(rule, layer, shape)
     if fans is None and (entry.needs_fans or (entry.flattens and len(matrix) > 2)):
         raise _no_fans(rule, layer, name, matrix)
-    fill = resolve(rule.initializer, rule.args, fans, is_complex)
+    fill = resolve(rule.initializer, rule.values(name, matrix, fans), fans, is_complex)
     if not fill.entry.structured:
         # All matrices have one distribution, so one call draws them.
         return fill
