@@ -371,3 +371,14 @@ def test_the_error_names_types_in_full_groups_blocks_and_ends_with_a_rule_that_c
     )
     name = json.loads(message.partition("name=")[2].partition(")")[0])
     assert Recipe([Rule("keep", name=name)]).plan(model)
+
+
+@pytest.mark.parametrize(
+    ("shape", "stacked"), [((4, 3, 2), True), ((1, 3, 2), False), ((4, 1, 1), False), ((4, 3), False)]
+)
+def test_the_error_names_batch_dims_for_what_looks_like_a_stack(shape: tuple[int, ...], stacked: bool) -> None:
+    model = nn.Module()
+    model.experts = nn.Parameter(torch.ones(shape))
+    with pytest.raises(RecipeError) as caught:
+        recipes.xavier().plan(model)
+    assert str(caught.value).endswith(", or one with batch_dims=1 for each matrix of a stack") == stacked

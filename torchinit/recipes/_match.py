@@ -149,10 +149,14 @@ def _uncovered(missing: Sequence[tuple[str, Layer]]) -> str:
         for glob, ((_, kind), names) in zip(globs, groups.items())
     ]
     one = len(missing) == 1
+    shapes = [layer.named()[name.rpartition(".")[2]].shape for name, layer in missing]
+    stack = any(len(shape) == 3 and min(shape) > 1 for shape in shapes)
     return (
         f"no rule matches {len(missing)} parameter{'s' * (not one)}: {', '.join(listed)}; add a rule, such as"
         f' Rule("{KEEP}", name={json.dumps(globs[0] if len(globs) == 1 else globs)}) to leave'
         f" {'it as it is' if one else 'them as they are'}"
+        + ", or one with batch_dims=1 for each matrix of a stack"
+        * stack
     )
 
 
