@@ -1,6 +1,7 @@
 """Does a recipe leave alone what is no weight, what is marked, and what has no gradient?"""
 
 import copy
+import math
 import warnings
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.model_libraries import add_model_libraries
 from torchinit import keyed, recipes
 from torchinit.recipes import Recipe, RecipeError, Rule
 
@@ -204,3 +206,68 @@ def test_a_rule_for_buffers_cannot_be_shadowed_by_one_for_parameters() -> None:
 def test_an_unknown_role_is_refused() -> None:
     with pytest.raises(RecipeError, match="role must be one of weight, bias, norm, embedding, buffer, got 'gain'"):
         Rule("zeros_", role="gain")
+
+
+def test_keeping_names_buffers_too() -> None:
+    class Rotary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("inv_freq", torch.full((4,), math.nan))
+            self.register_buffer("slopes", torch.zeros(4))
+
+    rules = [Rule("rotary_inv_freq_", name="*.inv_freq", role="buffer"), Rule("alibi_slopes_", role="buffer")]
+    model = nn.Sequential(Rotary())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recipe = Recipe([*rules, Rule("keep", optional=True)]).keeping("*.inv_freq")
+        rows = {row.name: row.initializer for row in recipe.apply_(model) and recipe.plan(model).rows}
+        recipes.rezero().keeping("0.inv_freq")
+    assert rows == {"0.inv_freq": "keep", "0.slopes": "alibi_slopes_"}
+    assert model[0].inv_freq.isnan().all()
+    assert model[0].slopes.all()
+
+
+def test_keeping_drops_the_rules_that_it_covers() -> None:
+    recipe = Recipe([Rule("ones_", name="*.weight"), Rule("zeros_", name="*.bias")]).keeping("*.weight")
+    assert [rule.initializer for rule in recipe.rules] == ["keep", "zeros_"]
+
+
+class Adapted(nn.Module):
+    """Layers that peft gives adapters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.q, self.conv = nn.Embedding(10, 8), nn.Linear(8, 8), nn.Conv2d(3, 4, 3)
+        self.classifier = nn.Linear(8, 3)
+
+
+def _adapted(**config: object) -> nn.Module:
+    add_model_libraries()
+    peft = pytest.importorskip("peft", exc_type=ImportError)
+    return peft.get_peft_model(Adapted(), peft.LoraConfig(r=2, **config))
+
+
+def test_layers_under_adapters_of_peft_have_the_keyed_weights_of_the_bare_model() -> None:
+    key, recipe = keyed.key(0), recipes.torch_default()
+    model = recipe.apply_(_adapted(target_modules=["q", "words", "conv"], modules_to_save=["classifier"]), key=key)
+    bare, base = recipe.apply_(Adapted(), key=key), model.base_model.model
+    for layer, plain in (
+        (base.words.base_layer, bare.words),
+        (base.q.base_layer, bare.q),
+        (base.conv.base_layer, bare.conv),
+        (base.classifier.original_module, bare.classifier),
+    ):
+        assert torch.equal(layer.weight, plain.weight)
+
+
+def test_an_adapter_of_an_embedding_starts_from_0_in_its_first_factor() -> None:
+    model = recipes.torch_default().apply_(_adapted(target_modules=["words"])).base_model.model.words
+    assert not model.lora_embedding_A["default"].any()
+    assert model.lora_embedding_B["default"].std().item() == pytest.approx(1.0, abs=0.6)
+
+
+@pytest.mark.parametrize("name", ["torch", "xavier", "orthogonal-rl"])
+def test_magnitudes_that_peft_computes_are_not_drawn(name: str) -> None:
+    model = _adapted(target_modules=["conv"], use_dora=True)
+    with pytest.raises(RecipeError, match=r"no rule matches 1 parameter: \S*magnitude\S* \(peft\.\S*DoraConv2dLayer\)"):
+        recipes.load(name).plan(model)

@@ -11,7 +11,7 @@ import torchinit
 from tests.support import transformers_models
 from tests.support.growing import Tied, mlp
 from torchinit import keyed, recipes
-from torchinit.recipes import MuP, Recipe, Rule
+from torchinit.recipes import MuP, Recipe, RecipeError, Rule
 
 NORMAL = Recipe(
     [Rule("normal_", name="*weight*", ndim=(2, 3, 4, 5), args={"std": 0.02}), Rule("default", optional=True)]
@@ -354,3 +354,59 @@ def test_recipes_under_mup_are_equal_if_all_they_were_made_from_is() -> None:
     assert all(recipe != other and other != recipe for other in others)
     assert isinstance(recipe.keeping("0.*"), MuP)
     assert recipe.keeping("0.*").base_model is base
+
+
+def test_setting_keeps_the_base_model_and_sets_the_constants_of_the_recipe() -> None:
+    recipe = recipes.mup("llama", mlp(8)).setting(std=0.5)
+    assert isinstance(recipe, MuP)
+    assert recipe.plan(mlp(32)).rows[2].std == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm])
+def test_groups_hold_the_originals_of_parametrized_weights(norm: Callable[[nn.Module], nn.Module]) -> None:
+    base, model = (mlp(width, 2) for width in (8, 32))
+    for module in (base, model):
+        norm(module[2])
+    groups = recipes.mup("xavier", base).parameter_groups(model, 1.0)
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert len(rates) == len(list(model.parameters()))
+    *norms, direction = model[2].parametrizations.weight.parameters()
+    assert rates[id(direction)] == 0.25
+    assert [rates[id(p)] for p in norms] == [1.0] * len(norms)
+
+
+def test_groups_hold_a_parameter_whose_first_name_is_that_of_a_child() -> None:
+    class Outer(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.head = nn.Linear(width, 3, bias=False)
+            self.weight = self.head.weight
+
+    groups = recipes.mup("torch", Outer(8)).parameter_groups(Outer(32), 1.0)
+    assert [(group["lr"], len(group["params"])) for group in groups] == [(0.25, 1)]
+
+
+class Stack(nn.Module):
+    """Experts, stored as (in, out)."""
+
+    def __init__(self, fan_in: int, fan_out: int, experts: int = 3) -> None:
+        super().__init__()
+        self.up = nn.Parameter(torch.zeros(experts, fan_in, fan_out))
+
+
+@pytest.mark.parametrize(("transposed", "kind", "rate"), [(True, "hidden", 0.25), (False, "hidden", 0.5)])
+def test_matrices_of_a_stack_grow_as_the_rule_stores_them(transposed: bool, kind: str, rate: float) -> None:
+    recipe = Recipe([Rule("normal_", batch_dims=1, transposed=transposed)])
+    found = scaled(Stack(8, 16), Stack(32, 32), recipe=recipe)
+    assert found == {"up": (kind, 1 / rate, pytest.approx(rate**0.5), rate)}
+
+
+def test_stack_whose_matrices_only_grow_in_their_inputs_is_an_output() -> None:
+    recipe = Recipe([Rule("normal_", batch_dims=1, transposed=True)])
+    assert scaled(Stack(8, 4), Stack(32, 4), recipe=recipe) == {"up": ("output", 4, 0.25, 0.25)}
+
+
+def test_stack_of_more_matrices_is_no_wider_model() -> None:
+    recipe = recipes.mup(Recipe([Rule("normal_", batch_dims=1)]), Stack(8, 8))
+    with pytest.raises(RecipeError, match=r"vocabularies, stacks and all but two .* got up of \[6, 16, 8\]"):
+        recipe.plan(Stack(16, 8, experts=6))

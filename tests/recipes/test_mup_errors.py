@@ -17,7 +17,11 @@ from torchinit.recipes import Recipe, RecipeError, Rule
         (mlp(32, 2), mlp(64, 3), "got parameters that only the model has: 6.weight, 6.bias"),
         (mlp(32, 5), mlp(64, 2), "only the base model has: 6.weight, 6.bias, 8.weight and 3 more"),
         (Tied(8), Tied(16, False), "must tie the same parameters as the model, got head.weight tied in one"),
-        (nn.Embedding(5, 8), nn.Embedding(9, 16), "differ only in width, so that kernels, vocabularies and all but"),
+        (
+            nn.Embedding(5, 8),
+            nn.Embedding(9, 16),
+            "differ only in width, so that kernels, vocabularies, stacks and all but",
+        ),
         (nn.Conv1d(3, 4, 3), nn.Conv1d(3, 8, 5), "got weight of [8, 3, 5] for [4, 3, 3] in the base model"),
         (nn.Bilinear(2, 2, 2), nn.Bilinear(4, 4, 4), "all but two dimensions of a parameter are equal, got weight of"),
     ],

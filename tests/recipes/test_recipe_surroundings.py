@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 from torchinit import keyed, recipes
 from torchinit.recipes import Recipe, RecipeError, Rule
-from torchinit.recipes._expected import moments
+from torchinit.recipes._expected import _moments, moments
 from torchinit.recipes._fill import Fill
 
 KEY = keyed.key(7)
@@ -78,6 +79,29 @@ def test_model_on_the_cpu_is_filled_under_another_default_device(surroundings: s
         assert torch.equal(filled, other)
     for filled, other in zip(again.parameters(), recipe.apply_(expected, key=KEY).parameters(), strict=True):
         assert torch.equal(filled, other)
+
+
+def test_plan_under_fake_tensors_expects_the_values_of_tables() -> None:
+    rules = [
+        Rule("rotary_inv_freq_", name="a"),
+        Rule("sinusoidal_", name="b", args={"base": 7.0}),
+        Rule("alibi_slopes_", name="c"),
+        Rule("log_arange_", name="d"),
+        Rule("inverse_softplus_log_uniform_", name="e", args={"low": 0.003}),
+    ]
+    shapes = {"a": (3,), "b": (6, 10), "c": (5,), "d": (2, 7), "e": (11,)}
+    with FakeTensorMode():
+        rows = Recipe(rules).plan(nn.ParameterDict({name: torch.zeros(shape) for name, shape in shapes.items()})).rows
+    _moments.cache_clear()
+    plain = nn.ParameterDict({name: torch.zeros(shape) for name, shape in shapes.items()})
+    assert rows == Recipe(rules).plan(plain).rows
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["drawn", "keyed"])
+def test_parametrized_weights_of_fake_tensors_are_dry_run(key: Tensor | None) -> None:
+    with FakeTensorMode():
+        model = nn.Sequential(*(norm(nn.Linear(4, 4)) for norm in (weight_norm, spectral_norm)))
+        recipes.xavier().apply_(model, key=None if key is None else keyed.key(3))
 
 
 def test_wrong_write_is_refused_under_fake_tensors_before_anything_is_drawn() -> None:

@@ -118,9 +118,14 @@ EVERYTHING = Recipe(
         Rule("uniform_", name=("a.*", "*.b"), ndim=(1, 2), args={"a": 0.1 + 0.2, "b": 1}, blocks=(1, 2, 3), dim=-1),
         Rule("kaiming_normal_", name="c", args={"mode": "fan_out"}, fans="upstream", residual=True, optional=True),
         Rule("dirac_", ndim=4, args={"groups": 2}, blocks=2),
+        Rule("rotary_inv_freq_", role="buffer", name="*.inv_freq", args={"scaling": "longrope", "factors": [1, 2.5]}),
+        Rule("sinusoidal_", name="*.{layer}.p", args={"base": "2 ** layer", "padding_idx": None}),
+        Rule("orthogonal_", role=("weight", "norm"), blocks=(2, 1), repeat=True, dim=2, batch_dims=1, transposed=True),
+        Rule("constant_", name="d", args={"val": "dévi"}),
         Rule("default", args={"layer": "Linear"}),
     ],
     "everything",
+    {"dévi": "sqrt(x)", "x": 2},
 )
 
 

@@ -14,6 +14,7 @@ _TYPES = (
     ("peft.", "base_model"),
     ("peft.", "model"),
     ("peft.", "base_layer"),
+    ("peft.", "original_module"),
 )
 
 

@@ -43,6 +43,9 @@ def normalized_args(initializer: str, args: Mapping[str, Any]) -> dict[str, Valu
         if name not in takes:
             right = suggest(name, list(takes)) if takes else "it takes none"
             raise RecipeError(f"{initializer} takes no argument {name!r}; {right}")
+        if value is None and takes[name].default is None:
+            # TOML has no None.
+            continue
         types = _types(initializer, name)
         if list[float] in types and isinstance(value, Sequence) and all(is_a(one, (float,)) for one in value):
             normalized[name] = tuple(map(float, value))

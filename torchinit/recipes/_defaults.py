@@ -11,7 +11,7 @@ from torchinit.recipes._blocks import Block
 from torchinit.recipes._fill import Fill, resolve, uniform_within
 from torchinit.recipes._layers import Layer, upstream_fans
 from torchinit.recipes._norms import neutral_value
-from torchinit.recipes._roles import is_lora_end, role_of
+from torchinit.recipes._roles import is_lora_end, is_lora_table, role_of
 from torchinit.recipes._structure import DENSE, EMBEDDINGS, GATES, STATISTICAL
 
 # The running statistics of a normalization layer, and their initial values.
@@ -72,7 +72,7 @@ def default_fills(layer: Layer, name: str, parameter: Tensor) -> list[Fill] | No
         return _dense(layer, name)
     if kind in GATES:
         return _recurrent(layer, kind, name)
-    if kind in EMBEDDINGS and role == "embedding":
+    if role == "embedding" and (kind in EMBEDDINGS or is_lora_table(layer)):
         return [Fill("normal_", (0.0, 1.0))]
     if kind == "Bilinear" and name in ("weight", "bias"):
         weight = layer.named().get("weight")

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +50,9 @@ def recipe_layers(
 
 
 def _with_effective(layer: Layer, weights: Sequence[Parametrized]) -> Layer:
-    return replace(layer, effective=tuple((each.own, each.weight) for each in weights)) if weights else layer
+    if not weights:
+        return layer
+    return layer.with_weights(effective=tuple((each.own, each.weight) for each in weights))
 
 
 def _as_seen(layer: Layer, chosen: set[str], hidden: set[str]) -> Layer:
@@ -60,7 +61,7 @@ def _as_seen(layer: Layer, chosen: set[str], hidden: set[str]) -> Layer:
     shown = [(name, weight) for name, weight in layer.effective if layer.qualified(name) in chosen]
     if not shown and len(own) == len(layer.parameters()):
         return layer
-    return replace(layer, seen=tuple(sorted([*shown, *own], key=lambda item: _place(item[0]))))
+    return layer.with_weights(seen=tuple(sorted([*shown, *own], key=lambda item: _place(item[0]))))
 
 
 def _place(name: str) -> tuple[int, bool, int]:

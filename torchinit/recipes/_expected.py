@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 
@@ -57,10 +58,10 @@ def _diagonal_share(shape: Shape, groups: int) -> float:
     return groups * min(shape[0] // groups, shape[1]) / math.prod(shape)
 
 
+@plain_eager()
 def _bilinear(shape: Shape, groups: int) -> Moments:
-    with plain_eager():
-        values = bilinear_(torch.empty(1, 1, *shape[2:], dtype=torch.float64))
-        first, second = values.mean().item(), values.square().mean().item()
+    values = bilinear_(torch.empty(1, 1, *shape[2:], dtype=torch.float64))
+    first, second = values.mean().item(), values.square().mean().item()
     share = _diagonal_share(shape, groups) * math.prod(shape[2:])
     mean, square = share * first, share * second
     return mean, math.sqrt(max(0.0, square - mean * mean))
@@ -72,9 +73,15 @@ def _values(tensor: torch.Tensor) -> Moments:
 
 def _table(function: Callable[..., torch.Tensor]) -> Callable[..., Moments]:
     """Make a function that computes the moments of a short table from its values."""
-    return lambda shape, *args: _values(function(torch.empty(*shape, dtype=torch.float64, device="cpu"), *args))
+
+    @plain_eager()
+    def moments_of(shape: Shape, *args: Any) -> Moments:
+        return _values(function(torch.empty(*shape, dtype=torch.float64, device="cpu"), *args))
+
+    return moments_of
 
 
+@plain_eager()
 def _sinusoidal(
     shape: Shape, base: float, layout: str, endpoint: bool, formula: str, padding_idx: int | None
 ) -> Moments:
@@ -92,6 +99,7 @@ def _sinusoidal(
     return mean, math.sqrt(max(0.0, rows / (2 * length) - mean * mean))
 
 
+@plain_eager()
 def _inverse_softplus(shape: Shape, low: float, high: float, floor: float) -> Moments:
     unit = (torch.arange(4096, dtype=torch.float64, device="cpu") + 0.5) / 4096
     return _values(inverse_softplus_log_uniform(unit, low, high, floor))

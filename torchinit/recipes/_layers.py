@@ -1,5 +1,6 @@
 """The layers of a model, seen the same way in eager, scripted, traced, loaded and exported modules."""
 
+import copy
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -94,6 +95,12 @@ class Layer:
     def qualified(self, name: str) -> str:
         return f"{self.path}.{name}" if self.path else name
 
+    def with_weights(self, **fields: Any) -> "Layer":
+        """Return the layer with other ``seen``, ``effective`` or ``owner``, and what it knows of its type already."""
+        layer = copy.copy(self)
+        vars(layer).update(fields)
+        return layer
+
     def child(self, name: str, module: nn.Module, told: Mapping[str, Told]) -> "Layer":
         """Return the layer of a child module."""
         path = self.qualified(name)
@@ -183,7 +190,7 @@ def _walk(layer: Layer, told: Mapping[str, Told], parametrized: Layer | None = N
             continue
         below = layer.child(name, child, told)
         if parametrized is not None and not {"original", "original0"}.isdisjoint(child._parameters.keys()):
-            below = replace(below, owner=parametrized)
+            below = below.with_weights(owner=parametrized)
         if layer.standard in _CLONING and name == "layers":
             for index, clone in child._modules.items():
                 if clone is not None:

@@ -1,7 +1,7 @@
 """Finds the rule of each parameter."""
 
 import json
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
@@ -102,6 +102,8 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     first: dict[Hashable, str] = {}
     uncovered: dict[str, Layer] = {}
     trains = any(parameter.requires_grad for parameter in module.parameters())
+    # peft freezes the whole model around its adapters.
+    adapted = trains and any(layer.full_type.startswith("peft.") for layer in layers)
     for layer in layers:
         parameters = layer.parameters()
         for name, parameter in parameters:
@@ -114,7 +116,7 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
                 found.tied[qualified] = owner
                 if rule is None or rule.initializer != KEEP:
                     continue
-            reason = _reason_to_keep(layer, name, parameter, rule, trains)
+            reason = _reason_to_keep(layer, name, parameter, rule, trains and not adapted)
             if reason and owner == qualified:
                 found.kept[owner] = reason
             if trains and not parameter.requires_grad:
@@ -129,10 +131,16 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     missing = [(name, layer) for name, layer in uncovered.items() if name not in found.rules]
     if missing:
         raise RecipeError(_uncovered(missing))
+    _add_buffers(rules, found)
+    return found
+
+
+def _add_buffers(rules: Sequence[Rule], found: Match) -> None:
+    # The buffers of a parametrization go with its weight.
+    owned = {name for through in found.parametrized.values() for name in through.owned()}
     for matched in found.layers:
         matched.statistics.extend(_match_statistics(rules, matched, found))
-        matched.buffers.extend(_match_buffers(rules, matched, found))
-    return found
+        matched.buffers.extend(_match_buffers(rules, matched, found, owned))
 
 
 def _uncovered(missing: Sequence[tuple[str, Layer]]) -> str:
@@ -178,15 +186,23 @@ def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match
     return chosen
 
 
-def _match_buffers(rules: Sequence[Rule], matched: MatchedLayer, found: Match) -> list[tuple[str, Tensor]]:
+def _with_parents(name: str) -> Iterator[str]:
+    """Yield a qualified name, then those of the modules around it."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _match_buffers(
+    rules: Sequence[Rule], matched: MatchedLayer, found: Match, owned: set[str]
+) -> list[tuple[str, Tensor]]:
     """List the other buffers of a layer, and find the rules that speak of buffers."""
     layer, reset = matched.layer, dict(matched.statistics)
     others = [(name, b) for name, b in layer.module._buffers.items() if b is not None and name not in reset]
     listed = []
     for name, buffer in others:
         qualified = layer.qualified(name)
-        # The buffers of a parametrization go with its weight.
-        if any(through.owns(qualified) for through in found.parametrized.values()):
+        if owned and any(part in owned for part in _with_parents(qualified)):
             continue
         listed.append((name, buffer))
         found.tensors[qualified], found.plain[qualified] = buffer, layer.plain_name(name)

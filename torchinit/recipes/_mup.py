@@ -7,7 +7,7 @@ https://arxiv.org/abs/2203.03466: table 3, and table 8 for tied embeddings.
 import math
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from torchinit.recipes._recipe import Recipe
 from torchinit.recipes._rule import RecipeError, Rule
 from torchinit.recipes._shipped import load
 from torchinit.recipes._steps import Step, make_steps
-from torchinit.recipes._widths import Growth, compare
+from torchinit.recipes._widths import Growth, compare, stored_growths
 
 COLUMNS = ("name", "kind", "base_shape", "shape", "width_mult", "base_std", "std", "lr_mult")
 OPTIMIZERS = ("adam", "sgd")
@@ -104,7 +104,7 @@ class MuP(Recipe):
     ) -> None:
         if not isinstance(recipe, Recipe):
             raise TypeError(f"mup needs a recipe or the name of one, got {type(recipe).__name__}")
-        super().__init__(recipe.rules, recipe.name)
+        super().__init__(recipe.rules, recipe.name, recipe.constants)
         if not isinstance(base_model, nn.Module):
             raise TypeError(f"mup needs a base model, a torch.nn.Module, got {type(base_model).__name__}")
         if optimizer not in OPTIMIZERS:
@@ -124,8 +124,8 @@ class MuP(Recipe):
     def _options(self) -> tuple[Any, ...]:
         return id(self.base_model), self.optimizer, self.named
 
-    def with_rules(self, rules: Sequence[Rule]) -> "MuP":
-        base = Recipe(rules, self.name)
+    def _remade(self, rules: Sequence[Rule], constants: Mapping[str, int | float | str]) -> "MuP":
+        base = Recipe(rules, self.name, constants)
         return MuP(base, self.base_model, self.optimizer, self.named["input"], self.named["output"])
 
     def to_toml(self) -> str:
@@ -183,13 +183,16 @@ class MuP(Recipe):
         """
         found = match(self.rules, module)
         _, growths = self._compare(found)
+        growths |= {name: growths[owner] for name, owner in found.tied.items()}
+        for through in found.parametrized.values():
+            growths |= stored_growths(through, growths[through.name])
         groups: dict[float, dict[str, Any]] = {}
-        for name, _ in module.named_parameters():
-            if name in growths and found.tensors[name].requires_grad:
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad:
                 rate = growths[name].learning_rate(self.optimizer)
                 decay = {} if weight_decay is None else {"weight_decay": weight_decay / rate}
                 group = groups.setdefault(rate, {"params": [], "lr": lr * rate, **decay})
-                group["params"].append(found.tensors[name])
+                group["params"].append(parameter)
         return list(groups.values())
 
     def _compare(self, found: Match) -> tuple[Match, dict[str, Growth]]:

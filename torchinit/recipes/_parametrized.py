@@ -109,6 +109,8 @@ class Parametrized:
 
     def solve(self, value: Tensor, draws: Draws) -> Solution:
         """Find the originals that give a weight; raise if its parametrization finds none."""
+        if isinstance(value, compat.FakeTensor):
+            return Solution()
         try:
             return self._solve(value.detach(), draws)
         except Exception as error:
@@ -128,9 +130,9 @@ class Parametrized:
     def finish(self) -> None:
         """Update what the layer has computed from its originals."""
 
-    def owns(self, buffer: str) -> bool:
-        """True for the qualified name of a buffer that belongs to the parametrization."""
-        return buffer.startswith(f"{self.layer.qualified('parametrizations')}.{self.own}.")
+    def owned(self) -> tuple[str, ...]:
+        """Return the qualified names of the buffers, or of the modules with buffers, of the parametrization."""
+        return (f"{self.layer.qualified('parametrizations')}.{self.own}",)
 
     def _error(self, message: str) -> RecipeError:
         originals = " and ".join(self.originals)
@@ -184,8 +186,8 @@ class SpectralNormed(Parametrized):
     # The hook's constructor draws, and leaves the power method to the first call.
     constructed: bool = field(default=False, kw_only=True)
 
-    def owns(self, buffer: str) -> bool:
-        return buffer in (f"{self.name}_u", f"{self.name}_v")
+    def owned(self) -> tuple[str, ...]:
+        return (f"{self.name}_u", f"{self.name}_v")
 
     def check(self, fills: Sequence[Fill]) -> None:
         if _is_zero(fills, self.stored.shape):

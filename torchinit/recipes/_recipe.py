@@ -89,12 +89,21 @@ class Recipe:
         return hash(self._parts())
 
     def keeping(self, *names: str) -> "Recipe":
-        """Return the recipe with a first rule that keeps the parameters that these globs name."""
-        return self.with_rules([Rule(KEEP, name=names), *self.rules]) if names else self
+        """Return the recipe with a first rule that keeps the parameters and buffers that these globs name.
+
+        Rules to which it leaves nothing are dropped.
+        """
+        if not names:
+            return self
+        first = Rule(KEEP, name=names)
+        return self.with_rules([first, *(rule for rule in self.rules if not first.shadows(rule))])
 
     def with_rules(self, rules: Sequence[Rule]) -> "Recipe":
         """Return the recipe with other rules."""
-        return Recipe(rules, self.name, self.constants)
+        return self._remade(rules, self.constants)
+
+    def _remade(self, rules: Sequence[Rule], constants: Mapping[str, int | float | str]) -> "Recipe":
+        return Recipe(rules, self.name, constants)
 
     def setting(self, **constants: int | float | str) -> "Recipe":
         """Return the recipe with other values of its constants.
@@ -117,7 +126,7 @@ class Recipe:
                 raise RecipeError(f"the recipe {self.name or 'without a name'} has no constant {name!r}; {right}")
         merged = {**self.constants, **constants}
         evaluate_constants(merged)
-        return self if merged == self.constants else Recipe(self.rules, self.name, merged)
+        return self if merged == self.constants else self._remade(self.rules, merged)
 
     @staticmethod
     def from_toml(text: str, origin: str = "recipe") -> "Recipe":

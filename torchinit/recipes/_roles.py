@@ -3,8 +3,8 @@
 from torchinit.recipes._layers import Layer
 from torchinit.recipes._structure import DENSE, EMBEDDINGS, GATES, NORMS
 
-# Names of the second factor in peft and in diffusers.
-_LORA_ENDS = frozenset({"lora_B", "lora_embedding_B", "lora_up"})
+# Names of the factor that starts from 0 in peft and in diffusers. For an embedding that is the first one.
+_LORA_ENDS = frozenset({"lora_B", "lora_embedding_A", "lora_up"})
 
 ROLES = ("weight", "bias", "norm", "embedding")
 
@@ -21,8 +21,11 @@ def role_of(layer: Layer, name: str, ndim: int) -> str:
         return "norm" if name in ("weight", "bias") else ""
     if kind not in DENSE and _is_norm(layer):
         return "norm"
-    if is_lora_end(layer):
+    # The own parameters of an adapter, such as the magnitudes of DoRA, start from values that peft computes.
+    if is_lora_end(layer) or layer.full_type.startswith("peft."):
         return ""
+    if is_lora_table(layer):
+        return "embedding"
     if kind in EMBEDDINGS or ("Embedding" in layer.kind and kind not in DENSE):
         computed = "sinusoid" in layer.kind.lower()
         return "embedding" if name == "weight" and ndim == 2 and not computed else ""
@@ -41,8 +44,13 @@ def _is_norm(layer: Layer) -> bool:
 
 
 def is_lora_end(layer: Layer) -> bool:
-    """True for the second factor of a low-rank adapter, which starts from 0: Hu et al., "LoRA" (2021), section 4.1."""
+    """True for the factor of a low-rank adapter that starts from 0: Hu et al., "LoRA" (2021), section 4.1."""
     return not _LORA_ENDS.isdisjoint(layer.path.split("."))
+
+
+def is_lora_table(layer: Layer) -> bool:
+    """True for the other factor of an embedding's adapter, which loralib and peft draw as an embedding."""
+    return "lora_embedding_B" in layer.path.split(".")
 
 
 def _is_weight(layer: Layer, name: str, ndim: int) -> bool:

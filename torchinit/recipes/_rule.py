@@ -46,7 +46,8 @@ class Rule:
             numbers in its place
         ndim: number of dimensions
         role: what the parameter is in its layer: ``"weight"``, ``"bias"`` (only beside a weight), ``"norm"`` for the
-            parameters of a normalization, ``"embedding"``; a rule with ``"buffer"`` is for buffers, as no other is
+            parameters of a normalization, ``"embedding"``; a rule with ``"buffer"`` is for buffers, as no other is but
+            ``"keep"`` with a name
         args: arguments of the initializer by name; for ``"default"`` on a class of your own, ``layer`` names the type
             of ``torch.nn`` whose default it draws. In place of a number stands also an expression, a string such as
             ``"0.02 / sqrt(2 * (layer + 1))"``: numbers, ``+ - * / **``, parentheses, ``sqrt``, ``log`` (the natural
@@ -181,7 +182,7 @@ class Rule:
     def matches(self, kinds: Sequence[str], names: Sequence[str], ndim: int, role: str = "") -> bool:
         """True if the rule matches a tensor of a layer, given the names of its types and the tensor's names."""
         return (
-            (role in self.role if self.role else role != "buffer")
+            (role in self.role if self.role else role != "buffer" or self._keeps_by_name)
             and (not self.ndim or ndim in self.ndim)  # type: ignore[operator]
             and (not self.module or any(matches_any(self.module, kind) for kind in kinds))  # type: ignore[arg-type]
             and (not self.name or any(self._matches_name(name) for name in names))
@@ -189,6 +190,10 @@ class Rule:
 
     def _matches_name(self, name: str) -> bool:
         return matches_name(self.name or (), name) and name not in self.skipped  # type: ignore[arg-type]
+
+    @property
+    def _keeps_by_name(self) -> bool:
+        return self.initializer == KEEP and bool(self.name) and "*" not in self.name  # type: ignore[operator]
 
     @property
     def names_exactly(self) -> bool:
@@ -204,7 +209,11 @@ class Rule:
             and _covers(self.module, other.module)
             and _covers(self.name, other.name)
             and (not self.ndim or (bool(other.ndim) and set(other.ndim) <= set(self.ndim)))  # type: ignore[arg-type]
-            and (set(other.role or ()) <= set(self.role) if self.role else "buffer" not in (other.role or ()))
+            and (
+                set(other.role or ()) <= set(self.role)
+                if self.role
+                else "buffer" not in (other.role or ()) or self._keeps_by_name
+            )
             and (bool(other.role) or not self.role)
         )
 

@@ -109,6 +109,11 @@ def check_constants(constants: Mapping[str, Any], text: str, origin: str) -> Non
         raise RecipeError(f"{origin}{line}: {error}") from None
 
 
+def _toml_key(key: str) -> str:
+    """Write a key; a name of Python may have other letters than a bare key."""
+    return key if key.isascii() else _toml_value(key)
+
+
 def _toml_value(value: Any) -> str:
     if isinstance(value, str):
         # A JSON string is a TOML string, except for one control character.
@@ -128,5 +133,7 @@ def write_toml(rules: Sequence[Rule], name: str, constants: Mapping[str, Any]) -
     parts = [f"name = {_toml_value(name)}\n"] if name else []
     tables = [("[constants]", constants)] if constants else []
     for head, table in [*tables, *(("[[rule]]", rule.given()) for rule in rules)]:
-        parts.append(f"{head}\n" + "".join(f"{key} = {_toml_value(value)}\n" for key, value in table.items()))
+        parts.append(
+            f"{head}\n" + "".join(f"{_toml_key(key)} = {_toml_value(value)}\n" for key, value in table.items())
+        )
     return "\n".join(parts)

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from torchinit._core import modules
 from torchinit.recipes._layers import Layer
 from torchinit.recipes._match import Match
-from torchinit.recipes._rule import RecipeError
+from torchinit.recipes._parametrized import Parametrized
+from torchinit.recipes._rule import RecipeError, Rule
 
 TIED = "input, output"
 
@@ -64,7 +65,8 @@ def compare(found: Match, base: Match, named: Globs) -> dict[str, Growth]:
     for matched in found.layers:
         for name, tensor in matched.parameters:
             qualified = matched.layer.qualified(name)
-            growth = _growth(matched.layer, name, tuple(tensor.shape), shapes[found.plain[qualified]])
+            rule = found.rules.get(found.tied.get(qualified, qualified))
+            growth = _growth(matched.layer, name, tuple(tensor.shape), shapes[found.plain[qualified]], rule)
             growth = _as_named(named, qualified, growth)
             uses[found.tied.get(qualified, qualified)].append((matched.layer, growth))
     return {name: _joined(several) for name, several in uses.items()}
@@ -94,27 +96,41 @@ def _check_same_names(found: Match, base: Match) -> None:
         )
 
 
-def _growth(layer: Layer, name: str, shape: tuple[int, ...], base_shape: tuple[int, ...]) -> Growth:
-    """Return how a parameter grew, as the layer uses it."""
+def stored_growths(through: Parametrized, growth: Growth) -> dict[str, Growth]:
+    """Return how the originals of a parametrized weight grew; one of another shape, such as norms, is a vector."""
+    return {
+        name: growth if original.shape == through.weight.shape else replace(growth, kind="vector", fan_in=1.0)
+        for name, original in through.originals.items()
+    }
+
+
+def _growth(
+    layer: Layer, name: str, shape: tuple[int, ...], base_shape: tuple[int, ...], rule: Rule | None = None
+) -> Growth:
+    """Return how a parameter grew, as the layer uses it, or each matrix of a stack."""
     described = f"{layer.qualified(name)} of {list(shape)} for {list(base_shape)} in the base model"
+    stack = 0 if rule is None else rule.batch_dims
     if len(shape) != len(base_shape) or any(size < base for size, base in zip(shape, base_shape, strict=True)):
         raise RecipeError(f"the base model of mup must be narrower in every dimension, got {described}")
     factors = [size / max(base, 1) for size, base in zip(shape, base_shape, strict=True)]
-    grew = [dim for dim, size in enumerate(shape) if size != base_shape[dim]]
+    grew = [dim - stack for dim, size in enumerate(shape) if size != base_shape[dim]]
     embedding = "Embedding" in (layer.standard or layer.kind)
     kernel = "Conv" in layer.kind and any(dim >= 2 for dim in grew)
-    if len(grew) > 2 or kernel or (embedding and len(shape) == 2 and 0 in grew):
-        right = "kernels, vocabularies and all but two dimensions of a parameter are equal"
+    if len(grew) > 2 or min(grew, default=0) < 0 or kernel or (embedding and len(shape) == 2 and 0 in grew):
+        right = "kernels, vocabularies, stacks and all but two dimensions of a parameter are equal"
         raise RecipeError(f"the base model of mup may differ only in width, so that {right}, got {described}")
-    transposed = modules.orientation(layer.kind, layer.attribute, list(shape))[1]
+    matrices = rule is not None and (stack > 0 or rule.transposed)
+    transposed = modules.orientation(layer.kind, layer.attribute, list(shape[stack:]))[1] or (
+        rule is not None and rule.transposed
+    )
     if len(grew) == 2:
         outer, inner = reversed(grew) if transposed else grew
-        return Growth("hidden", base_shape, factors[inner], factors[outer])
+        return Growth("hidden", base_shape, factors[stack + inner], factors[stack + outer])
     if not grew:
         return Growth("fixed", base_shape)
-    factor = factors[grew[0]]
+    factor = factors[stack + grew[0]]
     # Other parameters, such as a table of positions, have no inputs of the model's width.
-    weight = len(shape) > 1 and "weight" in name.split("_") and not embedding
+    weight = len(shape) > 1 and (matrices or "weight" in name.split("_")) and not embedding
     if weight and grew[0] == (0 if transposed else 1):
         return Growth("output", base_shape, fan_in=factor)
     return Growth("input" if len(shape) > 1 else "vector", base_shape, fan_out=factor)
