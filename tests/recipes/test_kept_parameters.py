@@ -271,3 +271,14 @@ def test_magnitudes_that_peft_computes_are_not_drawn(name: str) -> None:
     model = _adapted(target_modules=["conv"], use_dora=True)
     with pytest.raises(RecipeError, match=r"no rule matches 1 parameter: \S*magnitude\S* \(peft\.\S*DoraConv2dLayer\)"):
         recipes.load(name).plan(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "initializer"),
+    [("0.weight", "ones_"), ("*.weight", "keep"), ("?.weight", "keep"), ("[0].weight", "keep"), ("{layer}.*", "keep")],
+)
+def test_a_table_without_a_gradient_is_written_only_by_its_whole_name(name: str, initializer: str) -> None:
+    model = nn.Sequential(nn.Embedding(3, 2), nn.Linear(2, 2))
+    model[0].weight.requires_grad_(False)
+    recipe = Recipe([Rule("ones_", name=name), Rule("keep", optional=True)])
+    assert recipe.plan(model).rows[0].initializer == initializer

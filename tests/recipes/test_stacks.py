@@ -152,6 +152,31 @@ def test_a_key_draws_an_elementwise_stack_at_once_and_a_structured_one_by_number
     assert torch.equal(weight, keyed.orthogonal_(torch.empty(5, 12), name_key).t())
 
 
+def test_scalars_are_no_stacks() -> None:
+    class Temperature(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.logit_scale = nn.Parameter(torch.tensor(0.0))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.logit_scale
+
+    recipe = Recipe([Rule("constant_", name="logit_scale", args={"val": "log(10)"})])
+    attached = recipe.attach(torch.jit.script(Temperature()))
+    attached.reset_parameters()
+    for model in (recipe.apply_(Temperature()), recipe.apply_(Temperature(), key=KEY), attached):
+        assert model.logit_scale.item() == pytest.approx(math.log(10))
+    assert Recipe([Rule("normal_", residual=True)]).plan(Temperature()).rows[0].std == 1.0
+    with pytest.raises(RecipeError, match=r"batch_dims must be less .* of shape \[\], got 1"):
+        Recipe([Rule("normal_", batch_dims=1)]).plan(Temperature())
+
+
+def test_expression_of_fans_in_an_unknown_class_names_what_would_give_them() -> None:
+    with pytest.raises(RecipeError, match=r"got weight of shape \[2, 3, 4\] in Experts; a rule with batch_dims=1"):
+        _row(Rule("normal_", args={"std": "fan_in ** -0.5"}), 2, 3, 4)
+    assert _row(Rule("normal_", args={"std": "fan_in ** -0.5"}, batch_dims=1), 2, 3, 4).std == 0.5
+
+
 def test_meta_and_empty_stacks_are_left_alone() -> None:
     with torch.device("meta"):
         assert STACKS.apply_(Stacks(), key=KEY).w2.is_meta

@@ -156,6 +156,11 @@ class Rule:
         return rule
 
     @property
+    def asks_for_fans(self) -> bool:
+        """True if an expression has the fans in it."""
+        return any(one.names & {"fan_in", "fan_out"} for one in self.expressions.values())
+
+    @property
     def counts(self) -> bool:
         """True if a glob has ``{layer}`` or ``{last}``."""
         return any("{" in glob for glob in self.name or ())
@@ -198,7 +203,8 @@ class Rule:
     @property
     def names_exactly(self) -> bool:
         """True if the rule gives whole names, not globs."""
-        return bool(self.name) and not any("*" in pattern for pattern in self.name)  # type: ignore[union-attr]
+        globs: Any = self.name or ("*",)
+        return not self.counts and not any(set(pattern) & set("*?[") for pattern in globs)
 
     def shadows(self, other: "Rule") -> bool:
         """True if ``other`` can never match after this rule."""

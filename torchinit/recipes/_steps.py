@@ -145,7 +145,7 @@ def _blocks(rule: Rule, name: str, shape: list[int]) -> list[Block | None]:
 
 def _check_matrices(rule: Rule, name: str, shape: list[int]) -> None:
     """Raise if a parameter has too few dimensions to be a stack of matrices, or of transposed ones."""
-    if rule.batch_dims >= len(shape):
+    if rule.batch_dims >= max(1, len(shape)):
         raise rule.error(
             f"batch_dims must be less than the number of dimensions of {name}, of shape {shape}, got {rule.batch_dims}"
         )
@@ -158,7 +158,7 @@ def _fill(rule: Rule, layer: Layer, name: str, shape: list[int], is_complex: boo
     """Resolve a rule for a parameter, or a block, of this shape."""
     matrix, entry = shape[rule.batch_dims :], INITIALIZERS[rule.initializer]
     fans = count_fans(rule, layer, shape)
-    if fans is None and (entry.needs_fans or (entry.flattens and len(matrix) > 2)):
+    if fans is None and (entry.needs_fans or (len(matrix) > 2 and (entry.flattens or rule.asks_for_fans))):
         raise _no_fans(rule, layer, name, matrix)
     fill = resolve(rule.initializer, rule.values(name, matrix, fans), fans, is_complex)
     if not fill.entry.structured:
