@@ -9,7 +9,7 @@ from torch import nn
 from jit_tests.scripting import run_quietly
 from tests.support.layers import differing, seeded
 from torchinit import recipes
-from torchinit.recipes import Recipe, Rule
+from torchinit.recipes import Recipe, RecipeError, Rule
 
 REST = Rule("keep", optional=True)
 
@@ -149,3 +149,33 @@ def test_parameter_of_attention_that_torch_does_not_know_has_no_default() -> Non
     layer.in_proj_weight = nn.Parameter(torch.zeros(5))
     with pytest.raises(recipes.RecipeError, match="in_proj_weight"):
         recipes.torch_default().plan(layer)
+
+
+def test_many_choices_of_a_rule_are_shown_in_short() -> None:
+    names = [f"*.{letter}.weight" for letter in "abcdef"]
+    assert Recipe([Rule("ones_", name=names)]).rules[0].conditions() == "*.a.weight|*.b.weight|*.c.weight|3 more"
+    assert Recipe([Rule("ones_", name=names[:4])]).rules[0].conditions() == "|".join(names[:4])
+
+
+@pytest.mark.parametrize("module", [torch.zeros(3), {"weight": torch.zeros(3)}, None, nn.Linear])
+def test_what_is_no_module_is_refused_in_one_sentence(module: object) -> None:
+    kind = type(module).__name__
+    for call in (recipes.torch_default().plan, recipes.torch_default().apply_):
+        with pytest.raises(TypeError, match=rf"^a recipe needs a torch\.nn\.Module, got {kind}$"):
+            call(module)  # type: ignore[type-var]
+
+
+def test_exported_program_is_refused_with_what_to_pass() -> None:
+    program = torch.export.export(nn.Linear(2, 2), (torch.zeros(1, 2),))
+    with pytest.raises(TypeError, match=r"got ExportedProgram; take its module\(\)$"):
+        recipes.torch_default().plan(program)  # type: ignore[arg-type]
+
+
+def test_a_number_for_a_generator_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^apply_ needs a torch\.Generator, got int$"):
+        recipes.torch_default().apply_(nn.Linear(2, 2), 3)  # type: ignore[arg-type]
+
+
+def test_constants_that_are_no_table_are_refused() -> None:
+    with pytest.raises(RecipeError, match=r"^the constants of a recipe must be numbers by name, got \[1\]$"):
+        Recipe([Rule("ones_")], constants=[1])  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import json
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
 from torchinit._core.compat import mark_to_keep
@@ -96,6 +97,9 @@ def _reason_to_keep(layer: Layer, name: str, tensor: Tensor, rule: Rule | None, 
 
 def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
+    if not isinstance(module, nn.Module):
+        hint = "; take its module()" if isinstance(module, torch.export.ExportedProgram) else ""
+        raise TypeError(f"a recipe needs a torch.nn.Module, got {type(module).__name__}{hint}")
     layers, parametrized = recipe_layers(rules, module, _first_match)
     rules = bind(rules, layers)
     found = Match(bound=rules, parametrized=parametrized)

@@ -55,6 +55,8 @@ class Recipe:
     def __init__(
         self, rules: Sequence[Rule], name: str = "", constants: Mapping[str, int | float | str] | None = None
     ) -> None:
+        if not isinstance(constants, Mapping | None):
+            raise RecipeError(f"the constants of a recipe must be numbers by name, got {constants!r}")
         self.name, self.constants = name, dict(constants or {})
         if not rules or not all(isinstance(rule, Rule) for rule in rules):
             raise RecipeError(f"a recipe needs at least one rule, and only rules, got {list(rules)}")
@@ -221,6 +223,8 @@ class Recipe:
             one_key(key)
             if generator is not None:
                 raise ValueError("the draws come from a generator or from a key, got both")
+        if generator is not None and not isinstance(generator, torch.Generator):
+            raise TypeError(f"apply_ needs a torch.Generator, got {type(generator).__name__}")
         steps = [step for step in self.plan(module).steps if not step.tensor.is_meta]
         _check_generator(steps, generator)
         if key is not None:

@@ -22,6 +22,9 @@ from torchinit.recipes._structure import KINDS
 
 __all__ = ["DEFAULT", "KEEP", "RecipeError", "Rule", "callers_line", "suggest"]
 
+# How many choices a table shows.
+_SHOWN = 4
+
 # The fields of one value, and their types.
 _SINGLE = {
     **{name: str for name in ("initializer", "fans")},
@@ -243,10 +246,15 @@ class Rule:
 
     def conditions(self) -> str:
         """Return the conditions in short, for a table."""
-        parts = ["|".join(names) for names in (self.role, self.module, self.name) if names]
+        parts = [_joined(names) for names in (self.role, self.module, self.name) if names]
         if self.ndim:
             parts.append("ndim " + "|".join(map(str, self.ndim)))  # type: ignore[arg-type]
         return " ".join(parts) or "any"
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Join a few choices; of many, the first."""
+    return "|".join(names if len(names) <= _SHOWN else [*names[: _SHOWN - 1], f"{len(names) - _SHOWN + 1} more"])
 
 
 def callers_line() -> str:
