@@ -53,7 +53,19 @@ def pattern_of(
         gain = orthogonal_gain(matrix, largest, resolution)
         if gain is not None:
             return Pattern(f"orthogonal, gain {gain_words(gain)}", gain)
-    return _of_kernel(tensor, largest, resolution)
+    return _mirrored(matrix, rows) or _of_kernel(tensor, largest, resolution)
+
+
+def _mirrored(matrix: Tensor, rows: Lines) -> Pattern | None:
+    """Recognize a network that looks linear: the units of one half are the negatives of the other's.
+
+    Source: "The shattered gradients problem", Balduzzi et al. (2017), https://arxiv.org/abs/1702.08591.
+    """
+    half = len(matrix) // 2
+    if len(matrix) != 2 * half or half < 2 or not bool(rows.projections[0] == -rows.projections[half]):
+        return None
+    is_mirrored = torch.equal(matrix[:half], -matrix[half:]) and not torch.equal(matrix[0], matrix[1])
+    return Pattern("each row beside its negative") if is_mirrored else None
 
 
 def gain_words(gain: float) -> str:
