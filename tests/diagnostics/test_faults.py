@@ -126,6 +126,24 @@ def test_fault_is_found_in_every_type(fault: str, dtype: torch.dtype) -> None:
     assert words in str(row.verdict)
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex32], ids=str)
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+def test_weight_of_a_type_that_torch_computes_little_in_has_a_verdict(dtype: torch.dtype) -> None:
+    def said(tensor: Tensor, name: str = "fc.weight") -> str:
+        return str(statistics({name: tensor.to(dtype)})[0].verdict)
+
+    def drawn(*shape: int) -> Tensor:
+        kind = torch.complex64 if dtype.is_complex else torch.float32
+        return torchinit.normal_(torch.empty(shape, dtype=kind), std=0.1, generator=torch.Generator().manual_seed(0))
+
+    for shape in ((192, 64), (64, 64), (64, 32, 3, 3)):
+        assert said(drawn(*shape)).startswith("normal, std 0.")
+    assert said(drawn(4, 16, 16), "moe.experts").startswith("normal, std 0.")
+    assert said(torch.eye(64)) == "identity"
+    assert said(torch.cat([torch.eye(64)] * 2)) == "identity in 2 blocks"
+    assert said(drawn(1, 256).expand(128, 256)).startswith("127 of 128 rows are copies of others")
+
+
 def test_fault_of_a_stack_or_of_columns_is_found() -> None:
     experts = nn.Module()
     experts.down_proj = nn.Parameter(draw("normal_", (4, 64, 128), std=0.02))

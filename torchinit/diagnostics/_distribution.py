@@ -113,7 +113,7 @@ def distribution(tensor: Tensor, moments: Moments) -> Distribution:
         fitted,
         piled=_piled(values, plain),
         outlying=_outlying(values, plain),
-        levels=_levels(distinct, fitted),
+        levels=_levels(distinct, fitted, tensor.element_size() == 1),
     )
 
 
@@ -200,8 +200,8 @@ def _outlying(values: Tensor, plain: Distribution) -> float | None:
     )
 
 
-def _levels(distinct: Tensor, fitted: Distribution) -> int | None:
-    """Return the number of values on a grid; a uniform draw in bfloat16 has 256 on one."""
+def _levels(distinct: Tensor, fitted: Distribution, is_8_bit: bool) -> int | None:
+    """Return the number of values on a grid; a uniform draw in bfloat16 has 256 on one, and small 8-bit floats lie on one."""
     count = len(distinct)
     if count > 256 or fitted.size < 256 or fitted.size < 4 * count or fitted.name == "two-valued":
         return None
@@ -209,4 +209,4 @@ def _levels(distinct: Tensor, fitted: Distribution) -> int | None:
         return None
     steps = (distinct - distinct[0]) / distinct.diff().min()
     is_grid = bool((steps - steps.round()).abs().max() < 0.02) and steps[-1].item() <= 512
-    return count if is_grid or count <= 16 else None
+    return count if (is_grid and not is_8_bit) or count <= 16 else None

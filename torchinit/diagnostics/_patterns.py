@@ -74,7 +74,7 @@ def gain_words(gain: float) -> str:
 
 def _known(parameter: Parameter, tensor: Tensor, largest: float) -> Pattern | None:
     """Compare a weight of many zeros with what the initializers without draws would fill it with."""
-    outputs = tensor.shape[0]
+    outputs, wide = tensor.shape[0], torch.complex128 if tensor.is_complex() else torch.float64
     tries: list[tuple[str, Callable[[Tensor], Tensor]]] = []
     if tensor.dim() == 2 and min(tensor.shape) > 1:
         tries = [("identity", eye_)]
@@ -87,7 +87,7 @@ def _known(parameter: Parameter, tensor: Tensor, largest: float) -> Pattern | No
     for name, fill in tries:
         filled = fill(torch.empty(tensor.shape, dtype=tensor.dtype))
         ratio = largest / filled.abs().max().item()
-        if torch.allclose(tensor.double(), filled.double() * ratio, rtol=1e-2, atol=1e-6 * largest):
+        if torch.allclose(tensor.to(wide), filled.to(wide) * ratio, rtol=1e-2, atol=1e-6 * largest):
             return Pattern(name if abs(ratio - 1.0) < 1e-2 else f"{ratio:.3g} x {name}", ratio)
     return None
 

@@ -75,6 +75,10 @@ def verdict(parameter: Parameter, moments: Moments | None) -> Verdict:
     if parameter.tensor.layout is not torch.strided:
         parameter = replace(parameter, tensor=parameter.tensor.to_dense())
     found = distribution(parameter.tensor, moments)
+    wide = torch.complex64 if parameter.tensor.is_complex() else torch.bfloat16
+    if parameter.tensor.element_size() < wide.itemsize:
+        # NB: torch computes little in 8-bit floats and in complex32.
+        parameter = replace(parameter, tensor=parameter.tensor.to(wide))
     if parameter.is_weight:
         return _weight(parameter, moments, found)
     said = _drawn(parameter, found)
