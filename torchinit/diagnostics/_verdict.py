@@ -1,4 +1,4 @@
-"""Says what a parameter's values are, which known initialization gives them, and what none gives."""
+"""Judges the values of a parameter: their distribution, the known initialization that gives them, and their faults."""
 
 import math
 import re
@@ -38,7 +38,7 @@ _PACKED = re.compile(r"qkv|in_proj|c_attn|query_key_value", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a parameter; ``fault`` is what no sound initialization gives."""
+    """The judgement of a parameter; ``fault`` names what no sound initialization gives."""
 
     words: str | None
     fault: str | None = None
@@ -112,12 +112,12 @@ def _words(found: Distribution, scheme: Scheme | None, centered: bool, parameter
         if scheme is not None and abs(known / found.before - 1.0) <= found.error and not scheme.name.isalpha():
             number, after = found.before, f" before the cut at {found.cut:.2g} std"
     nearest = ""
-    # A number of two digits is anybody's.
+    # Two digits fit by chance; add the nearest by the fans.
     if parameter.is_weight and found.name != "other" and (scheme is None or re.fullmatch(r"0\.0*[1-9]\d", scheme.name)):
         nearest = nearest_by_fans(parameter, found.std)
     if scheme is None:
         return f"{name}{what} {text(number)}{after}{nearest}"
-    # A number that is known to 5 % is that of the scheme.
+    # Show the number of the scheme itself, if the sample is sharp enough.
     sharp = found.error <= 0.05
     shown = text(known if sharp else number)
     same = "" if shown == scheme.name else f" {'=' if sharp else '~'} {scheme.name}"
