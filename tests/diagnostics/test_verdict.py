@@ -339,8 +339,9 @@ def test_equalized_learning_rate_is_a_power_of_ten(std: float, bad: bool) -> Non
 @pytest.mark.parametrize(("std", "bad"), [(1e-6, False), (1e-8, False), (1e-12, True), (3e-7, True)])
 def test_branch_from_nothing_is_no_smaller_power_of_ten_than_a_float_knows(std: float, bad: bool) -> None:
     layer = nn.Linear(256, 256)
-    layer.weight.data = draw("normal_", (256, 256), std=std)
-    assert statistics(layer)[0].bad is bad
+    for weight in (draw("normal_", (256, 256), std=std), draw("uniform_", (256, 256), a=-std, b=std)):
+        layer.weight.data = weight
+        assert statistics(layer)[0].bad is bad
 
 
 def test_one_of_three_packed_projections_may_be_zero() -> None:

@@ -256,8 +256,9 @@ def _far(parameter: Parameter, found: Distribution) -> str | None:
     is_plain = parameter.layer.standard or parameter.layer.kind == "Module"
     # A power of ten is meant: small ones for a branch that starts at nothing, large ones for a layer with a learning rate
     # of its own, which it divides out when it runs.
-    exponent = max(round(math.log10(found.before)), _LEAST_EXPONENT) if found.before > 0.0 else 0
-    is_meant = math.isclose(found.before, 10.0**exponent, rel_tol=found.error)
+    number = found.half if found.name == "uniform" else found.before
+    exponent = max(round(math.log10(number)), _LEAST_EXPONENT) if number > 0.0 else 0
+    is_meant = math.isclose(number, 10.0**exponent, rel_tol=found.error)
     if std > he * (_LARGE if is_plain and not parameter.is_head else _VERY_LARGE) and (is_plain or not is_meant):
         return f"std {text(std)} is {_times(std / he)} He"
     if std * math.sqrt(max(fans)) < _SMALL and not parameter.is_head and not is_meant:
