@@ -53,6 +53,10 @@ FAULTS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "half of the rows dead": (_with(lambda w: w[:192].zero_()), "192 of 384 rows are 0"),
     "one dead row": (_with(lambda w: w[5].zero_()), "1 of 384 rows are 0"),
     "half of the columns dead": (_with(lambda w: w[:, :64].zero_()), "64 of 128 columns are 0"),
+    "one row and its negative": (
+        lambda w: torch.cat([w[:1].expand(192, -1), -w[:1].expand(192, -1)]),
+        "382 of 384 rows",
+    ),
     "half of the columns copied": (lambda w: w[:, :64].repeat(1, 2), "64 of 128 columns are copies of others"),
     "constant rows": (lambda w: w[:, :1].expand_as(w).clone(), "384 of 384 rows are constant"),
     "nan": (_with(lambda w: w[3, 4].fill_(math.nan)), "not finite"),

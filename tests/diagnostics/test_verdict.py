@@ -290,6 +290,7 @@ def test_depth_is_the_number_of_layers_in_the_names() -> None:
         (("q.lora_A.default", "q.lora_B.default"), ((4, 16), (32, 4)), True),
         (("0", "2"), ((32, 16), (16, 32)), True),
         (("attn.proj", "mlp.fc1"), ((16, 16), (32, 8)), False),
+        (("attn.proj", "mlp.fc1"), ((16, 32), (40, 16)), False),
         (("blocks.2.mlp.c_proj", "lm_head"), ((16, 32), (40, 16)), False),
         (("controlnet_down_blocks.3", "controlnet_mid_block"), ((16, 16, 1, 1), (16, 16, 1, 1)), False),
         (("time_mix.receptance", "time_mix.output"), ((16, 16), (16, 16)), False),
@@ -321,6 +322,13 @@ def test_complex_weight_of_a_class_of_its_own_may_have_a_mean() -> None:
     layer = nn.Linear(64, 64, dtype=torch.complex64)
     layer.weight.data = torch.view_as_complex(parts.flatten()[: 2 * 64 * 64].view(64, 64, 2))
     assert "is far from 0" in str(statistics(layer)[0].verdict)
+
+
+def test_complex_identity_has_no_imaginary_part() -> None:
+    eye = torch.eye(64)
+    assert row_of(eye.to(torch.complex64)).verdict == "identity"
+    rest = draw("normal_", (64, 64), std=0.1)
+    assert "identity" not in str(row_of(torch.complex(eye, rest * (rest.abs() > 0.15))).verdict)
 
 
 class _EqualizedLinear(nn.Module):
