@@ -48,6 +48,8 @@ MADE = {
         "aten::log1p_",
         "aten::neg_",
         "aten::zeros_like",
+        "aten::cat",
+        "aten::stack",
     ),
 }
 

@@ -112,6 +112,18 @@ def test_uniform_draw_in_bfloat16_is_no_grid() -> None:
     assert (_told(values).levels, _told(values.float()).levels) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "std"),
+    [(torch.float8_e4m3fn, 0.02), (torch.float8_e4m3fn, 0.1), (torch.float8_e5m2, 0.004), (torch.float16, 1e-6)],
+    ids=str,
+)
+def test_subnormal_numbers_are_no_grid(dtype: torch.dtype, std: float) -> None:
+    values = std * torch.randn(10_000, generator=torch.Generator().manual_seed(0))
+    assert _told(values.to(dtype)).levels is None
+    step = 4 * values.abs().max() / 128
+    assert _told(((values / step).round() * step).to(torch.float64)).levels is not None
+
+
 def test_sample_is_sorted_and_spread_over_the_tensor() -> None:
     values = sample(torch.arange(1_000_003.0))
     assert len(values) == 1 << 13

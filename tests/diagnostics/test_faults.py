@@ -53,6 +53,11 @@ FAULTS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "half of the rows dead": (_with(lambda w: w[:192].zero_()), "192 of 384 rows are 0"),
     "one dead row": (_with(lambda w: w[5].zero_()), "1 of 384 rows are 0"),
     "half of the columns dead": (_with(lambda w: w[:, :64].zero_()), "64 of 128 columns are 0"),
+    "one row and its negative": (
+        lambda w: torch.cat([w[:1].expand(192, -1), -w[:1].expand(192, -1)]),
+        "382 of 384 rows",
+    ),
+    "half of the columns copied": (lambda w: w[:, :64].repeat(1, 2), "64 of 128 columns are copies of others"),
     "constant rows": (lambda w: w[:, :1].expand_as(w).clone(), "384 of 384 rows are constant"),
     "nan": (_with(lambda w: w[3, 4].fill_(math.nan)), "not finite"),
     "inf": (_with(lambda w: w[3, 4].fill_(-math.inf)), "not finite"),
@@ -125,6 +130,24 @@ def test_fault_is_found_in_every_type(fault: str, dtype: torch.dtype) -> None:
     assert words in str(row.verdict)
 
 
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.complex32], ids=str)
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+def test_weight_of_a_type_that_torch_computes_little_in_has_a_verdict(dtype: torch.dtype) -> None:
+    def said(tensor: Tensor, name: str = "fc.weight") -> str:
+        return str(statistics({name: tensor.to(dtype)})[0].verdict)
+
+    def drawn(*shape: int) -> Tensor:
+        kind = torch.complex64 if dtype.is_complex else torch.float32
+        return torchinit.normal_(torch.empty(shape, dtype=kind), std=0.1, generator=torch.Generator().manual_seed(0))
+
+    for shape in ((192, 64), (64, 64), (64, 32, 3, 3)):
+        assert said(drawn(*shape)).startswith("normal, std 0.")
+    assert said(drawn(4, 16, 16), "moe.experts").startswith("normal, std 0.")
+    assert said(torch.eye(64)) == "identity"
+    assert said(torch.cat([torch.eye(64)] * 2)) == "identity in 2 blocks"
+    assert said(drawn(1, 256).expand(128, 256)).startswith("127 of 128 rows are copies of others")
+
+
 def test_fault_of_a_stack_or_of_columns_is_found() -> None:
     experts = nn.Module()
     experts.down_proj = nn.Parameter(draw("normal_", (4, 64, 128), std=0.02))
@@ -154,6 +177,7 @@ SCHEMES: dict[str, Callable[[tuple[int, ...]], Tensor]] = {
     "power of ten": lambda s: draw("normal_", s, std=1e-6),
     "siren": lambda s: draw("uniform_", s, a=-1 / math.prod(s[1:]), b=1 / math.prod(s[1:])),
     "two-valued": lambda s: draw("normal_", s).sign() / math.sqrt(s[1]),
+    "looks linear": lambda s: torch.cat([w := draw("kaiming_normal_", s), -w]),
     "unit rows": lambda s: nn.functional.normalize(draw("normal_", s).flatten(1)).view(s),
     "sparse": lambda s: draw("sparse_", s[:2], sparsity=0.9),
     "identity": lambda s: torchinit.eye_(torch.empty(s[:2])) * 0.1,

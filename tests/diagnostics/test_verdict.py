@@ -288,7 +288,12 @@ def test_depth_is_the_number_of_layers_in_the_names() -> None:
     [
         (("mlp.fc1", "mlp.fc2"), ((32, 16), (16, 32)), True),
         (("q.lora_A.default", "q.lora_B.default"), ((4, 16), (32, 4)), True),
+        (("0", "2"), ((32, 16), (16, 32)), True),
         (("attn.proj", "mlp.fc1"), ((16, 16), (32, 8)), False),
+        (("attn.proj", "mlp.fc1"), ((16, 32), (40, 16)), False),
+        (("blocks.2.mlp.c_proj", "lm_head"), ((16, 32), (40, 16)), False),
+        (("controlnet_down_blocks.3", "controlnet_mid_block"), ((16, 16, 1, 1), (16, 16, 1, 1)), False),
+        (("time_mix.receptance", "time_mix.output"), ((16, 16), (16, 16)), False),
         (("zero_convs.0", "zero_convs.1"), ((16, 16, 1, 1), (16, 16, 1, 1)), False),
     ],
 )
@@ -300,6 +305,51 @@ def test_two_zero_weights_in_a_row_are_marked(
     assert rows[0].verdict == (f"constant 0, and so is {names[1]}.weight" if bad else "constant 0")
     state = {f"{names[0]}.weight": draw("normal_", shapes[0], std=0.02), f"{names[1]}.weight": torch.zeros(shapes[1])}
     assert not any(row.bad for row in statistics(state))
+
+
+@pytest.mark.parametrize("own", ["weight_sigma", "weight_rho", "weight_logvar", "weight_mask", "weight_std"])
+def test_deviation_or_mask_beside_a_weight_is_no_weight(own: str) -> None:
+    rows = statistics({f"fc.{own}": torch.full((64, 32), 0.017), "fc.weight": torch.full((64, 32), 0.017)})
+    assert [row.bad for row in rows] == [False, True]
+    mask = (torch.rand(64, 32, generator=GENERATOR) > 0.5).float()
+    assert not statistics({f"fc.{own}": mask})[0].bad
+
+
+def test_complex_weight_of_a_class_of_its_own_may_have_a_mean() -> None:
+    scale = 1 / 32**2
+    parts = torch.rand(32, 32, 8, 8, 2, generator=GENERATOR) * scale
+    assert not statistics({"conv0.weights1": torch.view_as_complex(parts)})[0].bad
+    layer = nn.Linear(64, 64, dtype=torch.complex64)
+    layer.weight.data = torch.view_as_complex(parts.flatten()[: 2 * 64 * 64].view(64, 64, 2))
+    assert "is far from 0" in str(statistics(layer)[0].verdict)
+
+
+def test_complex_identity_has_no_imaginary_part() -> None:
+    eye = torch.eye(64)
+    assert row_of(eye.to(torch.complex64)).verdict == "identity"
+    rest = draw("normal_", (64, 64), std=0.1)
+    assert "identity" not in str(row_of(torch.complex(eye, rest * (rest.abs() > 0.15))).verdict)
+
+
+class _EqualizedLinear(nn.Module):
+    """Multiplies its weight by lr_mul / sqrt(fan_in) when it runs."""
+
+    def __init__(self, std: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(draw("normal_", (256, 256), std=std))
+
+
+@pytest.mark.parametrize(("std", "bad"), [(1.0, False), (100.0, False), (63.0, True)])
+def test_equalized_learning_rate_is_a_power_of_ten(std: float, bad: bool) -> None:
+    assert statistics(_EqualizedLinear(std))[0].bad is bad
+
+
+@pytest.mark.parametrize(("std", "bad"), [(1e-6, False), (1e-8, False), (1e-12, True), (3e-7, True)])
+def test_branch_from_nothing_is_no_smaller_power_of_ten_than_a_float_knows(std: float, bad: bool) -> None:
+    layer = nn.Linear(256, 256)
+    for weight in (draw("normal_", (256, 256), std=std), draw("uniform_", (256, 256), a=-std, b=std)):
+        layer.weight.data = weight
+        assert statistics(layer)[0].bad is bad
 
 
 def test_one_of_three_packed_projections_may_be_zero() -> None:

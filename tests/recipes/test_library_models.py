@@ -36,7 +36,7 @@ REFUSED: dict[str, dict[str, str]] = {
     "qwen2": {"llama": "", "torch": ""},
     "gpt2": {"gpt2": "", "xavier": ""},
     "bert": {"gpt2": "", "torch": "", "xavier": ""},
-    "t5": {"torch": "", "xavier": ""},
+    "t5": {"t5": "", "torch": "", "xavier": ""},
     "clip": {"gpt2": _CLIP, "xavier": _CLIP},
     "vit": {"vit": "", "torch": "embeddings.cls_token embeddings.position_embeddings"},
     "swin": {"vit": ""},

@@ -1,4 +1,4 @@
-"""Types and attributes of the layers of an exported module, which are plain modules: its graph remembers them."""
+"""Recovers the types and attributes of an exported module's layers from its graph; the layers are plain modules."""
 
 from dataclasses import dataclass, field
 from typing import Any

@@ -29,7 +29,7 @@ class _Swap:
 
     def __init__(self, namespace: dict[Any, Any], key: Any, ours: Any) -> None:
         self.namespace, self.key, self.found, self.ours, self.patches = namespace, key, namespace[key], ours, 0
-        # What a swap on top of this one has put back, if that is not ours.
+        # The value that a later swap has put back, if it is not ours.
         self.put_back = ours
 
     def undo(self) -> None:

@@ -95,8 +95,9 @@ def _turning_index(turns: float, base: float, length: int, dim: int) -> float:
     return (dim * math.log(length / (turns * 2 * math.pi))) / (2 * math.log(base))
 
 
-def _yarn(powers: Tensor, base: float, factor: float, length: int, bands: list[float], truncate: bool) -> Tensor:
-    size = powers.size(0)
+def _yarn(
+    powers: Tensor, size: int, base: float, factor: float, length: int, bands: list[float], truncate: bool
+) -> Tensor:
     low = _turning_index(bands[2], base, length, 2 * size)
     high = _turning_index(bands[3], base, length, 2 * size)
     if truncate:
@@ -141,7 +142,7 @@ def inverse_frequencies(
     # NB: of as many values as transformers computes at once; a CPU's last values go through another power function.
     powers = torch.pow(base, torch.arange(0, 2 * turning, 2, dtype=torch.float32, device=device) / dim)
     if scaling == "yarn":
-        return _yarn(powers, base, factor, length, bands, truncate)
+        return _yarn(powers, size, base, factor, length, bands, truncate)
     if scaling == "longrope" and factors is not None:
         # NB: not torch.tensor(), for which a GPU waits.
         divisors = [torch.full([], number, dtype=torch.float32, device=device) for number in factors]

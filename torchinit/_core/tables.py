@@ -9,13 +9,23 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
 
 from torchinit._core.checks import check_inexact, check_overlap, check_partitioned, refuse_dimensions
+from torchinit._core.compat import is_tracing
 from torchinit._core.door import enter, is_plain
 from torchinit._core.rotary import check_base, check_positive, check_rotary, inverse_frequencies
 from torchinit._core.symbolic import as_float
 from torchinit._core.writes import no_grad_copy_
+
+
+def constant_size(tensor: Tensor) -> int:
+    """Return the length of a tensor of one dimension; a trace would compute with a tensor of float32 in its place."""
+    if not is_scripting():
+        if not is_dynamo_compiling() and is_tracing():
+            return int(tensor.size(0))
+    return tensor.size(0)
 
 
 def rotary_inv_freq_(
@@ -116,7 +126,7 @@ def rotary_inv_freq_(
     check_inexact("rotary_inv_freq_", tensor)
     bands = [low_freq_factor, high_freq_factor, beta_fast, beta_slow]
     original, share = original_max_position_embeddings, partial_rotary_factor
-    size = tensor.size(0)
+    size = constant_size(tensor)
     length = check_rotary(size, base, scaling, factor, original, seq_len, bands, share, factors)
     if tensor.numel() == 0 or tensor.is_meta:
         return tensor

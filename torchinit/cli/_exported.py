@@ -75,7 +75,7 @@ class _Archive:
             sizes, strides = _integers(meta["sizes"]), _integers(meta["strides"])
             offset = meta["storage_offset"]["as_int"]
             storage = self._storage(payload, dtype)
-            # Elements that the export left out, as those of fake tensors, have no bytes.
+            # The export leaves out the bytes of fake tensors.
             weights[name] = (
                 storage.as_strided(sizes, strides, offset)
                 if storage.numel()

@@ -119,8 +119,8 @@ def add(commands: Commands) -> None:
         " initialization it has. FILE is a TorchScript archive, a checkpoint or a state dict that torch.save wrote,"
         " safetensors, an archive of torch.export, or a directory or an index of shards as transformers writes it. A"
         " parameter is marked for what no sound initialization gives, such as copied or dead rows, outliers or a scale"
-        " that blows up the signal. In a file without modules, a"
-        " transposed or grouped convolution looks like any other, and its fans are counted as such. Integers are shown"
+        " that blows up the signal. In a file without modules, a transposed or grouped convolution looks like any"
+        " other, and its fans are counted as such. Integers are shown"
         " and never marked; quantized tensors are measured by the values that they stand for.",
     )
     parser.add_argument(

@@ -113,7 +113,7 @@ def distribution(tensor: Tensor, moments: Moments) -> Distribution:
         fitted,
         piled=_piled(values, plain),
         outlying=_outlying(values, plain),
-        levels=_levels(distinct, fitted),
+        levels=_levels(distinct, fitted, tensor.dtype),
     )
 
 
@@ -200,13 +200,15 @@ def _outlying(values: Tensor, plain: Distribution) -> float | None:
     )
 
 
-def _levels(distinct: Tensor, fitted: Distribution) -> int | None:
-    """Return the number of values on a grid; a uniform draw in bfloat16 has 256 on one."""
+def _levels(distinct: Tensor, fitted: Distribution, dtype: torch.dtype) -> int | None:
+    """Return the number of values on a grid; a uniform draw in bfloat16 has 256 on one, and subnormal numbers lie on one."""
     count = len(distinct)
     if count > 256 or fitted.size < 256 or fitted.size < 4 * count or fitted.name == "two-valued":
         return None
     if count > 128 and fitted.name == "uniform" and fitted.resolution >= torch.finfo(torch.bfloat16).eps:
         return None
-    steps = (distinct - distinct[0]) / distinct.diff().min()
+    step, info = distinct.diff().min(), torch.finfo(dtype)
+    steps = (distinct - distinct[0]) / step
     is_grid = bool((steps - steps.round()).abs().max() < 0.02) and steps[-1].item() <= 512
-    return count if is_grid or count <= 16 else None
+    is_subnormal = step.item() <= info.smallest_normal * info.eps
+    return count if (is_grid and not is_subnormal) or count <= 16 else None

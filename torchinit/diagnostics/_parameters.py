@@ -26,9 +26,10 @@ _NO_INTEGERS = re.compile(r"mask|bias$|ind(ex|ices)|(^|_)ids?$")
 _TABLE = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
 
 # What layers multiply their input with, by its own name: in torch, in parametrizations and weight_norm, in stacks of
-# experts. Everything else, such as LayerScale, A_log or a class token, has a scale of its own.
+# experts. Everything else, such as LayerScale, A_log, a class token, a mask of pruning or the deviations of a Bayesian
+# or noisy layer, has a scale of its own.
 _WEIGHT = re.compile(r"weight(?!_g)|kernel|proj|expert|^original1?$|^w\d?$", re.IGNORECASE)
-_NO_WEIGHT = re.compile(r"bias|scale|norm", re.IGNORECASE)
+_NO_WEIGHT = re.compile(r"bias|scale|norm|sigma|(^|_)(rho|std|var|logvar|mask)$", re.IGNORECASE)
 
 # The last layers of models, whose output may start at nothing.
 _HEAD = re.compile(

@@ -53,7 +53,19 @@ def pattern_of(
         gain = orthogonal_gain(matrix, largest, resolution)
         if gain is not None:
             return Pattern(f"orthogonal, gain {gain_words(gain)}", gain)
-    return _of_kernel(tensor, largest, resolution)
+    return _mirrored(matrix, rows) or _of_kernel(tensor, largest, resolution)
+
+
+def _mirrored(matrix: Tensor, rows: Lines) -> Pattern | None:
+    """Recognize a network that looks linear: the units of one half are the negatives of the other's.
+
+    Source: "The shattered gradients problem", Balduzzi et al. (2017), https://arxiv.org/abs/1702.08591.
+    """
+    half = len(matrix) // 2
+    if len(matrix) != 2 * half or half < 2 or not bool(rows.projections[0] == -rows.projections[half]):
+        return None
+    is_mirrored = torch.equal(matrix[:half], -matrix[half:]) and not torch.equal(matrix[0], matrix[1])
+    return Pattern("each row beside its negative") if is_mirrored else None
 
 
 def gain_words(gain: float) -> str:
@@ -62,7 +74,7 @@ def gain_words(gain: float) -> str:
 
 def _known(parameter: Parameter, tensor: Tensor, largest: float) -> Pattern | None:
     """Compare a weight of many zeros with what the initializers without draws would fill it with."""
-    outputs = tensor.shape[0]
+    outputs, wide = tensor.shape[0], torch.complex128 if tensor.is_complex() else torch.float64
     tries: list[tuple[str, Callable[[Tensor], Tensor]]] = []
     if tensor.dim() == 2 and min(tensor.shape) > 1:
         tries = [("identity", eye_)]
@@ -75,7 +87,7 @@ def _known(parameter: Parameter, tensor: Tensor, largest: float) -> Pattern | No
     for name, fill in tries:
         filled = fill(torch.empty(tensor.shape, dtype=tensor.dtype))
         ratio = largest / filled.abs().max().item()
-        if torch.allclose(tensor.double(), filled.double() * ratio, rtol=1e-2, atol=1e-6 * largest):
+        if torch.allclose(tensor.to(wide), filled.to(wide) * ratio, rtol=1e-2, atol=1e-6 * largest):
             return Pattern(name if abs(ratio - 1.0) < 1e-2 else f"{ratio:.3g} x {name}", ratio)
     return None
 

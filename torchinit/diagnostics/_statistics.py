@@ -111,13 +111,17 @@ def statistics(
     0.02. An ``=`` means that the two agree within the sampling error, ``~`` that this error exceeds 5 %. Matrices are
     also compared with orthogonal ones, the identity and what torchinit's other initializers make.
 
-    Bad are values that are not finite; a weight that is constant, but not 0; two zero weights in a row; rows that are
-    zero or copies of others; a low rank; a mean, a scale or outliers that no draw for these fans gives; many zeros that
-    are no mask and not from ``sparse_``; values on a grid, or piled on their bounds. Embeddings, norms, LayerScale and
-    other parameters that are no weights of a layer are not compared with fans.
+    A row is bad if
 
-    In a state dict, names and shapes tell layers: an embedding by its name, a transposed or grouped convolution not at
-    all.
+    - values are not finite;
+    - a weight is constant, but not 0, or both weights of a branch are 0;
+    - rows are zero or copies of others, many columns are, or the rank is low;
+    - no draw for these fans gives the mean, the scale or the outliers;
+    - many values are 0, but by no mask and not by ``sparse_``;
+    - values lie on a grid, or pile up on their bounds.
+
+    Embeddings, norms, LayerScale and other parameters that are no weights of a layer are not compared with fans. In a
+    state dict, the name tells an embedding; a transposed or grouped convolution looks like any other.
 
     Args:
         model: a module (eager, scripted, traced or loaded) or its state dict

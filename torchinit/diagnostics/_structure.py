@@ -1,4 +1,4 @@
-"""What the rows of a matrix have to do with each other: orthogonal, equal, zero, or few independent ones."""
+"""Relations between the rows of a matrix: orthogonal, equal, zero, or few independent ones."""
 
 import math
 from dataclasses import dataclass

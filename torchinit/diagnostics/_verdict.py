@@ -1,4 +1,4 @@
-"""Says what a parameter's values are, which known initialization gives them, and what none gives."""
+"""Judges the values of a parameter: their distribution, the known initialization that gives them, and their faults."""
 
 import math
 import re
@@ -21,6 +21,8 @@ from torchinit.diagnostics._structure import Lines, constant_rows, copies, diffe
 _MEAN = 0.5
 # More zeros than this need a reason.
 _ZEROS = 0.25
+# Columns may be copied for a few inputs that repeat, but not so many.
+_COPIES = 0.25
 # Independent rows below this share of those looked at; of a square matrix of random values 1 % look dependent.
 _RANK = 0.8
 # Multiples of He's standard deviation that blow the signal up: of a layer of torch.nn, and of another one, which may
@@ -28,13 +30,15 @@ _RANK = 0.8
 _LARGE, _VERY_LARGE = 5.0, 40.0
 # The standard deviation times the root of the larger fan that leaves nothing of the signal.
 _SMALL = 1e-3
+# Smaller powers of ten are an accident.
+_LEAST_EXPONENT = -8
 # Projections that hold several matrices; one of them may be zero.
 _PACKED = re.compile(r"qkv|in_proj|c_attn|query_key_value", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of a parameter; ``fault`` is what no sound initialization gives."""
+    """The judgement of a parameter; ``fault`` names what no sound initialization gives."""
 
     words: str | None
     fault: str | None = None
@@ -71,6 +75,10 @@ def verdict(parameter: Parameter, moments: Moments | None) -> Verdict:
     if parameter.tensor.layout is not torch.strided:
         parameter = replace(parameter, tensor=parameter.tensor.to_dense())
     found = distribution(parameter.tensor, moments)
+    wide = torch.complex64 if parameter.tensor.is_complex() else torch.bfloat16
+    if parameter.tensor.element_size() < wide.itemsize:
+        # NB: torch computes little in 8-bit floats and in complex32.
+        parameter = replace(parameter, tensor=parameter.tensor.to(wide))
     if parameter.is_weight:
         return _weight(parameter, moments, found)
     said = _drawn(parameter, found)
@@ -104,12 +112,12 @@ def _words(found: Distribution, scheme: Scheme | None, centered: bool, parameter
         if scheme is not None and abs(known / found.before - 1.0) <= found.error and not scheme.name.isalpha():
             number, after = found.before, f" before the cut at {found.cut:.2g} std"
     nearest = ""
-    # A number of two digits is anybody's.
+    # Two digits fit by chance; add the nearest by the fans.
     if parameter.is_weight and found.name != "other" and (scheme is None or re.fullmatch(r"0\.0*[1-9]\d", scheme.name)):
         nearest = nearest_by_fans(parameter, found.std)
     if scheme is None:
         return f"{name}{what} {text(number)}{after}{nearest}"
-    # A number that is known to 5 % is that of the scheme.
+    # Show the number of the scheme itself, if the sample is sharp enough.
     sharp = found.error <= 0.05
     shown = text(known if sharp else number)
     same = "" if shown == scheme.name else f" {'=' if sharp else '~'} {scheme.name}"
@@ -186,9 +194,14 @@ def _faults(
     constant = constant_rows(matrix, rows) if differ(rows, _bits(found)) else 0
     if constant:
         yield f"{constant} of {len(rows.norms)} rows are constant"
+    if parameter.tensor.dim() == 2 and not mask and differ(columns, _bits(found)):
+        equal, count = copies(matrix.t(), columns), len(columns.norms)
+        yield f"{equal} of {count} columns are copies of others" if equal >= _COPIES * count else None
     if zeros >= _ZEROS and not mask and min(matrix.shape) > 1:
         yield f"{zeros:.0%} of the values are 0"
-    if abs(found.mean) > _MEAN * found.std and abs(found.mean) > 5.0 * found.std / math.sqrt(found.size):
+    # NB: Fourier neural operators draw both parts of their own complex weights from 0 to a bound.
+    is_far = abs(found.mean) > _MEAN * found.std and abs(found.mean) > 5.0 * found.std / math.sqrt(found.size)
+    if is_far and (parameter.layer.standard or not parameter.tensor.is_complex()):
         yield f"mean {text(found.mean)} is far from 0"
     if min(matrix.shape) > 1 and not mask:
         independent, looked = rank(matrix, largest)
@@ -241,11 +254,13 @@ def _far(parameter: Parameter, found: Distribution) -> str | None:
     he = max(map(he_std, fans))
     # The modules of a state dict may stand for any layer.
     is_plain = parameter.layer.standard or parameter.layer.kind == "Module"
-    if std > he * (_LARGE if is_plain and not parameter.is_head else _VERY_LARGE):
+    # A power of ten is meant: small ones for a branch that starts at nothing, large ones for a layer with a learning rate
+    # of its own, which it divides out when it runs.
+    number = found.half if found.name == "uniform" else found.before
+    exponent = max(round(math.log10(number)), _LEAST_EXPONENT) if number > 0.0 else 0
+    is_meant = math.isclose(number, 10.0**exponent, rel_tol=found.error)
+    if std > he * (_LARGE if is_plain and not parameter.is_head else _VERY_LARGE) and (is_plain or not is_meant):
         return f"std {text(std)} is {_times(std / he)} He"
-    # A branch that is meant to start at nothing has a power of ten.
-    exponent = round(math.log10(found.before)) if found.before > 0.0 else 0
-    is_meant = math.isclose(found.before, 10.0**exponent, rel_tol=found.error)
     if std * math.sqrt(max(fans)) < _SMALL and not parameter.is_head and not is_meant:
         return f"std {text(std)} is {_times(std / he_std(fans[0]))} He"
     return None
@@ -257,13 +272,17 @@ def with_dead_pairs(found: Sequence[Parameter], verdicts: Sequence[Verdict]) -> 
     weights = [i for i, parameter in enumerate(found) if parameter.is_weight]
     for i, j in pairwise(weights):
         chained = (found[i].fans() or (0, 0))[1] == (found[j].fans() or (0, 1))[0]
-        if verdicts[i].words == verdicts[j].words == "constant 0" and chained and not _are_listed(found[i], found[j]):
+        if verdicts[i].words == verdicts[j].words == "constant 0" and chained and _are_one_branch(found[i], found[j]):
             for index, other in ((i, j), (j, i)):
                 after[index] = replace(after[index], words=None, fault=f"constant 0, and so is {found[other].name}")
     return after
 
 
-def _are_listed(first: Parameter, second: Parameter) -> bool:
-    """True for two layers of a list, which need not follow each other."""
-    names = [re.sub(r"(^|\.)\d+(?=\.)", ".*", parameter.name) for parameter in (first, second)]
-    return names[0] == names[1]
+def _are_one_branch(first: Parameter, second: Parameter) -> bool:
+    """True for the ways in and out of a branch, such as ``mlp.fc1`` and ``mlp.fc2``: siblings, through another width.
+
+    Square ones may be parallel, and layers of different parents have a skip connection between them.
+    """
+    names = first.name.split("."), second.name.split(".")
+    fans = {*(first.fans() or ()), *(second.fans() or ())}
+    return len(names[0]) == len(names[1]) and sum(map(str.__ne__, *names)) == 1 and len(fans) > 1

@@ -48,7 +48,7 @@ def _matrices(fill: Fill, target: str) -> str:
 
 
 def _joined(block: Block, view: str) -> str:
-    """Write a copy of a block in pieces in which they lie one after the other."""
+    """Write the code that copies the pieces of a block into one tensor."""
     return f"{view}.flatten({block.dim}, {block.dim + 1}).contiguous()"
 
 
@@ -99,7 +99,7 @@ def _joins(fill: Fill) -> bool:
 
 
 def _loop_key(fill: Fill) -> tuple[Value, ...]:
-    """Return the key that groups fills into loops: all that numbers of a loop cannot say."""
+    """Return the key that groups fills into loops: all but the numbers, which a loop may vary."""
     joined = fill.block.dim if fill.block is not None and _joins(fill) else -1
     strings = (arg for arg in fill.args if isinstance(arg, str))
     return (fill.initializer, fill.batch_dims, fill.transposed, joined, *strings)

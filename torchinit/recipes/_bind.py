@@ -1,4 +1,4 @@
-"""What the globs of rules match in a model."""
+"""Binds the globs of rules to a model: how many layers ``{layer}`` has, and which one ``{last}`` is."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a parametrization draws besides the weight: from a generator or from a key."""
+"""The draws of a parametrization besides the weight, from a generator or from a key."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

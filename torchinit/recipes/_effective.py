@@ -72,7 +72,7 @@ def _place(name: str) -> tuple[int, bool, int]:
 
 
 def _names_originals(rules: Sequence[Rule], each: Parametrized) -> bool:
-    """True if a rule before that of the effective weight matches an original by what the weight does not have."""
+    """True if a rule matches an original, and not the weight, before the weight has a rule."""
     for rule in rules:
         if rule is each.rule:
             return False

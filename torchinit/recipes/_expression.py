@@ -20,7 +20,7 @@ from torchinit.recipes._errors import RecipeError, suggest
 
 _MAX_LENGTH, _MAX_DEPTH = 400, 64
 
-# Names that a parameter gives, and why one may have none.
+# Names that stand for numbers of a parameter, and what an error says of a parameter without one.
 NAMES = {
     "fan_in": "no fan_in of fewer than 2 dimensions",
     "fan_out": "no fan_out of fewer than 2 dimensions",

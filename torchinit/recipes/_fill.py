@@ -117,7 +117,7 @@ _RESOLVERS: dict[str, Callable[..., Fill]] = {
     "trunc_normal_tf_": lambda mean, **given: Fill("trunc_normal_", (mean, *truncation_bounds(mean, **given))),
     "prior_bias_": lambda prior: Fill("constant_", (prior_logit(prior),)),
 }
-# Where the real and the imaginary part of a uniform value share its variance; upstream's do not.
+# Initializers whose complex uniform values share the variance between both parts; those of upstream do not.
 _SHARED = ("variance_scaling_", "lecun_uniform_")
 
 

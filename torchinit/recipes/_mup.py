@@ -30,7 +30,7 @@ OPTIMIZERS = ("adam", "sgd")
 
 @dataclass(frozen=True)
 class Multiplier:
-    """What muP does to one parameter.
+    """The multipliers of one parameter under muP.
 
     Attributes:
         name: qualified name; a tied parameter has its first

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchinit._core.compat import FakeTensor, no_dispatch_modes
 from torchinit._core.modules import own_class
+from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._layers import Layer
 from torchinit.recipes._structure import NORMS
 
@@ -85,7 +86,7 @@ def _substitutes(module: nn.Module, value: float) -> dict[str, Tensor] | None:
 
 
 def _keeps_scale(module: nn.Module, value: float) -> bool:
-    with no_dispatch_modes(), torch.no_grad(), torch.device("cpu"):
+    with no_dispatch_modes(), torch.device("cpu"):
         tensors = _substitutes(module, value)
         first = next(module.parameters(), None)
         if tensors is None or first is None:
@@ -97,7 +98,7 @@ def _keeps_scale(module: nn.Module, value: float) -> bool:
                 # The code of a layer may refuse a shape with any error.
                 continue
             if isinstance(y, Tensor) and y.shape == x.shape and y.numel():
-                scale = math.sqrt(y.float().square().mean().item())
+                scale = math.sqrt(y.detach().float().square().mean().item())
                 return _SOUND[0] < scale < _SOUND[1]
     return False
 
@@ -113,9 +114,9 @@ def _run(module: nn.Module, tensors: Mapping[str, Tensor], arguments: tuple[Tens
     if isinstance(module, torch.jit.ScriptModule):
         if any(tensor.is_meta or isinstance(tensor, FakeTensor) for tensor in module.state_dict().values()):
             return None
-        other = copy.deepcopy(module)
+        other = copy.deepcopy(module).float()
         for name, tensor in [*other.named_parameters(), *other.named_buffers()]:
-            tensor.data = tensors[name].clone()
+            no_grad_copy_(tensor, tensors[name])
     else:
         # A twin without the hooks of the original, which may gather shards or count calls.
         other = object.__new__(own_class(module))

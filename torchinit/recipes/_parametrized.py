@@ -27,7 +27,7 @@ from torchinit.recipes._fill import Fill
 from torchinit.recipes._layers import Layer
 from torchinit.recipes._rule import DEFAULT, RecipeError, Rule
 
-# The power iterations of construction, after which the norm may still be some percent too small, and ours.
+# Power iterations: at construction, as torch does (the norm may still be some percent too small), and in other recipes.
 _CONSTRUCTED, _ITERATIONS = 15, 100
 
 _LABELS = {compat.WeightNorm: "weight_norm", compat.SpectralNorm: "spectral_norm", compat.Orthogonal: "orthogonal"}
@@ -40,7 +40,7 @@ def label_of(step: nn.Module) -> str:
 
 @dataclass
 class Solution:
-    """What to write so that a layer computes a given weight."""
+    """The values to write so that a layer computes a given weight."""
 
     tensors: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     attributes: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
@@ -274,7 +274,7 @@ class Registered(Parametrized):
             return _changes(saved, originals)
 
     def _reset(self, draws: Draws) -> None:
-        """Give the parametrizations what ``right_inverse`` leaves as it was."""
+        """Set the state that ``right_inverse`` leaves as it was, such as ``u`` and ``v`` of a spectral norm."""
         inputs: tuple[Tensor, ...] = tuple(self.chain.get_parameter(name.rpartition(".")[2]) for name in self.originals)
         for index, step in enumerate(self.chain):
             if isinstance(step, compat.WeightNorm):

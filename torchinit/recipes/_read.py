@@ -56,7 +56,7 @@ def from_text(text: str, origin: str, chain: Sequence[Path] = ()) -> Recipe:
     base = _base(own.extends, origin, chain)
     constants = {**base.constants, **own.constants}
     check_constants(constants, text, origin)
-    # A rule of the base has done its part if the own rules cover it.
+    # Drop rules of the base that can match nothing after the own ones; they would warn.
     rules = [*own.rules, *(rule for rule in base.rules if not any(mine.shadows(rule) for mine in own.rules))]
     _check_used(own.constants, rules, constants, origin)
     return Recipe(rules, own.name or base.name, constants)

@@ -1,4 +1,4 @@
-"""What a parameter is in its layer: a weight, a bias, of a normalization, or an embedding."""
+"""The role of a parameter in its layer: a weight, a bias, part of a norm, or an embedding."""
 
 from torchinit.recipes._layers import Layer
 from torchinit.recipes._structure import DENSE, EMBEDDINGS, GATES, NORMS
