@@ -54,6 +54,6 @@ def test_warning_is_one_line_on_stderr(model: Path, tmp_path: Path, capsys: pyte
     )
     assert run("plan", model, "--recipe", tmp_path / "r.toml") == 0
     assert capsys.readouterr().err == (
-        f'torchinit: warning: {tmp_path}/r.toml: rule 1 ("Conv9d"): '
-        "rule 1 matched no parameter: Rule('ones_', module='Conv9d')\n"
+        f'torchinit: warning: {tmp_path}/r.toml: rule 1 ("Conv9d") '
+        "matched no parameter: Rule('ones_', module='Conv9d')\n"
     )

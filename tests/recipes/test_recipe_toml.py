@@ -76,7 +76,7 @@ def test_wrong_rule_in_toml_is_refused_with_file_and_rule(case: str, tmp_path: P
         ("rule = [3]", "r.toml: rule 1: a rule must be a table, got 3"),
         (
             "[[rule]]\ninitializer = 'zeros_'\n[[rule]]\ninitializer = 'ones_'\nname = 'x'\n",
-            'r.toml: rule 2 ("x"): rule 2 can never match, because rule 1 (any) comes first and matches all that it'
+            'r.toml: rule 2 ("x") can never match, because rule 1 (any) comes first and matches all that it'
             " would (x); put it before that one",
         ),
     ],

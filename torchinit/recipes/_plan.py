@@ -146,7 +146,7 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = No
     rows = make_rows(found, steps)
     for number, rule in enumerate(found.bound, 1):
         if id(rule) not in found.used and not rule.optional:
-            warn_user(f"{rule.origin}: rule {number} matched no parameter: {rule!r}")
+            warn_user(f"{rule.place(number)} matched no parameter: {rule!r}")
     warn_of_lost_marks(module, found)
     warn_of_uninitialized_buffers(found)
     # Sort as the model lists its parameters, parents first; the buffers stay last.

@@ -70,8 +70,8 @@ class Recipe:
         for index, rule in enumerate(self.rules):
             for number, earlier in enumerate(self.rules[:index], 1):
                 if earlier.shadows(rule):
-                    raise rule.error(
-                        f"rule {index + 1} can never match, because rule {number} ({earlier.conditions()}) comes first and"
+                    raise RecipeError(
+                        f"{rule.place(index + 1)} can never match, because rule {number} ({earlier.conditions()}) comes first and"
                         f" matches all that it would ({rule.conditions()}); put it before that one"
                     )
 

@@ -1,6 +1,7 @@
 """A rule: which parameters, which initializer, which arguments; checked on construction."""
 
 import copy
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -183,6 +184,10 @@ class Rule:
         except RecipeError as error:
             raise self.error(f"{error}, for {name} of shape {list(shape)}") from None
         return values
+
+    def place(self, number: int) -> str:
+        """Say where the rule is, and which one of its recipe; the origin of a rule of a file says both."""
+        return self.origin if re.search(r": rule \d", self.origin) else f"{self.origin}: rule {number}"
 
     def error(self, message: str) -> RecipeError:
         return RecipeError(f"{self.origin}: {message}")
