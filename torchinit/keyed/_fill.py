@@ -16,7 +16,7 @@ from torchinit.keyed import _fast_paths
 from torchinit.keyed._keys import key_bits
 from torchinit.keyed._philox import philox_words
 from torchinit.keyed._piece import Piece, views
-from torchinit.keyed._sampling import normal_values, uniform_values
+from torchinit.keyed._sampling import few_values, normal_values, uniform_values
 from torchinit.keyed._tiles import advance, block_count, stream_run, tile_shape, tile_size
 
 
@@ -53,6 +53,10 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
     Returns:
         ``tensor``
     """
+    if not is_scripting():
+        if _fast_paths.takes_few_blocks(tensor, key, piece[0]):
+            _fill_few_(tensor.detach(), key, distribution, parameters)
+            return tensor
     bits = key_for(tensor, key)
     if tensor.is_meta:
         return tensor
@@ -125,6 +129,15 @@ def _fill_tile_(
     values = _standard_values(bits, distribution == "normal", target, full_size, begin)
     _transform_(values, distribution, parameters)
     target.copy_(values)
+
+
+def _fill_few_(whole: Tensor, key: Tensor, distribution: str, parameters: list[float]) -> None:
+    """Fill a whole of few blocks, in eager code."""
+    count, dtype = whole.numel(), torch.float64 if whole.dtype == torch.float64 else torch.float32
+    blocks = block_count(0, count, 2 if dtype == torch.float64 else 4)
+    values = few_values(_fast_paths.philox_python_words(key, blocks), distribution == "normal", dtype)
+    _transform_(values, distribution, parameters)
+    whole.copy_((values if values.numel() == count else values[:count]).view(whole.shape))
 
 
 def _transform_(values: Tensor, distribution: str, parameters: list[float]) -> None:
