@@ -59,8 +59,8 @@ class Everything(nn.Module):
         return own, given, keyed.kaiming_uniform_(torch.empty(9, 7), keyed.fold_in(key, "layer.weight"))
 
 
-def _packaged(module: nn.Module, arguments: tuple[Any, ...], path: Path) -> Any:
-    program = torch.export.export(module, arguments)
+def _packaged(module: nn.Module, arguments: tuple[Any, ...], path: Path, dynamic_shapes: Any = None) -> Any:
+    program = torch.export.export(module, arguments, dynamic_shapes=dynamic_shapes)
     # Without these options inductor reorders the draws of a graph.
     with torch._inductor.config.patch({"fallback_random": True, "aot_inductor.compile_wrapper_opt_level": "O0"}):
         package = torch._inductor.aoti_compile_and_package(program, package_path=os.fspath(path))
@@ -112,6 +112,22 @@ def test_packaged_model_draws_from_any_key(packaged: Any) -> None:
     for seed in (0, 7):
         expected = keyed.kaiming_uniform_(torch.empty(9, 7), keyed.fold_in(keyed.key(seed), "layer.weight"))
         assert torch.equal(packaged(_zeros(), X, keyed.key(seed))[2], expected)
+
+
+@pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 makes constants of the sizes")
+def test_one_package_fills_any_size_by_key(tmp_path: Path) -> None:
+    class Rows(nn.Module):
+        def forward(self, x: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
+            whole = keyed.uniform_(x.new_empty(x.size(0), 5), key)
+            return whole, keyed.normal_(torch.empty_like(x), key, full_size=[2000, 3], offset=[2, 0])
+
+    dynamic = {"x": {0: torch.export.Dim("rows", min=1, max=1000)}, "key": None}
+    packaged = _packaged(Rows(), (torch.zeros(8, 3), KEY), tmp_path / "model.pt2", dynamic)
+    for rows in (1, 2, 3, 5, 64, 1000):
+        x, key = torch.zeros(rows, 3), keyed.key(rows)
+        (whole, piece), (expected, part) = packaged(x, key), Rows()(x, key)
+        assert torch.equal(whole, expected), rows
+        assert torch.allclose(piece, part, rtol=1e-6, atol=1e-7), rows
 
 
 def test_packaged_model_with_parameters_of_its_own_fails_as_documented(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Is every keyed initializer a pure function of key and logical index, and otherwise equal to its sibling?"""
 
 import inspect
+import itertools
 import re
 import warnings
 from typing import Any
@@ -175,6 +176,20 @@ def test_fast_paths_of_eager_code_change_no_bit(call: KeyedCall) -> None:
         fast = _filled(call, shape)
         with PassThroughMode():
             assert torch.equal(_filled(call, shape), fast)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.complex64], ids=str)
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "trunc_normal_"])
+def test_few_values_of_any_number_and_key_have_the_bits_of_operators(name: str, dtype: torch.dtype) -> None:
+    if name == "trunc_normal_" and dtype.is_complex:
+        pytest.skip("takes no complex tensor")
+    fill, sizes = getattr(keyed, name), [1, 2, 3, 4, 5, 95, 96, 97, 191, 192, 193]
+    # The last keys' blocks pass 2^63 and 2^64.
+    keys = [keyed.fold_in(KEY, "name"), torch.tensor([-7, -2]), torch.tensor([2**62, 2**63 - 2])]
+    for key, size in itertools.product(keys, sizes):
+        drawn = fill(torch.zeros(size, dtype=dtype), key)
+        with PassThroughMode():
+            assert torch.equal(fill(torch.zeros(size, dtype=dtype), key), drawn)
 
 
 @every_call

@@ -1,5 +1,6 @@
 """Fast paths of eager code: few blocks in Python integers, and torch's own kernel."""
 
+import functools
 import sys
 from array import array
 
@@ -18,11 +19,33 @@ def runs_eagerly(tensor: Tensor) -> bool:
 
 # More blocks are faster in tensor operators.
 _MAX_BLOCKS = 256
+# More are faster as tensors, from the words on.
+_FEW_BLOCKS = 48
 
 
 def can_use_python_ints(tensor: Tensor, blocks: int) -> bool:
     """True if Python integers can replace the tensor operators: for few blocks, in eager on a CPU."""
-    return 0 < blocks <= _MAX_BLOCKS and tensor.device.type == "cpu" and runs_eagerly(tensor)
+    return 0 < blocks <= _MAX_BLOCKS and tensor.is_cpu and runs_eagerly(tensor)
+
+
+def takes_few_blocks(tensor: Tensor, key: Tensor, full_size: list[int]) -> bool:
+    """True for a whole of few blocks and one key if both are plain and on a CPU, so that nothing else is to be checked.
+
+    Complex tensors are left out.
+    """
+    per_block = 2 if tensor.dtype == torch.float64 else 4
+    return (
+        # First, because a compiler makes a guard of a size that is compared.
+        runs_eagerly(tensor)
+        and 0 < tensor.numel() <= per_block * _FEW_BLOCKS
+        and tensor.is_cpu
+        and tensor.is_floating_point()
+        and list(tensor.shape) == full_size
+        and type(key) is Tensor
+        and key.dtype == torch.int64
+        and key.shape == (2,)
+        and key.is_cpu
+    )
 
 
 def philox_python_ints(seed: int, numbers: list[int]) -> Tensor:
@@ -30,29 +53,54 @@ def philox_python_ints(seed: int, numbers: list[int]) -> Tensor:
 
     One Python integer holds a word of every block, in 64 bits each.
     """
-    ones = _pack_lanes([1] * len(numbers))
-    mask, counter = ones * 0xFFFFFFFF, _pack_lanes(numbers)
+    size = 8 * len(numbers)
+    words = _philox_lanes(seed, _pack_lanes(numbers), _pack_lanes([1] * len(numbers)))
+    lanes = b"".join([word.to_bytes(size, sys.byteorder) for word in words])
+    return torch.frombuffer(bytearray(lanes), dtype=torch.int64).view(4, -1).t()
+
+
+def _pack_lanes(numbers: list[int]) -> int:
+    return int.from_bytes(array("Q", numbers).tobytes(), sys.byteorder)
+
+
+def _philox_lanes(seed: int, counter: int, ones: int) -> tuple[int, int, int, int]:
+    """Compute the four words of every block, each in its lane of 64 bits or more; ``ones`` has a 1 in every lane."""
+    mask = ones * 0xFFFFFFFF
     key_0, key_1 = ones * (seed & 0xFFFFFFFF), ones * (seed >> 32 & 0xFFFFFFFF)
     step_0, step_1 = ones * 0x9E3779B9, ones * 0xBB67AE85
     a, b, c, d = counter & mask, counter >> 32 & mask, 0, 0
     for _ in range(10):
-        # No product reaches the next block's lane.
+        # No product reaches the next block's lane. Only the factors need clear upper halves.
         p, q = a * 0xD2511F53, c * 0xCD9E8D57
-        a, b, c, d = (q >> 32 & mask) ^ b ^ key_0, q & mask, (p >> 32 & mask) ^ d ^ key_1, p & mask
-        key_0, key_1 = key_0 + step_0 & mask, key_1 + step_1 & mask
-    lanes = b"".join([word.to_bytes(8 * len(numbers), sys.byteorder) for word in (a, b, c, d)])
-    return torch.frombuffer(bytearray(lanes), dtype=torch.int64).view(4, -1).t()
+        a, b, c, d = (q >> 32 ^ b ^ key_0) & mask, q, (p >> 32 ^ d ^ key_1) & mask, p
+        key_0, key_1 = key_0 + step_0, key_1 + step_1
+    return a, b & mask, c, d & mask
+
+
+@functools.lru_cache(_FEW_BLOCKS)
+def _wide_lanes(blocks: int) -> tuple[int, int]:
+    """Return the numbers 1, 1, ... and 0, 1, ... in lanes of 128 bits."""
+    ones = sum([1 << 128 * i for i in range(blocks)])
+    return ones, sum([i << 128 * i for i in range(blocks)])
 
 
 def philox_python_run(bits: Tensor, blocks: int) -> Tensor:
-    """Compute the words of the first blocks of a key's stream."""
+    """Compute the words of the first blocks of a key's stream, of shape ``(blocks, 4)``."""
     seed, start = bits.tolist()
     numbers = range(start, start + blocks)
     return philox_python_ints(seed, [number & 0xFFFFFFFFFFFFFFFF for number in numbers])
 
 
-def _pack_lanes(numbers: list[int]) -> int:
-    return int.from_bytes(array("Q", numbers).tobytes(), sys.byteorder)
+def philox_python_words(bits: Tensor, blocks: int) -> "array[int]":
+    """Compute the words of the first blocks of a key's stream, in its order, without a tensor."""
+    seed, start = bits.tolist()
+    ones, steps = _wide_lanes(blocks)
+    # A number of 2^64 or more wraps: its upper half is masked.
+    a, b, c, d = _philox_lanes(seed, ones * (start & 0xFFFFFFFFFFFFFFFF) + steps, ones)
+    words = array("I", (a | b << 32 | c << 64 | d << 96).to_bytes(16 * blocks, "little"))
+    if sys.byteorder == "big":
+        words.byteswap()
+    return words
 
 
 # Whether torch's kernel draws this stream, by device; tested on first use.

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
-from torchinit._core.compat import are_transforms_active, vmap_levels
+from torchinit._core.compat import are_transforms_active, is_symbolic, vmap_levels
 from torchinit._core.distributions import inverse_softplus_log_uniform
 from torchinit._core.messages import called_function
 from torchinit._core.trunc_normal import invert_, uniform_bounds
@@ -16,7 +16,7 @@ from torchinit.keyed import _fast_paths
 from torchinit.keyed._keys import key_bits
 from torchinit.keyed._philox import philox_words
 from torchinit.keyed._piece import Piece, views
-from torchinit.keyed._sampling import normal_values, uniform_values
+from torchinit.keyed._sampling import few_values, normal_values, uniform_values
 from torchinit.keyed._tiles import advance, block_count, stream_run, tile_shape, tile_size
 
 
@@ -53,6 +53,10 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
     Returns:
         ``tensor``
     """
+    if not is_scripting():
+        if _fast_paths.takes_few_blocks(tensor, key, piece[0]):
+            _fill_few_(tensor.detach(), key, distribution, parameters)
+            return tensor
     bits = key_for(tensor, key)
     if tensor.is_meta:
         return tensor
@@ -113,7 +117,8 @@ def _fill_at_once_(
     """
     if distribution == "uniform" and _fast_paths.fill_uniform_(target, bits, parameters, full_size, begin):
         return True
-    if 0 in target.shape or target.numel() > tile_size(target, full_size):
+    # NB: a compiler makes a guard of a size that is compared; it fuses one tile of any size.
+    if not is_compiling() and (0 in target.shape or target.numel() > tile_size(target, full_size)):
         return False
     _fill_tile_(target, bits.to(target.device), distribution, parameters, full_size, begin)
     return True
@@ -125,6 +130,15 @@ def _fill_tile_(
     values = _standard_values(bits, distribution == "normal", target, full_size, begin)
     _transform_(values, distribution, parameters)
     target.copy_(values)
+
+
+def _fill_few_(whole: Tensor, key: Tensor, distribution: str, parameters: list[float]) -> None:
+    """Fill a whole of few blocks, in eager code."""
+    count, dtype = whole.numel(), torch.float64 if whole.dtype == torch.float64 else torch.float32
+    blocks = block_count(0, count, 2 if dtype == torch.float64 else 4)
+    values = few_values(_fast_paths.philox_python_words(key, blocks), distribution == "normal", dtype)
+    _transform_(values, distribution, parameters)
+    whole.copy_((values if values.numel() == count else values[:count]).view(whole.shape))
 
 
 def _transform_(values: Tensor, distribution: str, parameters: list[float]) -> None:
@@ -152,6 +166,8 @@ def _affine_(values: Tensor, low: float, high: float) -> None:
 def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[int], begin: list[int]) -> Tensor:
     """Compute the standard values of a piece, in a new tensor of its shape."""
     if not is_scripting():
+        if is_compiling() and any(is_symbolic(n) for n in [*piece.shape, *full_size, *begin]):
+            return _values_of_any_size(bits, normal, piece, full_size, begin)
         if list(piece.shape) == full_size:
             return _whole_values(bits, normal, piece)
     shape, device = list(piece.shape), piece.device
@@ -179,6 +195,24 @@ def _standard_values(bits: Tensor, normal: bool, piece: Tensor, full_size: list[
         return values[lead : lead + run].view(shape)
     if aligned:
         return values[:, lead : lead + run].reshape(shape)
+    return values.gather(1, (starts % per_block).unsqueeze(1) + torch.arange(run, device=device)).view(shape)
+
+
+def _values_of_any_size(bits: Tensor, normal: bool, piece: Tensor, full_size: list[int], begin: list[int]) -> Tensor:
+    """Compute the standard values of a piece with symbolic sizes or a symbolic offset."""
+    shape, device = list(piece.shape), piece.device
+    dtype = torch.float64 if piece.dtype == torch.float64 else torch.float32
+    per_block = 2 if dtype == torch.float64 else 4
+    rows, run = stream_run(shape, full_size)
+    first, stride = 0, 1
+    for d in reversed(range(len(shape))):
+        first += begin[d] * stride
+        stride *= full_size[d]
+    starts = _run_starts(shape[:rows], full_size, device) + first % per_block
+    # NB: an exporter can prove neither that block_count() is not 1, nor that its blocks hold a slice of ``run`` values.
+    # So draw at least two blocks, and gather.
+    blocks = torch.arange(run // per_block + 2, device=device) + first // per_block
+    values = _draw(bits, normal, (starts // per_block).unsqueeze(1) + blocks, dtype)
     return values.gather(1, (starts % per_block).unsqueeze(1) + torch.arange(run, device=device)).view(shape)
 
 

@@ -1,6 +1,7 @@
 """Turns the words of a key's stream into values, as ``torch.func._random`` of torch 2.15 does."""
 
 import math
+from array import array
 
 import torch
 from torch import Tensor
@@ -56,3 +57,29 @@ def _box_muller(radius: Tensor, angle: Tensor) -> list[Tensor]:
     radius = radius.log().mul_(-2.0).sqrt_()
     angle = angle.mul(2.0 * math.pi)
     return [angle.cos().mul_(radius), angle.sin().mul_(radius)]
+
+
+def few_values(words: "array[int]", normal: bool, dtype: torch.dtype) -> Tensor:
+    """Turn words in the order of the stream into standard values, in eager code.
+
+    Python's floats replace the operators before the logarithm and the sines, with their bits: in float32 each result is
+    exact before the array rounds it, and float64 is Python's own.
+    """
+    if dtype == torch.float64:
+        kind = "d"
+        pairs = zip(words[::2], words[1::2])
+        if normal:
+            units = [low * 2.0**-64 + 2.0**-65 + high * 2.0**-32 for high, low in pairs]
+        else:
+            units = [((high & 0x1FFFFF) << 32 | low) * 2.0**-53 for high, low in pairs]
+    else:
+        kind = "f"
+        if normal:
+            units = [word * 2.0**-32 + 2.0**-33 for word in array("f", words)]
+        else:
+            units = [(word & 0xFFFFFF) * 2.0**-24 for word in words]
+    if not normal:
+        return torch.frombuffer(array(kind, units), dtype=dtype)
+    radius = torch.frombuffer(array(kind, units[::2]), dtype=dtype)
+    angle = torch.frombuffer(array(kind, units[1::2]), dtype=dtype)
+    return torch.stack(_box_muller(radius, angle), -1).flatten()

@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from torch.jit import is_scripting
 
 
@@ -25,8 +24,8 @@ def block_count(lead: int, run: int, per_block: int) -> int:
 def tile_size(target: Tensor, full_size: list[int]) -> int:
     """Return how many values to draw at once: few enough for a processor's cache, enough for its threads."""
     if not is_scripting():
-        # A compiler fuses one tile, and a trace would fix the number of tiles.
-        if is_compiling() or torch.jit.is_tracing():  # type: ignore[no-untyped-call]
+        # A trace would fix the number of tiles.
+        if torch.jit.is_tracing():  # type: ignore[no-untyped-call]
             return 1 << 62
     # ATen gives a thread at least 32768 elements, here blocks.
     blocks = 98304 if target.device.type == "cpu" else 1048576
