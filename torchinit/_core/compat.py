@@ -149,6 +149,14 @@ def split_indices(placement: Any, indices: Tensor, parts: int) -> list[Tensor]:
     return chunks
 
 
+def mark_dynamic(tensor: Tensor, dim: int) -> None:
+    """Tell torch.compile to take a dimension of any size."""
+    # Imported late: it loads sympy.
+    from torch._dynamo import mark_dynamic as mark
+
+    mark(tensor, dim)
+
+
 # The native Philox kernel, from torch 2.14 on; without it the integer operators of keyed draw the same values.
 has_philox_kernel = hasattr(torch.ops.aten, "_philox_uniform_")
 
