@@ -33,7 +33,8 @@ unsupported_errors = (UnsupportedOperatorException, NotImplementedError)
 is_tracing = torch._C._is_tracing
 are_transforms_active = torch._C._are_functorch_transforms_active
 dispatch_modes = torch._C._len_torch_dispatch_stack
-# A context manager without them.
+# Context managers without __torch_function__, and without dispatch modes.
+no_torch_function = torch._C.DisableTorchFunction
 no_dispatch_modes = _disable_current_modes
 
 

@@ -1,8 +1,9 @@
 """Compiled kernels: with them, a large keyed draw is faster than one from a generator.
 
-There is one for uniform and one for normal values, both of float32. ``torch.compile`` makes each once, for any number of
-blocks: they are a dynamic dimension, and the key and the first block are tensors. A call always has a multiple of the
-vector width. So every value comes from the vectorized loop, and a piece has the bits of its whole.
+There is one for uniform and one for normal values, both of float32, and one for few normal values that starts no
+threads. ``torch.compile`` makes each once, for any number of blocks: they are a dynamic dimension, and the key and the
+first block are tensors. A call always has a multiple of the vector width. So every value comes from the vectorized loop,
+and a piece has the bits of its whole.
 """
 
 import functools
@@ -10,17 +11,20 @@ import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
-from torchinit._core.compat import mark_dynamic
+from torchinit._core.compat import mark_dynamic, no_torch_function
 from torchinit._core.messages import warn_user
 from torchinit.keyed._fast_paths import runs_eagerly
 
 # Blocks come in multiples of this many: no vector holds more values.
 _STEP = 64
+# Fewer values than this are not worth a second thread, as for ATen. Eager draws them too if they are uniform.
+_FEW = 32768
 
 
 class _State(threading.local):
@@ -36,8 +40,9 @@ _FAILED: list[str] = []
 def compiled() -> Iterator[None]:
     """Draw by compiled kernels inside this context, in this thread.
 
-    There are two kernels, for uniform and for normal values. The first draw of each compiles for a few seconds; all
-    later ones, of any size, dtype and shard, use it. They pay off for large tensors and whole models.
+    There are three kernels: for uniform values, for normal ones, and for few normal ones. The first draw of each compiles
+    for a few seconds; all later ones, of any size, dtype and shard, use it. They pay off for large tensors and whole
+    models. Few uniform values are drawn by eager, which is as fast.
 
     Uniform values, and all that is computed from them, such as truncated normal values, have the bits of eager. Normal
     values differ by at most 4 ulp before they are scaled, and are the same for a whole and its pieces. Draws in float64,
@@ -63,12 +68,13 @@ def compiled() -> Iterator[None]:
         _STATE.active = before
 
 
-def is_active(target: Tensor, bits: Tensor) -> bool:
-    """True if the compiled kernels draw for this plain tensor."""
+def is_active(target: Tensor, bits: Tensor, normal: bool, count: int) -> bool:
+    """True if the compiled kernels draw this many values for this plain tensor."""
     return (
         not is_compiling()
         and _STATE.active
         and not _FAILED
+        and (normal or count >= _FEW)
         and target.dtype != torch.float64
         and runs_eagerly(target)
         and runs_eagerly(bits)
@@ -130,9 +136,12 @@ def _numbers(device: torch.device) -> Tensor:
 
 
 @functools.cache
-def _kernel(normal: bool, device: torch.device) -> Callable[..., None]:
-    """Compile a kernel for any number of blocks."""
-    kernel: Callable[..., None] = torch.compile(_write_normal if normal else _write_uniform, fullgraph=True)
+def _kernel(normal: bool, threads: int, device: torch.device) -> Callable[..., None]:
+    """Compile a kernel for any number of blocks and this number of a CPU's threads."""
+    write = _write_normal if normal else _write_uniform
+    # Its own code object: Dynamo keeps at most 8 compilations of one.
+    own = FunctionType(write.__code__.replace(co_name=f"{write.__name__}_{threads}"), write.__globals__)
+    kernel: Callable[..., None] = torch.compile(own, fullgraph=True, options={"cpp.threads": threads})
     numbers = _numbers(device)[: 1 << 18].clone()
     out = torch.empty([numbers.numel(), 4], dtype=torch.float32, device=device)
     for dynamic in (out, numbers):
@@ -144,10 +153,12 @@ def _kernel(normal: bool, device: torch.device) -> Callable[..., None]:
 
 def _run(normal: bool, out: Tensor, *args: Tensor) -> bool:
     """Run a kernel; return whether it could be compiled."""
+    few = (normal and out.numel() < _FEW) or out.device.type != "cpu"
+    threads = 1 if few else torch.get_num_threads()
     try:
-        # Dynamo compiles anew for another grad mode.
-        with torch.no_grad():
-            _kernel(normal, out.device)(out, *args)
+        # Dynamo compiles anew for another grad mode, autocast or state of __torch_function__.
+        with torch.no_grad(), torch.autocast(out.device.type, enabled=False), no_torch_function():
+            _kernel(normal, threads, out.device)(out, *args)
     except Exception as error:
         _FAILED.append(str(error))
         first = str(error).strip().partition("\n")[0]

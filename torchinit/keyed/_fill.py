@@ -114,7 +114,7 @@ def _fill_at_once_(
 
     TorchScript goes without: it inlines each call, and a second one of a tile doubles what its first calls take.
     """
-    if _compiled.is_active(target, bits):
+    if _compiled.is_active(target, bits, distribution == "normal", target.numel()):
         if _fill_compiled_(target, bits, distribution, parameters, full_size, begin):
             return True
     if distribution == "uniform" and _fast_paths.fill_uniform_(target, bits, parameters, full_size, begin):
@@ -231,7 +231,7 @@ def _values(words: list[Tensor], normal: bool, dtype: torch.dtype) -> Tensor:
 def _draw(bits: Tensor, normal: bool, blocks: Tensor, dtype: torch.dtype) -> Tensor:
     """Compute the standard values of the given blocks, numbered from the start of the key's stream."""
     if not is_scripting():
-        if dtype == torch.float32 and _compiled.is_active(blocks, bits):
+        if dtype == torch.float32 and _compiled.is_active(blocks, bits, normal, 4 * blocks.numel()):
             values = _compiled.draw(bits, normal, blocks)
             if values is not None:
                 return values
@@ -242,7 +242,11 @@ def _whole_values(bits: Tensor, normal: bool, whole: Tensor) -> Tensor:
     """Compute the standard values of a whole tensor in eager code; a few blocks in Python's integers."""
     dtype = torch.float64 if whole.dtype == torch.float64 else torch.float32
     blocks = block_count(0, whole.numel(), 2 if dtype == torch.float64 else 4)
-    if not is_compiling() and not _compiled.is_active(whole, bits) and _fast_paths.can_use_python_ints(bits, blocks):
+    if (
+        not is_compiling()
+        and not _compiled.is_active(whole, bits, normal, whole.numel())
+        and _fast_paths.can_use_python_ints(bits, blocks)
+    ):
         values = _values([_fast_paths.philox_python_run(bits, blocks)], normal, dtype).flatten()
     else:
         values = _draw(bits, normal, torch.arange(blocks, device=bits.device), dtype)
