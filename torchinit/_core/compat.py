@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, no_grad
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -33,8 +33,7 @@ unsupported_errors = (UnsupportedOperatorException, NotImplementedError)
 is_tracing = torch._C._is_tracing
 are_transforms_active = torch._C._are_functorch_transforms_active
 dispatch_modes = torch._C._len_torch_dispatch_stack
-# Context managers without __torch_function__, and without dispatch modes.
-no_torch_function = torch._C.DisableTorchFunction
+# A context manager without them.
 no_dispatch_modes = _disable_current_modes
 
 
@@ -148,6 +147,13 @@ def split_indices(placement: Any, indices: Tensor, parts: int) -> list[Tensor]:
     strided = {"split_factor": placement.split_factor} if hasattr(placement, "split_factor") else {}
     chunks: list[Tensor] = type(placement)(0, **strided)._split_tensor(indices, parts, with_padding=False)[0]
     return chunks
+
+
+@contextmanager
+def plain_state(device_type: str) -> Iterator[None]:
+    """Run a block without gradients, autocast and __torch_function__, for any of which Dynamo compiles anew."""
+    with no_grad(), torch.autocast(device_type, enabled=False), torch._C.DisableTorchFunction():
+        yield
 
 
 def mark_dynamic(tensor: Tensor, dim: int) -> None:

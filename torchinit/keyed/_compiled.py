@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from types import FunctionType
 
 import torch
-from torch import Tensor
+from torch import Tensor, inference_mode
 from torch.compiler import is_compiling, is_dynamo_compiling
 
-from torchinit._core.compat import mark_dynamic, no_torch_function
+from torchinit._core.compat import mark_dynamic, plain_state
 from torchinit._core.messages import warn_user
 from torchinit.keyed._fast_paths import runs_eagerly
 
@@ -131,7 +131,7 @@ def _write_normal(out: Tensor, numbers: Tensor, seed: Tensor, start: Tensor, sca
 def _numbers(device: torch.device) -> Tensor:
     """Return 0, 1, 2, ... for the blocks of the largest run that is drawn at once."""
     # On a CPU the scratch of so many blocks stays in the cache; a GPU wants few launches.
-    with torch.inference_mode(False):
+    with inference_mode(False):
         return torch.arange(1 << (18 if device.type == "cpu" else 22), device=device)
 
 
@@ -156,8 +156,7 @@ def _run(normal: bool, out: Tensor, *args: Tensor) -> bool:
     few = (normal and out.numel() < _FEW) or out.device.type != "cpu"
     threads = 1 if few else torch.get_num_threads()
     try:
-        # Dynamo compiles anew for another grad mode, autocast or state of __torch_function__.
-        with torch.no_grad(), torch.autocast(out.device.type, enabled=False), no_torch_function():
+        with plain_state(out.device.type):
             _kernel(normal, threads, out.device)(out, *args)
     except Exception as error:
         _FAILED.append(str(error))
