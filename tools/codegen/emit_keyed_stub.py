@@ -9,6 +9,8 @@ from tools.codegen.python_source import STAMP, all_names, imports, stub
 PATH = "torchinit/keyed/__init__.pyi"
 
 _HEAD = """
+from contextlib import AbstractContextManager
+
 from torch import Tensor
 
 {imports}
@@ -16,10 +18,15 @@ VERSION: int
 
 """
 
+# No initializer, and not for TorchScript: the registry has no row for it.
+_COMPILED = "def compiled() -> AbstractContextManager[None]: ...\n"
+
 
 def render(functions: Sequence[Function]) -> str:
     chosen = [f for f in functions if f.family.startswith("keyed.")] + keyed(functions)
     # The facade's stub defines the literal types.
     types = {choices.name for function in chosen for choices in function.choices.values()}
     head = STAMP + _HEAD.format(imports=imports({"torchinit": types}))
-    return "\n".join([head + all_names([f.name for f in chosen]), "".join(map(stub, chosen))])
+    return "\n".join(
+        [head + all_names([*(f.name for f in chosen), "compiled"]), "".join(map(stub, chosen)) + _COMPILED]
+    )

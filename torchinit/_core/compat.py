@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, no_grad
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -147,6 +147,21 @@ def split_indices(placement: Any, indices: Tensor, parts: int) -> list[Tensor]:
     strided = {"split_factor": placement.split_factor} if hasattr(placement, "split_factor") else {}
     chunks: list[Tensor] = type(placement)(0, **strided)._split_tensor(indices, parts, with_padding=False)[0]
     return chunks
+
+
+@contextmanager
+def plain_state(device_type: str) -> Iterator[None]:
+    """Run a block without gradients, autocast and __torch_function__, for any of which Dynamo compiles anew."""
+    with no_grad(), torch.autocast(device_type, enabled=False), torch._C.DisableTorchFunction():
+        yield
+
+
+def mark_dynamic(tensor: Tensor, dim: int) -> None:
+    """Tell torch.compile to take a dimension of any size."""
+    # Imported late: it loads sympy.
+    from torch._dynamo import mark_dynamic as mark
+
+    mark(tensor, dim)
 
 
 # The native Philox kernel, from torch 2.14 on; without it the integer operators of keyed draw the same values.

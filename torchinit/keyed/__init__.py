@@ -4,6 +4,7 @@ Each value depends only on a key and on its index in the whole tensor. It comes 
 Philox4x32-10 (Salmon et al. 2011, https://doi.org/10.1145/2063384.2063405). No global state is read or changed.
 """
 
+from torchinit.keyed._compiled import compiled
 from torchinit.keyed._distributions import (
     inverse_softplus_log_uniform_,
     normal_,
@@ -49,4 +50,5 @@ __all__ = [
     "delta_orthogonal_",
     "icnr_",
     "inverse_softplus_log_uniform_",
+    "compiled",
 ]

@@ -3,6 +3,9 @@
 A value's index in the stream is its row-major position in the whole tensor, for any piece and any strides.
 """
 
+import math
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -12,12 +15,12 @@ from torchinit._core.compat import are_transforms_active, is_symbolic, vmap_leve
 from torchinit._core.distributions import inverse_softplus_log_uniform
 from torchinit._core.messages import called_function
 from torchinit._core.trunc_normal import invert_, uniform_bounds
-from torchinit.keyed import _fast_paths
+from torchinit.keyed import _compiled, _fast_paths
 from torchinit.keyed._keys import key_bits
 from torchinit.keyed._philox import philox_words
 from torchinit.keyed._piece import Piece, views
 from torchinit.keyed._sampling import few_values, normal_values, uniform_values
-from torchinit.keyed._tiles import advance, block_count, stream_run, tile_shape, tile_size
+from torchinit.keyed._tiles import advance, block_count, run_start, stream_run, tile_shape, tile_size
 
 
 def one_key(key: Tensor) -> Tensor:
@@ -54,7 +57,8 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
         ``tensor``
     """
     if not is_scripting():
-        if _fast_paths.takes_few_blocks(tensor, key, piece[0]):
+        few = _fast_paths.takes_few_blocks(tensor, key, piece[0])
+        if few and not _compiled.is_active(tensor, key, distribution == "normal", tensor.numel()):
             _fill_few_(tensor.detach(), key, distribution, parameters)
             return tensor
     bits = key_for(tensor, key)
@@ -111,10 +115,13 @@ def fill_view_(
 def _fill_at_once_(
     target: Tensor, bits: Tensor, distribution: str, parameters: list[float], full_size: list[int], begin: list[int]
 ) -> bool:
-    """Fill by torch's own kernel or as a single tile, where either will do; say whether.
+    """Fill by a compiled kernel, by torch's own or as a single tile, where one of them will do; say whether.
 
     TorchScript goes without: it inlines each call, and a second one of a tile doubles what its first calls take.
     """
+    if _compiled.is_active(target, bits, distribution == "normal", target.numel()):
+        if _fill_compiled_(target, bits, distribution, parameters, full_size, begin):
+            return True
     if distribution == "uniform" and _fast_paths.fill_uniform_(target, bits, parameters, full_size, begin):
         return True
     # NB: a compiler makes a guard of a size that is compared; it fuses one tile of any size.
@@ -122,6 +129,22 @@ def _fill_at_once_(
         return False
     _fill_tile_(target, bits.to(target.device), distribution, parameters, full_size, begin)
     return True
+
+
+def _fill_compiled_(
+    target: Tensor, bits: Tensor, distribution: str, parameters: list[float], full_size: list[int], begin: list[int]
+) -> bool:
+    """Fill a contiguous run of the stream by a compiled kernel; say whether."""
+    affine = _affine(distribution, parameters, torch.float32)
+    # Eager numbers beyond float32 become infinite, those of a tensor raise.
+    largest = torch.finfo(torch.float32).max
+    rows, _ = stream_run(list(target.shape), full_size)
+    is_run = target.is_contiguous() and math.prod(target.shape[:rows]) == 1
+    if target.numel() == 0 or not is_run or not all(-largest <= number <= largest for number in affine):
+        return False
+    first, normal = run_start(full_size, begin), distribution == "normal"
+    finish = partial(_finish_, distribution=distribution, parameters=parameters)
+    return _compiled.fill_run_(target, bits.to(target.device), normal, first, affine, finish)
 
 
 def _fill_tile_(
@@ -143,17 +166,29 @@ def _fill_few_(whole: Tensor, key: Tensor, distribution: str, parameters: list[f
 
 def _transform_(values: Tensor, distribution: str, parameters: list[float]) -> None:
     """Turn standard values into those of a distribution."""
-    first, second = parameters[0], parameters[1]
-    if distribution == "trunc_normal":
-        low, high = uniform_bounds(first, second, parameters[2], parameters[3], values.dtype)
-        _affine_(values, low, high)
-        invert_(values, first, second, parameters[2], parameters[3])
-    elif distribution == "uniform":
+    first, second = _affine(distribution, parameters, values.dtype)
+    if distribution != "normal":
         _affine_(values, first, second)
-    elif distribution == "inverse_softplus_log_uniform":
-        values.copy_(inverse_softplus_log_uniform(values, first, second, parameters[2]))
     elif not (first == 0.0 and second == 1.0):
         values.mul_(second).add_(first)
+    _finish_(values, distribution, parameters)
+
+
+def _affine(distribution: str, parameters: list[float], dtype: torch.dtype) -> tuple[float, float]:
+    """Return the bounds of the uniform values that a distribution starts from, or the mean and std of normal ones."""
+    if distribution == "trunc_normal":
+        return uniform_bounds(parameters[0], parameters[1], parameters[2], parameters[3], dtype)
+    if distribution == "inverse_softplus_log_uniform":
+        return 0.0, 1.0
+    return parameters[0], parameters[1]
+
+
+def _finish_(values: Tensor, distribution: str, parameters: list[float]) -> None:
+    """Turn these values into those of the distribution."""
+    if distribution == "trunc_normal":
+        invert_(values, parameters[0], parameters[1], parameters[2], parameters[3])
+    elif distribution == "inverse_softplus_log_uniform":
+        values.copy_(inverse_softplus_log_uniform(values, parameters[0], parameters[1], parameters[2]))
 
 
 def _affine_(values: Tensor, low: float, high: float) -> None:
@@ -234,6 +269,11 @@ def _values(words: list[Tensor], normal: bool, dtype: torch.dtype) -> Tensor:
 
 def _draw(bits: Tensor, normal: bool, blocks: Tensor, dtype: torch.dtype) -> Tensor:
     """Compute the standard values of the given blocks, numbered from the start of the key's stream."""
+    if not is_scripting():
+        if dtype == torch.float32 and _compiled.is_active(blocks, bits, normal, 4 * blocks.numel()):
+            values = _compiled.draw(bits, normal, blocks)
+            if values is not None:
+                return values
     return _values(philox_words(bits, blocks + bits[1]), normal, dtype).flatten(blocks.dim() - 1)
 
 
@@ -241,7 +281,11 @@ def _whole_values(bits: Tensor, normal: bool, whole: Tensor) -> Tensor:
     """Compute the standard values of a whole tensor in eager code; a few blocks in Python's integers."""
     dtype = torch.float64 if whole.dtype == torch.float64 else torch.float32
     blocks = block_count(0, whole.numel(), 2 if dtype == torch.float64 else 4)
-    if not is_compiling() and _fast_paths.can_use_python_ints(bits, blocks):
+    if (
+        not is_compiling()
+        and not _compiled.is_active(whole, bits, normal, whole.numel())
+        and _fast_paths.can_use_python_ints(bits, blocks)
+    ):
         values = _values([_fast_paths.philox_python_run(bits, blocks)], normal, dtype).flatten()
     else:
         values = _draw(bits, normal, torch.arange(blocks, device=bits.device), dtype)

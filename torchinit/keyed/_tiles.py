@@ -16,6 +16,14 @@ def stream_run(shape: list[int], full_size: list[int]) -> tuple[int, int]:
     return 0, run
 
 
+def run_start(full_size: list[int], begin: list[int]) -> int:
+    """Return the index in the stream of a piece's first value."""
+    first, stride = 0, 1
+    for size, index in zip(reversed(full_size), reversed(begin)):
+        first, stride = first + index * stride, stride * size
+    return first
+
+
 def block_count(lead: int, run: int, per_block: int) -> int:
     """Count the blocks that a run of values touches if it begins ``lead`` values into a block."""
     return (lead + run + per_block - 1) // per_block

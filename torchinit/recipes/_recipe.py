@@ -1,11 +1,13 @@
 """A recipe: an ordered list of rules for the parameters of a model."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
 from torch import nn
 
+from torchinit.keyed import compiled
 from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
 from torchinit.recipes._expression import evaluate_constants
@@ -178,7 +180,11 @@ class Recipe:
         return make_plan(self.rules, module)
 
     def apply_(
-        self, module: _Module, generator: torch.Generator | None = None, key: torch.Tensor | None = None
+        self,
+        module: _Module,
+        generator: torch.Generator | None = None,
+        key: torch.Tensor | None = None,
+        compile: bool = False,
     ) -> _Module:
         """Initialize the parameters of a model in place; on the meta device do nothing.
 
@@ -192,6 +198,8 @@ class Recipe:
             module: an eager, scripted, traced or loaded module
             generator: generator to draw from (default: the global one of each parameter's device)
             key: a key of :mod:`torchinit.keyed` to draw from instead
+            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; at most three
+                are compiled for a model of any size
 
         Returns:
             ``module``
@@ -199,7 +207,7 @@ class Recipe:
         Raises:
             RecipeError: if a parameter has no rule (the message lists them all), a rule does not fit a parameter, or a
                 parametrization cannot take the weight that is drawn; then nothing is written or drawn
-            ValueError: if ``key`` is not a key, or both a generator and a key are given
+            ValueError: if ``key`` is not a key, both a generator and a key are given, or ``compile`` is set without a key
             RuntimeError: if a parameter cannot be written, or the generator is on another device; then nothing is
                 written or drawn
 
@@ -223,6 +231,8 @@ class Recipe:
             one_key(key)
             if generator is not None:
                 raise ValueError("the draws come from a generator or from a key, got both")
+        elif compile:
+            raise ValueError("apply_(compile=True) draws from a key, got none")
         if generator is not None and not isinstance(generator, torch.Generator):
             raise TypeError(f"apply_ needs a torch.Generator, got {type(generator).__name__}")
         steps = [step for step in self.plan(module).steps if not step.tensor.is_meta]
@@ -231,7 +241,8 @@ class Recipe:
             drawn = [(name, tensor, fills) for name, (tensor, fills) in surviving_fills(steps).items()]
             stored = [pair for step in steps if step.through is not None for pair in step.written()]
             dry_run([*drawn, *stored], by_key=True)
-            write_all_by_key(steps, key)
+            with compiled() if compile else nullcontext():
+                write_all_by_key(steps, key)
         else:
             dry_run(pair for step in steps for pair in step.written())
             write_in_order(steps, generator)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from torchinit._core.groups import grouped
 from torchinit._core.messages import warn_user
+from torchinit.keyed import compiled
 from torchinit.recipes import Recipe
 from torchinit.recording._attach import attach
 from torchinit.recording._audit import audit
@@ -135,6 +137,7 @@ class Recording:
         generator: torch.Generator | None = None,
         key: Tensor | None = None,
         strict: bool = True,
+        compile: bool = False,
     ) -> _Module:
         """Fill a model's parameters and buffers as the recorded code fills them.
 
@@ -158,13 +161,16 @@ class Recording:
             generator: CPU generator to draw from (default: the default one); the ranks of a job need equal states
             key: key to draw from, of shape (2,), see :func:`torchinit.keyed.key`
             strict: whether the model's names must be the recording's; otherwise only the names that both have are filled
+            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; at most three
+                are compiled for a model of any size
 
         Returns:
             ``model``
 
         Raises:
             ValueError: if names are missing on either side and ``strict`` is set (the message lists them), a shape or the
-                kind of number differs, ``key`` is not one key, or more than one origin of the draws is given
+                kind of number differs, ``key`` is not one key, more than one origin of the draws is given, or ``compile``
+                is set without a key
             RuntimeError: if a tensor cannot be written, the generator is not on the CPU, or a draw is made by an operator
                 that no key gives, such as ``multinomial``
 
@@ -183,7 +189,7 @@ class Recording:
             >>> torch.equal(half[0].weight, recording.build(seed=0)[0].weight.bfloat16())
             True
         """
-        return self._filled(model, [], seed, generator, key, strict)
+        return self._filled(model, [], seed, generator, key, strict, compile)
 
     def _filled(
         self,
@@ -193,12 +199,15 @@ class Recording:
         generator: torch.Generator | None = None,
         key: Tensor | None = None,
         strict: bool = True,
+        compile: bool = False,
     ) -> _Module:
         """Fill a model, and tensors of it that are neither parameters nor buffers."""
         origins = {"seed": seed, "generator": generator, "key": key}
         given = [name for name, origin in origins.items() if origin is not None]
         if len(given) > 1:
             raise ValueError(f"the draws come from a seed, a generator or a key, got {' and '.join(given)}")
+        if compile and key is None:
+            raise ValueError("compile=True draws from a key, got none")
         if generator is not None and generator.device.type != "cpu":
             raise RuntimeError(f"a recording draws on the CPU, got a generator on {generator.device}")
         words = None if key is None else key_words(key)
@@ -207,7 +216,8 @@ class Recording:
         if words is not None:
             more = tuple(entry for entry, _ in others)
             whole = replace(self.program, entries=self.program.entries + more)
-            fill_by_key(keyed_program(whole) if more else self.keyed_program, targets, words)
+            with compiled() if compile else nullcontext():
+                fill_by_key(keyed_program(whole) if more else self.keyed_program, targets, words)
             return model
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
@@ -260,7 +270,7 @@ class Recording:
 
         Args:
             device: device of the model's tensors (default: those of the code); on the meta device none is filled
-            kwargs: ``seed``, ``generator`` or ``key``, see :meth:`materialize_`
+            kwargs: ``seed``, ``generator`` or ``key``, and ``compile``, see :meth:`materialize_`
 
         Returns:
             the model

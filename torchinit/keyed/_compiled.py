@@ -1,0 +1,224 @@
+"""Compiled kernels: with them, a large keyed draw is faster than one from a generator.
+
+There is one for uniform and one for normal values, both of float32, and one for few normal values that starts no
+threads. ``torch.compile`` makes each once, for any number of blocks: they are a dynamic dimension, and the key and the
+first block are tensors. A call always has a multiple of the vector width. So every value comes from the vectorized loop,
+and a piece has the bits of its whole.
+"""
+
+import functools
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FunctionType
+
+import torch
+from torch import Tensor, inference_mode
+from torch.compiler import is_compiling, is_dynamo_compiling
+
+from torchinit._core.compat import mark_dynamic, plain_state
+from torchinit._core.messages import warn_user
+from torchinit.keyed._fast_paths import runs_eagerly
+
+# Blocks come in multiples of this many: no vector holds more values.
+_STEP = 64
+# Fewer values than this are not worth a second thread, as for ATen. Eager draws them too if they are uniform.
+_FEW = 32768
+
+
+class _State(threading.local):
+    active = False
+
+
+_STATE = _State()
+# Whether compilation has failed in this process; then everything is drawn in eager.
+_FAILED: list[str] = []
+
+
+@contextmanager
+def compiled() -> Iterator[None]:
+    """Draw by compiled kernels inside this context, in this thread.
+
+    There are three kernels: for uniform values, for normal ones, and for few normal ones. The first draw of each compiles
+    for a few seconds; all later ones, of any size, dtype and shard, use it. They pay off for large tensors and whole
+    models. Few uniform values are drawn by eager, which is as fast.
+
+    Uniform values, and all that is computed from them, such as truncated normal values, have the bits of eager. Normal
+    values differ by at most 4 ulp before they are scaled, and are the same for a whole and its pieces. Draws in float64,
+    under ``vmap``, ``torch.compile`` or a trace, and for meta tensors are those without the context.
+
+    Warns:
+        UserWarning: once per process if nothing can be compiled, for example without a C++ compiler; then eager draws
+
+    Examples:
+        >>> key = keyed.key(0)
+        >>> with keyed.compiled():
+        ...     weight = keyed.uniform_(torch.empty(256, 256), key)
+        >>> torch.equal(weight, keyed.uniform_(torch.empty(256, 256), key))
+        True
+    """
+    if is_dynamo_compiling():
+        yield
+        return
+    before, _STATE.active = _STATE.active, True
+    try:
+        yield
+    finally:
+        _STATE.active = before
+
+
+def is_active(target: Tensor, bits: Tensor, normal: bool, count: int) -> bool:
+    """True if the compiled kernels draw this many values for this plain tensor."""
+    return (
+        not is_compiling()
+        and _STATE.active
+        and not _FAILED
+        and (normal or count >= _FEW)
+        and target.dtype != torch.float64
+        and runs_eagerly(target)
+        and runs_eagerly(bits)
+    )
+
+
+def _standard_words(seed: Tensor, number: Tensor) -> list[Tensor]:
+    """Compute Philox4x32-10 without signed overflow, which is undefined in the C++ that inductor writes.
+
+    With word = 2^31 + w, word * factor = w * factor + 2^31 + (factor >> 1) * 2^32, since factor is odd.
+    """
+    mask, half, factor_0, factor_1 = 0xFFFFFFFF, 0x80000000, 0xD2511F53, 0xCD9E8D57
+    word_0, word_1 = number & mask, (number >> 32) & mask
+    word_2, word_3 = torch.zeros_like(number), torch.zeros_like(number)
+    for i in range(10):
+        key_0, key_1 = (seed + 0x9E3779B9 * i) & mask, ((seed >> 32) + 0xBB67AE85 * i) & mask
+        p, q = (word_0 - half) * factor_0 + half, (word_2 - half) * factor_1 + half
+        high_p, high_q = (p >> 32) + (factor_0 >> 1), (q >> 32) + (factor_1 >> 1)
+        word_0, word_1, word_2, word_3 = (
+            (high_q ^ word_1 ^ key_0) & mask,
+            q & mask,
+            (high_p ^ word_3 ^ key_1) & mask,
+            p & mask,
+        )
+    return [word_0, word_1, word_2, word_3]
+
+
+def _write(out: Tensor, values: list[Tensor], scale: Tensor, shift: Tensor) -> None:
+    """Scale and shift the values of each block with eager's two roundings, and write them."""
+    if out.device.type == "cpu":
+        scaled = [value * scale for value in values]
+    else:
+        # Triton would fuse the product and the sum. A product of float32 is exact in float64, and rounded once here.
+        scaled = [(value.to(torch.float64) * scale).to(torch.float32) for value in values]
+    out.copy_(torch.stack([value + shift for value in scaled], -1))
+
+
+def _write_uniform(out: Tensor, numbers: Tensor, seed: Tensor, start: Tensor, scale: Tensor, shift: Tensor) -> None:
+    words = _standard_words(seed, numbers + start)
+    _write(out, [(word & 0xFFFFFF).to(torch.float32) * 2.0**-24 for word in words], scale, shift)
+
+
+def _write_normal(out: Tensor, numbers: Tensor, seed: Tensor, start: Tensor, scale: Tensor, shift: Tensor) -> None:
+    words = _standard_words(seed, numbers + start)
+    uniform = [word.to(torch.float32) * 2.0**-32 + 2.0**-33 for word in words]
+    values = []
+    for first, second in (uniform[:2], uniform[2:]):
+        radius, angle = torch.sqrt(torch.log(first) * -2.0), second * (2.0 * math.pi)
+        values += [torch.cos(angle) * radius, torch.sin(angle) * radius]
+    _write(out, values, scale, shift)
+
+
+@functools.cache
+def _numbers(device: torch.device) -> Tensor:
+    """Return 0, 1, 2, ... for the blocks of the largest run that is drawn at once."""
+    # On a CPU the scratch of so many blocks stays in the cache; a GPU wants few launches.
+    with inference_mode(False):
+        return torch.arange(1 << (18 if device.type == "cpu" else 22), device=device)
+
+
+@functools.cache
+def _kernel(normal: bool, threads: int, device: torch.device) -> Callable[..., None]:
+    """Compile a kernel for any number of blocks and this number of a CPU's threads."""
+    write = _write_normal if normal else _write_uniform
+    # Its own code object: Dynamo keeps at most 8 compilations of one.
+    own = FunctionType(write.__code__.replace(co_name=f"{write.__name__}_{threads}"), write.__globals__)
+    kernel: Callable[..., None] = torch.compile(own, fullgraph=True, options={"cpp.threads": threads})
+    numbers = _numbers(device)[: 1 << 18].clone()
+    out = torch.empty([numbers.numel(), 4], dtype=torch.float32, device=device)
+    for dynamic in (out, numbers):
+        mark_dynamic(dynamic, 0)
+    # NB: four tensors; Dynamo would take two arguments that are one for always equal.
+    kernel(out, numbers, numbers[0].clone(), numbers[0].clone(), _scalar(1.0, device), _scalar(0.0, device))
+    return kernel
+
+
+def _run(normal: bool, out: Tensor, *args: Tensor) -> bool:
+    """Run a kernel; return whether it could be compiled."""
+    few = (normal and out.numel() < _FEW) or out.device.type != "cpu"
+    threads = 1 if few else torch.get_num_threads()
+    try:
+        with plain_state(out.device.type):
+            _kernel(normal, threads, out.device)(out, *args)
+    except Exception as error:
+        _FAILED.append(str(error))
+        first = str(error).strip().partition("\n")[0]
+        warn_user(
+            "keyed.compiled() needs a compiler that torch.compile can use, so draws are made in eager, got"
+            f" {type(error).__name__}: {first}"
+        )
+        return False
+    return True
+
+
+def _scalar(value: float, device: torch.device) -> Tensor:
+    return torch.full([], value, dtype=torch.float32, device=device)
+
+
+def draw(bits: Tensor, normal: bool, blocks: Tensor) -> Tensor | None:
+    """Compute the standard values of the given blocks, in a last dimension; None if nothing can be compiled."""
+    device, count = blocks.device, blocks.numel()
+    numbers = torch.zeros([-(-count // _STEP) * _STEP], dtype=torch.int64, device=device)
+    numbers[:count] = blocks.flatten()
+    out = torch.empty([numbers.numel(), 4], dtype=torch.float32, device=device)
+    if not _run(normal, out, numbers, bits[0].clone(), bits[1].clone(), _scalar(1.0, device), _scalar(0.0, device)):
+        return None
+    return out[:count].view([*blocks.shape, 4]).flatten(blocks.dim() - 1)
+
+
+def fill_run_(
+    target: Tensor,
+    bits: Tensor,
+    normal: bool,
+    first: int,
+    affine: tuple[float, float],
+    finish: Callable[[Tensor], None],
+) -> bool:
+    """Fill a contiguous tensor by values of the stream from ``first`` on; return whether the kernels could be compiled.
+
+    Args:
+        target: the tensor
+        bits: the words of the key
+        normal: whether the values are normal, else uniform
+        first: index of the first value in the stream
+        affine: mean and std of normal values, or bounds of uniform ones
+        finish: turns these values into those of the distribution, in place
+    """
+    flat, device, numbers = target.view(-1), target.device, _numbers(target.device)
+    shift, seed = _scalar(affine[0], device), bits[0].clone()
+    scale = _scalar(affine[1], device) if normal else _scalar(affine[1], device) - shift
+    done, steps = 0, 4 * _STEP
+    while done < flat.numel():
+        lead = (first + done) % 4
+        size = min(flat.numel() - done, 4 * numbers.numel() - lead)
+        # Whole steps are written at once, all else by way of a scratch.
+        direct = lead == 0 and size >= steps and flat.dtype == torch.float32 and not flat.is_neg()
+        part = flat[done : done + (size // steps * steps if direct else size)]
+        out = part if direct else flat.new_empty([-(-(lead + size) // steps) * steps], dtype=torch.float32)
+        start = bits[1] + (first + done) // 4
+        if not _run(normal, out.view(-1, 4), numbers[: out.numel() // 4], seed, start, scale, shift):
+            return False
+        values = out[lead : lead + part.numel()]
+        finish(values)
+        if not direct:
+            part.copy_(values)
+        done += part.numel()
+    return True
