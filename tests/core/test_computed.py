@@ -61,6 +61,25 @@ SOUND: dict[str, Callable[[nn.Linear], Tensor]] = {
 }
 
 
+def test_chunks_of_a_parameter_are_filled_one_after_the_other() -> None:
+    weight = nn.Parameter(torch.zeros(6, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for part in weight.chunk(3):
+            torchinit.ones_(part)
+        with torch.no_grad():
+            parts = weight.split(2)
+        for part in parts:
+            torchinit.uniform_(part, 2.0, 3.0)
+    assert weight.min() >= 2.0
+
+
+def test_chunks_of_a_parametrized_weight_are_warned_of() -> None:
+    for part in _layer("weight_norm").weight.chunk(2):
+        with pytest.warns(UserWarning, match="^ones_ writes"):
+            torchinit.ones_(part)
+
+
 @pytest.mark.parametrize("name", SOUND)
 def test_other_tensors_are_not(name: str) -> None:
     tensor = SOUND[name](nn.Linear(4, 4))

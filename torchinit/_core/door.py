@@ -26,15 +26,15 @@ from torchinit._core.computed import warn_of_lost_write
 def is_plain(tensor: Tensor) -> bool:
     """True if eager kernels write directly to this tensor.
 
-    False under a compiler, a trace or a transform, for a subclass, for an inference tensor outside inference mode, for
-    a tensor that autograd has computed, and for an empty parameter, which a partitioner may have emptied.
+    False under a compiler, a trace or a transform, for a subclass, for an inference tensor outside inference mode, and
+    for an empty parameter, which a partitioner may have emptied. Warns of a plain tensor whose write would be lost.
     """
     kind = type(tensor)
     if (
         is_dynamo_compiling()
         or is_tracing()
         or are_transforms_active()
-        or not ((kind is Tensor and tensor.grad_fn is None) or (kind is Parameter and tensor.numel() > 0))
+        or not (kind is Tensor or (kind is Parameter and tensor.numel() > 0))
     ):
         return False
     try:
@@ -42,6 +42,9 @@ def is_plain(tensor: Tensor) -> bool:
         tensor._version  # noqa: B018
     except RuntimeError:
         return torch.is_inference_mode_enabled()
+    # NB: not grad_fn, which some views, such as those of chunk(), refuse to show after a write to a sibling.
+    if kind is Tensor and tensor.requires_grad:
+        warn_of_lost_write(tensor)
     return True
 
 
@@ -55,8 +58,6 @@ def checked_view(tensor: Tensor) -> Tensor:
         return tensor.detach()
     check_inference(tensor)
     check_partitioned(tensor)
-    if type(tensor) is Tensor and not is_tracing() and tensor.grad_fn is not None:
-        warn_of_lost_write(tensor)
     if is_tracing() and torch.onnx.is_in_onnx_export():
         raise RuntimeError(
             "an initializer needs an ONNX exporter that keeps a no-grad write, as torch.onnx.export(dynamo=True) does,"
