@@ -41,7 +41,7 @@ def _checkerboard(weight: Tensor) -> Tensor:
     return weight * ((torch.arange(len(weight))[:, None] + torch.arange(weight.shape[1])) % 2)
 
 
-# What is done to a sound weight of (3 n, n), and the words that say what is wrong.
+# Changes to a sound weight of (3 n, n), and the words of the verdict.
 FAULTS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "identical rows": (lambda w: w[:1].expand_as(w).clone(), "383 of 384 rows are copies of others"),
     "a block copied to another": (_with(lambda w: w[128:256].copy_(w[:128])), "128 of 384 rows are copies of others"),

@@ -108,7 +108,7 @@ def test_toml_of_the_docs_is_a_recipe() -> None:
     blocks = [text for page in _PAGES for _, language, text in _blocks(page) if language == "toml"]
     assert blocks
     for block in blocks:
-        # What extends another is written with the other's rules.
+        # A recipe that extends another is written with the other's rules.
         assert recipes.Recipe.from_toml(block).to_toml() == block or block.startswith("extends")
 
 

@@ -159,7 +159,7 @@ def test_rules_of_another_recipe_keep_its_numbers() -> None:
 
 ALLOWED = "must be made of numbers, names, + - * / **, parentheses and sqrt, log, exp, min, max, got"
 
-# What is wrong without a model, and the end of the message.
+# Expressions that are wrong without a model, and the ends of their messages.
 WRONG = {
     "0.02 /": "must be a number or an expression, got '0.02 /': invalid syntax",
     "": "must be a number or an expression, got '': invalid syntax",

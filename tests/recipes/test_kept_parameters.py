@@ -170,8 +170,7 @@ def test_the_plan_lists_every_buffer_and_none_is_written_without_a_rule_for_buff
     assert torch.equal(model.inv_freq, before)
 
 
-@pytest.mark.parametrize("scripted", [False, True])
-def test_a_rule_for_buffers_writes_them(scripted: bool) -> None:
+def test_a_rule_for_buffers_writes_them() -> None:
     recipe = Recipe([Rule("constant_", name="*inv_freq", role="buffer", args={"val": 3.0}), Rule("default")])
     model = nn.Sequential(Rope())
     assert recipe.apply_(model)[0].inv_freq.tolist() == [3.0] * 4
@@ -193,6 +192,27 @@ def test_memory_of_a_buffer_that_looks_uninitialized_is_warned_of(value: float) 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         Recipe([Rule("keep", name="*.inv_freq", role="buffer"), Rule("default")]).plan(model)
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [
+        torch.eye(3).to_sparse(),
+        torch.eye(3).to_sparse_csr(),
+        torch.ones(3).to(torch.float8_e4m3fn),
+        torch.full((3,), torch.finfo(torch.float64).min, dtype=torch.float64),
+        torch.ones(0),
+        torch.ones(4, 4).t(),
+        torch.ones(3, dtype=torch.complex64),
+    ],
+    ids=["sparse", "csr", "float8", "mask of float64", "empty", "transposed", "complex"],
+)
+def test_buffers_of_any_kind_are_listed_without_a_warning(buffer: torch.Tensor) -> None:
+    model = nn.Linear(2, 2)
+    model.register_buffer("table", buffer)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="nothing resets")
+        assert recipes.torch_default().plan(model).rows[-1].name == "table"
 
 
 def test_a_rule_for_buffers_cannot_be_shadowed_by_one_for_parameters() -> None:

@@ -1,6 +1,7 @@
 """Is a layer what it is: a subclass, a norm of another library, scripted, exported or wrapped?"""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -329,14 +330,22 @@ def _wrapped(how: str) -> nn.Module:
         return torch.optim.swa_utils.AveragedModel(model)
     if how == "compile":
         return torch.compile(model)
-    torch.distributed.init_process_group("fake", rank=0, world_size=1)
+    return nn.parallel.DistributedDataParallel(model)
+
+
+@pytest.fixture
+def fake_group() -> Iterator[None]:
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=1)
     try:
-        return nn.parallel.DistributedDataParallel(model)
+        yield
     finally:
         torch.distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("how", ["DataParallel", "AveragedModel", "compile"])
+@pytest.mark.usefixtures("fake_group")
+@pytest.mark.parametrize("how", ["DataParallel", "AveragedModel", "compile", "DistributedDataParallel"])
 def test_a_wrapper_does_not_change_a_keyed_weight(how: str) -> None:
     recipe = Recipe([Rule("zeros_", name="1.weight"), Rule("default")])
     expected = recipe.apply_(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), key=keyed.key(0))

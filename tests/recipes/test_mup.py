@@ -38,7 +38,7 @@ class Tokens(nn.Module):
         self.proj, self.decode = nn.Linear(width, width), nn.Parameter(torch.zeros(3, width))
 
 
-# What the tables say.
+# The tables of the paper.
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def _glorot(tensor: torch.Tensor, gain: float = 1.0) -> float:
     return gain * math.sqrt(2 / (tensor.shape[0] + tensor.shape[1:].numel()))
 
 
-# What a call of torch.nn.init writes, in the words of a plan.
+# The words of a plan for a call of torch.nn.init.
 CALLS: dict[str, Callable[..., tuple[object, ...]]] = {
     "normal_": lambda t, mean=0.0, std=1.0, generator=None: ("normal_", mean, std),
     "trunc_normal_": lambda t, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None: ("trunc_normal_", mean, std, a, b),

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from torch import Tensor, no_grad
+from torch import Tensor
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
@@ -151,8 +151,8 @@ def split_indices(placement: Any, indices: Tensor, parts: int) -> list[Tensor]:
 
 @contextmanager
 def plain_state(device_type: str) -> Iterator[None]:
-    """Run a block without gradients, autocast and __torch_function__, for any of which Dynamo compiles anew."""
-    with no_grad(), torch.autocast(device_type, enabled=False), torch._C.DisableTorchFunction():
+    """Run a block without autocast and __torch_function__, for either of which Dynamo compiles anew."""
+    with torch.autocast(device_type, enabled=False), torch._C.DisableTorchFunction():
         yield
 
 

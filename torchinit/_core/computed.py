@@ -12,6 +12,8 @@ from torchinit._core.messages import called_function, warn_user
 # Names under which parametrizations keep what they compute a weight from.
 _ORIGINAL = re.compile(r"original\d*|.+_(orig|g|v)")
 
+_COPIES = ("CloneBackward0", "ToCopyBackward0")
+
 # A parametrization computes a weight in fewer steps.
 _MAX_NODES = 64
 
@@ -20,6 +22,9 @@ def warn_of_lost_write(tensor: Tensor) -> None:
     """Warn if a tensor, or what it is a view of, was computed from the originals of a parametrization alone."""
     base = tensor if tensor._base is None else tensor._base
     if base.grad_fn is None:
+        return
+    # A scan of all objects takes milliseconds, and a copy or a cast is no parametrization.
+    if type(base.grad_fn).__name__ in _COPIES:
         return
     sources = list(_sources(base.grad_fn))
     if sources and any(source.shape == base.shape for source in sources) and all(map(_is_original, sources)):

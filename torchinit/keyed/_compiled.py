@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from types import FunctionType
 
 import torch
-from torch import Tensor, inference_mode
+from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
 from torchinit._core.compat import mark_dynamic, plain_state
@@ -128,11 +128,10 @@ def _write_normal(out: Tensor, numbers: Tensor, seed: Tensor, start: Tensor, sca
 
 
 @functools.cache
-def _numbers(device: torch.device) -> Tensor:
-    """Return 0, 1, 2, ... for the blocks of the largest run that is drawn at once."""
+def _numbers(device: torch.device, inference: bool) -> Tensor:
+    """Return 0, 1, 2, ... for the blocks of the largest run that is drawn at once; one tensor for inference mode."""
     # On a CPU the scratch of so many blocks stays in the cache; a GPU wants few launches.
-    with inference_mode(False):
-        return torch.arange(1 << (18 if device.type == "cpu" else 22), device=device)
+    return torch.arange(1 << (18 if device.type == "cpu" else 22), device=device)
 
 
 @functools.cache
@@ -142,7 +141,7 @@ def _kernel(normal: bool, threads: int, device: torch.device) -> Callable[..., N
     # Its own code object: Dynamo keeps at most 8 compilations of one.
     own = FunctionType(write.__code__.replace(co_name=f"{write.__name__}_{threads}"), write.__globals__)
     kernel: Callable[..., None] = torch.compile(own, fullgraph=True, options={"cpp.threads": threads})
-    numbers = _numbers(device)[: 1 << 18].clone()
+    numbers = torch.arange(1 << 18, device=device)
     out = torch.empty([numbers.numel(), 4], dtype=torch.float32, device=device)
     for dynamic in (out, numbers):
         mark_dynamic(dynamic, 0)
@@ -202,7 +201,7 @@ def fill_run_(
         affine: mean and std of normal values, or bounds of uniform ones
         finish: turns these values into those of the distribution, in place
     """
-    flat, device, numbers = target.view(-1), target.device, _numbers(target.device)
+    flat, device, numbers = target.view(-1), target.device, _numbers(target.device, torch.is_inference_mode_enabled())
     shift, seed = _scalar(affine[0], device), bits[0].clone()
     scale = _scalar(affine[1], device) if normal else _scalar(affine[1], device) - shift
     done, steps = 0, 4 * _STEP

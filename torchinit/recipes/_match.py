@@ -17,6 +17,9 @@ from torchinit.recipes._parametrized import Parametrized
 from torchinit.recipes._roles import role_of
 from torchinit.recipes._rule import DEFAULT, KEEP, RecipeError, Rule
 
+# The end of an error about what looks like a stack of matrices.
+_STACK = ", or one with batch_dims=1 for each matrix of a stack"
+
 
 @dataclass(frozen=True)
 class MatchedLayer:
@@ -166,9 +169,7 @@ def _uncovered(missing: Sequence[tuple[str, Layer]]) -> str:
     return (
         f"no rule matches {len(missing)} parameter{'s' * (not one)}: {', '.join(listed)}; add a rule, such as"
         f' Rule("{KEEP}", name={json.dumps(globs[0] if len(globs) == 1 else globs)}) to leave'
-        f" {'it as it is' if one else 'them as they are'}"
-        + ", or one with batch_dims=1 for each matrix of a stack"
-        * stack
+        f" {'it as it is' if one else 'them as they are'}{_STACK * stack}"
     )
 
 

@@ -19,7 +19,7 @@ from torchinit.recipes._structure import NORMS
 # Names of parameters that are added, not multiplied.
 _ADDED = ("bias", "beta", "offset", "shift", "b")
 
-# What was found, by type, then by shapes and settings.
+# The values found, by type, then by shapes and settings.
 _KNOWN: WeakKeyDictionary[type, dict[Any, float | None]] = WeakKeyDictionary()
 
 # A norm with a rectifier behind it has the scale 0.7; weights of twice the right size give 2.

@@ -106,7 +106,7 @@ class Rule:
     residual: bool = False
     optional: bool = False
     origin: str = field(default="", compare=False)
-    # What the recipe and the model give to expressions and globs; see bound() and in_model().
+    # Given by the recipe and the model to expressions and globs; see bound() and in_model().
     expressions: Mapping[str, Expression] = field(init=False, default_factory=dict, compare=False)
     constants: Mapping[str, float] = field(init=False, default_factory=dict, compare=False)
     known: Mapping[str, Value] | None = field(init=False, default=None, compare=False)

@@ -24,7 +24,7 @@ def _is_norm(own: Dimensions) -> bool:
     return "weight" in own and own.keys() <= {"weight", "bias"}
 
 
-# What a type's name contains, the type of torch.nn, and the dimensions of its own parameters by name; longest first.
+# A part of a type's name, the type of torch.nn, and the dimensions of its own parameters by name; longest first.
 _STRUCTURES: tuple[tuple[str, str, Callable[[Dimensions], bool]], ...] = (
     *((f"ConvTranspose{n}d", f"ConvTranspose{n}d", _is_dense(n + 2)) for n in (1, 2, 3)),
     *((f"Conv{n}d", f"Conv{n}d", _is_dense(n + 2)) for n in (1, 2, 3)),

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.compat import FakeTensor, are_transforms_active
 from torchinit._core.door import is_plain
 from torchinit._core.groups import with_stars
 from torchinit._core.messages import warn_user
@@ -12,17 +11,21 @@ from torchinit.recipes._match import Match
 # Magnitudes that no table of a model has, but memory that nobody has written often has.
 _PLAUSIBLE = (1e-30, 1e30)
 
+# Values that are looked at once; a buffer may be large.
+_PART = 1 << 20
+
 
 def _is_uninitialized(buffer: Tensor) -> bool:
     """True if a buffer holds NaN or implausible numbers; masks hold infinities and the largest finite number."""
-    if not buffer.is_floating_point() or buffer.numel() == 0 or not is_plain(buffer) or isinstance(buffer, FakeTensor):
+    if not (is_plain(buffer) and buffer.layout is torch.strided and buffer.is_floating_point()) or buffer.is_meta:
         return False
-    if buffer.is_meta or are_transforms_active() or torch.compiler.is_compiling():
-        return False
-    size = buffer.detach().abs().float()
     largest = min(torch.finfo(buffer.dtype).max, torch.finfo(torch.float32).max)
-    plausible = (size == 0) | ((size >= _PLAUSIBLE[0]) & (size <= _PLAUSIBLE[1])) | (size >= largest)
-    return not bool(plausible.all())
+    for part in torch.split(buffer.detach().reshape(-1), _PART):
+        size = part.float().abs()
+        plausible = (size == 0) | ((size >= _PLAUSIBLE[0]) & (size <= _PLAUSIBLE[1])) | (size >= largest)
+        if not bool(plausible.all()):
+            return True
+    return False
 
 
 def warn_of_uninitialized_buffers(found: Match) -> None:
