@@ -9,7 +9,7 @@ from typing import Any
 from torchinit._core.table import first_line, printable
 from torchinit.cli._readers import PathLike, listed, read_cause
 
-# What transformers, diffusers and peft write, in the order in which transformers looks for it.
+# The names that transformers, diffusers and peft write, in the order in which transformers looks for it.
 _STEMS = ("model", "diffusion_pytorch_model", "adapter_model")
 _FILES = tuple(
     f"{stem}{suffix}{index}"

@@ -25,7 +25,7 @@ _NO_INTEGERS = re.compile(r"mask|bias$|ind(ex|ices)|(^|_)ids?$")
 # Tables of rows that no input is multiplied with, such as embeddings, by the names of their layers.
 _TABLE = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
 
-# What layers multiply their input with, by its own name: in torch, in parametrizations and weight_norm, in stacks of
+# Names of what layers multiply their input with: in torch, in parametrizations and weight_norm, in stacks of
 # experts. Everything else, such as LayerScale, A_log, a class token, a mask of pruning or the deviations of a Bayesian
 # or noisy layer, has a scale of its own.
 _WEIGHT = re.compile(r"weight(?!_g)|kernel|proj|expert|^original1?$|^w\d?$", re.IGNORECASE)
