@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 import torch
@@ -86,3 +87,9 @@ def test_other_tensors_are_not(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         torchinit.normal_(tensor)
+
+
+def test_a_copy_costs_no_scan_of_all_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gc.get_referrers", mock.Mock(side_effect=AssertionError("must not be called")))
+    torchinit.normal_(nn.Linear(4, 4).weight.clone())
+    torchinit.normal_(nn.Linear(4, 4).weight.double())
