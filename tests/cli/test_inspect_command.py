@@ -16,8 +16,7 @@ from torch import Tensor, nn
 import torchinit
 from tests.support.inspection import run_inspect
 from torchinit import cli
-from torchinit.cli.inspect import COLUMNS
-from torchinit.diagnostics import plot_statistics
+from torchinit.diagnostics import Statistics, plot_statistics
 
 
 @pytest.mark.parametrize("how", ["script", "zip"])
@@ -76,7 +75,7 @@ def test_json_of_odd_parameters_is_strict_and_equals_the_table(
 
     assert run_inspect(Odd(), tmp_path, "--json") == 0
     found = {r["name"]: r for r in json.loads(capsys.readouterr().out, parse_constant=refuse)}
-    assert all(tuple(record) == COLUMNS for record in found.values())
+    assert all(tuple(record) == Statistics.columns for record in found.values())
     assert found["halves"] == {
         **{"name": "halves", "shape": [4], "dtype": "float16", "fan_in": None, "fan_out": None, "mean": 0.75},
         **{"std": pytest.approx(math.sqrt(11) / 4), "min": 0.0, "max": 2.0, "zeros": 0.5, "not_finite": 0},

@@ -162,7 +162,7 @@ class Unseen(nn.Module):
 
 
 def test_a_gradient_that_does_not_arrive_is_none() -> None:
-    rows = signal(Unseen(), torch.ones(2, 3))
+    rows = list(signal(Unseen(), torch.ones(2, 3)))
     assert rows[0].gradient is not None
     assert rows[1].gradient is rows[0].gradient_ratio is None
     assert summary(rows).endswith("gradients: too few for a trend")

@@ -133,7 +133,7 @@ def test_page_of_layers_grows_with_them_up_to_a_limit(depth: int) -> None:
 def test_every_value_and_name_of_a_signal_is_drawn() -> None:
     model = tower(he, 5, 8)
     nn.init.zeros_(model[6].weight)
-    rows = signal(model, torch.randn(4, 8))
+    rows = list(signal(model, torch.randn(4, 8)))
     rows[4] = replace(rows[4], gradient=None)
     rows[3] = replace(rows[3], gradient=math.inf)
     left, right = plot_signal(rows).axes

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.table import Cell
 from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed
 from torchinit.cli._files import read
 from torchinit.cli._output import Output
@@ -16,26 +15,12 @@ from torchinit.cli._progress import Progress
 from torchinit.cli._quantized import described, unlisted
 from torchinit.cli._readers import listed
 from torchinit.cli._recordings import recipe_or_recording, recorded_values
-from torchinit.diagnostics import ParameterStatistics, plot_statistics, statistics
+from torchinit.diagnostics import Statistics, plot_statistics, statistics
 from torchinit.diagnostics._histograms import MAX_PANELS, ORDER
 from torchinit.diagnostics._parameters import module_of
 from torchinit.diagnostics._preview import preview
 from torchinit.recipes import Recipe
 from torchinit.recording import Recording
-
-COLUMNS = (
-    *("name", "shape", "dtype", "fan_in", "fan_out", "mean", "std", "min", "max", "zeros", "not_finite"),
-    *("he", "xavier", "verdict", "tied"),
-)
-
-
-def _cells(row: ParameterStatistics) -> list[Cell]:
-    cells: dict[str, Cell] = {column: getattr(row, column) for column in COLUMNS}
-    cells["dtype"] = str(row.dtype).removeprefix("torch.")
-    cells["tied"] = ", ".join(row.tied) or None
-    if isinstance(row.mean, complex):
-        cells["mean"] = f"{row.mean:.6g}"
-    return list(cells.values())
 
 
 def _model(arguments: argparse.Namespace) -> tuple[nn.Module, dict[str, Tensor]]:
@@ -46,12 +31,12 @@ def _model(arguments: argparse.Namespace) -> tuple[nn.Module, dict[str, Tensor]]
     return module_of(found), {name: tensor for name, tensor in found.items() if tensor.is_quantized}
 
 
-def _measure(model: nn.Module, more: dict[str, Tensor], progress: Progress) -> list[ParameterStatistics]:
-    rows = statistics(model, progress.step)
+def _measure(model: nn.Module, more: dict[str, Tensor], progress: Progress) -> Statistics:
+    rows = list(statistics(model, progress.step))
     if isinstance(model, torch.jit.ScriptModule) and more:
         rows += statistics(more, progress.step)
     dtypes = {name: tensor.dtype for name, tensor in more.items() if tensor.is_quantized}
-    return described(rows, dtypes)
+    return Statistics(described(rows, dtypes))
 
 
 def _plot(
@@ -59,7 +44,7 @@ def _plot(
     output: Output,
     model: nn.Module,
     more: dict[str, Tensor],
-    rows: list[ParameterStatistics],
+    rows: Statistics,
     recipe: Recipe | Recording | None,
 ) -> None:
     others = None
@@ -99,8 +84,11 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
     if arguments.plot is not None:
         _plot(arguments, output, model, more, rows, recipe)
     # Leave out the column of tied parameters if there are none.
-    width = len(COLUMNS) if output.json or any(row.tied for row in rows) else -1
-    output.table(COLUMNS[:width], [_cells(row)[:width] for row in rows], [i for i, row in enumerate(rows) if row.bad])
+    columns = rows.columns
+    width = len(columns) if output.json or any(row.tied for row in rows) else -1
+    output.table(
+        columns[:width], [rows.cells(row)[:width] for row in rows], [i for i, row in enumerate(rows) if row.bad]
+    )
     if not rows:
         output.note(f"{arguments.file} holds no parameters")
     if not arguments.check:

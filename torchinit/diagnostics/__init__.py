@@ -4,14 +4,16 @@ Every function returns data; the command line prints it. Plots need matplotlib (
 """
 
 from torchinit.diagnostics._histograms import plot_statistics
-from torchinit.diagnostics._signal import LayerSignal, signal
+from torchinit.diagnostics._signal import LayerSignal, Signal, signal
 from torchinit.diagnostics._signal_plot import plot_signal
-from torchinit.diagnostics._statistics import ParameterStatistics, statistics
+from torchinit.diagnostics._statistics import ParameterStatistics, Statistics, statistics
 from torchinit.diagnostics._trend import Trend, notes, summary, trend, trends
 
 __all__ = [
     "LayerSignal",
     "ParameterStatistics",
+    "Signal",
+    "Statistics",
     "Trend",
     "notes",
     "plot_signal",

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from torchinit._core.compat import forget_optimized_forward
+from torchinit._core.rows import Rows
 from torchinit._core.writes import no_grad_copy_
 from torchinit.diagnostics._dispatch import CalledLayer, LayerCall, OperatorTrace, find_layers, flatten, rms
 from torchinit.recipes._layers import Layer
@@ -51,6 +52,12 @@ class LayerSignal:
         """The layer's name, with the number of the call from the second on."""
         name = self.layer or "(root)"
         return name if self.use == 1 else f"{name} #{self.use}"
+
+
+class Signal(Rows[LayerSignal]):
+    """The signal at each call of a layer, in the order of execution."""
+
+    columns = tuple(field.name for field in fields(LayerSignal))
 
 
 @contextmanager
@@ -205,7 +212,7 @@ def signal(
     *inputs: Any,
     generator: torch.Generator | None = None,
     progress: Callable[[str, str, int], object] | None = None,
-) -> list[LayerSignal]:
+) -> Signal:
     """Run a module forward and backward, and measure the scale of the signal at each of its layers.
 
     The gradients come from standard normal noise at every floating output. Frozen parameters count as trainable. The
@@ -251,4 +258,4 @@ def signal(
     finally:
         for parameter, values in trace.overwritten.values():
             parameter.detach().copy_(values)
-    return _rows(trace.calls, gradients)
+    return Signal(_rows(trace.calls, gradients))

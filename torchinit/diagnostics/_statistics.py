@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchinit._core.rows import Rows
 from torchinit._core.scale import xavier_std
+from torchinit._core.table import Cell
 from torchinit.diagnostics._moments import Moments, measure
 from torchinit.diagnostics._parameters import Parameter, module_of, parameters
 from torchinit.diagnostics._schemes import he_std
@@ -66,6 +68,31 @@ class ParameterStatistics:
     gain: float | None = None
 
 
+class Statistics(Rows[ParameterStatistics]):
+    """The statistics of the parameters of a model, in its order."""
+
+    columns = (
+        *("name", "shape", "dtype", "fan_in", "fan_out", "mean", "std", "min", "max", "zeros", "not_finite"),
+        *("he", "xavier", "verdict", "tied"),
+    )
+
+    def cells(self, row: ParameterStatistics) -> list[Cell]:
+        cells: dict[str, Cell] = {column: getattr(row, column) for column in self.columns}
+        cells["dtype"] = str(row.dtype).removeprefix("torch.")
+        cells["tied"] = ", ".join(row.tied) or None
+        if isinstance(row.mean, complex):
+            cells["mean"] = f"{row.mean:.6g}"
+        return list(cells.values())
+
+    def is_marked(self, row: ParameterStatistics) -> bool:
+        return row.bad
+
+    @property
+    def summary(self) -> str:
+        values = sum(math.prod(row.shape) for row in self)
+        return f"{len(self)} tensors, {values:,} values, {sum(row.bad for row in self)} marked"
+
+
 def _numbers(moments: Moments | None) -> dict[str, Any]:
     names = ("mean", "std", "min", "max", "zeros", "not_finite")
     numbers: dict[str, Any] = dict.fromkeys(names)
@@ -103,7 +130,7 @@ def _row(parameter: Parameter, moments: Moments | None, said: Verdict) -> Parame
 
 def statistics(
     model: nn.Module | Mapping[str, Any], progress: Callable[[str, str, int], object] | None = None
-) -> list[ParameterStatistics]:
+) -> Statistics:
     """Measure each parameter of a model, say how it was drawn, and mark what no sound initialization gives.
 
     The verdict names the distribution, by tests at the size of the sample, then the standard deviation or the bound,
@@ -147,4 +174,4 @@ def statistics(
             progress("measuring", parameter.name, len(found))
         measured.append(measure(parameter.tensor))
         verdicts.append(verdict(parameter, measured[-1]))
-    return [_row(*row) for row in zip(found, measured, with_dead_pairs(found, verdicts))]
+    return Statistics(_row(*row) for row in zip(found, measured, with_dead_pairs(found, verdicts)))
