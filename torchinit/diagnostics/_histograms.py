@@ -30,6 +30,9 @@ _MIN_WIDTH = 5.4
 # Characters that fit into the width of a panel.
 _TITLE, _SUBTITLE = 36, 48
 
+# Height of a panel in those of its bars; above them is room for the standard deviations.
+_PANEL_HEIGHT = 1.3
+
 # Stands before the name of a bad parameter, for those who do not see red.
 _SIGN = "\u2717 "
 
@@ -122,7 +125,7 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         if curve is None:
             continue
         if curve.constant is not None:
-            axes.axvline(curve.constant, color=color, linewidth=4.0 if filled else 1.3)
+            axes.axvline(curve.constant, ymax=1.0 / _PANEL_HEIGHT, color=color, linewidth=4.0 if filled else 1.3)
         else:
             step = (panel.high - panel.low) / len(curve.heights)
             edges = [panel.low + step * index for index in range(len(curve.heights) + 1)]
@@ -146,8 +149,7 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
     # Enough digits to tell the ticks apart.
     digits = max(4, 2 + math.ceil(math.log10(max(abs(low), abs(high)) / (high - low))))
     axes.set_xlim(low, high)
-    # Above the bars is room for the standard deviations.
-    axes.set_ylim(0.0, 1.3)
+    axes.set_ylim(0.0, _PANEL_HEIGHT)
     axes.set_yticks([])
     drawn = panel.values is not None or panel.other is not None
     single = FixedLocator([panel.low] if drawn else [])
