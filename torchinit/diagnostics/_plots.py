@@ -23,7 +23,7 @@ def require_matplotlib(who: str = "a plot") -> None:
 
 
 def shortened(words: str, most: int, head: int | None = None) -> str:
-    """Cut a long name in the middle.
+    """Cut a long name in the middle, at dots if some are near.
 
     Args:
         words: the name; control characters are escaped
@@ -34,7 +34,9 @@ def shortened(words: str, most: int, head: int | None = None) -> str:
     if len(words) <= most:
         return words
     head = (most - 1) // 3 if head is None else head
-    return f"{words[:head]}…{words[head + len(words) - most + 1 :]}"
+    start, end = words[:head], words[head + len(words) - most + 1 :]
+    before, after = start.rfind(".") + 1, end.find(".") + 1
+    return f"{start[:before] if 3 * before > 2 * head else start}…{end[after:] if 3 * after < len(end) else end}"
 
 
 def distinct(names: Sequence[str], most: int) -> list[str]:
