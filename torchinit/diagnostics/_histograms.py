@@ -107,7 +107,8 @@ class Panel:
                 return None
             if pair[0] == pair[1]:
                 return Curve([], pair[0], 0.0)
-            return Curve(_heights(each, bins, low, high), None, row.std if each is tensor else measure(each).std)
+            moments = None if each is tensor else measure(each)
+            return Curve(_heights(each, bins, low, high), None, moments.std if moments else row.std)
 
         return Panel(name, about, row.bad, low, high, curve(tensor, limits[0]), curve(other, limits[1]))
 

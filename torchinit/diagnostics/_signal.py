@@ -25,7 +25,17 @@ from torchinit.recipes._layers import Layer
 
 
 class Signal(Rows[LayerSignal]):
-    """The signal at each call of a layer and at each residual sum, in the order of execution."""
+    """The signal at each call of a layer and at each residual sum, in the order of execution.
+
+    Examples:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 4))
+        >>> _ = torchinit.zeros_(model[1].weight)
+        >>> rows = torchinit.diagnostics.signal(model, torch.randn(4, 8))
+        >>> [(rows.name(row), rows.is_marked(row)) for row in rows]
+        [('0', False), ('1', False)]
+        >>> rows.summary.split("; ")[1]
+        'gradients: zero below 1.weight, which is 0'
+    """
 
     columns = (*(field.name for field in fields(LayerSignal)), "note")
     heads: ClassVar[dict[str, str]] = {
@@ -220,8 +230,10 @@ def signal(
 ) -> Signal:
     """Run a module forward and backward, and measure the scale of the signal at each of its layers.
 
-    The gradients come from standard normal noise at every floating output. Frozen parameters count as trainable. The
-    module, its buffers, the inputs and the global random generators are left as they were.
+    The gradients come from standard normal noise at every floating output. Frozen parameters count as trainable. A sum
+    ``x + branch(x)`` has a row of its own, after those of the branch; the shortcut may also pool, or be a projection
+    between other sums. :func:`notes` tells a zero on purpose from a fault. The module, its buffers, the inputs and the
+    global random generators are left as they were.
 
     Args:
         module: eager, scripted, traced or loaded
@@ -231,7 +243,7 @@ def signal(
             number of steps as far as it is known
 
     Returns:
-        A row for each call of a layer, in the order of execution.
+        A row for each call of a layer and for each sum of a residual stream, in the order of execution.
 
     Raises:
         RuntimeError: if the module cannot be run forward and backward; the message is one line
