@@ -148,8 +148,10 @@ class Shared(nn.Module):
 
 
 def test_sums_whose_layers_have_no_module_of_their_own_are_named_after_the_last_layer() -> None:
-    rows = sums(Shared(), torch.randn(4, 8))
-    assert [row.label for row in rows] == ["x + outer.0", "x + outer.1", "x + outer.1 #2"]
+    names = ["outer.0", "outer.1", "outer.1 #2"]
+    assert [row.label for row in sums(Shared(), torch.randn(4, 8))] == [f"x + {name}" for name in names]
+    nested = nn.Sequential(Shared(), nn.Linear(8, 8))
+    assert [row.label for row in sums(nested, torch.randn(4, 8))] == [f"x + 0.{name}" for name in names]
 
 
 def test_the_trend_follows_the_stream_and_not_its_branches() -> None:
