@@ -206,7 +206,6 @@ def in_the_middle(act: type[nn.Module]) -> Callable[[], nn.Module]:
         (with_zeros("stem"), {"stem"}),
         (with_zeros("stem", "head"), {"stem"}),
     ],
-    ids=str,
 )
 def test_what_stops_the_signal_is_marked(make: Callable[[], nn.Module], expected: set[str]) -> None:
     torch.manual_seed(0)
