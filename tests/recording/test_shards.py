@@ -85,7 +85,9 @@ SHARDINGS: dict[str, Callable[[nn.Module], None]] = {
 
 
 # Two ranks fill in every sharding of a one-dimensional mesh from both origins; one and four do so from one each.
-ALIKE = {(size, sharding, origin) for size in (1, 4) for sharding, origin in (("fully sharded", "seed"), ("parallel", "key"))}
+ALIKE = {
+    (size, sharding, origin) for size in (1, 4) for sharding, origin in (("fully sharded", "seed"), ("parallel", "key"))
+}
 
 
 def _made(sharding: str, dtype: torch.dtype | None) -> nn.Module:
