@@ -73,6 +73,8 @@ def kind_of(path: PathLike) -> str:
         return SAFETENSORS
     if head[0] == 0x80 and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
         return SAVED
+    if head.startswith(b'{"format"'):
+        raise refusal(path, "a recording; record shows it, and --recipe takes it")
     if head.lstrip().startswith(b"{"):
         return JSON
     raise refusal(path, f"which starts with {head!r}")
@@ -135,13 +137,14 @@ def read_held(path: PathLike, kind: str, key: str | None = None) -> Mapping[Any,
     return choose(path, load_pickle(path), key)
 
 
-def read_tensors(path: PathLike, kind: str, key: str | None = None) -> dict[str, Tensor]:
-    """Read the tensors of a file that is no TorchScript archive."""
-    tensors = tensors_of(read_held(path, kind, key))
+def read_tensors(path: PathLike, kind: str, key: str | None = None) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
+    """Read the entries of a file that is no TorchScript archive, and its tensors, packed ones as well."""
+    held = read_held(path, kind, key)
+    tensors = tensors_of(held)
     fault = fault_of(tensors)
     if fault is not None:
         raise refusal(path, f"a state dict with {fault}")
-    return tensors
+    return held, tensors
 
 
 def read(path: PathLike, key: str | None = None) -> torch.jit.ScriptModule | dict[str, Tensor]:
@@ -158,7 +161,7 @@ def read(path: PathLike, key: str | None = None) -> torch.jit.ScriptModule | dic
         OSError: if the file cannot be read
     """
     path, kind = find(path, key)
-    return load_script(path) if kind == SCRIPT else read_tensors(path, kind, key)
+    return load_script(path) if kind == SCRIPT else read_tensors(path, kind, key)[1]
 
 
 def load_torchscript(path: PathLike) -> torch.jit.ScriptModule:

@@ -1,7 +1,7 @@
 """Build a module of a file's tensors: with the layers of a model that is named, or those that names and shapes tell."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.wrappers import plain_names
+from torchinit.cli._quantized import SCALE, is_scaled
 from torchinit.cli._readers import listed
 from torchinit.diagnostics._parameters import TABLE, is_parameter, module_of
 from torchinit.recipes._layers import storage_key
@@ -21,11 +22,12 @@ _FIRST = "module"
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn)(_|\d|$)", re.IGNORECASE)
 
 # Layers that names and shapes tell. The names have a mark that no rule's glob means.
-_NORMALIZATION = type("norm?", (nn.Module,), {})
+_PACKAGE = {"__module__": "untyped"}
+_NORMALIZATION = type("norm?", (nn.Module,), _PACKAGE)
 # With a bias, a norm starts from 1 and 0; without one, the norm may multiply by 1 + weight.
-_BIASED_NORMALIZATION = type("norm?", (nn.LayerNorm,), {})
-_TABLE = type("Embedding?", (nn.Module,), {})
-_CONVOLUTION = type("convolution?", (nn.Module,), {})
+_BIASED_NORMALIZATION = type("norm?", (nn.LayerNorm,), _PACKAGE)
+_TABLE = type("Embedding?", (nn.Module,), _PACKAGE)
+_CONVOLUTION = type("convolution?", (nn.Module,), _PACKAGE)
 
 
 class LayersError(RuntimeError):
@@ -37,7 +39,7 @@ class FileModule:
     """A module whose parameters and buffers are the tensors of a file.
 
     Args:
-        module: the module; what the file does not have is on the meta device, and so are its integers for weights
+        module: the module; what the file does not have is on the meta device, and so is what stays as it is
         typed: whether the types of the layers are known
         copies: tensors that a file stores apart although the model ties them, each with the one that is initialized
     """
@@ -51,18 +53,23 @@ def _is_inexact(tensor: Tensor) -> bool:
     return (tensor.is_floating_point() or tensor.is_complex()) and not tensor.is_quantized
 
 
-def plain_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name tensors without the parts that wrappers such as ``DistributedDataParallel`` add."""
-    names = {name: [part for part in name.split(".") if part not in _WRAPPERS] for name in tensors}
-    while names and all(len(parts) > 1 and parts[0] == _FIRST for parts in names.values()):
-        names = {name: parts[1:] for name, parts in names.items()}
-    plain = {".".join(parts): tensors[name] for name, parts in names.items()}
-    return plain if len(plain) == len(tensors) and "" not in plain else dict(tensors)
+def _plain(names: Collection[str]) -> dict[str, str]:
+    """Map names to those without the parts that wrappers such as ``DistributedDataParallel`` add."""
+    parts = {name: [part for part in name.split(".") if part not in _WRAPPERS] for name in names}
+    while parts and all(len(each) > 1 and each[0] == _FIRST for each in parts.values()):
+        parts = {name: each[1:] for name, each in parts.items()}
+    plain = {name: ".".join(each) for name, each in parts.items()}
+    return plain if len({*plain.values()} - {""}) == len(names) else {name: name for name in names}
 
 
-def kept_integers(tensors: Mapping[str, Tensor]) -> list[str]:
-    """List the weights that no initializer draws: quantized ones and integers."""
-    return [n for n, x in tensors.items() if not _is_inexact(x) and is_parameter(n.rpartition(".")[2], x)]
+def kept_weights(tensors: Mapping[str, Tensor]) -> list[str]:
+    """List the weights that no initializer draws: quantized ones, integers, what is scaled, and the scales beside them."""
+    kept = [
+        name
+        for name, x in tensors.items()
+        if is_scaled(name, x, tensors) or (not _is_inexact(x) and is_parameter(name.rpartition(".")[2], x))
+    ]
+    return [*kept, *(name for name in tensors if SCALE.search(name) and name not in kept)] if kept else []
 
 
 def _told_kind(path: str, module: nn.Module) -> type[nn.Module] | None:
@@ -83,8 +90,7 @@ def _told_kind(path: str, module: nn.Module) -> type[nn.Module] | None:
 
 def by_names(tensors: Mapping[str, Tensor]) -> FileModule:
     """Build a module of plain layers by the names and shapes of tensors."""
-    drawn = {n: x for n, x in tensors.items() if _is_inexact(x) or not is_parameter(n.rpartition(".")[2], x)}
-    root = module_of(drawn)
+    root = module_of(tensors)
     for path, module in root.named_modules():
         kind = _told_kind(path, module)
         if kind is not None:
@@ -145,25 +151,28 @@ def _places(module: nn.Module) -> dict[str, _Place]:
     return found
 
 
-def _check(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], groups: Iterable[list[str]]) -> None:
-    """Refuse other names, and other shapes; integers that a model lacks stay as they are."""
-    absent = [group[0] for group in groups if not any(name in tensors for name in group)]
+def _check(
+    tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], groups: Iterable[list[str]], kept: Collection[str]
+) -> None:
+    """Refuse other names and other shapes; integers may be on one side alone, such as masks of older releases."""
+    absent = [group[0] for group in groups if not any(name in tensors or name in kept for name in group)]
     lacking = [name for name in absent if isinstance(own[name], nn.Parameter)]
     extra = [name for name, tensor in tensors.items() if name not in own and _is_inexact(tensor)]
     said = [f"{what} {listed(names)}" for what, names in (("lacks", extra), ("has also", lacking)) if names]
     if said:
         raise LayersError(f"which {' and '.join(said)}")
     for name, tensor in own.items():
-        shape = tensors[name].shape if name in tensors and _is_inexact(tensors[name]) else tensor.shape
+        shape = tensors[name].shape if name in tensors else tensor.shape
         if shape != tensor.shape:
             raise LayersError(f"which has {name} of shape {list(tensor.shape)}, not {list(shape)}")
 
 
-def with_layers(tensors: Mapping[str, Tensor], module: nn.Module) -> FileModule:
+def with_layers(tensors: Mapping[str, Tensor], kept: Collection[str], module: nn.Module) -> FileModule:
     """Replace the tensors of a module by those of a file.
 
     Args:
         tensors: tensors by name; of tied ones, one name is enough
+        kept: names of tensors that stay as they are
         module: the module with the layers; it is changed
 
     Raises:
@@ -173,15 +182,14 @@ def with_layers(tensors: Mapping[str, Tensor], module: nn.Module) -> FileModule:
     own = {name: tensor for name, (held, leaf) in places.items() if (tensor := held[leaf]) is not None}
     for name, tensor in own.items():
         groups.setdefault(id(tensor), []).append(name)
-    _check(tensors, own, groups.values())
+    _check({name: x for name, x in tensors.items() if name not in kept}, own, groups.values(), kept)
     copies = []
     for group in groups.values():
         stored = [tensors[name] for name in group if name in tensors]
-        is_drawn = isinstance(own[group[0]], nn.Parameter)
-        if not stored or (is_drawn and not _is_inexact(stored[0])):
+        if not stored or any(name in kept for name in group):
             continue
         fresh = stored[0]
-        if is_drawn:
+        if isinstance(own[group[0]], nn.Parameter):
             fresh = nn.Parameter(fresh.detach(), own[group[0]].requires_grad)
         for name in group:
             held, leaf = places[name]
@@ -190,7 +198,19 @@ def with_layers(tensors: Mapping[str, Tensor], module: nn.Module) -> FileModule:
     return FileModule(module, True, copies)
 
 
-def chosen(tensors: Mapping[str, Tensor], layers: Callable[[], nn.Module] | None) -> FileModule:
-    """Build the module of a file's tensors, with the layers of a model if there is one."""
-    plain = plain_tensors(tensors)
-    return by_names(plain) if layers is None else with_layers(plain, layers())
+def chosen(tensors: Mapping[str, Tensor], kept: Collection[str], layers: Callable[[], nn.Module] | None) -> FileModule:
+    """Build the module of a file's tensors, with the layers of a model if there is one.
+
+    Args:
+        tensors: the tensors by their names in the file
+        kept: names of those that stay as they are
+        layers: returns the model, which is changed
+
+    Raises:
+        LayersError: if the model has other tensors
+    """
+    plain = _plain(tensors)
+    if layers is None:
+        return by_names({plain[name]: tensor for name, tensor in tensors.items() if name not in kept})
+    left = {plain[name] for name in kept if name in plain}
+    return with_layers({plain[name]: tensor for name, tensor in tensors.items()}, left, layers())

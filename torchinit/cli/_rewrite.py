@@ -142,7 +142,7 @@ def rewrite_tensors(
     with _folders(targets, out), ExitStack() as stack:
         stages = {source: stack.enter_context(staged(target)) for source, target in targets.items()}
         copies = _copies(opened, stages, key, progress)
-        model = chosen(_tensors(opened, copies), opened.layers)
+        model = chosen(_tensors(opened, copies), opened.kept, opened.layers)
         pages = Pages(list(stages.values()))
         total = progress.done + len(list(model.module.parameters())) + len(copies)
 

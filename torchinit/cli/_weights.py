@@ -1,17 +1,17 @@
 """Open a model in a file of any kind for a recipe or a recording, and plan what that does to it."""
 
 import argparse
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchinit._core.attached import refuse_frozen
 from torchinit._core.table import printable
 from torchinit.cli._files import SCRIPT, find, load_script, read_tensors
-from torchinit.cli._layer_types import FileModule, LayersError, chosen, kept_integers, of_recording, unsaid
+from torchinit.cli._layer_types import FileModule, LayersError, chosen, kept_weights, of_recording, unsaid
 from torchinit.cli._models import recording_of_words
 from torchinit.cli._output import Output
 from torchinit.cli._quantized import unlisted
@@ -33,12 +33,14 @@ class Opened:
         kind: what the file is
         model: its module
         layers: builds the module that has the types of its layers; None if names and shapes tell them
+        kept: names of tensors that stay as they are
     """
 
     path: PathLike
     kind: str
     model: FileModule
-    layers: Callable[[], nn.Module] | None
+    layers: Callable[[], nn.Module] | None = None
+    kept: Collection[str] = ()
 
 
 def _layers(like: str | None, recipe: Recipe | Recording, output: Output) -> Callable[[], nn.Module] | None:
@@ -68,6 +70,28 @@ def _check_kept(names: Collection[str], drawn: bool, file: str, output: Output) 
         output.warning(f"quantized weights stay as they are: {listed(names)}")
 
 
+def _refuse_like(like: str | None, file: str) -> None:
+    if like is not None:
+        raise RuntimeError(f"--like goes with a file without layers, got {printable(file)}, {SCRIPT}")
+
+
+def _with_layers(
+    tensors: Mapping[str, Tensor],
+    kept: Collection[str],
+    layers: Callable[[], nn.Module] | None,
+    file: str,
+    option: str,
+    named: str,
+) -> FileModule:
+    """Build the module of a file's tensors; ``option`` names the model, for errors."""
+    try:
+        return chosen(tensors, kept, layers)
+    except LayersError as error:
+        raise RuntimeError(
+            f"{option} must name a model with the tensors of {printable(file)}, got {printable(named)}, {error}"
+        ) from None
+
+
 def check_script(module: torch.jit.ScriptModule, file: str, output: Output) -> None:
     """Refuse a frozen or quantized module, and warn of quantized weights beside others.
 
@@ -90,22 +114,40 @@ def open_model(arguments: argparse.Namespace, recipe: Recipe | Recording, output
     file, like = arguments.file, arguments.like
     path, kind = find(file, arguments.key)
     if kind == SCRIPT:
-        if like is not None:
-            raise RuntimeError(f"--like goes with a file without layers, got {printable(file)}, {kind}")
+        _refuse_like(like, file)
         module = load_script(path)
         check_script(module, file, output)
-        return Opened(path, kind, FileModule(module, typed=True), None)
-    tensors = read_tensors(path, kind, arguments.key)
-    kept = kept_integers(tensors)
-    _check_kept(kept, len(kept) < len(tensors), file, output)
+        return Opened(path, kind, FileModule(module, typed=True))
+    held, tensors = read_tensors(path, kind, arguments.key)
+    kept = kept_weights(tensors)
+    # Packed values are no tensors of the file.
+    tensors = {name: tensor for name, tensor in tensors.items() if held.get(name) is tensor}
+    _check_kept(kept, bool(tensors.keys() - kept), file, output)
     layers = _layers(like, recipe, output)
-    try:
-        return Opened(path, kind, chosen(tensors, layers), layers)
-    except LayersError as error:
-        option, named = ("--recipe", arguments.recipe) if like is None else ("--like", like)
+    option, named = ("--recipe", arguments.recipe) if like is None else ("--like", like)
+    return Opened(path, kind, _with_layers(tensors, kept, layers, file, option, named), layers, kept)
+
+
+def open_program(arguments: argparse.Namespace) -> nn.Module:
+    """Read a model that can be run: TorchScript, or the code of ``--like`` with the weights of ``FILE``.
+
+    Raises:
+        RuntimeError: if there is no code to run, or its tensors are not those of the file
+        OSError: if a file cannot be read
+    """
+    file, like = arguments.file, arguments.like
+    path, kind = find(file, arguments.key)
+    if kind == SCRIPT:
+        _refuse_like(like, file)
+        return load_script(path)
+    if like is None or is_recording(like):
+        named = f"{printable(file)}, {kind}" if like is None else printable(like)
         raise RuntimeError(
-            f"{option} must name a model with the tensors of {printable(file)}, got {printable(named)}, {error}"
-        ) from None
+            f"a probe runs a model's code, which --like names (package.module:factory, timm:NAME or hf:TYPE), got {named}"
+        )
+    model = recording_of_words(like).build(seed=0)
+    _, tensors = read_tensors(path, kind, arguments.key)
+    return _with_layers(tensors, kept_weights(tensors), lambda: model, file, "--like", like).module
 
 
 def planned(

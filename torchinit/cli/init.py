@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 
+from torchinit._core.table import printable
 from torchinit.cli._archive import output_extras, serialize
 from torchinit.cli._arguments import (
     Commands,
@@ -14,7 +15,7 @@ from torchinit.cli._arguments import (
     add_seed,
     recipe_of,
 )
-from torchinit.cli._files import SCRIPT
+from torchinit.cli._files import JSON, SAFETENSORS, SCRIPT
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_output, save
 from torchinit.cli._progress import Progress
@@ -47,6 +48,11 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
         opened = open_model(arguments, recipe, output)
         targets = check_targets(opened, out, force)
         recipe, _ = planned(recipe, opened.model, arguments.file, output)
+        if opened.kind in (SAFETENSORS, JSON) and opened.layers is None and not arguments.keyed:
+            output.warning(
+                f"the draws follow the order of the names in {printable(arguments.file)}, which need not be the model's;"
+                " --like gives the model's order, and --keyed needs none"
+            )
         drawn = key(arguments.seed) if arguments.keyed else None
         generator = None if arguments.keyed else torch.Generator().manual_seed(arguments.seed)
         fill = partial(fill_module, recipe, generator=generator, key=drawn)
