@@ -3,6 +3,7 @@
 import mmap
 import os
 import re
+import sys
 import warnings
 import zipfile
 from collections.abc import Collection, Iterator
@@ -47,23 +48,32 @@ def read_cause(error: Exception) -> str:
 
 
 @contextmanager
-def readable(path: PathLike) -> Iterator[str]:
-    """Yield a name for a file that torch can read, which takes only names in UTF-8."""
+def readable(path: PathLike, mode: str = "rb") -> Iterator[str]:
+    """Yield a name by which torch reads a file as what it is.
+
+    torch takes only names in UTF-8, and some releases take the suffix .safetensors for the kind of the file.
+    """
     name = os.fspath(path)
+    if _is_utf8(name) and not name.endswith(".safetensors"):
+        yield name
+        return
+    with open(path, mode) as file:
+        # Linux and macOS name open files so; Windows has no names of bytes.
+        yield name if sys.platform == "win32" else f"/dev/fd/{file.fileno()}"
+
+
+def _is_utf8(name: str) -> bool:
     try:
         name.encode()
     except UnicodeEncodeError:
-        with open(path, "rb") as file:
-            # Linux and macOS name open files so; Windows has no names of bytes.
-            yield f"/dev/fd/{file.fileno()}"
-    else:
-        yield name
+        return False
+    return True
 
 
 def map_file(path: PathLike, shared: bool = False) -> torch.UntypedStorage:
     """Map a file to memory; if ``shared``, what is written there goes to the file."""
     size = os.stat(path).st_size
-    with readable(path) as name:
+    with readable(path, "r+b" if shared else "rb") as name:
         mapped: Any = torch.UntypedStorage.from_file(name, shared, size)
     return cast(torch.UntypedStorage, mapped)
 
@@ -126,7 +136,7 @@ def load_pickle(path: PathLike, file: IO[bytes] | None = None, shared: bool = Fa
             warnings.simplefilter("ignore")
             if file is not None:
                 return _load(file, mapped=False)
-            with readable(path) as name:
+            with readable(path, "r+b" if shared else "rb") as name:
                 return _load(name, is_mappable(path))
     except Exception as error:
         raise refusal(path, first_line(_pickle_refusal(error))) from None
