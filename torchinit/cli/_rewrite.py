@@ -83,11 +83,13 @@ def _folders(targets: dict[Path, Path], out: PathLike) -> Iterator[None]:
         raise
 
 
-def _copies(opened: Opened, stages: dict[Path, Path], key: str | None, progress: Progress) -> dict[Path, FileCopy]:
+def _copies(
+    opened: Opened, stages: dict[Path, Path], key: str | None, progress: Progress, total: int
+) -> dict[Path, FileCopy]:
     """Copy the files of a model, and open the copies of those with tensors."""
     copies = dict[Path, FileCopy]()
     for source, stage in stages.items():
-        progress.step("copy", str(source))
+        progress.step("copy", str(source), total)
         if opened.kind == JSON and source == Path(opened.path):
             copy_file(source, stage)
         else:
@@ -141,10 +143,10 @@ def rewrite_tensors(
     """
     with _folders(targets, out), ExitStack() as stack:
         stages = {source: stack.enter_context(staged(target)) for source, target in targets.items()}
-        copies = _copies(opened, stages, key, progress)
+        total = progress.done + 2 * len(stages) + len(list(opened.model.module.parameters()))
+        copies = _copies(opened, stages, key, progress, total)
         model = chosen(_tensors(opened, copies), opened.kept, opened.layers)
         pages = Pages(list(stages.values()))
-        total = progress.done + len(list(model.module.parameters())) + len(copies)
 
         def done(name: str, tensor: Tensor) -> None:
             progress.step("initialize", name, total)
@@ -158,5 +160,5 @@ def rewrite_tensors(
             no_grad_copy_(other, tensor)
             pages.written(other)
         for source, each in copies.items():
-            progress.step("write", str(source))
+            progress.step("write", str(source), total)
             each.finish()
