@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import torchinit
 from tests.support.model_files import save_mobile
 from torchinit._core.torchscript import silenced
+from torchinit.cli._exported import is_rewritable
 
 # Names this module's model on the command line.
 LIKE = "tests.support.kinds_of_files:Small"
@@ -147,4 +149,6 @@ def written(kind: str, folder: Path) -> Path:
     """Write a kind of file into an empty folder."""
     name, write = KINDS[kind]
     write(folder / name)
+    if "torch 2.9" in kind and not is_rewritable(folder / name):
+        pytest.skip("this torch is older")
     return folder / name
