@@ -20,6 +20,7 @@ from tests.support.kinds_of_files import LIKE, Small, save_shards, small, untied
 from tests.support.layers import MIXED, Mixed
 from torchinit import keyed, recipes
 from torchinit.cli._files import read
+from torchinit.cli._recordings import fill
 from torchinit.recipes import Recipe, Rule
 
 # Kinds whose weights are written in place, with the names of their outputs.
@@ -125,6 +126,32 @@ def test_names_and_shapes_tell_roles_and_names_without_wrappers(prefix: str, by_
     assert found.keys() == state.keys()
     wanted = _quietly(recipes.gpt2(), Plain(), **drawn)
     _assert_equal({name.removeprefix(prefix): tensor for name, tensor in found.items()}, wanted)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "module._orig_mod.", "_orig_mod."])
+def test_names_of_like_are_those_without_wrappers(prefix: str, tmp_path: Path) -> None:
+    torch.save({f"{prefix}{name}": tensor for name, tensor in small().state_dict().items()}, tmp_path / "in.pt")
+    found = _init(tmp_path / "in.pt", tmp_path / "out.pt", "--recipe", "torch", "--like", LIKE, "--keyed")
+    wanted = recipes.torch_default().apply_(small(), key=keyed.key(7))
+    _assert_equal({name.removeprefix(prefix): tensor for name, tensor in found.items()}, wanted)
+
+
+def test_names_tell_embeddings_and_norms_from_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = {"tok_emb.weight": torch.ones(4, 3), "ln_f.weight": torch.ones(3), "head.weight": torch.ones(4, 3)}
+    torch.save(state, tmp_path / "in.pt")
+    rules = [
+        Rule("zeros_", role="weight"),
+        Rule("ones_", role="embedding"),
+        Rule("constant_", role="norm", args={"val": 2.0}),
+    ]
+    (tmp_path / "r.toml").write_text(Recipe(rules).to_toml())
+    assert run("plan", tmp_path / "in.pt", "--recipe", tmp_path / "r.toml", "--json") == 0
+    rows = {row["name"]: (row["module"], row["initializer"]) for row in json.loads(capsys.readouterr().out)}
+    assert rows == {
+        "tok_emb.weight": ("Embedding?", "ones_"),
+        "ln_f.weight": ("norm?", "constant_"),
+        "head.weight": ("Module", "zeros_"),
+    }
 
 
 def test_tied_weights_stay_one_tensor(tmp_path: Path) -> None:
@@ -397,3 +424,20 @@ class Frozen(nn.Module):
         self.head = nn.Linear(2, 2)
         with torch.no_grad():
             self.table.weight.fill_(5.0)
+
+
+@pytest.mark.parametrize("by_key", [False, True], ids=["seed", "key"])
+@pytest.mark.parametrize("source", ["recipe", "recording"])
+def test_each_tensor_is_told_of_after_it_is_written(source: str, by_key: bool) -> None:
+    model, told = small(), list[str]()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+    def done(name: str, tensor: Tensor) -> None:
+        assert name == "temporary" or not torch.equal(tensor, before[name])
+        told.append(name)
+
+    made_by = recipes.torch_default() if source == "recipe" else torchinit.record(Small)
+    generator = None if by_key else torch.Generator().manual_seed(7)
+    fill(made_by, model, generator, keyed.key(7) if by_key else None, done)
+    changed = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])]
+    assert {*told, "out.weight", "temporary"} == {*changed, "temporary"}
