@@ -101,7 +101,7 @@ def test_import_adds_only_its_own_modules_to_torch() -> None:
 
 
 # The extras of setup.cfg, imported on use.
-EXTRAS = {"matplotlib", "safetensors", "tomli"}
+EXTRAS = {"matplotlib", "tomli"}
 
 
 def test_package_imports_nothing_but_torch_the_standard_library_and_extras() -> None:

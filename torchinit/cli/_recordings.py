@@ -1,7 +1,7 @@
 """Use a recording where a command takes a recipe."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -31,6 +31,20 @@ def recipe_or_recording(name: str, constants: Mapping[str, float | str] | None =
     if constants:
         raise RuntimeError(f"--set goes with a recipe, got the recording {printable(name)}")
     return load(name)
+
+
+def fill(
+    recipe: Recipe | Recording,
+    module: nn.Module,
+    generator: torch.Generator | None,
+    key: Tensor | None,
+    done: Callable[[str, Tensor], object] = lambda name, tensor: None,
+) -> None:
+    """Initialize a module, and call ``done`` with the name of each tensor and itself after it is written."""
+    if isinstance(recipe, Recording):
+        recipe._filled(module, [], generator=generator, key=key, done=done)
+    else:
+        recipe._apply(module, generator, key, done=done)
 
 
 def fitted(recording: Recording, module: nn.Module) -> Recording:

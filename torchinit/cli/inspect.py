@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from torchinit._core.table import printable
 from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed
 from torchinit.cli._files import read
 from torchinit.cli._output import Output
@@ -90,7 +91,10 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
         columns[:width], [rows.cells(row)[:width] for row in rows], [i for i, row in enumerate(rows) if row.bad]
     )
     if not rows:
-        output.note(f"{arguments.file} holds no parameters")
+        # torch.jit.freeze removes this attribute.
+        frozen = isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "training")
+        why = "; torch.jit.freeze has made them constants of its code" if frozen else ""
+        output.note(f"{printable(arguments.file)} holds no parameters{why}")
     if not arguments.check:
         return 0
     marked = [row.name for row in rows if row.bad]

@@ -2,16 +2,17 @@
 
 import argparse
 
-from torchinit.cli._arguments import Commands, add_json, add_model_and_recipe, recipe_of
-from torchinit.cli._files import load_torchscript
+from torchinit.cli._arguments import Commands, add_json, add_layers, add_model_and_recipe, recipe_of
 from torchinit.cli._output import Output
-from torchinit.cli._recordings import fitted
-from torchinit.recording import Recording
+from torchinit.cli._weights import open_model, planned
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
-    recipe, module = recipe_of(arguments), load_torchscript(arguments.file)
-    plan = fitted(recipe, module) if isinstance(recipe, Recording) else recipe.plan(module)
+    recipe = recipe_of(arguments)
+    with output.progress(1) as progress:
+        progress.step("read", arguments.file)
+        opened = open_model(arguments, recipe, output)
+    _, plan = planned(recipe, opened.model, arguments.file, output)
     output.text(plan.to_json() if output.json else str(plan))
 
 
@@ -19,5 +20,6 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("plan", help="show what a recipe would do to a model, without doing it")
     add_model_and_recipe(parser)
+    add_layers(parser)
     add_json(parser)
     parser.set_defaults(run=_run)

@@ -23,7 +23,7 @@ _PACKED = re.compile(r"(^|_)q?weight$|(^|_)qzeros$|packed$")
 _NO_INTEGERS = re.compile(r"mask|bias$|ind(ex|ices)|(^|_)ids?$")
 
 # Tables of rows that no input is multiplied with, such as embeddings, by the names of their layers.
-_TABLE = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
+TABLE = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
 
 # Names of what layers multiply their input with: in torch, in parametrizations and weight_norm, in stacks of
 # experts. Everything else, such as LayerScale, A_log, a class token, a mask of pruning or the deviations of a Bayesian
@@ -92,7 +92,7 @@ class Parameter:
 
 
 def _is_table(layer: Layer) -> bool:
-    by_name = layer.kind == "Module" and bool(_TABLE.search(layer.path.rpartition(".")[2]))
+    by_name = layer.kind == "Module" and bool(TABLE.search(layer.path.rpartition(".")[2]))
     return layer.standard in EMBEDDINGS or layer.kind in EMBEDDINGS or by_name
 
 

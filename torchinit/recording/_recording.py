@@ -200,8 +200,9 @@ class Recording:
         key: Tensor | None = None,
         strict: bool = True,
         compile: bool = False,
+        done: Callable[[str, Tensor], object] = lambda name, tensor: None,
     ) -> _Module:
-        """Fill a model, and tensors of it that are neither parameters nor buffers."""
+        """Fill a model, and tensors of it that are neither parameters nor buffers; call ``done`` after each tensor."""
         origins = {"seed": seed, "generator": generator, "key": key}
         given = [name for name, origin in origins.items() if origin is not None]
         if len(given) > 1:
@@ -217,11 +218,11 @@ class Recording:
             more = tuple(entry for entry, _ in others)
             whole = replace(self.program, entries=self.program.entries + more)
             with compiled() if compile else nullcontext():
-                fill_by_key(keyed_program(whole) if more else self.keyed_program, targets, words)
+                fill_by_key(keyed_program(whole) if more else self.keyed_program, targets, words, done)
             return model
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
-        fill_in_order(self.program, targets, generator)
+        fill_in_order(self.program, targets, generator, done)
         return model
 
     @cached_property
