@@ -3,6 +3,7 @@
 Every function returns data; the command line prints it. Plots need matplotlib (``pip install 'torchinit[plot]'``).
 """
 
+from torchinit.diagnostics._compare import Comparison, TensorDifference, compare
 from torchinit.diagnostics._histograms import plot_statistics
 from torchinit.diagnostics._signal import LayerSignal, Signal, signal
 from torchinit.diagnostics._signal_plot import plot_signal
@@ -10,11 +11,14 @@ from torchinit.diagnostics._statistics import ParameterStatistics, Statistics, s
 from torchinit.diagnostics._trend import Trend, notes, summary, trend, trends
 
 __all__ = [
+    "Comparison",
     "LayerSignal",
     "ParameterStatistics",
     "Signal",
     "Statistics",
+    "TensorDifference",
     "Trend",
+    "compare",
     "notes",
     "plot_signal",
     "plot_statistics",

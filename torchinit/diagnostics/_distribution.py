@@ -97,7 +97,7 @@ def distribution(tensor: Tensor, moments: Moments) -> Distribution:
     if tensor.is_complex():
         size, mean, std = 2 * size, values.mean().item(), values.std(correction=0).item()
         low, high = values[0].item(), values[-1].item()
-    resolution = _resolution(values, tensor.dtype)
+    resolution = resolution_of(values, tensor.dtype)
     plain = Distribution(None, size, mean, std, low, high, resolution=resolution)
     if low == high:
         return replace(plain, name="constant")
@@ -117,7 +117,7 @@ def distribution(tensor: Tensor, moments: Moments) -> Distribution:
     )
 
 
-def _resolution(values: Tensor, dtype: torch.dtype) -> float:
+def resolution_of(values: Tensor, dtype: torch.dtype) -> float:
     for coarse in _COARSE:
         if torch.finfo(coarse).bits < torch.finfo(dtype).bits and (values.to(coarse).double() == values).all():
             return torch.finfo(coarse).eps
