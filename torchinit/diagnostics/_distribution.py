@@ -118,10 +118,13 @@ def distribution(tensor: Tensor, moments: Moments) -> Distribution:
 
 
 def resolution_of(values: Tensor, dtype: torch.dtype) -> float:
-    for coarse in _COARSE:
-        if torch.finfo(coarse).bits < torch.finfo(dtype).bits and (values.to(coarse).double() == values).all():
-            return torch.finfo(coarse).eps
-    return torch.finfo(dtype).eps
+    # Few values of a finer type look like those of a coarse one, so a few tell mostly.
+    coarser = [coarse for coarse in _COARSE if torch.finfo(coarse).bits < torch.finfo(dtype).bits]
+    for part in (values[:: max(1, len(values) // 16)], values):
+        coarser = [coarse for coarse in coarser if (part.to(coarse).double() == part).all()]
+        if not coarser:
+            break
+    return torch.finfo(coarser[0] if coarser else dtype).eps
 
 
 def _mass(cut: float) -> float:

@@ -12,11 +12,15 @@ from torchinit.diagnostics._fills import Filled, alike, expected, law_of
 from torchinit.diagnostics._moments import Moments
 from torchinit.diagnostics._samples import (
     EQUAL,
+    MOST,
+    MOST_SORTED,
     Evidence,
     Law,
     Sample,
+    between,
     evidence,
     flattened,
+    moments_of,
     norms,
     sample_of,
     spread,
@@ -110,25 +114,27 @@ def tensors(a: Tensor, b: Tensor) -> Found:
     if a.dtype != b.dtype and torch.equal(one.to(coarse := _coarser(one, other)), other.to(coarse)):
         return Found(OTHER_DTYPE, apart=0.0, b="equal after rounding")
     first, second = sample_of(one), sample_of(other)
-    if first.not_finite or second.not_finite:
-        return Found(other_type if first.not_finite == second.not_finite else OTHER_LAW)
+    if first.not_finite != second.not_finite:
+        return Found(OTHER_LAW)
+    if first.size == 0:
+        return Found(other_type)
     constant = _is_constant(one, first), _is_constant(other, second)
     if any(constant):
         near = math.isclose(first.mean, second.mean, rel_tol=max(_epsilon(one), _epsilon(other)), abs_tol=0.0)
         return Found(other_type if all(constant) and near else OTHER_LAW)
     found = [evidence(first, second)]
-    for x, y in zip(norms(a), norms(b)):
-        of_a, of_b = sample_of(x, EQUAL), sample_of(y, EQUAL)
+    for x, y in zip(norms(a), norms(b)) if not first.not_finite else ():
+        of_a, of_b = moments_of(x, EQUAL), moments_of(y, EQUAL)
         if of_a.std > 0.0 and of_b.std > 0.0:
             found.append(evidence(of_a, of_b))
-    apart = _apart(spread(one, 1 << 17), spread(other, 1 << 17), first.std)
+    apart = _apart(spread(one, MOST), spread(other, MOST), first.std)
     return Found(other_type, _strongest(found), apart)
 
 
 def _against_norms(a: Tensor, law: Law) -> list[Evidence]:
     """Test the mean squares of rows and columns against those of independent values."""
-    found, of_all = [], sample_of(flattened(a).double().square())
-    for sample, count in zip(map(sample_of, norms(a)), (a[0].numel(), a.shape[0])):
+    found, of_all = [], moments_of(spread(flattened(a), MOST).double().square_())
+    for sample, count in zip(map(moments_of, norms(a)), (a[0].numel(), a.shape[0])):
         if sample.std > 0.0 and of_all.std > 0.0:
             found.append(evidence(sample, Law(law.mean**2 + law.std**2, of_all.std / math.sqrt(count))))
     return found
@@ -194,8 +200,10 @@ def fills(a: Filled, b: Filled) -> Found:
     if said is None:
         found = tensors(a.draw(), b.draw().to(a.dtype))
         found = replace(found, what=FITS if found.what in (OTHER_VALUES, EQUAL_BITS) else found.what, apart=None)
+    elif said:
+        found = Found(FITS)
     else:
-        found = Found(FITS if said else OTHER_LAW)
+        found = Found(OTHER_LAW, between(*(law_of(each.fills[0], each.shape) for each in (a, b) if each.fills)))
     return Found(OTHER_DTYPE, found.evidence) if found.what == FITS and a.dtype != b.dtype else found
 
 
@@ -263,8 +271,8 @@ def _distribution_words(tensor: Tensor) -> str:
         return "not finite" if sample.not_finite else "empty"
     if _is_constant(flat, sample):
         return f"constant {text(float(flat[0]))}"
-    broken = f"{int((~torch.isfinite(flat.double())).sum())} not finite, " if sample.not_finite else ""
-    values = spread(flat, 1 << 13)
+    broken = f"{sample.not_finite} not finite, " if sample.not_finite else ""
+    values = spread(flat, MOST_SORTED)
     moments = Moments(values.numel())
     moments.add(values.double())
     name = distribution(values, moments).name

@@ -7,7 +7,7 @@ orthogonal or dead rows.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torchinit.diagnostics._distribution import resolution_of
 from torchinit.diagnostics._moments import only_finite
 
 # Values that are looked at for moments, and for distributions. 5 % of a standard deviation is 18 of its errors there.
-_MOST, _MOST_SORTED = 1 << 17, 1 << 13
+MOST, MOST_SORTED = 1 << 17, 1 << 13
 # Rows and columns whose norms are looked at.
 _LINES = 256
 # Fewer values do not give a kurtosis; that of the normal distribution is assumed, unless theirs is larger.
@@ -66,7 +66,7 @@ class Sample:
         mean: their mean
         std: their standard deviation
         kurtosis: their fourth central moment over the square of the second
-        not_finite: how many of the others were looked at
+        not_finite: how many are NaN or infinite
         values: some of the finite ones, sorted, in float64; None if only moments are known
         resolution: relative distance of neighboring values in the type that they were drawn in
     """
@@ -80,12 +80,26 @@ class Sample:
     resolution: float = 0.0
 
 
-def sample_of(flat: Tensor, floor: float = 0.0) -> Sample:
-    """Look at values; a standard deviation below ``floor`` times the mean is rounding."""
-    raw = spread(flat, _MOST)
+def sample_of(flat: Tensor) -> Sample:
+    """Look at values."""
+    raw = spread(flat, MOST)
     values = only_finite(raw.double())
+    not_finite = _count_not_finite(flat)
     if not values.numel():
-        return Sample(0, 0.0, 0.0, 3.0, len(raw))
+        return Sample(0, 0.0, 0.0, 3.0, not_finite)
+    some = spread(values, MOST_SORTED).sort().values
+    resolution = resolution_of(some, raw.dtype) if raw.dtype.is_floating_point else 0.0
+    found = moments_of(values)
+    return replace(found, not_finite=not_finite, values=some, resolution=resolution)
+
+
+def _count_not_finite(flat: Tensor) -> int:
+    # One NaN or infinity makes the sum such a number.
+    return 0 if flat.sum(dtype=torch.float64).isfinite() else int((~torch.isfinite(flat.double())).sum())
+
+
+def moments_of(values: Tensor, floor: float = 0.0) -> Sample:
+    """Measure finite values in float64; a standard deviation below ``floor`` times the mean is rounding."""
     # Units in which no square overflows.
     scale = float(values.abs().max()) or 1.0
     scaled = values / scale
@@ -95,10 +109,7 @@ def sample_of(flat: Tensor, floor: float = 0.0) -> Sample:
     kurtosis = float(squares.square_().mean()) / variance**2 if variance > 1e-24 else 3.0
     if len(values) < _FEW:
         kurtosis = max(kurtosis, 3.0)
-    some = spread(values, _MOST_SORTED).sort().values
-    resolution = resolution_of(some, raw.dtype) if raw.dtype.is_floating_point else 0.0
-    std = math.hypot(math.sqrt(variance), floor * mean) * scale
-    return Sample(len(values), mean * scale, std, kurtosis, len(raw) - len(values), some, resolution)
+    return Sample(len(values), mean * scale, math.hypot(math.sqrt(variance), floor * mean) * scale, kurtosis)
 
 
 @dataclass(frozen=True)
@@ -170,9 +181,18 @@ def _distance(a: Sample, b: Sample | Law) -> tuple[float, float] | None:
         return max(float((steps[1:] - below).max()), float((below - steps[:-1]).max())), size
     if b.values is None:
         return None
-    both = torch.cat([a.values, b.values])
-    one, other = (torch.searchsorted(x, both, right=True) / len(x) for x in (a.values, b.values))
-    return float((one - other).abs().max()), size * len(b.values) / (size + len(b.values))
+    distance = max(_gap(a.values, b.values), _gap(b.values, a.values))
+    return distance, size * len(b.values) / (size + len(b.values))
+
+
+def _gap(x: Tensor, y: Tensor) -> float:
+    """Return the largest difference of two sorted samples' distribution functions at the values of the first."""
+    own = torch.arange(1, len(x) + 1, dtype=torch.float64) / len(x)
+    gap = (own - torch.searchsorted(y, x, right=True) / len(y)).abs_()
+    # Of equal values the last one has all of the step.
+    last = torch.ones(len(x), dtype=torch.bool)
+    torch.ne(x[1:], x[:-1], out=last[:-1])
+    return float(gap.mul_(last).max())
 
 
 def _p_of_distance(distance: float, size: float) -> float:
@@ -180,7 +200,9 @@ def _p_of_distance(distance: float, size: float) -> float:
     x = (math.sqrt(size) + 0.12 + 0.11 / math.sqrt(size)) * distance
     if x < 0.2:
         return 1.0
-    return min(1.0, max(0.0, 2.0 * sum((-1.0) ** (k - 1) * math.exp(-2.0 * (k * x) ** 2) for k in range(1, 101))))
+    return min(
+        1.0, max(0.0, 2.0 * sum((-1.0) ** (k - 1) * math.exp(-2.0 * (k * x) ** 2) for k in range(1, 3 + int(5.0 / x))))
+    )
 
 
 def evidence(a: Sample, b: Sample | Law) -> Evidence:
@@ -194,4 +216,13 @@ def evidence(a: Sample, b: Sample | Law) -> Evidence:
         each.append(_p_of_distance(max(0.0, found[0] - slack / 2), found[1]))
     kurtosis = max(x.kurtosis for x in (a, b) if isinstance(x, Sample))
     error = math.sqrt(sum((kurtosis - 1.0) / (4.0 * size) for size in sizes))
-    return Evidence(b.std / a.std, error, found and found[0], min(1.0, len(each) * min(each, default=1.0)))
+    return Evidence(b.std / a.std, error, found and found[0], min([1.0, *(len(each) * p for p in each)]))
+
+
+def between(a: Law, b: Law) -> Evidence:
+    """Say how far apart two laws are that are known to differ."""
+    ends = [law.mean + side * law.std for law in (a, b) for side in (-6.0, 6.0)]
+    points = torch.linspace(min(ends), max(ends), 4097, dtype=torch.float64)
+    one, other = ((points >= law.mean).double() if law.cdf is None else law.cdf(points) for law in (a, b))
+    ratio = b.std / a.std if a.std > 0.0 and b.std > 0.0 else None
+    return Evidence(ratio, None, float((one - other).abs().max()), 0.0)

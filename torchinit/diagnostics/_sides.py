@@ -98,7 +98,7 @@ def _of_statistics(found: Statistics) -> Side:
     return Side({**rows, **{name: rows[first] for name, first in tied.items()}}, tied)
 
 
-def _planned(recipe: Recipe, other: Comparable) -> Plan:
+def planned(recipe: Recipe, other: Comparable) -> Plan:
     """Plan a recipe for the modules of the other side."""
     if isinstance(other, Recording) and other.skeleton is not None:
         return recipe.plan(other.skeleton)
@@ -139,7 +139,7 @@ def sides(a: Comparable, b: Comparable) -> tuple[Side, Side]:
                 "compare() takes modules, state dicts, recordings, plans, recipes and statistics, got"
                 f" {type(given).__name__}"
             )
-    pair = [_planned(x, other) if isinstance(x, Recipe) else x for x, other in ((a, b), (b, a))]
+    pair = [planned(x, other) if isinstance(x, Recipe) else x for x, other in ((a, b), (b, a))]
     if any(isinstance(x, Statistics) for x in pair):
         pair = [statistics(x) if isinstance(x, (nn.Module, Mapping)) else x for x in pair]
     one, other = map(_side, pair)
