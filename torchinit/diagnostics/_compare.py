@@ -167,7 +167,7 @@ def _pairs_of(a: Side, b: Side) -> Iterator[tuple[str, Thing | None, Thing | Non
     """Yield each tensor once, in the order of A, then those of B alone."""
     for name, thing in a.things.items():
         if name in b.things:
-            if a.tied.get(name) not in b.things:
+            if name not in a.tied or a.tied[name] != b.tied.get(name):
                 yield name, thing, b.things[name]
         elif name not in a.optional and not a.names_of(name) & b.things.keys():
             yield name, thing, None

@@ -104,7 +104,8 @@ def distribution(tensor: Tensor, moments: Moments) -> Distribution:
     distinct = torch.unique_consecutive(values)
     if len(distinct) == 2 and size >= _LEAST:
         return replace(plain, name="two-valued")
-    if size < _LEAST or not 1e-300 < high - low < 1e300:
+    # NB: the squares of tiny values are 0.
+    if size < _LEAST or std == 0.0 or not 1e-300 < high - low < 1e300:
         return plain
     fitted = _likeliest(plain)
     if fitted.name is not None and not _fits(values, fitted):

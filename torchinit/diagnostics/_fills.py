@@ -72,27 +72,22 @@ class Filled:
                 yield Fill(initializer, args), values
 
 
-def _ndtr(x: Tensor) -> Tensor:
-    below: Tensor = torch.special.ndtr(x)
-    return below
-
-
 def _cdf(fill: Fill) -> Callable[[Tensor], Tensor] | None:
     args = [float(arg) for arg in fill.args if isinstance(arg, (int, float))]
     if fill.initializer == "uniform_":
         return lambda x: ((x - args[0]) / (args[1] - args[0])).clamp(0.0, 1.0)
     if fill.initializer == "normal_":
-        return lambda x: _ndtr((x - args[0]) / args[1])
+        return lambda x: torch.special.ndtr((x - args[0]) / args[1])
     if fill.initializer != "trunc_normal_":
         return None
     mean, std, low, high = args
     # Digits are left in the tail on the side of 0 alone.
     sign = -1.0 if low > mean else 1.0
     ends = sorted((sign * (low - mean) / std, sign * (high - mean) / std))
-    first, last = _ndtr(torch.tensor(ends, dtype=torch.float64)).tolist()
+    first, last = torch.special.ndtr(torch.tensor(ends, dtype=torch.float64)).tolist()
 
     def truncated(x: Tensor) -> Tensor:
-        below = (_ndtr(sign * (x - mean) / std) - first) / (last - first)
+        below: Tensor = (torch.special.ndtr(sign * (x - mean) / std) - first) / (last - first)
         return (below if sign > 0.0 else 1.0 - below).clamp(0.0, 1.0)
 
     return truncated

@@ -161,11 +161,11 @@ def _p_of_std(a: Sample, b: Sample | Law, slack: float) -> float:
 
 def _p_of_mean(a: Sample, b: Sample | Law, slack: float) -> float:
     """Test a difference of means: Student's t, as a normal number by Wallace (1959)."""
-    size = b.size if isinstance(b, Sample) else math.inf
-    error = math.sqrt(a.std**2 / a.size + (b.std**2 / size if isinstance(b, Sample) else 0.0))
-    t = max(0.0, abs(a.mean - b.mean) - slack * max(a.std, b.std)) / error
-    degrees = a.size - 1 if isinstance(b, Law) else a.size + size - 2
-    degrees = max(1.0, degrees)
+    # In units of the larger deviation, whose square may overflow.
+    unit = max(a.std, b.std)
+    error = math.sqrt((a.std / unit) ** 2 / a.size + ((b.std / unit) ** 2 / b.size if isinstance(b, Sample) else 0.0))
+    t = max(0.0, abs(a.mean / unit - b.mean / unit) - slack) / error
+    degrees = max(1, a.size + b.size - 2 if isinstance(b, Sample) else a.size - 1)
     return _two_sided((8.0 * degrees + 1.0) / (8.0 * degrees + 3.0) * math.sqrt(degrees * math.log1p(t * t / degrees)))
 
 
@@ -205,6 +205,14 @@ def _p_of_distance(distance: float, size: float) -> float:
     )
 
 
+def _p_of_ends(values: Tensor, cdf: Callable[[Tensor], Tensor], resolution: float) -> float:
+    """Test the least and the greatest value, so that few values outside a law's bounds are enough."""
+    ends = values[[0, -1]]
+    rounding = resolution * float(ends.abs().max())
+    ends = cdf(ends + torch.tensor([rounding, -rounding], dtype=torch.float64))
+    return min(1.0, 2.0 * len(values) * min(float(ends[0]), 1.0 - float(ends[1])))
+
+
 def evidence(a: Sample, b: Sample | Law) -> Evidence:
     """Test whether a sample and another one, or a law, have one distribution; neither has a deviation of 0."""
     sizes = [each.size for each in (a, b) if isinstance(each, Sample)]
@@ -214,6 +222,8 @@ def evidence(a: Sample, b: Sample | Law) -> Evidence:
     found = _distance(a, b)
     if found is not None:
         each.append(_p_of_distance(max(0.0, found[0] - slack / 2), found[1]))
+    if isinstance(b, Law) and a.values is not None and b.cdf is not None:
+        each.append(_p_of_ends(a.values, b.cdf, max(slack, 1e-6)))
     kurtosis = max(x.kurtosis for x in (a, b) if isinstance(x, Sample))
     error = math.sqrt(sum((kurtosis - 1.0) / (4.0 * size) for size in sizes))
     return Evidence(b.std / a.std, error, found and found[0], min([1.0, *(len(each) * p for p in each)]))
