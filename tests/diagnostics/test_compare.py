@@ -238,7 +238,7 @@ def test_a_result_prints_and_becomes_json() -> None:
     found = compare(
         {"x": _normal(0, 64, 64), "y": torch.ones(2)}, {"x": _normal(1, 64, 64, std=0.04), "z": torch.ones(2)}
     )
-    assert found.summary == "3 tensors: 1 different distribution; 1 only in A; 1 only in B"
+    assert found.summary == "3 tensors: 1 only in A; 1 only in B; 1 different distribution"
     assert str(found).endswith(found.summary)
     assert "different distribution" in found._repr_html_()
     told = json.loads(found.to_json())
@@ -270,7 +270,7 @@ def test_something_else_is_refused_in_one_sentence(wrong: Any) -> None:
 
 
 def test_a_state_dict_without_dotted_names_is_refused() -> None:
-    with pytest.raises(ValueError, match="^a state dict must map dotted names to tensors, got int for"):
+    with pytest.raises(ValueError, match=r"^a state dict must map dotted names to tensors, got int for"):
         compare({"x": 1}, {})
 
 

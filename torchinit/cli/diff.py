@@ -3,7 +3,6 @@
 import argparse
 import errno
 import os
-from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -48,10 +47,9 @@ def _operand(words: str, key: str | None) -> _Operand:
 
 def _both(arguments: argparse.Namespace, output: Output) -> list[_Operand | Plan]:
     """Read both sides; two recipes are planned for a third model."""
-    keys = [*arguments.key, None, None] if len(arguments.key) != 1 else arguments.key * 2
     pair: list[_Operand | Plan] = []
     with output.progress(2) as progress:
-        for words, key in zip((arguments.a, arguments.b), keys):
+        for words, key in ((arguments.a, arguments.key_a), (arguments.b, arguments.key_b)):
             progress.step("read", words)
             pair.append(_operand(words, key))
     recipes = [each for each in pair if isinstance(each, Recipe)]
@@ -65,9 +63,7 @@ def _both(arguments: argparse.Namespace, output: Output) -> list[_Operand | Plan
     return [planned(recipe, model) for recipe in recipes]
 
 
-def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output: Output) -> int:
-    if len(arguments.key) > 2:
-        parser.error("--key goes with A and B, so at most twice")
+def _run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.plot is not None:
         for words in (arguments.a, arguments.b):
             arguments.file = words
@@ -106,16 +102,13 @@ def add(commands: Commands) -> None:
         action="store_true",
         help="other values of the same distribution, such as those of another seed, are no difference",
     )
-    parser.add_argument(
-        "--key",
-        metavar="KEY",
-        action="append",
-        default=[],
-        help="which state dict of a checkpoint to read; given twice, the first is A's and the second B's",
-    )
+    for side in "ab":
+        parser.add_argument(
+            f"--key-{side}", metavar="KEY", help=f"which state dict of a checkpoint {side.upper()} to read, such as ema"
+        )
     parser.add_argument(
         "--model", metavar="MODEL", help="the model, in a file or as A, that two recipes are planned for"
     )
     add_json(parser)
     add_plot(parser, "draw the distributions that differ")
-    parser.set_defaults(run=partial(_run, parser), failed=2)
+    parser.set_defaults(run=_run, failed=2)

@@ -80,7 +80,8 @@ class Comparison(Rows[TensorDifference]):
         shown: tuple[Mapping[str, Thing], Mapping[str, Thing]] = ({}, {}),
     ) -> None:
         super().__init__(rows)
-        self.counts = dict(Counter(row.what for row in self.rows) if counts is None else counts)
+        counts = Counter(row.what for row in self.rows) if counts is None else counts
+        self.counts = {what: counts[what] for what in sorted(counts, key=_pairs.ORDER.index)}
         self._shown_things = shown
 
     def __bool__(self) -> bool:

@@ -72,22 +72,28 @@ class Filled:
                 yield Fill(initializer, args), values
 
 
+def _below(x: Tensor) -> Tensor:
+    """The probability that a standard normal number is less than x; torch.special.ndtr has no digits in the tail."""
+    share: Tensor = torch.special.erfc(-x / math.sqrt(2.0)) / 2.0
+    return share
+
+
 def _cdf(fill: Fill) -> Callable[[Tensor], Tensor] | None:
     args = [float(arg) for arg in fill.args if isinstance(arg, (int, float))]
     if fill.initializer == "uniform_":
         return lambda x: ((x - args[0]) / (args[1] - args[0])).clamp(0.0, 1.0)
     if fill.initializer == "normal_":
-        return lambda x: torch.special.ndtr((x - args[0]) / args[1])
+        return lambda x: _below((x - args[0]) / args[1])
     if fill.initializer != "trunc_normal_":
         return None
     mean, std, low, high = args
     # Digits are left in the tail on the side of 0 alone.
     sign = -1.0 if low > mean else 1.0
     ends = sorted((sign * (low - mean) / std, sign * (high - mean) / std))
-    first, last = torch.special.ndtr(torch.tensor(ends, dtype=torch.float64)).tolist()
+    first, last = _below(torch.tensor(ends, dtype=torch.float64)).tolist()
 
     def truncated(x: Tensor) -> Tensor:
-        below: Tensor = (torch.special.ndtr(sign * (x - mean) / std) - first) / (last - first)
+        below: Tensor = (_below(sign * (x - mean) / std) - first) / (last - first)
         return (below if sign > 0.0 else 1.0 - below).clamp(0.0, 1.0)
 
     return truncated
@@ -178,8 +184,10 @@ def _recorded(recording: Recording, laws: Laws, x: Described) -> Filled:
     if writes is not None:
         fills = (replace(w.fill(ref), block=w.box, batch_dims=w.batch_dims) for w in writes)
         return _filled(ref.size, ref.dtype, tuple(fills))
+    # A draw from the model's own generator is one as well.
+    draws = x.value.drawn or any(step.seed is not None for step in x.value.steps())
     return Filled(
-        ref.size, ref.dtype, x.own, x.value.drawn, None, lambda: _replayed(recording, x.entry.name, ref.size, ref.dtype)
+        ref.size, ref.dtype, x.own, draws, None, lambda: _replayed(recording, x.entry.name, ref.size, ref.dtype)
     )
 
 

@@ -33,6 +33,21 @@ OTHER_VALUES, OTHER_LAW, OTHER_NUMBERS = "same distribution, other values", "dif
 OTHER_SHAPE, OTHER_DTYPE, ONLY_A, ONLY_B = "different shape", "different dtype", "only in A", "only in B"
 NOT_COMPARED = "not compared"
 
+# What counts list first.
+ORDER = (
+    *(
+        ONLY_A,
+        ONLY_B,
+        OTHER_SHAPE,
+        OTHER_LAW,
+        OTHER_NUMBERS,
+        OTHER_DTYPE,
+        "different kind",
+        "different overwritten draws",
+    ),
+    *(OTHER_VALUES, FITS, EQUAL_NUMBERS, EQUAL_BITS, NOT_COMPARED),
+)
+
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 # Kurtosis of the distributions that statistics name; that of others may be larger than the normal one's.
 _KURTOSIS = {"uniform": 1.8, "two-valued": 1.0, "normal": 3.0, "truncated normal": 3.0}

@@ -94,6 +94,9 @@ class _Said:
             return self._put(step.target, [Write(step.initializer, step.args)])
         operation = step.operation
         made = list(operation.made())
+        if not made:
+            # The model's own generator is seeded.
+            return False
         value = _given_value(operation)
         if value is not None:
             return self._put(made[0], [_constant(value)])
