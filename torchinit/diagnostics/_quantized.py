@@ -1,7 +1,7 @@
 """The quantized weights of a model, and the verdicts on integers and the scales beside them."""
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torchinit.diagnostics._statistics import ParameterStatistics
 
 # Names of what scales or maps integers: GPTQ, AWQ, compressed-tensors, bitsandbytes, DeepSeek's float8.
-_SCALE = re.compile(r"(^|[._])(scales?(_inv|_\d)?|absmax|SCB|zero_?points?|zeros|(nested_)?quant_map)$")
+SCALE = re.compile(r"(^|[._])(scales?(_inv|_\d)?|absmax|SCB|zero_?points?|zeros|(nested_)?quant_map)$")
 
 
 def unlisted(module: nn.Module) -> dict[str, Tensor]:
@@ -49,10 +49,15 @@ def _is_integer(row: "ParameterStatistics") -> bool:
 
 def _stored_verdict(row: "ParameterStatistics", names: Collection[str]) -> str | None:
     """Say what the numbers of a quantized model are, if they are not its weights."""
-    if _SCALE.search(row.name):
+    if SCALE.search(row.name):
         return "scale"
-    scales = (f"{row.name}{suffix}" for suffix in ("_scale", "_scale_inv", ".scale", "_scales"))
-    return "to be scaled" if row.dtype.itemsize == 1 and any(name in names for name in scales) else None
+    return "to be scaled" if is_scaled(row.name, row, names) else None
+
+
+def is_scaled(name: str, weight: "ParameterStatistics | Tensor", names: Container[str]) -> bool:
+    """True for values of one byte that a scale beside them multiplies."""
+    scales = (f"{name}{suffix}" for suffix in ("_scale", "_scale_inv", ".scale", "_scales"))
+    return weight.dtype.itemsize == 1 and any(scale in names for scale in scales)
 
 
 def described(rows: Sequence["ParameterStatistics"], dtypes: Mapping[str, torch.dtype]) -> "list[ParameterStatistics]":

@@ -100,8 +100,8 @@ def _of_statistics(found: Statistics) -> Side:
 
 def planned(recipe: Recipe, other: Comparable) -> Plan:
     """Plan a recipe for the modules of the other side."""
-    if isinstance(other, Recording) and other.skeleton is not None:
-        return recipe.plan(other.skeleton)
+    if isinstance(other, Recording) and other._skeleton is not None:
+        return recipe.plan(other._skeleton)
     if isinstance(other, Recording):
         other = {x.name: torch.empty(x.ref.size, dtype=x.ref.dtype, device="meta") for x in other.program.entries}
     if not isinstance(other, (nn.Module, Mapping)):

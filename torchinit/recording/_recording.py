@@ -43,7 +43,7 @@ class Recording:
         skeleton: nn.Module | None = None,
         find: Callable[[Tensor], Ref | None] = lambda tensor: None,
     ) -> None:
-        self.program, self.skeleton, self._find = program, skeleton, find
+        self.program, self._skeleton, self._find = program, skeleton, find
 
     @cached_property
     def _description(self) -> Description:
@@ -259,7 +259,7 @@ class Recording:
                 Rule('default'),
             ], name='recorded')
         """
-        recipe, left = recipe_of(self.keyed_program, self.skeleton)
+        recipe, left = recipe_of(self.keyed_program, self._skeleton)
         if left:
             listed = ", ".join(group.name for group in grouped([(name, None) for name in left]))
             warn_user(f"a recipe has a rule for each tensor that one rule can say, got others: {listed}")
@@ -288,12 +288,12 @@ class Recording:
             >>> torch.equal(a.weight, b.weight)
             True
         """
-        if self.skeleton is None:
+        if self._skeleton is None:
             raise RuntimeError(
                 "build() needs the module, which only the recording has that record() returned, got one without;"
                 " build the model, and fill it with materialize_()"
             )
-        model, others = real_copy(self.program, self.skeleton, self._find, device)
+        model, others = real_copy(self.program, self._skeleton, self._find, device)
         return self._filled(model, others, **kwargs)
 
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:
@@ -398,5 +398,5 @@ class Recording:
         from torchinit.recording._record import record
 
         return audit(
-            self.program, self.skeleton, None if again is None else again.program, lambda build: record(build).program
+            self.program, self._skeleton, None if again is None else again.program, lambda build: record(build).program
         )
