@@ -45,6 +45,11 @@ class TensorDifference:
         p: probability that any tensor of two models of equal distributions differs as much, from 0 to 1; None likewise
         apart: root mean square of the differences of the values, in standard deviations of A: 1.4 for independent draws,
             and less than 1e-6 for float32 that was rounded in another order; None if they were not compared in pairs
+
+    Examples:
+        >>> (row,) = torchinit.diagnostics.compare({"gain": torch.ones(3)}, {"gain": torch.zeros(3)})
+        >>> row.what, row.a, row.b
+        ('different distribution', 'constant 1', 'constant 0')
     """
 
     name: str
@@ -65,6 +70,11 @@ class Comparison(Rows[TensorDifference]):
         rows: one for each tensor that differs
         counts: the number of tensors by what was found, in words such as ``"equal bits"``; those of the rows as well
         shown: the tensors of both sides by name, for :meth:`plot`
+
+    Examples:
+        >>> found = torchinit.diagnostics.compare({"a": torch.ones(3)}, {"a": torch.ones(3), "b": torch.ones(3)})
+        >>> bool(found), found.counts
+        (True, {'only in B': 1, 'equal bits': 1})
     """
 
     columns = ("name", "what", "a", "b", "ratio", "error", "distance", "p", "apart")
@@ -108,9 +118,10 @@ class Comparison(Rows[TensorDifference]):
         return json.dumps({"version": 1, "counts": self.counts, "differences": differences}, indent=2)
 
     def plot(self, title: str = "", progress: Callable[[str, str, int], object] | None = None) -> Any:
-        """Draw a histogram of each tensor that differs in its values, with that of A over that of B; at most 60.
+        """Draw a histogram of each tensor that differs, with that of B over that of A; at most 60.
 
-        What a recording or a plan fills is drawn anew.
+        Tensors of the same distribution and other values are drawn if no others differ. What a recording or a plan fills
+        is drawn anew.
 
         Args:
             title: heading of the page
@@ -125,7 +136,8 @@ class Comparison(Rows[TensorDifference]):
         from torchinit.diagnostics._histograms import plot_statistics
         from torchinit.diagnostics._statistics import statistics
 
-        one, other = ({name: t for name, t in _drawn(things, self.rows)} for things in self._shown_things)
+        rows = [row for row in self.rows if self.is_marked(row)] or self.rows
+        one, other = ({name: t for name, t in _drawn(things, rows)} for things in self._shown_things)
         base = one if one else other
         return plot_statistics(base, statistics(base), other if one else None, title, "B", progress)
 
@@ -213,9 +225,9 @@ def compare(
     or :class:`Statistics`. Tensors are paired by their names without wrappers such as ``DistributedDataParallel``.
 
     - The values of two models have equal bits, or they are tested for one distribution: by mean and standard deviation,
-      by those of the mean squares of rows and columns, which tell orthogonal, dead and copied rows from independent ones,
-      and by the distance of Kolmogorov and Smirnov. The error of each test follows from the number of values; of large
-      tensors 131072 values are looked at for the moments, and 8192 for the distance, at a fixed stride.
+      by those of the mean squares of rows and columns, which tell orthogonal and dead rows from independent ones, and by
+      the distance of Kolmogorov and Smirnov. The error of each test follows from the number of values; of large tensors
+      131072 values are looked at for the moments, and 8192 for the distance, at a fixed stride.
     - Values are tested in the same way against what a recording or a plan fills a tensor with. A law of several steps is
       drawn once. Tensors that a plan keeps are not compared.
     - Two laws are compared by their numbers; two recordings as :func:`torchinit.recording.diff` says.
@@ -256,7 +268,7 @@ def compare(
         >>> [(row.name, row.what, round(row.ratio, 3)) for row in found]
         [('0.weight', 'different distribution', 1.5)]
         >>> print(found.summary)
-        4 tensors: 3 equal bits; 1 different distribution
+        4 tensors: 1 different distribution; 3 equal bits
     """
     if isinstance(a, Recording) and isinstance(b, Recording):
         return _recordings(a, b)
