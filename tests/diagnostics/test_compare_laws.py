@@ -114,7 +114,9 @@ def test_values_are_tested_against_a_plan(initializer: str, args: dict[str, Any]
     assert [row.what for row in compare(wider, recipe.plan(layer))] == ["different distribution"]
 
 
-@pytest.mark.parametrize("values", [torch.tensor([0.4, 7.0]), torch.tensor([-3.0, 0.0, 0.1]), torch.tensor([9.0, 8.0])])
+@pytest.mark.parametrize(
+    "values", [torch.tensor([7.0]), torch.tensor([0.4, 7.0]), torch.tensor([-3.0, 0.0, 0.1]), torch.tensor([9.0, 8.0])]
+)
 def test_few_values_outside_the_bounds_of_a_law_are_found(values: Tensor) -> None:
     law = _recorded(lambda w: w.uniform_(-0.5, 0.5), len(values))
     assert [row.what for row in compare({"weight": values}, law)] == ["different distribution"]

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -12,8 +12,10 @@ from torchinit._core.rows import Rows
 from torchinit._core.table import text, to_json
 from torchinit.diagnostics import _pairs
 from torchinit.diagnostics._fills import Filled
-from torchinit.diagnostics._pairs import Found, compared, words
+from torchinit.diagnostics._pairs import Found, compared
+from torchinit.diagnostics._samples import whole
 from torchinit.diagnostics._sides import Comparable, Side, Thing, sides
+from torchinit.diagnostics._told import words
 from torchinit.recording import Recording, diff
 
 # Two models of one distribution are told apart by mistake once in so many comparisons, whatever their number of tensors.
@@ -149,10 +151,10 @@ def _drawn(things: Mapping[str, Thing], rows: Iterable[TensorDifference]) -> Ite
         if isinstance(thing, Filled) and thing.draw is not None:
             thing = thing.draw()
         if isinstance(thing, Tensor) and not thing.is_meta and (thing.is_floating_point() or thing.is_complex()):
-            yield row.name, thing
+            yield row.name, whole(thing)
 
 
-def _described(thing: Thing, other: Thing, what: str) -> str:
+def _described(thing: Thing, other: Thing) -> str:
     """Say how a tensor is, with its shape and its type where they differ."""
     told = []
     if tuple(thing.shape) != tuple(other.shape):
@@ -168,12 +170,12 @@ def _alone(thing: Thing) -> str:
 
 
 def _difference(name: str, a: Thing, b: Thing, found: Found, p: float | None) -> TensorDifference:
-    what, said = found.what, found.evidence
-    one, other = _described(a, b, what), _described(b, a, what)
+    said = found.evidence
+    one, other = _described(a, b), _described(b, a)
     if found.b:
         other = f"{other}, {found.b}"
     numbers = (None, None, None) if said is None else (said.ratio, said.error, said.distance)
-    return TensorDifference(name, what, one, other, *numbers, p, found.apart)
+    return TensorDifference(name, found.what, one, other, *numbers, p, found.apart)
 
 
 def _pairs_of(a: Side, b: Side) -> Iterator[tuple[str, Thing | None, Thing | None]]:
@@ -301,6 +303,5 @@ def _judged(
             one, other = (None if thing is None else _alone(thing) for thing in (x, y))
             rows.append(TensorDifference(name, what, one, other))
         else:
-            told = Found(what, each.evidence, each.apart, each.a, each.b)
-            rows.append(_difference(name, x, y, told, p))
+            rows.append(_difference(name, x, y, replace(each, what=what), p))
     return Comparison(rows, counts, shown)
