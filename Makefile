@@ -63,7 +63,7 @@ lint: $(STAMP)
 types: $(STAMP)
 ifeq ($(TORCH),)
 	$(PY) -m mypy
-	$(PY) -m mypy.stubtest torchinit --mypy-config-file setup.cfg --allowlist tools/stubtest.txt
+	$(PY) -m mypy.stubtest torchinit --mypy-config-file tools/stubtest.cfg --allowlist tools/stubtest.txt
 endif
 
 fresh: $(STAMP)

@@ -156,10 +156,23 @@ def _draw_comparison() -> str:
     return render(diagnostics.compare(_tanh_net(0), _tanh_net(1, 1.5)).plot(), "svg").decode()
 
 
+def _draw_signal() -> str:
+    """Draw the signal in a Transformer of which the last branch starts at 0."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = torch.nn.TransformerEncoderLayer(64, 4, 256, 0.0, "gelu", batch_first=True, norm_first=True)
+        stack = torch.nn.TransformerEncoder(layer, 4, torch.nn.LayerNorm(64), enable_nested_tensor=False)
+        torch.nn.init.zeros_(stack.layers[3].linear2.weight)
+        torch.nn.init.zeros_(stack.layers[3].linear2.bias)
+        rows = diagnostics.signal(stack, torch.randn(8, 16, 64))
+    return render(rows.plot("A Transformer whose last branch starts at 0"), "svg").decode()
+
+
 # File name of a picture: the function that draws it as SVG.
 PICTURES: Mapping[str, Callable[[], str]] = {
     "scales.svg": _draw_scales,
     "tail.svg": _draw_tail,
     "statistics.svg": _draw_statistics,
     "comparison.svg": _draw_comparison,
+    "signal.svg": _draw_signal,
 }
