@@ -15,10 +15,10 @@ from torchinit._core.table import printable
 from torchinit._core.torchscript import silenced
 from torchinit.cli._checkpoints import choose
 from torchinit.cli._exported import read_exported
-from torchinit.cli._quantized import tensors_of
 from torchinit.cli._readers import PathLike, load_pickle, read_cause, readable, refusal
 from torchinit.cli._safetensors import MAX_HEADER, load_safetensors
 from torchinit.cli._shards import model_file, read_shards
+from torchinit.diagnostics._packed import tensors_of
 from torchinit.diagnostics._parameters import fault_of
 
 SCRIPT = "a TorchScript archive"

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.wrappers import plain_names
-from torchinit.cli._quantized import SCALE, is_scaled
 from torchinit.cli._readers import listed
 from torchinit.diagnostics._parameters import TABLE, is_parameter, module_of
+from torchinit.diagnostics._quantized import SCALE, is_scaled
 from torchinit.recipes._layers import storage_key
 from torchinit.recording import Recording
 

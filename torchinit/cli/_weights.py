@@ -14,9 +14,9 @@ from torchinit.cli._files import SCRIPT, find, load_script, read_tensors
 from torchinit.cli._layer_types import FileModule, LayersError, chosen, kept_weights, of_recording, unsaid
 from torchinit.cli._models import recording_of_words
 from torchinit.cli._output import Output
-from torchinit.cli._quantized import unlisted
 from torchinit.cli._readers import PathLike, listed
 from torchinit.cli._recordings import fitted, is_recording
+from torchinit.diagnostics._quantized import unlisted
 from torchinit.recipes import Recipe, RecipeError
 from torchinit.recipes._plan import Plan
 from torchinit.recording import Recording
