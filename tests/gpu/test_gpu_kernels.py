@@ -66,7 +66,12 @@ def test_values_computed_from_uniform_ones_are_eagers(name: str, dtype: torch.dt
 def test_a_piece_has_the_bits_of_its_whole(name: str, dtype: torch.dtype) -> None:
     size, arguments = (300, 301), {**UNIFORM, **NORMAL}[name]
     whole = _drawn(name, blank(size, dtype), **arguments)
-    for (top, left), shape in (((0, 0), (150, 301)), ((7, 0), (293, 301)), ((0, 100), (300, 201)), ((299, 300), (1, 1))):
+    for (top, left), shape in (
+        ((0, 0), (150, 301)),
+        ((7, 0), (293, 301)),
+        ((0, 100), (300, 201)),
+        ((299, 300), (1, 1)),
+    ):
         expected = whole[top : top + shape[0], left : left + shape[1]]
         for target in (blank(shape, dtype), blank(shape[::-1], dtype).t()):
             piece = _drawn(name, target, full_size=list(size), offset=[top, left], **arguments)

@@ -65,7 +65,9 @@ def run(worker: Any, names: list[str], seconds: float, save: Any) -> list[dict[s
     shares = {"machine": 20, **{name: SHARES[name] for name in names}}
     for name in shares:
         left = seconds - (time.monotonic() - begin)
-        weight = shares[name] / sum(share for other, share in shares.items() if other not in {row["name"] for row in found})
+        weight = shares[name] / sum(
+            share for other, share in shares.items() if other not in {row["name"] for row in found}
+        )
         most = max(0.0, left * (1 - _RESERVE)) * weight
         sys.stderr.write(f"{name}: {most:.0f} s at most\n")
         found.append(worker.run(name, most, min(left, most + 20.0)))

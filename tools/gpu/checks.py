@@ -35,14 +35,15 @@ class _Plugin:
         self.findings = findings
         self.outcomes: dict[str, Counter[str]] = {}
         self.failures: list[tuple[str, str]] = []
-        self.selected = self.done = 0
+        self.selected = self.done = self.broken = 0
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.selected = len(session.items)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.failures.append((report.nodeid, str(report.longrepr)))
+            self.broken += 1
+            self.failures.append((report.nodeid, report.longreprtext))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.passed:
@@ -79,10 +80,12 @@ def run_tests(section: str, settings: Settings, findings: Findings) -> None:
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = pytest.main([*arguments, str(_ROOT / file)], plugins=[plugin])
     for name, counts in plugin.outcomes.items():
-        findings.add(failed=counts["failed"], test=name, **counts)
+        findings.add(test=name, **counts)
+    if plugin.broken:
+        findings.add(test="collection", failed=plugin.broken)
     for name, text in plugin.failures[:_KEPT]:
         findings.add(failure=name, error=_last_line(text), text=text[-4000:])
     if plugin.done < plugin.selected:
         findings.cut.append(f"{plugin.selected - plugin.done} of {plugin.selected} tests")
-    if not plugin.outcomes:
+    if not plugin.outcomes and not plugin.broken:
         raise RuntimeError(f"pytest ran no test of {file} (exit code {code}): {output.getvalue()[-2000:]}")

@@ -145,12 +145,12 @@ _KERNELS = ("delta_orthogonal_", "icnr_")
 def ulps(values: Tensor, expected: Tensor) -> float:
     """Return the greatest distance in units of the last place of the expected value."""
     info, expected = torch.finfo(expected.dtype), expected.double()
-    step = torch.ldexp(torch.tensor(info.eps, dtype=torch.float64), torch.frexp(expected).exponent - 1)
+    step = torch.ldexp(torch.full_like(expected, info.eps), torch.frexp(expected).exponent - 1)
     return float(((values.double() - expected).abs() / step.clamp(min=info.smallest_normal * info.eps)).max())
 
 
 def _distance(name: str, dtype: torch.dtype, settings: Settings) -> Row:
-    shape = (512, 64, 3) if name in _KERNELS else (1024, 257)
+    shape = (512, 64, 3) if name in _KERNELS else (min(1024, settings.sides[0]), 257)
     key = torch.tensor([42, 2**32 - 3])
 
     def drawn(device: str) -> Tensor:

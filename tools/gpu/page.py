@@ -76,7 +76,16 @@ def _distances(rows: list[Row]) -> list[str]:
         else [f"`{row['function']}`", row["dtype"], *[_number(row[name]) for name in names]]
         for row in rows
     ]
-    header = ("by key", "dtype", "differ from the CPU", "ulp", "absolute", "compiled: differ from eager", "ulp", "absolute")
+    header = (
+        "by key",
+        "dtype",
+        "differ from the CPU",
+        "ulp",
+        "absolute",
+        "compiled: differ from eager",
+        "ulp",
+        "absolute",
+    )
     return _table(header, lines)
 
 
@@ -100,7 +109,9 @@ def page(found: Row) -> str:
         "",
         f"`{found['command']}` on {where}, Python {machine.get('python')}, in {found['seconds']:.0f} s. Times are medians.",
         "",
-        *_table(("goal", "measured", ""), [(row["goal"], row["measured"], _VERDICTS[row["met"]]) for row in found["goals"]]),
+        *_table(
+            ("goal", "measured", ""), [(row["goal"], row["measured"], _VERDICTS[row["met"]]) for row in found["goals"]]
+        ),
         "",
         "## Sections",
         "",
@@ -109,7 +120,9 @@ def page(found: Row) -> str:
             [[row["name"], f"{row['seconds']:.0f}", *_outcomes(row), _ending(row)] for row in sections],
         ),
     ]
-    failures = [(row["name"], each["failure"], each["error"]) for row in sections for each in row["rows"] if "failure" in each]
+    failures = [
+        (row["name"], each["failure"], each["error"]) for row in sections for each in row["rows"] if "failure" in each
+    ]
     if failures:
         lines += ["", "## Failures", "", *_table(("section", "test", "error"), failures)]
     for section in sections:

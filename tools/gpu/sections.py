@@ -36,9 +36,9 @@ class Findings:
     def is_late(self) -> bool:
         return time.monotonic() > self.deadline
 
-    def add(self, failed: int = 0, **row: Any) -> None:
-        """Keep a row, with the number of failures that it tells of."""
-        self.failed += failed
+    def add(self, **row: Any) -> None:
+        """Keep a row; ``failed`` is the number of failures that it tells of."""
+        self.failed += row.get("failed", 0)
         self.send(row)
 
     def within_time(self, items: Sequence[_Item]) -> Iterator[_Item]:
@@ -57,7 +57,7 @@ class Findings:
             # A small card is no fault.
             self.add(**label, error=first_line(error))
         except Exception as error:
-            self.add(failed=1, **label, error=first_line(error))
+            self.add(**label, error=first_line(error), failed=1)
         finally:
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()

@@ -8,6 +8,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -59,10 +60,9 @@ def machine(settings: Settings) -> Row:
 
 def _triton() -> str:
     try:
-        import triton
-    except ImportError:
+        return version("triton")
+    except PackageNotFoundError:
         return "none"
-    return str(triton.__version__)
 
 
 def _driver() -> str:
