@@ -15,8 +15,8 @@ from torchinit import keyed, recipes
 from torchinit.keyed import _compiled
 
 KEY = torch.tensor([42, 2**32 - 3])
-# Beside small sizes, one of two runs and a half: a run has at most 2^22 blocks of four values on a GPU.
-SIZES = [1, 63, 64, 257, 32768, 300_000, *([(10 << 22) + 5] if ON_GPU else [])]
+# Beside small sizes, one of two runs and a part: a GPU finishes at most 2^24 values at once.
+SIZES = [1, 63, 64, 257, 32768, 300_000, *([(2 << 24) + 5] if ON_GPU else [])]
 UNIFORM: dict[str, dict[str, Any]] = {
     "uniform_": {"a": -0.1, "b": 0.7},
     "kaiming_uniform_": {},

@@ -17,8 +17,8 @@ from tools.gpu.process import Worker
 from tools.gpu.sections import Settings
 from tools.gpu.worker import SHARES
 
-# The last seconds are for a section that ends late.
-_RESERVE = 0.05
+# The last seconds are for a section that ends late: it is stopped after this many more than its time.
+_RESERVE, _GRACE = 0.05, 20.0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,12 +65,17 @@ def run(worker: Any, names: list[str], seconds: float, save: Any) -> list[dict[s
     shares = {"machine": 20, **{name: SHARES[name] for name in names}}
     for name in shares:
         left = seconds - (time.monotonic() - begin)
+        if left < 1.0:
+            found.append({"name": name, "seconds": 0.0, "cut": "all", "error": "", "failed": 0, "rows": []})
+            save(found)
+            continue
         weight = shares[name] / sum(
             share for other, share in shares.items() if other not in {row["name"] for row in found}
         )
         most = max(0.0, left * (1 - _RESERVE)) * weight
         sys.stderr.write(f"{name}: {most:.0f} s at most\n")
-        found.append(worker.run(name, most, min(left, most + 20.0)))
+        # The first section also imports torch, for which nothing could go instead.
+        found.append(worker.run(name, most, left if name == "machine" else min(left, most + _GRACE)))
         save(found)
     return found
 

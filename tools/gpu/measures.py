@@ -44,15 +44,15 @@ def _compiled(function: Callable[..., Tensor], key: Tensor) -> Callable[[Tensor]
 
 
 def _writers(settings: Settings) -> dict[str, Callable[[Tensor], object]]:
-    # A key on the CPU would be copied at each call of eager code, which waits for the GPU.
-    key = keyed.key(0).to(settings.device)
+    # Eager code would copy a key on the CPU at each call, and wait for the GPU.
+    key, own = keyed.key(0), keyed.key(0).to(settings.device)
     return {
         "Tensor.zero_": Tensor.zero_,
         "Tensor.uniform_": Tensor.uniform_,
         "Tensor.normal_": Tensor.normal_,
         "trunc_normal_": torchinit.trunc_normal_,
-        "keyed.uniform_": partial(keyed.uniform_, key=key),
-        "keyed.normal_": partial(keyed.normal_, key=key),
+        "keyed.uniform_": partial(keyed.uniform_, key=own),
+        "keyed.normal_": partial(keyed.normal_, key=own),
         "keyed.uniform_, compiled": _compiled(keyed.uniform_, key),
         "keyed.normal_, compiled": _compiled(keyed.normal_, key),
         "keyed.trunc_normal_, compiled": _compiled(keyed.trunc_normal_, key),
