@@ -76,6 +76,15 @@ class Language:
         return torch.stack([first, second], -1).flatten()
 
 
+def _passed(arg: Any) -> Any:
+    """Pass an argument as a launch does: memory without its version or a pending negation, and 64-bit integers."""
+    if isinstance(arg, Tensor):
+        assert not arg.is_neg()
+        return Pointer(arg.view(-1).data)
+    assert isinstance(arg, float) or -(2**63) <= arg < 2**63
+    return arg
+
+
 class Kernel:
     """Launches a kernel: ``kernel[grid](*arguments)``."""
 
@@ -88,6 +97,6 @@ class Kernel:
             assert not enable_fp_fusion
             for program in range(grid[0]):
                 self.language.program = program
-                self.write(*[Pointer(arg.view(-1)) if isinstance(arg, Tensor) else arg for arg in args], **constants)
+                self.write(*map(_passed, args), **constants)
 
         return launch

@@ -194,7 +194,7 @@ def test_a_process_that_hangs_or_dies_is_replaced() -> None:
         begin = time.monotonic()
         hung = process.run("machine", 60.0, 0.0)
         assert time.monotonic() - begin < 30.0
-        assert (hung["error"], hung["rows"]) == ("stopped after 0 s", [])
+        assert (hung["error"], hung["rows"], process._process) == ("stopped after 0 s", [], None)
         assert process.run("machine", 60.0, 60.0)["error"] == ""
         assert process._process is not None
         process._process.kill()
@@ -218,6 +218,8 @@ def test_bandwidth_is_that_of_a_copy_by_definition_for_a_copy() -> None:
     copy = next(row for row in section["rows"] if row["call"] == "Tensor.copy_")
     fill = next(row for row in section["rows"] if row["call"] == "Tensor.zero_")
     assert copy["of_copy"] == 1.0
+    # A copy also reads.
+    assert copy["bytes_per_second"] == pytest.approx(2 * 16 * 16 * 4 / copy["median"] * 1e3)
     assert fill["of_copy"] == pytest.approx(fill["bytes_per_second"] / copy["bytes_per_second"])
     assert fill["bytes_per_second"] == pytest.approx(16 * 16 * 4 / fill["median"] * 1e3)
 

@@ -4,7 +4,6 @@ import contextlib
 import io
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -36,9 +35,10 @@ class _Plugin:
         self.outcomes: dict[str, Counter[str]] = {}
         self.failures: list[tuple[str, str]] = []
         self.selected = self.done = self.broken = 0
+        self.session: pytest.Session | None = None
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.selected = len(session.items)
+        self.session, self.selected = session, len(session.items)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -53,13 +53,10 @@ class _Plugin:
         if report.failed:
             self.failures.append((report.nodeid.partition("::")[2], report.longreprtext))
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
-        result = yield
+    def pytest_runtest_logfinish(self) -> None:
         self.done += 1
-        if self.findings.is_late():
-            item.session.shouldstop = "out of time"
-        return result
+        if self.findings.is_late() and self.session is not None:
+            self.session.shouldstop = "out of time"
 
 
 def _last_line(text: str) -> str:
@@ -74,7 +71,7 @@ def run_tests(section: str, settings: Settings, findings: Findings) -> None:
     if section == "parity" and settings.device == "cpu":
         only = "test_outcome_equals_the_oracles"
     words = " and ".join(f"({part})" for part in (only, settings.select) if part)
-    arguments = ["-p", "no:cacheprovider", f"--rootdir={_ROOT}", f"--config-file={_ROOT / 'setup.cfg'}", "-k", words]
+    arguments = ["-p", "no:cacheprovider", f"--rootdir={_ROOT}", "-c", str(_ROOT / "setup.cfg"), "-k", words]
     plugin = _Plugin(findings)
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):

@@ -69,9 +69,10 @@ def bandwidth(settings: Settings, findings: Findings) -> None:
     for side, dtype in itertools.product(settings.sides, (torch.float32, torch.bfloat16)):
         target = torch.zeros(side, side, dtype=dtype, device=settings.device)
         source = torch.zeros_like(target)
-        copied = 2 * target.nbytes / _timed([lambda t, s=source: t[0].copy_(s)], [target], settings)[0].median * 1e3  # type: ignore[misc]
+        copying = _timed([lambda t, s=source: t[0].copy_(s)], [target], settings)[0]  # type: ignore[misc]
+        copied = 2 * target.nbytes / copying.median * 1e3
         label = {"shape": f"{side}x{side}", "dtype": str(dtype).removeprefix("torch.")}
-        findings.add(**label, call="Tensor.copy_", bytes_per_second=copied, of_copy=1.0)
+        findings.add(**label, call="Tensor.copy_", **vars(copying), bytes_per_second=copied, of_copy=1.0)
         for name, fill in findings.within_time(list(writers.items())):
 
             def work(fill: Any = fill, target: Tensor = target, copied: float = copied) -> Row:
