@@ -105,10 +105,10 @@ def test_a_broken_function_fails_the_run(run: Run, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torchinit, "ones_", torchinit.zeros_)
     code, found, text = run("--only", "parity", "--select", "ones_")
     assert code == 1
-    rows = _named(found)["parity"]["rows"]
-    assert rows[0] == {"test": "test_outcome_equals_the_oracles", "failed": 1}
-    assert rows[1]["failure"] == "test_outcome_equals_the_oracles[ones_]"
-    assert "Error" in rows[1]["error"]
+    failure, counts = _named(found)["parity"]["rows"]
+    assert counts == {"test": "test_outcome_equals_the_oracles", "failed": 1}
+    assert failure["failure"] == "test_outcome_equals_the_oracles[ones_]"
+    assert "Error" in failure["error"]
     assert "## Failures" in text
 
 
@@ -168,9 +168,9 @@ def test_the_files_are_written_after_each_section(run: Run, monkeypatch: pytest.
 
 
 def test_a_section_is_cut_when_its_time_is_over() -> None:
-    assert _section("functions", seconds=0.0)["cut"] == "14 of 14 rows"
+    assert _section("functions", seconds=0.0)["cut"] == "14 of 14 rows left"
     tests = _section("graphs", seconds=0.0, settings=Settings("cpu", select="zeros_ or ones_"))
-    assert tests["cut"] == "1 of 2 tests"
+    assert tests["cut"] == "1 of 2 tests left"
     assert tests["rows"] == [{"test": "test_a_replay_writes_what_the_call_writes", "skipped": 1}]
 
 
@@ -194,7 +194,7 @@ def test_a_process_that_hangs_or_dies_is_replaced() -> None:
         begin = time.monotonic()
         hung = process.run("machine", 60.0, 0.0)
         assert time.monotonic() - begin < 30.0
-        assert (hung["error"], hung["rows"], process._process) == ("stopped after 0 s", [], None)
+        assert (hung["cut"], hung["error"], hung["rows"], process._process) == ("stopped after 0 s", "", [], None)
         assert process.run("machine", 60.0, 60.0)["error"] == ""
         assert process._process is not None
         process._process.kill()

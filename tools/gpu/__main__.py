@@ -66,7 +66,9 @@ def run(worker: Any, names: list[str], seconds: float, save: Any) -> list[dict[s
     for name in shares:
         left = seconds - (time.monotonic() - begin)
         if left < 1.0:
-            found.append({"name": name, "seconds": 0.0, "cut": "all", "error": "", "failed": 0, "rows": []})
+            found.append(
+                {"name": name, "seconds": 0.0, "cut": "no time was left", "error": "", "failed": 0, "rows": []}
+            )
             save(found)
             continue
         weight = shares[name] / sum(

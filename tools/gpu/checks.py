@@ -32,8 +32,8 @@ class _Plugin:
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
-        self.outcomes: dict[str, Counter[str]] = {}
-        self.failures: list[tuple[str, str]] = []
+        self.name, self.counts = "", Counter[str]()
+        self.failures = 0
         self.selected = self.done = self.broken = 0
         self.session: pytest.Session | None = None
 
@@ -43,15 +43,31 @@ class _Plugin:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.broken += 1
-            self.failures.append((report.nodeid, report.longreprtext))
+            self.findings.add(test=report.nodeid, failed=1)
+            self.keep(report.nodeid, report.longreprtext)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.when != "call" and report.passed:
             return
-        name = report.nodeid.partition("::")[2].partition("[")[0]
-        self.outcomes.setdefault(name, Counter())[report.outcome] += 1
+        test = report.nodeid.partition("::")[2]
+        name = test.partition("[")[0]
+        if name != self.name:
+            self.flush()
+            self.name = name
+        self.counts[report.outcome] += 1
         if report.failed:
-            self.failures.append((report.nodeid.partition("::")[2], report.longreprtext))
+            self.keep(test, report.longreprtext)
+
+    def flush(self) -> None:
+        """Tell the outcomes of a test as soon as all its cases have run: a process that is stopped loses the rest."""
+        if self.counts:
+            self.findings.add(test=self.name, **self.counts)
+        self.counts = Counter()
+
+    def keep(self, test: str, text: str) -> None:
+        self.failures += 1
+        if self.failures <= _KEPT:
+            self.findings.add(failure=test, error=_last_line(text), text=text[-4000:])
 
     def pytest_runtest_logfinish(self) -> None:
         self.done += 1
@@ -76,13 +92,8 @@ def run_tests(section: str, settings: Settings, findings: Findings) -> None:
     output = io.StringIO()
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         code = pytest.main([*arguments, str(_ROOT / file)], plugins=[plugin])
-    for name, counts in plugin.outcomes.items():
-        findings.add(test=name, **counts)
-    if plugin.broken:
-        findings.add(test="collection", failed=plugin.broken)
-    for name, text in plugin.failures[:_KEPT]:
-        findings.add(failure=name, error=_last_line(text), text=text[-4000:])
+    plugin.flush()
     if plugin.done < plugin.selected:
-        findings.cut.append(f"{plugin.selected - plugin.done} of {plugin.selected} tests")
-    if not plugin.outcomes and not plugin.broken:
+        findings.cut.append(f"{plugin.selected - plugin.done} of {plugin.selected} tests left")
+    if not plugin.done and not plugin.broken:
         raise RuntimeError(f"pytest ran no test of {file} (exit code {code}): {output.getvalue()[-2000:]}")

@@ -20,7 +20,7 @@ def _number(value: Any) -> str:
 def _ending(section: Row) -> str:
     """Say how a section ended."""
     lines = section["error"].strip().splitlines()
-    parts = [f"cut: {section['cut']} left" if section["cut"] else "", f"error: {lines[-1]}" if lines else ""]
+    parts = [f"cut: {section['cut']}" if section["cut"] else "", f"error: {lines[-1]}" if lines else ""]
     return "; ".join(filter(None, parts)) or "whole"
 
 

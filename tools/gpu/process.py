@@ -43,7 +43,7 @@ class Worker:
         """
         begin, rows = time.monotonic(), list[Any]()
         connection = self._connection or self._start()
-        error = f"stopped after {most:.0f} s"
+        cut, error = f"stopped after {most:.0f} s", ""
         try:
             connection.send((name, seconds))
             while connection.poll(max(0.0, begin + most - time.monotonic())):
@@ -54,12 +54,12 @@ class Worker:
                     return {**message, "rows": rows}
                 rows.append(message["row"])
         except (EOFError, OSError):
-            error = f"the process ended by itself{self._exit_code()}"
+            cut, error = "", f"the process ended by itself{self._exit_code()}"
         self.stop()
         return {
             "name": name,
             "seconds": time.monotonic() - begin,
-            "cut": "",
+            "cut": cut,
             "error": error,
             "failed": sum(row.get("failed", 0) for row in rows),
             "rows": rows,

@@ -45,7 +45,7 @@ class Findings:
         """Yield items until the time is over; say how many are left then."""
         for i, item in enumerate(items):
             if self.is_late():
-                self.cut.append(f"{len(items) - i} of {len(items)} rows")
+                self.cut.append(f"{len(items) - i} of {len(items)} rows left")
                 return
             yield item
 
