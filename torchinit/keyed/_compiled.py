@@ -9,6 +9,7 @@ and a piece has the bits of its whole. On a GPU a kernel in Triton draws.
 import functools
 import math
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,8 +110,15 @@ def _standard_words(seed: Tensor, number: Tensor) -> list[Tensor]:
 
 
 def _write(out: Tensor, values: list[Tensor], scale: Tensor, shift: Tensor) -> None:
-    """Scale and shift the values of each block with eager's two roundings, and write them."""
-    out.copy_(torch.stack([value * scale + shift for value in values], -1))
+    """Scale and shift the values of each block with eager's two roundings, and write them as pairs of 64 bits.
+
+    The vectorized loop writes one element at a time, so pairs halve the writes.
+    """
+    bits = [(value * scale + shift).view(torch.int32).to(torch.int64) for value in values]
+    if sys.byteorder == "big":
+        bits = [bits[1], bits[0], bits[3], bits[2]]
+    pairs = [(bits[i] & 0xFFFFFFFF) | (bits[i + 1] << 32) for i in (0, 2)]
+    out.copy_(torch.stack(pairs, -1))
 
 
 def _write_uniform(out: Tensor, numbers: Tensor, seed: Tensor, start: Tensor, scale: Tensor, shift: Tensor) -> None:
@@ -131,8 +139,8 @@ def _write_normal(out: Tensor, numbers: Tensor, seed: Tensor, start: Tensor, sca
 @functools.cache
 def _numbers(inference: bool) -> Tensor:
     """Return 0, 1, 2, ... for the blocks of the largest run that is drawn at once; one tensor for inference mode."""
-    # The scratch of so many blocks stays in the cache.
-    return torch.arange(1 << 18, device="cpu")
+    # The scratch of so many blocks nearly stays in the cache, and runs are few, because each waits for all threads.
+    return torch.arange(1 << 19, device="cpu")
 
 
 @functools.cache
@@ -143,7 +151,7 @@ def _kernel(normal: bool, threads: int) -> Callable[..., None]:
     own = FunctionType(write.__code__.replace(co_name=f"{write.__name__}_{threads}"), write.__globals__)
     kernel: Callable[..., None] = torch.compile(own, fullgraph=True, options={"cpp.threads": threads})
     numbers = torch.arange(1 << 18, device="cpu")
-    out = torch.empty([numbers.numel(), 4], dtype=torch.float32, device="cpu")
+    out = torch.empty([numbers.numel(), 2], dtype=torch.int64, device="cpu")
     for dynamic in (out, numbers):
         mark_dynamic(dynamic, 0)
     # NB: four tensors; Dynamo would take two arguments that are one for always equal.
@@ -152,9 +160,11 @@ def _kernel(normal: bool, threads: int) -> Callable[..., None]:
 
 
 def _run_on_cpu(normal: bool, out: Tensor, *args: Tensor) -> None:
+    """Run a kernel on float32 values at an even offset."""
+    pairs = out.view(torch.int64).view(-1, 2)
     threads = 1 if normal and out.numel() < _FEW else torch.get_num_threads()
     with plain_state("cpu"):
-        _kernel(normal, threads)(out, *args)
+        _kernel(normal, threads)(pairs, *args)
 
 
 def _runs(kernel: Callable[..., None], *args: object) -> bool:
@@ -184,10 +194,10 @@ def draw(bits: Tensor, normal: bool, blocks: Tensor) -> Tensor | None:
         return out if _runs(_gpu_kernel.write_, out, bits, normal, 0, (0.0, 1.0), blocks.contiguous()) else None
     numbers = torch.zeros([-(-count // _STEP) * _STEP], dtype=torch.int64, device=device)
     numbers[:count] = blocks.flatten()
-    out = torch.empty([numbers.numel(), 4], dtype=torch.float32, device=device)
+    out = torch.empty([4 * numbers.numel()], dtype=torch.float32, device=device)
     if not _runs(_run_on_cpu, normal, out, numbers, bits[0].clone(), bits[1].clone(), _scalar(1.0), _scalar(0.0)):
         return None
-    return out[:count].view([*blocks.shape, 4]).flatten(blocks.dim() - 1)
+    return out[: 4 * count].view([*blocks.shape, 4]).flatten(blocks.dim() - 1)
 
 
 def fill_run_(
@@ -220,10 +230,12 @@ def fill_run_(
         size = min(flat.numel() - done, 4 * numbers.numel() - lead)
         # Whole steps are written at once, all else by way of a scratch.
         direct = lead == 0 and size >= steps and flat.dtype == torch.float32 and not flat.is_neg()
+        # A pair of values must be an element of 64 bits.
+        direct = direct and (flat.storage_offset() + done) % 2 == 0
         part = flat[done : done + (size // steps * steps if direct else size)]
         out = part if direct else flat.new_empty([-(-(lead + size) // steps) * steps], dtype=torch.float32)
         start = bits[1] + (first + done) // 4
-        if not _runs(_run_on_cpu, normal, out.view(-1, 4), numbers[: out.numel() // 4], seed, start, scale, shift):
+        if not _runs(_run_on_cpu, normal, out, numbers[: out.numel() // 4], seed, start, scale, shift):
             return False
         values = out[lead : lead + part.numel()]
         if finish is not None:
