@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import torchinit
+from torchinit._core.compat import FakeTensorMode
 from torchinit._core.overlap import can_overlap, overlap
 
 
@@ -67,6 +68,8 @@ def test_only_plain_pieces_of_a_large_tensor_overlap() -> None:
     assert can_overlap(pieces)
     assert not can_overlap(pieces[:3])
     with torch.inference_mode():
+        assert not can_overlap(pieces)
+    with FakeTensorMode():
         assert not can_overlap(pieces)
     torch.set_num_threads(1)
     assert not can_overlap(pieces)

@@ -1,6 +1,7 @@
 """Does a large draw use one thread while all threads are slower?"""
 
 import contextlib
+import ctypes
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,7 @@ from torchinit import keyed
 from torchinit._core.compat import one_thread
 from torchinit.keyed import _pace
 from torchinit.keyed._pace import Pace
+from torchinit.keyed._tiles import tiles
 
 
 class Machine:
@@ -67,21 +69,40 @@ def test_load_that_begins_within_a_fill_is_noticed(machine: Machine) -> None:
     assert machine.drawn == "n1nnnn111"
 
 
+def test_threads_that_share_a_core_but_do_not_wait_are_kept(machine: Machine) -> None:
+    machine.together = 2.0
+    assert machine.fill(12) == "n1nnnnnnnnnn"
+
+
 def test_few_tiles_are_not_measured(machine: Machine) -> None:
     machine.together = 50.0
     assert machine.fill(7) == "nnnnnnn"
 
 
 def test_one_thread_is_restored_after_an_error() -> None:
-    before = torch.get_num_threads()
+    def mkl_threads() -> int:
+        return int(library.MKL_Get_Max_Threads()) if hasattr(library, "MKL_Get_Max_Threads") else threads()
+
+    library, threads, before = ctypes.CDLL(torch._C.__file__), torch.get_num_threads, torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         with contextlib.suppress(ValueError), one_thread():
-            assert torch.get_num_threads() == 1
+            assert (threads(), mkl_threads()) == (1, 1)
             raise ValueError
-        assert torch.get_num_threads() == 2
+        assert (threads(), mkl_threads()) == (2, 2)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("shape", "size"), [([5, 7], 3), ([5, 7], 7), ([5, 7], 16), ([2, 3, 4], 5), ([6], 100)])
+def test_tiles_cover_a_piece_once_and_know_their_place(shape: list[int], size: int) -> None:
+    piece = torch.zeros(shape)
+    for tile, start in tiles(piece, [10] * len(shape), size):
+        tile += 1
+        assert tile.numel() <= size
+        first = [tile.storage_offset() // stride % n for stride, n in zip(piece.stride(), shape)]
+        assert start == [10 + index for index in first]
+    assert bool((piece == 1).all())
 
 
 @pytest.mark.parametrize("name", ["uniform_", "normal_"])
