@@ -198,8 +198,8 @@ class Recipe:
             module: an eager, scripted, traced or loaded module
             generator: generator to draw from (default: the global one of each parameter's device)
             key: a key of :mod:`torchinit.keyed` to draw from instead
-            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; at most three
-                are compiled for a model of any size
+            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; on a CPU at
+                most three are compiled for a model of any size
 
         Returns:
             ``module``

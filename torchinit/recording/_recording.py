@@ -161,8 +161,8 @@ class Recording:
             generator: CPU generator to draw from (default: the default one); the ranks of a job need equal states
             key: key to draw from, of shape (2,), see :func:`torchinit.keyed.key`
             strict: whether the model's names must be the recording's; otherwise only the names that both have are filled
-            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; at most three
-                are compiled for a model of any size
+            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; on a CPU at
+                most three are compiled for a model of any size
 
         Returns:
             ``model``
