@@ -4,6 +4,7 @@ Every function returns data; the command line prints it. Plots need matplotlib (
 """
 
 from torchinit.diagnostics._histograms import plot_statistics
+from torchinit.diagnostics._report import Report, report
 from torchinit.diagnostics._signal import LayerSignal, Signal, signal
 from torchinit.diagnostics._signal_plot import plot_signal
 from torchinit.diagnostics._statistics import ParameterStatistics, Statistics, statistics
@@ -12,12 +13,14 @@ from torchinit.diagnostics._trend import Trend, notes, summary, trend, trends
 __all__ = [
     "LayerSignal",
     "ParameterStatistics",
+    "Report",
     "Signal",
     "Statistics",
     "Trend",
     "notes",
     "plot_signal",
     "plot_statistics",
+    "report",
     "signal",
     "statistics",
     "summary",

@@ -10,13 +10,17 @@ from torchinit.recipes import Recipe, Rule
 from torchinit.recipes._layers import storage_key
 
 
+def with_rest_kept(recipe: Recipe) -> Recipe:
+    """Return a recipe that keeps what it has no rule for: a file without modules has no types for rules to match."""
+    rest = Rule("keep", optional=True)
+    is_whole = any(rule.shadows(rest) for rule in recipe.rules)
+    return recipe if is_whole else recipe.with_rules([*recipe.rules, rest])
+
+
 def preview(model: nn.Module, recipe: Recipe, generator: torch.Generator) -> dict[str, Tensor]:
     """Initialize a copy of a model by a recipe, and return by name the parameters that it has a rule for."""
     other = copy.deepcopy(model)
-    rest = Rule("keep", optional=True)
-    if not any(rule.shadows(rest) for rule in recipe.rules):
-        # A file without modules has no module types for rules to match; keep the rest.
-        recipe = recipe.with_rules([*recipe.rules, rest])
+    recipe = with_rest_kept(recipe)
     recipe.apply_(other, generator=generator)
     after = dict(other.named_parameters(remove_duplicate=False))
     with warnings.catch_warnings():

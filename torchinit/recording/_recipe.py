@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -177,6 +177,10 @@ class Laws:
         if padding and writes[-len(padding) :] == padding:
             writes = writes[: -len(padding)]
         return self._law(entry, writes)
+
+    def fills(self, entry: Entry) -> list[Fill]:
+        """Return the plain fills that an entry's values have the law of; none if no rule can say it."""
+        return [replace(w.fill(entry.ref), block=w.box, batch_dims=w.batch_dims) for w in self._writes(entry) or ()]
 
     def _writes(self, entry: Entry) -> list[Write] | None:
         steps = [self.keyed.steps[number] for number in self.keyed.feeds[entry.name]]

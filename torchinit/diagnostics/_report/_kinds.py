@@ -1,0 +1,167 @@
+"""Kinds of parameters: those of repeated layers that are meant to be alike, with their statistics as one."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from torchinit._core.groups import Group, grouped
+from torchinit._core.table import text
+from torchinit.diagnostics._distribution import sample, truncation
+from torchinit.diagnostics._report._density import Law, normal, truncated, uniform
+from torchinit.diagnostics._report._meant import Meant
+from torchinit.diagnostics._statistics import ParameterStatistics
+
+# The distance of Kolmogorov and Smirnov times sqrt(n); larger ones have a probability of 2 exp(-2 x^2) = 3e-6.
+_DISTANCE = 2.6
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Parameters of repeated layers with equal shapes, and the same judgement.
+
+    Attributes:
+        group: their names
+        rows: their statistics
+        tensors: their values
+        meant: what they are meant to be; None if that is not known, or they are kept as they are
+        agrees: whether they are; None if it cannot be told
+        id: the name of the kind in the page
+    """
+
+    group: Group
+    rows: tuple[ParameterStatistics, ...]
+    tensors: tuple[Tensor, ...]
+    meant: Meant | None
+    agrees: bool | None
+    id: str
+
+    @property
+    def first(self) -> ParameterStatistics:
+        return self.rows[0]
+
+    @property
+    def is_bad(self) -> bool:
+        return self.first.bad
+
+    @property
+    def is_constant(self) -> bool:
+        """True if each tensor has one value."""
+        return all(row.constant for row in self.rows)
+
+    @property
+    def has_numbers(self) -> bool:
+        return any(row.std is not None for row in self.rows)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of most of the rows; empty if there is none."""
+        found = [row.verdict or "" for row in self.rows]
+        return max(dict.fromkeys(found), key=found.count)
+
+    def span(self, column: str) -> str:
+        """Write the values of a column: one, or the least and the greatest."""
+        found = [text(value) for row in self.rows if (value := getattr(row, column)) is not None]
+        numbers = sorted(set(found), key=_number)
+        return " to ".join(dict.fromkeys((numbers[0], numbers[-1]))) if numbers else "-"
+
+    @cached_property
+    def values(self) -> Tensor:
+        """Finite values of all tensors, sorted; at most 16384 of each, spread evenly."""
+        parts = [sample(_dense(tensor)) for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
+        return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.float64)
+
+    @cached_property
+    def law(self) -> Law | None:
+        """The law that it is meant to have; if nothing says that, the one that is recognized."""
+        first = self.first
+        if self.meant is not None:
+            return self.meant.law(first.shape, first.dtype)
+        if first.distribution not in _RECOGNIZED or first.dtype.is_complex or first.bad:
+            return None
+        low, high = self.values[0].item(), self.values[-1].item()
+        mean, std = self.values.mean().item(), self.values.std(correction=0).item()
+        if first.distribution == "uniform":
+            return Law(uniform(low, high))
+        half = max(high - mean, mean - low)
+        if first.distribution == "normal":
+            return Law(normal(mean, std))
+        return Law(truncated(mean, half / truncation(half / std), mean - half, mean + half))
+
+
+_RECOGNIZED = ("uniform", "normal", "truncated normal")
+
+
+def _number(written: str) -> float:
+    try:
+        return abs(complex(written))
+    except ValueError:
+        return math.inf
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    return tensor if tensor.layout is torch.strided else tensor.to_dense()
+
+
+def _agrees(row: ParameterStatistics, tensor: Tensor, meant: Meant | None) -> bool | None:
+    """Test at the size of the sample whether a parameter has the law that it is meant to have."""
+    if meant is None or row.std is None or row.not_finite or not row.dtype.is_floating_point:
+        return None
+    law = meant.law(row.shape, row.dtype)
+    if law is None:
+        return None
+    values = sample(_dense(tensor))
+    different, counts = torch.unique_consecutive(values, return_counts=True)
+    # Equal values count half, for rounding.
+    share = (counts.cumsum(0) - counts / 2) / len(values)
+    distance = (law.cdf(different) - share).abs().max().item()
+    rounding = torch.finfo(row.dtype).eps
+    near = distance <= _DISTANCE * math.sqrt(1.0 / len(values) + 1.0 / law.sampled) + rounding / 8
+    return near and (meant.std is None or abs(row.std - meant.std) <= _error(row, meant.std))
+
+
+def _error(row: ParameterStatistics, std: float) -> float:
+    """How far a standard deviation may be off: four times that of a sample, and rounding."""
+    size = math.prod(row.shape)
+    return std * (0.003 + torch.finfo(row.dtype).eps / 2 + 4.0 / math.sqrt(2.0 * size))
+
+
+def kinds(
+    rows: Sequence[ParameterStatistics], tensors: Mapping[str, Tensor], meant: Mapping[str, Meant] | None
+) -> list[Kind]:
+    """Group parameters, in the order of the model.
+
+    Args:
+        rows: their statistics
+        tensors: their values by name
+        meant: what each is meant to be, by name
+    """
+    keys, told = [], []
+    for row in rows:
+        own = None if meant is None else meant.get(row.name)
+        told.append((own, _agrees(row, tensors[row.name], own)))
+        keys.append((row.name, (row.shape, row.dtype, _fault(row), own and own.words, told[-1][1], *_like(row, own))))
+    found = []
+    for number, group in enumerate(grouped(keys), 1):
+        members = tuple(rows[index] for index in group.members)
+        values = tuple(tensors[row.name] for row in members)
+        found.append(Kind(group, members, values, *told[group.members[0]], f"kind-{number}"))
+    return found
+
+
+def _fault(row: ParameterStatistics) -> str | None:
+    """Return what is wrong with a parameter, without its numbers."""
+    return re.sub(r"\d[\d.e+-]*", "", str(row.verdict).partition(";")[0]) if row.bad else None
+
+
+def _like(row: ParameterStatistics, meant: Meant | None) -> tuple[object, ...]:
+    """What rows of one kind have in common, as far as nobody says what they are meant to be."""
+    if meant is not None:
+        return (meant.mean, meant.std)
+    if row.constant or row.std is None or row.scheme is not None:
+        return (row.distribution, row.scheme, row.constant and row.mean)
+    return (row.distribution, round(2.0 * math.log2(row.std)) if row.std > 0.0 else None)
