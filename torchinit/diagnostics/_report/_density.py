@@ -42,19 +42,20 @@ def uniform(low: float, high: float) -> Cdf:
 
 def truncated(mean: float, std: float, low: float, high: float) -> Cdf:
     whole = normal(mean, std)
-    below, above = whole(torch.tensor([low, high], dtype=torch.float64)).tolist()
+    below, above = whole(torch.tensor([low, high], dtype=torch.float64, device="cpu")).tolist()
     return lambda x: ((whole(x) - below) / (above - below)).clamp(0.0, 1.0)
 
 
 def point(value: float, dtype: torch.dtype) -> Cdf:
-    """All values are equal, after rounding to the type."""
-    rounded = torch.tensor(value, dtype=dtype).double().item()
-    return lambda x: ((x > rounded).double() + (x >= rounded).double()) / 2
+    """All values are equal, after rounding to the type, or to float32 before that."""
+    rounded = torch.tensor(value, dtype=dtype, device="cpu").double().item()
+    near = 1e-6 * abs(rounded)
+    return lambda x: ((x > rounded + near).double() + (x >= rounded - near).double()) / 2
 
 
 def sphere(size: int, gain: float) -> Cdf:
     """One coordinate of a random vector of some length in a space of ``size`` dimensions, as in an orthogonal matrix."""
-    steps = torch.linspace(-1.0, 1.0, _GRID, dtype=torch.float64) * min(1.0, 9.0 / math.sqrt(size))
+    steps = torch.linspace(-1.0, 1.0, _GRID, dtype=torch.float64, device="cpu") * min(1.0, 9.0 / math.sqrt(size))
     heights = (1.0 - steps.square()).clamp(min=0.0) ** ((size - 3) / 2)
     sums = torch.cat([heights.new_zeros(1), ((heights[1:] + heights[:-1]) / 2).cumsum(0)])
 
@@ -102,7 +103,7 @@ def _try(fill: Fill, shape: Sequence[int], dtype: torch.dtype) -> Law | None:
     if math.prod(shape) > DRAWN:
         return None
     wide = torch.complex64 if dtype.is_complex else torch.float32
-    return drawn(write(torch.zeros(list(shape), dtype=wide), [fill], torch.Generator().manual_seed(0)))
+    return drawn(write(torch.zeros(list(shape), dtype=wide, device="cpu"), [fill], torch.Generator().manual_seed(0)))
 
 
 def mixed(fills: Sequence[Fill], shape: Sequence[int], dtype: torch.dtype) -> Law | None:

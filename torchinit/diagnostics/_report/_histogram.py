@@ -67,12 +67,12 @@ def histogram(kind: Kind) -> Html:
     if not 0.0 < high - low < math.inf:
         return Html("")
     count = max(8, min(_MAX_BINS, math.isqrt(len(values))))
-    edges = torch.linspace(low, high, count + 1, dtype=torch.float64)
+    edges = torch.linspace(low, high, count + 1, dtype=torch.float64, device="cpu")
     heights = _heights(values, edges)
     top = heights.max().item()
     density = None
     if kind.law is not None:
-        fine = torch.linspace(low, high, _FINE * count + 1, dtype=torch.float64)
+        fine = torch.linspace(low, high, _FINE * count + 1, dtype=torch.float64, device="cpu")
         density = kind.law.cdf(fine).diff() / fine.diff()
         # A spike goes through the top.
         top = max(top, min(density.max().item(), 1.6 * top))

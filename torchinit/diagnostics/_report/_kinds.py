@@ -65,15 +65,16 @@ class Kind:
 
     def span(self, column: str) -> str:
         """Write the values of a column: one, or the least and the greatest."""
-        found = [text(value) for row in self.rows if (value := getattr(row, column)) is not None]
+        values = (getattr(row, column) for row in self.rows)
+        found = [f"{x:.3g}" if isinstance(x, complex) else text(x) for x in values if x is not None]
         numbers = sorted(set(found), key=_number)
         return " to ".join(dict.fromkeys((numbers[0], numbers[-1]))) if numbers else "-"
 
     @cached_property
     def values(self) -> Tensor:
         """Finite values of all tensors, sorted; at most 16384 of each, spread evenly."""
-        parts = [sample(_dense(tensor)) for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
-        return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.float64)
+        parts = [_sampled(tensor) for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
+        return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.float64, device="cpu")
 
     @cached_property
     def law(self) -> Law | None:
@@ -97,14 +98,12 @@ _RECOGNIZED = ("uniform", "normal", "truncated normal")
 
 
 def _number(written: str) -> float:
-    try:
-        return abs(complex(written))
-    except ValueError:
-        return math.inf
+    number = complex(written)
+    return abs(number) if number.imag else number.real
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    return tensor if tensor.layout is torch.strided else tensor.to_dense()
+def _sampled(tensor: Tensor) -> Tensor:
+    return sample(tensor if tensor.layout is torch.strided else tensor.to_dense()).cpu()
 
 
 def _agrees(row: ParameterStatistics, tensor: Tensor, meant: Meant | None) -> bool | None:
@@ -114,7 +113,7 @@ def _agrees(row: ParameterStatistics, tensor: Tensor, meant: Meant | None) -> bo
     law = meant.law(row.shape, row.dtype)
     if law is None:
         return None
-    values = sample(_dense(tensor))
+    values = _sampled(tensor)
     different, counts = torch.unique_consecutive(values, return_counts=True)
     # Equal values count half, for rounding.
     share = (counts.cumsum(0) - counts / 2) / len(values)

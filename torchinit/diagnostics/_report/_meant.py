@@ -10,7 +10,6 @@ from torchinit import keyed
 from torchinit._core.groups import grouped
 from torchinit._core.table import Cell
 from torchinit.diagnostics._parameters import module_of
-from torchinit.diagnostics._preview import with_rest_kept
 from torchinit.diagnostics._report._density import DRAWN, Law, drawn, mixed
 from torchinit.diagnostics._report._html import counted
 from torchinit.recipes import Recipe
@@ -34,20 +33,21 @@ class Meant:
         mean: the mean to expect; None if it is not known
         std: the standard deviation, likewise
         fills: the plain fills that write it; none if no rule can say it
-        draw: draws it anew; None if it is too large, or nothing draws it
+        draw: returns it drawn anew, or None if no key draws it; None if it is too large
     """
 
     words: str
     mean: float | None = None
     std: float | None = None
     fills: tuple[Fill, ...] = ()
-    draw: Callable[[], Tensor] | None = field(default=None, compare=False)
+    draw: Callable[[], Tensor | None] | None = field(default=None, compare=False)
 
     def law(self, shape: Sequence[int], dtype: torch.dtype) -> Law | None:
         """Return the law of a parameter of this shape and type; None if there is no way to know it."""
         if self.fills:
             return mixed(self.fills, shape, dtype)
-        return None if self.draw is None else drawn(self.draw())
+        values = None if self.draw is None else self.draw()
+        return None if values is None else drawn(values)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def of_recipe(model: nn.Module, recipe: Recipe) -> Intent:
     Raises:
         RecipeError: if a rule does not fit a parameter
     """
-    plan = with_rest_kept(recipe).plan(model)
+    plan = recipe.plan(model)
     fills, found = fills_of(plan.steps), {}
     for row in plan.rows:
         if row.std is not None and row.mean is not None:
@@ -126,9 +126,13 @@ def _recorded(recording: Recording, laws: Laws, x: Described) -> Meant:
     return Meant(x.words(), mean, std, fills, (lambda: _drawn(recording, entry)) if is_small else None)
 
 
-def _drawn(recording: Recording, entry: Entry) -> Tensor:
-    """Draw one tensor of a recording, by key, since that needs no other."""
+def _drawn(recording: Recording, entry: Entry) -> Tensor | None:
+    """Draw one tensor of a recording, by key, since that needs no other; None if a key cannot."""
     alone = Recording(replace(recording.program, entries=(entry,)))
     empty = torch.zeros(entry.ref.size, dtype=entry.ref.dtype, device="cpu")
+    try:
+        alone.keyed_program.check()
+    except RuntimeError:
+        return None
     filled: nn.Module = alone.materialize_(module_of({entry.name: nn.Parameter(empty, False)}), key=keyed.key(0))
     return next(filled.parameters())

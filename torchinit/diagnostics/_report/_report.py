@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchinit import keyed
 from torchinit._core.output_file import check_folder, is_device, write_whole
 from torchinit.diagnostics._parameters import module_of
+from torchinit.diagnostics._preview import with_rest_kept
 from torchinit.diagnostics._report._facts import Facts, timed
 from torchinit.diagnostics._report._kinds import kinds
 from torchinit.diagnostics._report._meant import of_recipe, of_recording
@@ -133,8 +134,9 @@ def report(
     if inputs is not None and not is_module:
         raise ValueError("report() measures the signal of a module, got inputs for a state dict")
     module: nn.Module = model if isinstance(model, nn.Module) else module_of(model)
+    whole = None if recipe is None else with_rest_kept(recipe)
     recorded = None if recording is None else of_recording(module, recording)
-    intent = recorded if recipe is None else of_recipe(module, recipe)
+    intent = recorded if whole is None else of_recipe(module, whole)
     rows = statistics(model, progress)
     probed = None
     if inputs is not None:
@@ -150,7 +152,7 @@ def report(
         recorded=recorded,
         findings=[] if recording is None else recording.audit(),
         signal=probed,
-        seconds=_times(module, recipe or recording) if measure_time else {},
+        seconds=_times(module, whole or recording) if measure_time else {},
         date=date,
     )
     return Report(page(facts), " ".join(judged(facts)), rows, probed)

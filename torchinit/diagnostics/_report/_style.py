@@ -95,6 +95,7 @@ footer{margin-top:3.5rem;padding-top:1rem;border-top:1px solid var(--line);color
 body{font-size:10pt}main{max-width:none;padding:0}nav{display:none}a{text-decoration:none}
 h2{break-after:avoid;margin-top:1.5rem}tr{break-inside:avoid}.marks li{break-inside:avoid}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-.scroll{overflow:visible}table{font-size:8pt}th,td{padding:.2rem .4rem}.panels{grid-template-columns:repeat(3,1fr)}
+.scroll{overflow:visible}table{font-size:8pt}th,td{padding:.2rem .4rem;white-space:normal}td:first-child{min-width:0}
+.panels{grid-template-columns:repeat(3,1fr)}
 details::details-content{content-visibility:visible;block-size:auto}summary{color:var(--ink);font-weight:600}}
 """

@@ -17,7 +17,7 @@ def _problems(facts: Facts) -> Iterator[str]:
     marked = sum(row.bad for row in facts.rows)
     if marked:
         are = "is" if marked == 1 else "are"
-        yield f"{marked:,} of {plural(len(facts.rows), 'tensor')} {are} what no sound initialization gives."
+        yield f"{marked:,} of {len(facts.rows):,} tensors {are} what no sound initialization gives."
     lost: dict[str, list[str]] = {}
     for what, fitted in facts.lost.items():
         lost.setdefault(fitted.verdict, []).append(what)
