@@ -51,7 +51,8 @@ def test_marked_tensors_come_with_the_reason_and_with_what_to_do() -> None:
     assert _verdict(page) == "2 of 4 tensors are what no sound initialization gives."
     marks = page.all("li")
     said = page.texts("p", "what")
-    assert "not finite" in said and any(x.startswith("32 of 64 rows are 0; std ") for x in said)
+    assert "not finite" in said
+    assert any(x.startswith("32 of 64 rows are 0; std ") for x in said)
     assert any("Find what wrote NaN or infinity" in x.text for x in marks)
     assert any("draw the rows anew" in x.text for x in marks)
     # Each leads to its picture.
@@ -240,8 +241,9 @@ def test_inputs_are_one_tensor_or_the_arguments_of_forward() -> None:
     layer = nn.Bilinear(4, 5, 6)
     made = report(layer, inputs=[torch.randn(3, 4), torch.randn(3, 5)])
     assert isinstance(made, Report)
-    assert made.signal is not None and [row.output for row in made.signal] == [(3, 6)]
-    with pytest.raises(RuntimeError, match="^forward must run on the inputs"):
+    assert made.signal is not None
+    assert [row.output for row in made.signal] == [(3, 6)]
+    with pytest.raises(RuntimeError, match=r"^forward must run on the inputs"):
         report(layer, inputs=torch.randn(3, 4))
 
 

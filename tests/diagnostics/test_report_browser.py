@@ -23,6 +23,8 @@ WIDTHS = [390, 1280]
 
 
 class Block(nn.Module):
+    """A branch whose layer has a long name."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)

@@ -133,7 +133,7 @@ def test_recording_of_a_state_dict_compares_by_names() -> None:
     recording = torchinit.record(_build)
     state = recording.build(seed=3).state_dict()
     assert _compared(_page(state, recording=recording)) == "5 of 5 compared"
-    with pytest.raises(ValueError, match="takes a recording of the same model: .* for 1.weight"):
+    with pytest.raises(ValueError, match=r"takes a recording of the same model: .* for 1\.weight"):
         report({**state, "1.weight": torch.ones(3, 3)}, recording=recording)
     with pytest.raises(ValueError, match="takes a recording of the same model, got one with none of its names"):
         report(nn.ModuleDict({"other": nn.Linear(3, 3)}), recording=recording)
@@ -201,7 +201,8 @@ def test_each_fault_of_a_verdict_has_an_advice_of_its_own(fault: str) -> None:
     plant, _ = FAULTS[fault]
     weight = plant(draw("kaiming_normal_", (384, 128)))
     (row,) = statistics({"blocks.0.mlp.fc1.weight": weight})
-    assert row.bad and row.verdict is not None
+    assert row.bad
+    assert row.verdict is not None
     assert for_fault(row.verdict) != for_fault("something new")
 
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from itertools import pairwise
 
 _VOID = {"meta", "br", "wbr", "hr", "img", "link", "input"}
 # Elements that the page shows apart from the text before them.
@@ -53,7 +54,7 @@ class Page(HTMLParser):
             self._open.pop()
 
     def handle_endtag(self, tag: str) -> None:
-        assert self._open and self._open[-1].name == tag, (tag, self.getpos())
+        assert [x.name for x in self._open[-1:]] == [tag], self.getpos()
         self._open.pop()
 
     def handle_data(self, data: str) -> None:
@@ -103,8 +104,9 @@ def check(html: str) -> Page:
         assert hidden or (picture.attributes["role"] == "img" and picture.children[0] == "title")
     assert all(x.text.strip() for x in page.all("title"))
     levels = [int(x.name[1]) for x in page.elements if re.fullmatch(r"h\d", x.name)]
-    assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:]))
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert [x.attributes["content"] for x in page.all("meta") if x.attributes.get("name") == "viewport"]
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", html)
     return page

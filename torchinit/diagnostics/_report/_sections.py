@@ -15,6 +15,8 @@ MAX_PANELS = 150
 # Longer tables are closed at first.
 _LONG = 24
 
+_WASTED = "Draws of which nothing is left cost time when the model is built, and nothing afterwards."
+
 
 def _folded(words: str, written: Html, rows: int) -> Html:
     return written if rows <= _LONG else details(words, written)
@@ -138,12 +140,14 @@ def overwritten(facts: Facts) -> Html:
     """Show the draws of which nothing is left, and what else an audit finds and is no fault."""
     if facts.recorded is None:
         return Html("")
-    facts_found = [finding for finding in facts.findings if finding not in facts.faults]
-    if not facts_found:
-        return tag("p", "Every draw of the recorded code reaches a tensor of the model.")
-    rows: list[list[Cell]] = [[x.tensor or "-", x.what, short(x.place) or None, x.right] for x in facts_found]
-    lead = tag("p", "Draws of which nothing is left cost time when the model is built, and nothing afterwards.")
-    return joined(lead, table(["tensor", "what", "line of code", "instead"], rows, {}, []))
+    found = [finding for finding in facts.findings if finding not in facts.faults]
+    draws = [finding for finding in found if finding.kind == "overwritten"]
+    others = [finding for finding in found if finding.kind != "overwritten"]
+    parts = [tag("p", _WASTED if draws else "Every draw of the recorded code reaches a tensor of the model.")]
+    for listed in filter(None, (draws, others)):
+        rows: list[list[Cell]] = [[x.tensor or None, x.what, short(x.place) or None, x.right] for x in listed]
+        parts.append(table(["tensor", "what", "line of code", "instead"], rows, {}, []))
+    return joined(*parts)
 
 
 def costs(facts: Facts) -> Html:
