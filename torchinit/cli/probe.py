@@ -1,8 +1,7 @@
 """``probe``: show where a model's activations and gradients vanish or explode, on noise."""
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import astuple, fields
+from pathlib import Path
 
 import torch
 
@@ -11,21 +10,19 @@ from torchinit.cli._files import load_torchscript
 from torchinit.cli._inputs import add_input, read_input
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
-from torchinit.diagnostics import LayerSignal, notes, plot_signal, signal, summary
+from torchinit.diagnostics import Signal, signal
 from torchinit.diagnostics._trend import LIMIT
 
-_COLUMNS = ("layer", "kind", "output", "activation", "ratio", "gradient", "ratio", "weight", "its gradient", "")
 
-
-def _print(rows: Sequence[LayerSignal], output: Output) -> None:
-    said = notes(rows)
+def _print(rows: Signal, output: Output) -> None:
     if output.json:
-        names = [field.name for field in fields(LayerSignal)]
-        output.table([*names, "note"], [[*astuple(row), note] for row, note in zip(rows, said, strict=True)])
+        output.table(rows.columns, [rows.cells(row) for row in rows])
         return
-    cells = [[row.label, *astuple(row)[2:], note] for row, note in zip(rows, said, strict=True)]
-    output.table(_COLUMNS, cells, [index for index, note in enumerate(said) if note])
-    output.text(f"\n{summary(rows)}")
+    shown = [i for i, column in enumerate(rows.columns) if column not in rows.hidden][1:]
+    heads = ["layer", *(rows.heads.get(rows.columns[i], rows.columns[i]) for i in shown)]
+    cells = [[row.label, *(rows.cells(row)[i] for i in shown)] for row in rows]
+    output.table(heads, cells, [index for index, row in enumerate(rows) if rows.is_marked(row)])
+    output.text(f"\n{rows.summary}")
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
@@ -37,7 +34,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     with output.progress() as progress:
         rows = signal(module, *inputs, generator=generator, progress=progress.step)
     if arguments.plot is not None:
-        save_plot(arguments, plot_signal(rows))
+        save_plot(arguments, rows.plot(Path(arguments.file).name))
     _print(rows, output)
 
 
@@ -48,8 +45,10 @@ def add(commands: Commands) -> None:
         help="show where a model's activations and gradients vanish or explode, on noise",
         description="Run a TorchScript model forward and backward on noise, without training data, and show the scale"
         " (root mean square) of the output of each layer and of the gradient there, each with its ratio to the layer"
-        " that the signal comes from. Parameters count as trainable; the file is not changed. The last line fits one"
-        f" factor per layer: a signal that grows or shrinks by more than {LIMIT:g} in all explodes or vanishes.",
+        " that the signal comes from. A row x + NAME is the residual stream after the branch NAME. Parameters count as"
+        " trainable; the file is not changed. The last line fits one factor per layer, or per sum of the residual stream:"
+        f" a signal that grows or shrinks by more than {LIMIT:g} in all explodes or vanishes. A zero is on purpose, and"
+        " not marked, if the weight of zeros that makes it learns and the signal passes around it.",
     )
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
     add_input(parser, required=True)
