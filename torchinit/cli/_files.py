@@ -15,9 +15,9 @@ from torchinit._core.table import printable
 from torchinit._core.torchscript import silenced
 from torchinit.cli._checkpoints import choose
 from torchinit.cli._exported import read_exported
-from torchinit.cli._quantized import tensors_of
 from torchinit.cli._readers import PathLike, load_pickle, load_safetensors, read_cause, refusal
 from torchinit.cli._shards import model_file, read_shards
+from torchinit.diagnostics._packed import tensors_of
 from torchinit.diagnostics._parameters import fault_of
 
 _SCRIPT = "a TorchScript archive"

@@ -1,11 +1,9 @@
 """Use a recording where a command takes a recipe."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from torchinit._core.table import first_line, printable
 from torchinit.recipes import Recipe, load as load_recipe
@@ -45,18 +43,3 @@ def fitted(recording: Recording, module: nn.Module) -> Recording:
     except ValueError as error:
         raise RuntimeError(first_line(str(error))) from None
     return Recording(replace(recording.program, entries=entries))
-
-
-def recorded_values(model: nn.Module, recording: Recording, generator: torch.Generator) -> dict[str, Tensor]:
-    """Fill a copy of a model as recorded, and return by name the parameters that the recording has.
-
-    Raises:
-        RuntimeError: if a shape is not the recorded one
-    """
-    other = copy.deepcopy(model)
-    try:
-        recording.materialize_(other, generator=generator, strict=False)
-    except ValueError as error:
-        raise RuntimeError(first_line(str(error))) from None
-    known = {entry.name for entry in recording.program.entries}
-    return {name: x for name, x in other.named_parameters(remove_duplicate=False) if name in known}

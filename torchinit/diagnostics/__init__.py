@@ -3,6 +3,7 @@
 Every function returns data; the command line prints it. Plots need matplotlib (``pip install 'torchinit[plot]'``).
 """
 
+from torchinit.diagnostics._compare import Comparison, TensorDifference, compare
 from torchinit.diagnostics._histograms import plot_statistics
 from torchinit.diagnostics._layer_signal import LayerSignal
 from torchinit.diagnostics._report import Report, report
@@ -12,12 +13,15 @@ from torchinit.diagnostics._statistics import ParameterStatistics, Statistics, s
 from torchinit.diagnostics._trend import Trend, marked, notes, summary, trend, trends
 
 __all__ = [
+    "Comparison",
     "LayerSignal",
     "ParameterStatistics",
     "Report",
     "Signal",
     "Statistics",
+    "TensorDifference",
     "Trend",
+    "compare",
     "marked",
     "notes",
     "plot_signal",

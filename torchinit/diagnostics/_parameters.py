@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchinit._core import modules
 from torchinit._core.table import first_line
+from torchinit.diagnostics._packed import unpacked
 from torchinit.recipes._layers import Layer, storage_key, walk
 from torchinit.recipes._structure import EMBEDDINGS
 
@@ -159,6 +160,7 @@ def module_of(state_dict: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: if a name is not dotted or a value is not a tensor
     """
+    state_dict = unpacked(state_dict)
     fault = fault_of(state_dict)
     if fault is not None:
         raise ValueError(f"a state dict must map dotted names to tensors, got {fault}")
