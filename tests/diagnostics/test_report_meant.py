@@ -13,11 +13,10 @@ from tests.support.inspection import draw
 from tests.support.pages import Page, check
 from torchinit import recipes
 from torchinit.diagnostics import report, statistics
+from torchinit.diagnostics._fills import of_plan
 from torchinit.diagnostics._report._advice import for_fault
-from torchinit.diagnostics._report._density import mixed
+from torchinit.diagnostics._report._density import density_of
 from torchinit.recipes import Recipe, RecipeError, Rule
-from torchinit.recipes._blocks import Block
-from torchinit.recipes._fill import FUNCTIONS, Fill, resolve
 
 
 def _page(model: Any, *args: Any, **kwargs: Any) -> Page:
@@ -77,7 +76,7 @@ def test_values_that_are_not_as_meant_are_told(values: Any) -> None:
     page = _page(_weight(values()), _rule("normal_", std=0.02))
     assert page.texts("strong")[0] == "1 tensor is not as the recipe mine says."
     assert _compared(page) == "0 of 1 compared"
-    assert any("meant: normal_, mean 0, std 0.02" in x for x in page.texts("p", "what"))
+    assert any("meant: normal_(0, 0.02), std 0.02" in x for x in page.texts("p", "what"))
 
 
 def test_a_layer_that_is_not_as_meant_is_no_part_of_those_that_are() -> None:
@@ -149,11 +148,11 @@ def test_recorded_table_and_sum_of_draws_are_compared_with_a_fresh_draw() -> Non
 
     recording = torchinit.record(Odd)
     model = recording.build(seed=1)
-    assert _compared(_page(model, recording=recording)) == "2 of 2 compared"
+    assert _compared(_page(model, recording=recording)) == "3 of 3 compared"
     with torch.no_grad():
         model.table.mul_(1.2)
         model.both.mul_(1.2)
-    assert _compared(_page(model, recording=recording)) == "0 of 2 compared"
+    assert _compared(_page(model, recording=recording)) == "1 of 3 compared"
 
 
 def test_recipe_and_recording_of_one_model_are_both_shown() -> None:
@@ -218,38 +217,36 @@ def test_advice_fits_the_fault(state: dict[str, Tensor], words: str) -> None:
     assert any(words in x.text for x in _page(state).all("li"))
 
 
-def _share(fill: Fill, shape: tuple[int, ...], *points: float) -> list[float]:
-    law = mixed([fill], shape, torch.float32)
-    assert law is not None
-    found: list[float] = law.cdf(torch.tensor(points, dtype=torch.float64)).tolist()
+def _share(recipe: Recipe, layer: nn.Module, *points: float) -> list[float]:
+    cdf = density_of(of_plan(recipe.plan(layer))[0]["weight"])
+    assert cdf is not None
+    found: list[float] = cdf(torch.tensor(points, dtype=torch.float64)).tolist()
     return found
 
 
 @pytest.mark.parametrize("name", MEANT)
 def test_law_is_that_of_the_draws(name: str) -> None:
-    shape, args = (160, 200), MEANT[name]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        values = FUNCTIONS[name](torch.empty(shape), **args).flatten().double().sort().values
+    recipe, layer = _rule(name, **MEANT[name]), _weight(torch.ones(160, 200))
+    weight = next(recipe.apply_(layer, torch.Generator().manual_seed(1)).parameters())
+    values = weight.detach().flatten().double().sort().values
     points = values[:: len(values) // 7].tolist()
     below = [((values < x).double() + (values <= x).double()).mean().item() / 2 for x in points]
     # 5 standard deviations of a share of so many values.
-    assert _share(resolve(name, args, (200, 160)), shape, *points) == pytest.approx(below, abs=0.015)
+    assert _share(recipe, layer, *points) == pytest.approx(below, abs=0.02)
 
 
 def test_law_of_an_orthogonal_matrix_is_that_of_a_coordinate_on_a_sphere() -> None:
     # In three dimensions beyond the first, a coordinate of a random direction has the density of a semicircle.
     x = 0.3
     expected = 0.5 + (x * math.sqrt(1 - x * x) + math.asin(x)) / math.pi
-    assert _share(Fill("orthogonal_", (2.0,)), (4, 2), 2 * x) == pytest.approx([expected], abs=1e-4)
+    found = _share(_rule("orthogonal_", gain=2.0), nn.Linear(2, 4, bias=False), 2 * x)
+    assert found == pytest.approx([expected], abs=1e-4)
 
 
 def test_law_of_blocks_is_the_mixture_that_is_left_of_them() -> None:
-    fills = [Fill("normal_", (0.0, 1.0)), Fill("zeros_", (), Block(0, 0, 2))]
-    law = mixed(fills, (8, 5), torch.float32)
-    assert law is not None
-    assert law.cdf(torch.tensor([-9.0, 0.0, 9.0]).double()).tolist() == pytest.approx([0.0, 0.5, 1.0])
-    assert law.cdf(torch.tensor([-1e-6, 1e-6]).double()).tolist() == pytest.approx([0.375, 0.625], abs=1e-5)
+    recipe, table = _rule("normal_"), nn.Embedding(4, 5, padding_idx=0)
+    assert _share(recipe, table, -9.0, 0.0, 9.0) == pytest.approx([0.0, 0.5, 1.0])
+    assert _share(recipe, table, -1e-6, 1e-6) == pytest.approx([0.375, 0.625], abs=1e-5)
 
 
 def test_time_is_measured_only_on_request_and_stands_in_one_place() -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -180,10 +180,6 @@ class Laws:
         if padding and writes[-len(padding) :] == padding:
             writes = writes[: -len(padding)]
         return self._law(entry, writes)
-
-    def fills(self, entry: Entry) -> list[Fill]:
-        """Return the plain fills that an entry's values have the law of; none if no rule can say it."""
-        return [replace(w.fill(entry.ref), block=w.box, batch_dims=w.batch_dims) for w in self.writes(entry) or ()]
 
     def writes(self, entry: Entry) -> list[Write] | None:
         """Return what fills an entry, as initializers of torchinit; None if they cannot say it."""

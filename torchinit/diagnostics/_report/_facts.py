@@ -1,7 +1,6 @@
 """Everything that a report says, before it becomes a page."""
 
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ from torchinit.diagnostics._report._kinds import Kind
 from torchinit.diagnostics._report._meant import Intent
 from torchinit.diagnostics._signal import Signal
 from torchinit.diagnostics._statistics import Statistics
-from torchinit.diagnostics._trend import Trend, notes, trends
+from torchinit.diagnostics._trend import Trend, faults, trends
 from torchinit.recording import Finding
 from torchinit.recording._findings import FAULT
 
-# Notes of a probe that say why a zero is sound.
-_ON_PURPOSE = re.compile(r"on purpose|is 0:")
+# What a probe measures: forward, and backward.
+WAYS = ("activations", "gradients")
 
 
 @dataclass(frozen=True)
@@ -66,19 +65,15 @@ class Facts:
         return [finding for finding in self.findings if finding.severity == FAULT]
 
     @cached_property
-    def notes(self) -> list[str]:
-        """A note for each row of the signal."""
-        return notes(self.signal or ())
-
-    @cached_property
-    def wrong(self) -> list[str]:
-        """What is wrong in each row of the signal; empty where nothing is, or what is zero is so on purpose."""
-        return [", ".join(part for part in note.split(", ") if not _ON_PURPOSE.search(part)) for note in self.notes]
+    def wrong(self) -> dict[str, list[str]]:
+        """What is wrong with the activations and the gradients of each row of the signal; empty where nothing is."""
+        pairs = faults(self.signal or ())
+        return {what: [pair[i] for pair in pairs] for i, what in enumerate(WAYS)}
 
     @cached_property
     def trends(self) -> dict[str, Trend | None]:
         """The trend of the activations and of the gradients; none without a signal."""
-        return dict(zip(("activations", "gradients"), trends(self.signal))) if self.signal is not None else {}
+        return dict(zip(WAYS, trends(self.signal))) if self.signal is not None else {}
 
     @property
     def lost(self) -> dict[str, Trend]:

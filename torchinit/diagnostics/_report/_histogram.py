@@ -55,7 +55,7 @@ def _curve(heights: Tensor, top: float) -> str:
 def _described(kind: Kind, low: float, high: float) -> str:
     name = kind.group.name + (f", {len(kind.rows)} tensors" if len(kind.rows) > 1 else "")
     words = f"Histogram of {name}: {len(kind.values):,} values from {text(low)} to {text(high)}, std {kind.span('std')}"
-    if kind.law is None:
+    if kind.cdf is None:
         return words
     return f"{words}. The line is the density of {kind.meant.words if kind.meant else f'the {kind.first.distribution} distribution'}"
 
@@ -71,9 +71,9 @@ def histogram(kind: Kind) -> Html:
     heights = _heights(values, edges)
     top = heights.max().item()
     density = None
-    if kind.law is not None:
+    if kind.cdf is not None:
         fine = torch.linspace(low, high, _FINE * count + 1, dtype=torch.float64, device="cpu")
-        density = kind.law.cdf(fine).diff() / fine.diff()
+        density = kind.cdf(fine).diff() / fine.diff()
         # A spike goes through the top.
         top = max(top, min(density.max().item(), 1.6 * top))
     top *= 1.06

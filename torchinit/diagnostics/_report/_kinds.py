@@ -12,12 +12,11 @@ from torch import Tensor
 from torchinit._core.groups import Group, grouped
 from torchinit._core.table import text
 from torchinit.diagnostics._distribution import sample, truncation
-from torchinit.diagnostics._report._density import Law, normal, truncated, uniform
+from torchinit.diagnostics._fills import law_of
+from torchinit.diagnostics._report._density import Cdf
 from torchinit.diagnostics._report._meant import Meant
 from torchinit.diagnostics._statistics import ParameterStatistics
-
-# The distance of Kolmogorov and Smirnov times sqrt(n); larger ones have a probability of 2 exp(-2 x^2) = 3e-6.
-_DISTANCE = 2.6
+from torchinit.recipes._fill import Fill
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,6 @@ class Kind:
         rows: their statistics
         tensors: their values
         meant: what they are meant to be; None if that is not known, or they are kept as they are
-        agrees: whether they are; None if it cannot be told
         id: the name of the kind in the page
     """
 
@@ -37,12 +35,16 @@ class Kind:
     rows: tuple[ParameterStatistics, ...]
     tensors: tuple[Tensor, ...]
     meant: Meant | None
-    agrees: bool | None
     id: str
 
     @property
     def first(self) -> ParameterStatistics:
         return self.rows[0]
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether they are what they are meant to be; None if it cannot be told."""
+        return None if self.meant is None else self.meant.agrees
 
     @property
     def is_bad(self) -> bool:
@@ -77,21 +79,22 @@ class Kind:
         return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.float64, device="cpu")
 
     @cached_property
-    def law(self) -> Law | None:
-        """The law that it is meant to have; if nothing says that, the one that is recognized."""
+    def cdf(self) -> Cdf | None:
+        """The distribution function that is meant; if nothing says that, the one that is recognized."""
         first = self.first
         if self.meant is not None:
-            return self.meant.law(first.shape, first.dtype)
+            return self.meant.cdf
         if first.distribution not in _RECOGNIZED or first.dtype.is_complex or first.bad:
             return None
         low, high = self.values[0].item(), self.values[-1].item()
         mean, std = self.values.mean().item(), self.values.std(correction=0).item()
-        if first.distribution == "uniform":
-            return Law(uniform(low, high))
         half = max(high - mean, mean - low)
-        if first.distribution == "normal":
-            return Law(normal(mean, std))
-        return Law(truncated(mean, half / truncation(half / std), mean - half, mean + half))
+        fill = Fill("normal_", (mean, std))
+        if first.distribution == "uniform":
+            fill = Fill("uniform_", (low, high))
+        elif first.distribution == "truncated normal":
+            fill = Fill("trunc_normal_", (mean, half / truncation(half / std), mean - half, mean + half))
+        return law_of(fill, first.shape).cdf
 
 
 _RECOGNIZED = ("uniform", "normal", "truncated normal")
@@ -106,29 +109,6 @@ def _sampled(tensor: Tensor) -> Tensor:
     return sample(tensor if tensor.layout is torch.strided else tensor.to_dense()).cpu()
 
 
-def _agrees(row: ParameterStatistics, tensor: Tensor, meant: Meant | None) -> bool | None:
-    """Test at the size of the sample whether a parameter has the law that it is meant to have."""
-    if meant is None or row.std is None or row.not_finite or not row.dtype.is_floating_point:
-        return None
-    law = meant.law(row.shape, row.dtype)
-    if law is None:
-        return None
-    values = _sampled(tensor)
-    different, counts = torch.unique_consecutive(values, return_counts=True)
-    # Equal values count half, for rounding.
-    share = (counts.cumsum(0) - counts / 2) / len(values)
-    distance = (law.cdf(different) - share).abs().max().item()
-    rounding = torch.finfo(row.dtype).eps
-    near = distance <= _DISTANCE * math.sqrt(1.0 / len(values) + 1.0 / law.sampled) + rounding / 8
-    return near and (meant.std is None or abs(row.std - meant.std) <= _error(row, meant.std))
-
-
-def _error(row: ParameterStatistics, std: float) -> float:
-    """How far a standard deviation may be off: four times that of a sample, and rounding."""
-    size = math.prod(row.shape)
-    return std * (0.003 + torch.finfo(row.dtype).eps / 2 + 4.0 / math.sqrt(2.0 * size))
-
-
 def kinds(
     rows: Sequence[ParameterStatistics], tensors: Mapping[str, Tensor], meant: Mapping[str, Meant] | None
 ) -> list[Kind]:
@@ -139,16 +119,16 @@ def kinds(
         tensors: their values by name
         meant: what each is meant to be, by name
     """
-    keys, told = [], []
-    for row in rows:
-        own = None if meant is None else meant.get(row.name)
-        told.append((own, _agrees(row, tensors[row.name], own)))
-        keys.append((row.name, (row.shape, row.dtype, _fault(row), own and own.words, told[-1][1], *_like(row, own))))
+    told = [None if meant is None else meant.get(row.name) for row in rows]
+    keys = [
+        (row.name, (row.shape, row.dtype, _fault(row), own and (own.words, own.agrees), *_like(row, own)))
+        for row, own in zip(rows, told, strict=True)
+    ]
     found = []
     for number, group in enumerate(grouped(keys), 1):
         members = tuple(rows[index] for index in group.members)
         values = tuple(tensors[row.name] for row in members)
-        found.append(Kind(group, members, values, *told[group.members[0]], f"kind-{number}"))
+        found.append(Kind(group, members, values, told[group.members[0]], f"kind-{number}"))
     return found
 
 

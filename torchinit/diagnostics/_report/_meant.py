@@ -1,27 +1,27 @@
 """What a recipe or a recording means each parameter to be, to show and to compare with what it is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from torchinit import keyed
 from torchinit._core.groups import grouped
 from torchinit._core.table import Cell
-from torchinit.diagnostics._parameters import module_of
-from torchinit.diagnostics._report._density import DRAWN, Law, drawn, mixed
+from torchinit._core.wrappers import plain_names
+from torchinit.diagnostics._compare import compare
+from torchinit.diagnostics._fills import Filled, of_plan, of_recording
+from torchinit.diagnostics._pairs import OTHER_DTYPE
+from torchinit.diagnostics._report._density import Cdf, density_of
 from torchinit.diagnostics._report._html import counted
-from torchinit.recipes import Recipe
+from torchinit.recipes import Plan, Recipe
 from torchinit.recipes._expected import mixed_moments
-from torchinit.recipes._fill import Fill
-from torchinit.recipes._plan import fills_of
 from torchinit.recipes._rule import KEEP
 from torchinit.recording import Recording
-from torchinit.recording._describe import Described, Description
-from torchinit.recording._program import Entry
-from torchinit.recording._recipe import Laws
+from torchinit.recording._describe import Description
 from torchinit.recording._targets import match
+
+Progress = Callable[[str, str, int], object]
 
 
 @dataclass(frozen=True)
@@ -32,22 +32,20 @@ class Meant:
         words: the initializer, as the plan or the recording says it
         mean: the mean to expect; None if it is not known
         std: the standard deviation, likewise
-        fills: the plain fills that write it; none if no rule can say it
-        draw: returns it drawn anew, or None if no key draws it; None if it is too large
+        filled: what fills it
+        agrees: whether its values are that; None if it cannot be told
     """
 
     words: str
-    mean: float | None = None
-    std: float | None = None
-    fills: tuple[Fill, ...] = ()
-    draw: Callable[[], Tensor | None] | None = field(default=None, compare=False)
+    mean: float | None
+    std: float | None
+    filled: Filled = field(compare=False)
+    agrees: bool | None
 
-    def law(self, shape: Sequence[int], dtype: torch.dtype) -> Law | None:
-        """Return the law of a parameter of this shape and type; None if there is no way to know it."""
-        if self.fills:
-            return mixed(self.fills, shape, dtype)
-        values = None if self.draw is None else self.draw()
-        return None if values is None else drawn(values)
+    @cached_property
+    def cdf(self) -> Cdf | None:
+        """The distribution function to expect; None if there is no way to know it."""
+        return density_of(self.filled)
 
 
 @dataclass(frozen=True)
@@ -69,19 +67,31 @@ class Intent:
     note: str = ""
 
 
-def of_recipe(model: nn.Module, recipe: Recipe) -> Intent:
+def _meant(
+    model: nn.Module, by: Plan | Recording, words: Mapping[str, str], progress: Progress | None
+) -> dict[str, Meant]:
+    """Compare the parameters of a model with what fills them."""
+    filled, tied = of_plan(by) if isinstance(by, Plan) else of_recording(by)
+    others = {row.name for row in compare(model, by, any_seed=True, progress=progress) if row.what != OTHER_DTYPE}
+    plain, found = plain_names(model), {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        own = plain.get(name, name)
+        each = filled.get(tied.get(own, own))
+        if each is not None and each.draw is not None:
+            is_complex = each.dtype is not None and each.dtype.is_complex
+            mean, std = mixed_moments(each.fills or (), each.shape, is_complex) or (None, None)
+            agrees = None if parameter.is_meta or parameter.numel() == 0 else own not in others
+            found[name] = Meant(words.get(own, each.words), mean, std, each, agrees)
+    return found
+
+
+def by_recipe(model: nn.Module, recipe: Recipe, progress: Progress | None) -> Intent:
     """Say what a recipe does to a model.
 
     Raises:
         RecipeError: if a rule does not fit a parameter
     """
     plan = recipe.plan(model)
-    fills, found = fills_of(plan.steps), {}
-    for row in plan.rows:
-        if row.std is not None and row.mean is not None:
-            # A parametrization changes what a rule draws.
-            written = () if row.initializer.endswith(")") else tuple(fills.get(row.name, ()))
-            found[row.name] = Meant(row.initializer, row.mean, row.std, written)
     keys = [(row.name, (row.shape, row.module, row.rule, row.initializer, row.mean, row.std)) for row in plan.rows]
     lines: list[list[Cell]] = []
     for group in grouped(keys):
@@ -90,10 +100,15 @@ def of_recipe(model: nn.Module, recipe: Recipe) -> Intent:
     kept = sum(row.initializer == KEEP for row in plan.rows)
     note = f"{kept} of {len(plan.rows)} tensors have no rule, or one that keeps them as they are." if kept else ""
     columns = ["tensor", "layer", "shape", "initializer", "mean", "std", "rule"]
+    found, called = _meant(model, plan, {}, progress), {row.name: row.initializer for row in plan.rows}
+    for name, each in found.items():
+        # xavier_uniform_: uniform_(-0.15, 0.15)
+        if name in called and not each.words.startswith(called[name]):
+            found[name] = replace(each, words=f"{called[name]}: {each.words}")
     return Intent(f"the recipe {recipe.name}".rstrip(), found, columns, lines, note)
 
 
-def of_recording(model: nn.Module, recording: Recording) -> Intent:
+def by_recording(model: nn.Module, recording: Recording, progress: Progress | None) -> Intent:
     """Say what a recording does to a model.
 
     Raises:
@@ -105,9 +120,7 @@ def of_recording(model: nn.Module, recording: Recording) -> Intent:
         raise ValueError(f"report() takes a recording of the same model: {error}") from None
     if recording.program.entries and not pairs and any(True for _ in model.parameters()):
         raise ValueError("report() takes a recording of the same model, got one with none of its names")
-    description, laws = Description(recording.program), Laws(recording.keyed_program, None)
-    known = {x.entry.name: x for x in description.tensors}
-    found = {entry.name: _recorded(recording, laws, known[entry.name]) for entry, _ in pairs}
+    description = Description(recording.program)
     lines: list[list[Cell]] = []
     for line in description.rows:
         first, name = line.members[0], counted(line.group.name, len(line.members))
@@ -115,24 +128,7 @@ def of_recording(model: nn.Module, recording: Recording) -> Intent:
     columns = ["tensor", "shape", "filled by", "overwritten"]
     if not any(line[-1] for line in lines):
         columns, lines = columns[:-1], [line[:-1] for line in lines]
-    return Intent("the recorded code", found, columns, lines, f"{description.summary}.")
-
-
-def _recorded(recording: Recording, laws: Laws, x: Described) -> Meant:
-    entry = x.entry
-    fills = () if x.relation in ("as", "view of") else tuple(laws.fills(entry))
-    mean, std = mixed_moments(fills, entry.ref.size, entry.ref.dtype.is_complex) or (None, None)
-    is_small = not fills and 0 < entry.ref.numel <= DRAWN and x.relation != "as"
-    return Meant(x.words(), mean, std, fills, (lambda: _drawn(recording, entry)) if is_small else None)
-
-
-def _drawn(recording: Recording, entry: Entry) -> Tensor | None:
-    """Draw one tensor of a recording, by key, since that needs no other; None if a key cannot."""
-    alone = Recording(replace(recording.program, entries=(entry,)))
-    empty = torch.zeros(entry.ref.size, dtype=entry.ref.dtype, device="cpu")
-    try:
-        alone.keyed_program.check()
-    except RuntimeError:
-        return None
-    filled: nn.Module = alone.materialize_(module_of({entry.name: nn.Parameter(empty, False)}), key=keyed.key(0))
-    return next(filled.parameters())
+    words = {x.entry.name: x.words() for x in description.tensors}
+    return Intent(
+        "the recorded code", _meant(model, recording, words, progress), columns, lines, f"{description.summary}."
+    )

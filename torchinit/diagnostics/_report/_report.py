@@ -16,7 +16,7 @@ from torchinit.diagnostics._parameters import module_of
 from torchinit.diagnostics._preview import with_rest_kept
 from torchinit.diagnostics._report._facts import Facts, timed
 from torchinit.diagnostics._report._kinds import kinds
-from torchinit.diagnostics._report._meant import of_recipe, of_recording
+from torchinit.diagnostics._report._meant import by_recipe, by_recording
 from torchinit.diagnostics._report._page import page
 from torchinit.diagnostics._report._summary import judged
 from torchinit.diagnostics._signal import Signal, signal
@@ -141,19 +141,18 @@ def report(
         raise ValueError("report() measures the signal of a module, got inputs for a state dict")
     module: nn.Module = model if isinstance(model, nn.Module) else module_of(model)
     whole = None if recipe is None else with_rest_kept(recipe)
-    recorded = None if recording is None else of_recording(module, recording)
-    intent = recorded if whole is None else of_recipe(module, whole)
+    recorded = None if recording is None else by_recording(module, recording, progress)
+    intent = recorded if whole is None else by_recipe(module, whole, progress)
     rows = statistics(model, progress)
     probed = None
     if inputs is not None:
         given: Sequence[Any] = [inputs] if isinstance(inputs, Tensor) else inputs
         probed = signal(module, *given, generator=generator, progress=progress)
-    tensors = dict(module.named_parameters(remove_duplicate=False))
     facts = Facts(
         title=title or (type(module).__name__ if is_module else "State dict"),
         model=module,
         rows=rows,
-        kinds=kinds(rows, tensors, None if intent is None else intent.of),
+        kinds=kinds(rows, rows.tensors, None if intent is None else intent.of),
         intent=intent,
         recorded=recorded,
         findings=[] if recording is None else recording.audit(),

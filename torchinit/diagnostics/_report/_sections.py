@@ -1,13 +1,15 @@
 """The parts of a report below its head."""
 
 from torchinit._core.table import Cell, text
-from torchinit.diagnostics._report._facts import Facts, memory, written_bytes
+from torchinit.diagnostics._report._facts import WAYS, Facts, memory, written_bytes
 from torchinit.diagnostics._report._histogram import histogram
 from torchinit.diagnostics._report._html import TIMES, Html, Number, code, counted, details, joined, plural, table, tag
 from torchinit.diagnostics._report._kinds import Kind
 from torchinit.diagnostics._report._meant import Intent
 from torchinit.diagnostics._report._scales import scales
 from torchinit.diagnostics._report._summary import unlike
+from torchinit.diagnostics._signal import Signal
+from torchinit.diagnostics._trend import in_words, notes, path
 from torchinit.recording._findings import short
 
 # More pictures make no page that people read; the table has all kinds.
@@ -78,7 +80,7 @@ def _numbers(found: list[Kind], with_ids: bool, with_meant: bool) -> Html:
 def _key(facts: Facts, drawn: list[Kind]) -> Html:
     box = '<svg viewBox="0 0 28 12" aria-hidden="true"><title>{}</title><path d="{}" class="{}"/></svg>'
     items = [tag("li", Html(box.format("bar", "M0 12V2H28V12", "values")), "values")]
-    if any(kind.law is not None for kind in drawn):
+    if any(kind.cdf is not None for kind in drawn):
         of = facts.intent.source if facts.intent is not None else "the distribution that the values are like"
         items.append(tag("li", Html(box.format("line", "M0 6H28", "meant")), f"density of {of}"))
     return tag("ul", *items, class_="key")
@@ -108,32 +110,34 @@ def signal(facts: Facts) -> Html:
     rows = facts.signal
     if rows is None or not rows:
         return Html("")
-    activations: list[float | None] = [row.activation for row in rows]
-    values = {"activations": activations, "gradients": [row.gradient for row in rows]}
     figures = []
-    for what, fitted in facts.trends.items():
+    for what, said in zip(WAYS, in_words(rows)):
         way = {"activations": "Forward: activations", "gradients": "Backward: gradients"}[what]
-        marked = [what[:-1] in note for note in facts.wrong]
-        caption = tag("figcaption", tag("strong", way), str(fitted or "too few layers for a trend"))
-        figures.append(tag("figure", caption, scales(what, rows, values[what], marked, fitted)))
-    lead = tag(
-        "p",
-        "Root mean square of each layer's output and of the gradient there, on noise, in the order of execution."
-        " The dashed line is the trend; gradients come from the right."
-        + (" Squares are marked." if any(facts.wrong) else ""),
-    )
-    columns = ["layer", "type", "output", "activation", TIMES, "gradient", TIMES, "weight", "its gradient", "note"]
+        caption = tag("figcaption", tag("strong", way), said)
+        figures.append(tag("figure", caption, scales(what, rows, facts.wrong[what], facts.trends[what], said)))
     lines: list[list[Cell]] = [
         [
             *(code(row.label), row.kind, row.output, row.activation, row.activation_ratio, row.gradient),
-            *(row.gradient_ratio, row.weight, row.weight_gradient, note),
+            *(row.gradient_ratio, row.weight, row.weight_gradient, note or None),
         ]
-        for row, note in zip(rows, facts.notes)
+        for row, note in zip(rows, notes(rows))
     ]
-    listed = table(columns, lines, {}, [i for i, note in enumerate(facts.wrong) if note])
-    return joined(
-        lead, tag("div", *figures, class_="pair"), details(f"All {plural(len(rows), 'row')} in numbers", listed)
-    )
+    columns = ["layer", "type", "output", "activation", TIMES, "gradient", TIMES, "weight", "its gradient", "note"]
+    listed = table(columns, lines, {}, [i for i, row in enumerate(rows) if rows.is_marked(row)])
+    numbers = details(f"All {plural(len(rows), 'row')} in numbers", listed)
+    return joined(tag("p", _lead(rows)), tag("div", *figures, class_="pair"), numbers)
+
+
+def _lead(rows: Signal) -> str:
+    """Explain the pictures of a signal."""
+    said = "Root mean square of each layer's output and of the gradient there, on noise, in the order of execution."
+    if len(path(rows)) < len(rows):
+        said += " The line is the residual stream; the dots beside it are the layers of its branches."
+    said += " The dashed line is the trend; gradients come from the right."
+    meant = sum(bool(row.activation_zeroed_by or row.gradient_zeroed_by) for row in rows)
+    if meant:
+        said += f" {plural(meant, 'row')} {'is' if meant == 1 else 'are'} zero on purpose, in grey at the bottom."
+    return said + (" Squares are marked." if any(map(rows.is_marked, rows)) else "")
 
 
 def overwritten(facts: Facts) -> Html:

@@ -83,6 +83,8 @@ figcaption strong{display:block}
 .line{stroke:var(--edge);stroke-width:1px;opacity:.55}
 .trend{stroke:var(--soft);stroke-width:1.25px;stroke-dasharray:5 4}
 .dots{stroke:var(--edge);stroke-width:5px;stroke-linecap:round}
+.dots.beside{stroke:var(--fill);stroke-width:4px}
+.dots.meant-zero{stroke:var(--soft);stroke-width:4px}
 .dots.bad{stroke:var(--bad);stroke-width:7px;stroke-linecap:square}
 details{margin:1rem 0}
 summary{cursor:pointer;color:var(--link);font-size:.9375rem}

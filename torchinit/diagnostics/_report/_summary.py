@@ -23,9 +23,9 @@ def _problems(facts: Facts) -> Iterator[str]:
         lost.setdefault(fitted.verdict, []).append(what)
     for verdict, found in lost.items():
         yield f"The {' and the '.join(found)} {'are not finite' if verdict == 'not finite' else verdict}."
-    count = sum(map(len, _other_notes(facts).values()))
-    if count:
-        yield f"Nothing of the signal arrives at {plural(count, 'layer')}."
+    layers = {name for names in _other_faults(facts).values() for name in names}
+    if layers:
+        yield f"The signal does not arrive at {plural(len(layers), 'layer')}."
     if facts.others and facts.intent is not None:
         count = sum(len(kind.rows) for kind in facts.others)
         yield f"{plural(count, 'tensor')} {'is' if count == 1 else 'are'} not as {facts.intent.source} says."
@@ -70,8 +70,9 @@ def _facts(facts: Facts) -> Html:
     for what, fitted in facts.trends.items():
         name = {"activations": "Signal forward", "gradients": "Signal backward"}[what]
         number = "-" if fitted is None or not fitted.factor > 0.0 else f"{TIMES}{fitted.factor:.3g}"
-        about = "too few layers for a trend" if fitted is None else f"per layer: {fitted.verdict}"
-        shown.append((name, number, about if number != "-" else about.removeprefix("per layer: "), what in facts.lost))
+        per = "" if number == "-" or fitted is None else f"per {fitted.step}: "
+        about = "too few layers for a trend" if fitted is None else per + fitted.verdict
+        shown.append((name, number, about, what in facts.lost))
     if facts.intent is not None:
         compared = [kind.agrees for kind in facts.kinds for _ in kind.rows if kind.agrees is not None]
         about = f"of {len(compared):,} compared" if compared else "nothing to compare"
@@ -111,7 +112,7 @@ def marked(facts: Facts) -> Html:
         marks.append(_mark(counted(kind.group.name, len(kind.rows)), unlike(kind), _UNLIKE, kind.id))
     for what, fitted in facts.lost.items():
         marks.append(_mark(what.capitalize(), f"{fitted}{_first(facts, what)}", for_trend(what, fitted), "signal"))
-    for note, names in _other_notes(facts).items():
+    for note, names in _other_faults(facts).items():
         marks.append(_mark(listed(names), f"{note}, at {plural(len(names), 'layer')}", for_note(note), "signal"))
     for finding in facts.faults:
         place = f" ({short(finding.place)})" if finding.place else ""
@@ -128,29 +129,26 @@ def unlike(kind: Kind) -> str:
     """Say how a kind differs from what it is meant to be."""
     if kind.meant is None:
         return ""
-    meant = [f"{name} {x:.3g}" for name, x in (("mean", kind.meant.mean), ("std", kind.meant.std)) if x is not None]
-    has = f"mean {kind.span('mean')}, std {kind.span('std')}"
-    return f"{has}; meant: {kind.meant.words}" + (f", {', '.join(meant)}" if meant else "")
+    std = "" if kind.meant.std is None else f", std {kind.meant.std:.3g}"
+    return f"mean {kind.span('mean')}, std {kind.span('std')}; meant: {kind.meant.words}{std}"
 
 
 def _first(facts: Facts, what: str) -> str:
     """Name the layer at which a signal is lost, in the order in which it passes them."""
-    found = [row.label for row, note in zip(facts.signal or (), facts.wrong) if what[:-1] in note]
+    found = [row.label for row, fault in zip(facts.signal or (), facts.wrong[what]) if fault]
     return f", first at {found[0 if what == 'activations' else -1]}" if found else ""
 
 
-def _other_notes(facts: Facts) -> dict[str, list[str]]:
-    """Return the layers of the signal by their notes, without those that a trend explains."""
+def _other_faults(facts: Facts) -> dict[str, list[str]]:
+    """Return the layers of the signal by what is wrong there, without what a trend explains."""
     found: dict[str, list[str]] = {}
-    for row, note in zip(facts.signal or (), facts.wrong):
-        for what, fitted in facts.lost.items():
-            word = {"vanish": "vanished", "explode": "exploded"}.get(fitted.verdict, fitted.verdict)
-            note = note.replace(f"activation and gradient {word}", _rest(what, word)) if word in note else note
-            note = ", ".join(part for part in note.split(", ") if part != f"{what[:-1]} {word}")
-        if note:
-            found.setdefault(note, []).append(row.label)
+    for what, faults in facts.wrong.items():
+        lost = facts.lost.get(what)
+        known = "" if lost is None else _WORDS.get(lost.verdict, lost.verdict)
+        for row, fault in zip(facts.signal or (), faults):
+            if fault and fault != known:
+                found.setdefault(f"{what[:-1]} {fault}", []).append(row.label)
     return found
 
 
-def _rest(what: str, word: str) -> str:
-    return f"gradient {word}" if what == "activations" else f"activation {word}"
+_WORDS = {"vanish": "vanished", "explode": "exploded"}
