@@ -35,6 +35,7 @@ def test_sound_model_is_said_to_be_sound_first() -> None:
     assert page.texts("h1") == ["a tower"]
     assert _verdict(page) == "Nothing is wrong with this initialization, as far as it was measured."
     facts = _facts(page)
+    assert page.rows("Memory")[1:] == [["parameters", "float32", "6", "24,576", "98.3 kB"]]
     assert facts["Tensors"] == "6 1 kind"
     assert facts["Values"] == "24,576"
     assert facts["Memory"] == "98.3 kB float32"
@@ -67,7 +68,14 @@ def test_lost_signal_is_said_first_with_the_factor_that_would_keep_it(gain: floa
     for layer in model:
         torchinit.orthogonal_(layer.weight, gain=gain)
     page = _page(model, inputs=torch.randn(32, 64))
-    assert _verdict(page) == f"The activations and the gradients {word}."
+    assert page.all("div", "verdict")[0].text.strip() == f"The activations and the gradients {word}."
+    marks = [x.text for x in page.all("li") if "in all" in x.text]
+    found = [re.findall(r"first at (\d+)", mark) for mark in marks]
+    assert len(found) == 2
+    # The activation is lost late in the model, the gradient early, coming from its end.
+    assert int(found[0][0]) > 0
+    assert int(found[1][0]) < 11
+    assert abs(int(found[0][0]) + int(found[1][0]) - 11) <= 1
     assert any(f"Weights {1 / gain:.3g} times as large would keep it." in x.text for x in page.all("li"))
     assert _facts(page)["Signal forward"] == f"\u00d7{gain} per layer: {word}"
     titles = [x for x in page.texts("title") if x.startswith("Scale of")]
@@ -84,7 +92,41 @@ def test_signal_has_a_picture_each_way_and_its_numbers_as_text() -> None:
     assert [row[0] for row in rows] == [row.label for row in made.signal]
     assert [row[3] for row in rows] == [f"{row.activation:.3g}" for row in made.signal]
     dots = [x.attributes["d"] for x in page.all("path", "dots")]
-    assert [len(re.findall("M", d)) for d in dots] == [5, 5]
+    for d in dots:
+        assert [float(x) for x in re.findall(r"M([\d.]+) ", d)] == [60.0, 180.0, 300.0, 420.0, 540.0]
+
+
+class Residual(nn.Module):
+    """A stream with a sum after each branch, of which one is zero on purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(16, 32)
+        self.up = nn.ModuleList(nn.Linear(32, 32) for _ in range(4))
+        self.down = nn.ModuleList(nn.Linear(32, 32) for _ in range(4))
+        torchinit.zeros_(self.down[1].weight), torchinit.zeros_(self.down[1].bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        for up, down in zip(self.up, self.down, strict=True):
+            x = x + down(up(x).relu())
+        return x
+
+
+def test_residual_stream_is_a_line_and_zeros_on_purpose_are_no_marks() -> None:
+    torch.manual_seed(0)
+    page = _page(Residual(), inputs=torch.randn(8, 16))
+    assert "Nothing is wrong" in _verdict(page)
+    lead = page.texts("p")[-1]
+    assert "The line is the residual stream" in lead
+    assert "are zero on purpose" in lead
+    line, beside, stream, zero = (
+        next(x.attributes["d"] for x in page.all("path", style) if x.attributes["class"].endswith(style))
+        for style in ("line", "beside", "dots", "meant-zero")
+    )
+    assert len(re.findall(r"[ML]", line)) == 4
+    assert [dots.count("M") for dots in (beside, stream, zero)] == [8, 4, 1]
+    assert re.fullmatch(r"M[\d.]+ 200h0", zero)
 
 
 def test_zeros_and_infinities_of_a_signal_lie_on_the_ends_of_the_axis() -> None:
@@ -115,6 +157,23 @@ def test_histogram_counts_the_values_that_are_drawn() -> None:
     expected = (counts / counts.max() * 100 / 1.06).tolist()
     assert heights == pytest.approx(expected, abs=0.6)
     assert page.texts("div", "axis")[0] == "0 8"
+
+
+def test_density_has_the_scale_of_the_histogram() -> None:
+    weight = torch.randn(200, 200, generator=torch.Generator().manual_seed(0)) / 50
+    page = _page({"x": weight})
+    bars = [100 - float(y) for y in re.findall(r"V([\d.]+)H", page.all("path", "values")[-1].attributes["d"])]
+    curve = [100 - float(y) for y in re.findall(r" ([\d.]+)", page.all("path", "meant")[-1].attributes["d"])]
+    assert len(curve) == 4 * len(bars)
+    assert sum(curve) / 4 == pytest.approx(sum(bars), rel=0.01)
+    assert max(curve) == pytest.approx(max(bars), rel=0.05)
+
+
+def test_range_of_a_kind_goes_from_the_least_to_the_greatest() -> None:
+    state = {f"{i}.x": torch.linspace(-low, 1.0, 50) for i, low in enumerate((9.5, 10.0, 9.0))}
+    page = _page(state)
+    ((name, _, _, _, low, high, *_),) = page.rows("Distributions")[1:]
+    assert (name, low, high) == ("{0..2}.x \u00d73", "-10 to -9", "1")
 
 
 def test_outliers_do_not_squeeze_the_rest_of_a_histogram() -> None:
@@ -178,7 +237,8 @@ def test_three_hundred_kinds_are_all_in_the_page() -> None:
     page = _page({name: torch.randn(8, 9) for name in names})
     heads = page.texts("h3")
     assert len(names) == 300
-    assert 100 < len([x for x in heads if x in set(names)]) < 300
+    assert len([x for x in heads if x in set(names)]) == 150
+    assert "150 more kinds are in the table only." in page.texts("p")
     assert {row[0] for row in page.rows("Distributions")[1:]} == set(names)
     assert len(report({name: torch.randn(8, 9) for name in names}).html.encode()) < 1_000_000
 

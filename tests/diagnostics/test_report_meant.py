@@ -193,6 +193,12 @@ def test_audit_of_a_recording_is_part_of_what_is_marked() -> None:
     page = _page(recording.build(seed=0), recording=recording)
     assert "The audit of the model's code finds 1 fault." in page.texts("strong")[0]
     assert any("truncates nothing" in x for x in page.texts("p", "what"))
+    assert page.texts("p")[-1] == "Every draw of the recorded code reaches a tensor of the model."
+
+
+def test_copy_in_another_type_is_as_meant() -> None:
+    recording = torchinit.record(_build)
+    assert _compared(_page(recording.build(seed=0).bfloat16(), recording=recording)) == "5 of 5 compared"
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -105,15 +105,11 @@ class Memory:
 def memory(model: nn.Module) -> list[Memory]:
     """Add up the memory of parameters and buffers by their types, that of tied ones once."""
     found: dict[tuple[str, str], list[int]] = {}
-    seen: set[int] = set()
-    named = [("parameters", x) for x in model.parameters()] + [("buffers", x) for x in model.buffers()]
-    for kind, tensor in named:
-        if id(tensor) not in seen:
-            seen.add(id(tensor))
-            sums = found.setdefault((kind, str(tensor.dtype).removeprefix("torch.")), [0, 0, 0])
-            sums[0] += 1
-            sums[1] += tensor.numel()
-            sums[2] += tensor.numel() * tensor.element_size()
+    for kind, tensor in [("parameters", x) for x in model.parameters()] + [("buffers", x) for x in model.buffers()]:
+        sums = found.setdefault((kind, str(tensor.dtype).removeprefix("torch.")), [0, 0, 0])
+        sums[0] += 1
+        sums[1] += tensor.numel()
+        sums[2] += tensor.numel() * tensor.element_size()
     return [Memory(*key, *sums) for key, sums in found.items()]
 
 

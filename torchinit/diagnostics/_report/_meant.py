@@ -72,7 +72,7 @@ def _meant(
 ) -> dict[str, Meant]:
     """Compare the parameters of a model with what fills them."""
     filled, tied = of_plan(by) if isinstance(by, Plan) else of_recording(by)
-    others = {row.name for row in compare(model, by, any_seed=True, progress=progress) if row.what != OTHER_DTYPE}
+    others = {row.name for row in compare(model, by, progress=progress) if row.what != OTHER_DTYPE}
     plain, found = plain_names(model), {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         own = plain.get(name, name)
