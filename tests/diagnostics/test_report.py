@@ -218,7 +218,9 @@ def test_odd_tensors_have_a_page(name: str) -> None:
 def test_model_without_values_is_judged_by_nothing() -> None:
     page = _page(nn.Linear(3, 4, device="meta"), recipes.xavier())
     assert _verdict(page) == "No tensor has values yet, so there is nothing to judge but the plan."
-    assert _verdict(_page(nn.ReLU())) == "The model has no parameters, so there is nothing to judge."
+    empty = _page(nn.ReLU())
+    assert _verdict(empty) == "The model has no parameters, so there is nothing to judge."
+    assert empty.texts("h2") == ["What is marked"]
 
 
 def test_names_are_shown_as_they_are_whatever_they_hold() -> None:

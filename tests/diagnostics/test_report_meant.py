@@ -194,6 +194,8 @@ def test_audit_of_a_recording_is_part_of_what_is_marked() -> None:
     assert "The audit of the model's code finds 1 fault." in page.texts("strong")[0]
     assert any("truncates nothing" in x for x in page.texts("p", "what"))
     assert page.texts("p")[-1] == "Every draw of the recorded code reaches a tensor of the model."
+    # The next table is that of the memory.
+    assert page.rows("Overwritten draws")[0][0] == "of"
 
 
 def test_copy_in_another_type_is_as_meant() -> None:
