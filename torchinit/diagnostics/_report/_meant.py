@@ -101,10 +101,10 @@ def by_recipe(model: nn.Module, recipe: Recipe, progress: Progress | None) -> In
     note = f"{kept} of {len(plan.rows)} tensors have no rule, or one that keeps them as they are." if kept else ""
     columns = ["tensor", "layer", "shape", "initializer", "mean", "std", "rule"]
     found, called = _meant(model, plan, {}, progress), {row.name: row.initializer for row in plan.rows}
-    for name, each in found.items():
+    for own, each in found.items():
         # xavier_uniform_: uniform_(-0.15, 0.15)
-        if name in called and not each.words.startswith(called[name]):
-            found[name] = replace(each, words=f"{called[name]}: {each.words}")
+        if own in called and not each.words.startswith(called[own]):
+            found[own] = replace(each, words=f"{called[own]}: {each.words}")
     return Intent(f"the recipe {recipe.name}".rstrip(), found, columns, lines, note)
 
 
