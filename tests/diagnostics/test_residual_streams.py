@@ -80,11 +80,36 @@ class Variational(nn.Module):
         return self.mean(x) + self.deviation(x).exp() * 0.1
 
 
+class Loop(nn.Module):
+    """A recurrent layer, written by hand, that takes a product of its input at each step, or one of all steps before."""
+
+    def __init__(self, hoisted: bool) -> None:
+        super().__init__()
+        self.hoisted, self.input, self.hidden = hoisted, nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = self.input(x) if self.hoisted else x
+        hidden = torch.zeros(8)
+        for step in steps:
+            hidden = torch.tanh((step if self.hoisted else self.input(step)) + self.hidden(hidden))
+        return hidden
+
+
 @pytest.mark.parametrize(
-    "make", [Variational, lambda: nn.Sequential(LoRA(), nn.ReLU(), LoRA()), lambda: nn.LSTMCell(8, 8)]
+    "make",
+    [
+        Variational,
+        lambda: nn.Sequential(LoRA(), nn.ReLU(), LoRA()),
+        lambda: nn.LSTM(8, 8, num_layers=2),
+        lambda: nn.GRU(8, 8).double(),
+        lambda: Loop(False),
+        lambda: Loop(True),
+    ],
+    ids=["variational", "LoRA", "LSTM", "GRU", "loop", "hoisted loop"],
 )
 def test_a_sum_without_a_skip_connection_is_no_row(make: type) -> None:
-    assert sums(make(), torch.randn(5, 8)) == []
+    model = make()
+    assert sums(model, torch.randn(5, 8, dtype=next(model.parameters()).dtype)) == []
 
 
 def test_sums_in_rotary_embeddings_and_of_positions_are_no_rows() -> None:
@@ -123,8 +148,10 @@ class Shared(nn.Module):
 
 
 def test_sums_whose_layers_have_no_module_of_their_own_are_named_after_the_last_layer() -> None:
-    rows = sums(Shared(), torch.randn(4, 8))
-    assert [row.label for row in rows] == ["x + outer.0", "x + outer.1", "x + outer.1 #2"]
+    names = ["outer.0", "outer.1", "outer.1 #2"]
+    assert [row.label for row in sums(Shared(), torch.randn(4, 8))] == [f"x + {name}" for name in names]
+    nested = nn.Sequential(Shared(), nn.Linear(8, 8))
+    assert [row.label for row in sums(nested, torch.randn(4, 8))] == [f"x + 0.{name}" for name in names]
 
 
 def test_the_trend_follows_the_stream_and_not_its_branches() -> None:

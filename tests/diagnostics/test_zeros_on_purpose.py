@@ -52,6 +52,30 @@ def test_rezero_is_on_purpose() -> None:
     assert is_marked(Residual(ReZero), torch.randn(4, 8)) == set()
 
 
+class Nested(nn.Module):
+    """A branch that is scaled by 0, with another such branch within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.outer = ReZero(), nn.Linear(8, 8)
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.alpha * self.outer(x + self.inner(x))
+
+
+def test_a_zero_whose_gradient_another_keeps_away_is_on_purpose_too() -> None:
+    model = Residual(Nested, depth=1)
+    said = noted(model, torch.randn(4, 8))
+    assert is_marked(model, torch.randn(4, 8)) == set()
+    assert said["blocks.0.inner"] == (
+        "activation zero on purpose (inner.alpha is 0), gradient zero on purpose (blocks.0.alpha is 0)"
+    )
+    # An inner branch that is dead in itself stays so.
+    zeroed(model.blocks[0].inner.branch)
+    assert is_marked(model, torch.randn(4, 8)) == {"blocks.0.inner", "blocks.0.inner.branch"}
+
+
 @pytest.mark.parametrize("tail", [[], [nn.ReLU(), nn.Linear(8, 3)]], ids=["last", "first"])
 def test_the_second_factor_of_lora_is_on_purpose(tail: list[nn.Module]) -> None:
     model = nn.Sequential(LoRA(), *tail)
@@ -118,7 +142,8 @@ def test_attention_and_lookup_of_zeros_are_on_purpose() -> None:
 
         def forward(self, ids: Tensor) -> Tensor:
             x = self.words(ids) + self.places(torch.arange(5))
-            return x + nn.functional.scaled_dot_product_attention(self.q(x), self.k(x), self.v(x))
+            heads = [layer(x).view(2, 5, 2, 4).transpose(1, 2) for layer in (self.q, self.k, self.v)]
+            return x + nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(2, 5, 8)
 
     ids = torch.randint(9, (2, 5))
     assert noted(Attending(), ids) == {
@@ -171,6 +196,7 @@ def in_the_middle(act: type[nn.Module]) -> Callable[[], nn.Module]:
         (dead, {"blocks.0.inner"}),
         # Neither factor of a branch of two zeros ever learns; the one that is 0 alone does.
         (with_zeros("blocks.0.inner", "blocks.0.outer"), {"blocks.0.inner", "blocks.0.outer"}),
+        (with_zeros("blocks.0.inner", "blocks.0.outer", "head"), {"blocks.0.inner", "blocks.0.outer"}),
         (with_zeros("blocks.0.inner"), set()),
         (with_zeros("blocks.0.outer"), set()),
         (with_zeros("blocks.0.outer", "blocks.1.outer", "head"), set()),
@@ -180,7 +206,6 @@ def in_the_middle(act: type[nn.Module]) -> Callable[[], nn.Module]:
         (with_zeros("stem"), {"stem"}),
         (with_zeros("stem", "head"), {"stem"}),
     ],
-    ids=str,
 )
 def test_what_stops_the_signal_is_marked(make: Callable[[], nn.Module], expected: set[str]) -> None:
     torch.manual_seed(0)

@@ -215,7 +215,7 @@ class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _record_sum(self, operands: list[tuple[Tensor, int | None]], output: Tensor) -> None:
         """Keep a sum that a residual connection may have made; all of them are known only at the end."""
-        terms = [(t.shape, value) for t, value in operands if value is not None]
+        terms = [(t, value) for t, value in operands if value is not None and t.layout is torch.strided]
         for term in terms[1:]:
             found = find_sum(self.flow, (terms[0], term), output.shape, len(self.calls))
             if found is not None:

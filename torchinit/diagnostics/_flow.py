@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 import torch
 from torch import Tensor, nn
 
-from torchinit.diagnostics._calls import LayerCall
+from torchinit.diagnostics._calls import CalledLayer, LayerCall
 
 # Operators that are linear in each of their factors.
 _PRODUCTS = frozenset(
@@ -113,17 +113,22 @@ class Flow:
         return sources[0][0] if len(sources) == 1 and value not in self.calls else None
 
     def meeting(self, first: int, second: int) -> Meeting | None:
-        """Find the last value that two are computed from; None if there is none."""
+        """Find the last value that two are computed from; None if there is none or a layer is on both ways, as in loops."""
         if first == second:
             return None
         sides = {first: 1, second: 2}
         heap, passed = [-first, -second], []
         heapify(heap)
+        layers: tuple[set[CalledLayer], set[CalledLayer]] = (set(), set())
         while heap:
             value = -heappop(heap)
             if sides[value] == 3:
                 break
             passed.append(value)
+            if value in self.calls:
+                layers[sides[value] - 1].add(self.calls[value].layer)
+                if layers[0] & layers[1]:
+                    return None
             for source, _ in self.sources[value]:
                 if source not in sides:
                     heappush(heap, -source)

@@ -49,6 +49,7 @@ class Purpose:
         weights = _weights(flow)
         self.heads: Zeros = frozenset()
         self._kept: Zeros = frozenset()
+        self._stuck: Zeros = frozenset()
         if not weights:
             return
         roots = inputs or [value for value, sources in enumerate(flow.sources) if not sources]
@@ -58,9 +59,11 @@ class Purpose:
         # A head that is 0 hides whether the signal passes around the others.
         open_to = flow.reached(roots, [w for w in weights if w not in self.heads])
         self._kept = self.heads
-        for weight in weights:
+        for weight in [w for w in weights if w not in self.heads]:
             if self._is_passed(weight, open_to) and self._learns(weight):
                 self._kept |= {weight}
+            else:
+                self._stuck |= {weight}
         self._below_heads = flow.reaching(outputs, self.heads)
         self._below_all = flow.reaching(outputs, self._kept)
 
@@ -74,8 +77,14 @@ class Purpose:
         gradient = self._gradients.get(id(weight.parameter))
         if gradient is not None and not is_zero(gradient.to_dense()):
             return True
-        reaching = self._flow.reaching(self._outputs, self._kept)
-        return bool(self._kept) and not any(reaching[value] for value in weight.values)
+        if not self._kept or self._reaches(weight, self._kept) or not self._reaches(weight, self._stuck):
+            return False
+        # A product of two zeros gives neither of them a gradient, also at the next step.
+        return any(not self._flow.zeros[source] for value in weight.values for source, _ in self._flow.sources[value])
+
+    def _reaches(self, weight: ZeroWeight, stopped: Zeros) -> bool:
+        reaching = self._flow.reaching(self._outputs, stopped)
+        return any(reaching[value] for value in weight.values)
 
     def of_activation(self, call: LayerCall) -> str:
         """Name the parameter that makes an activation 0 on purpose; empty if none does."""

@@ -5,36 +5,48 @@ from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 import torch
+from torch import Tensor
 
 from torchinit.diagnostics._calls import RESIDUAL, CalledLayer, LayerCall, Sum
 from torchinit.diagnostics._flow import Flow
 
 
-def find_sum(flow: Flow, terms: Sequence[tuple[torch.Size, int]], shape: torch.Size, position: int) -> Sum | None:
+def _is_whole(tensor: Tensor) -> bool:
+    """True if a tensor is all of its storage; a part, such as one step of a sequence, is no stream."""
+    return tensor.nbytes == tensor.untyped_storage().nbytes()
+
+
+def find_sum(flow: Flow, terms: Sequence[tuple[Tensor, int]], shape: torch.Size, position: int) -> Sum | None:
     """Return a sum of two values if one is computed from the other by layers, or both are from a third.
 
     Args:
         flow: the values
-        terms: shape and number of both
+        terms: both, with their numbers
         shape: shape of the sum
         position: number of calls of layers before it
     """
-    meeting = flow.meeting(*(value for _, value in terms))
+    fits = [term.shape == shape and _is_whole(term) for term, _ in terms]
+    (_, first), (_, second) = terms
+    # The later value is no stream if a layer makes it. NB: settles without a search what loops add at each step.
+    may_skip = [
+        fit and not (own > other and own in flow.calls)
+        for fit, own, other in zip(fits, (first, second), (second, first), strict=True)
+    ]
+    meeting = flow.meeting(first, second) if all(fits) or any(may_skip) else None
     if meeting is None:
         return None
     calls = [tuple(dict.fromkeys(flow.calls[v] for v in sorted(s) if v in flow.calls)) for s in meeting.sides]
     layers = [{call.layer for call in side} for side in calls]
-    fits = [term == shape for term, _ in terms]
     inside = frozenset().union(*meeting.sides)
     found = Sum(CalledLayer("", RESIDUAL, []), 1, source=meeting.source, inside=inside, position=position)
     before = flow.calls.get(meeting.source)
     for skip, branch in ((0, 1), (1, 0)):
         # A recurrent layer adds its own products.
         alone = before is not None and layers[branch] <= {before.layer}
-        if not layers[skip] and meeting.plain[skip] and fits[skip] and layers[branch] and not alone:
+        if not layers[skip] and meeting.plain[skip] and may_skip[skip] and layers[branch] and not alone:
             found.calls = calls[branch]
             return found
-    if all(layers) and all(fits) and not layers[0] & layers[1]:
+    if all(layers) and all(fits):
         found.calls, found.projected = calls[0] + calls[1], True
         return found
     return None

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 from torchinit.diagnostics._calls import RESIDUAL
 from torchinit.diagnostics._layer_signal import LayerSignal
@@ -56,9 +56,13 @@ def _draw_edges(axes: Any, values: Sequence[float | None], said: Sequence[str], 
         axes.plot([edge] * len(rows), rows, symbol, transform=axes.get_yaxis_transform(), **style)
 
 
+def _is_drawn(fitted: Trend | None) -> TypeGuard[Trend]:
+    return fitted is not None and 0 < fitted.total < math.inf
+
+
 def _draw_trend(axes: Any, fitted: Trend | None, along: Sequence[int]) -> None:
     """Draw the fitted line over the rows that it is fitted to, in the signal's order."""
-    if fitted is None or not 0 < fitted.total < math.inf:
+    if not _is_drawn(fitted):
         return
     scales = [fitted.start * fitted.factor**step for step in range(len(along))]
     axes.plot(scales, along, "--", color="black", linewidth=1, zorder=1, gid="trend")
@@ -97,7 +101,7 @@ def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence
     handles = [entry("a layer's output", "o", BLUE, markersize=3.2 if stream else 4)]
     if stream:
         handles.append(entry("the residual stream, after a branch", "s", BLUE, linestyle="-", linewidth=2.2, alpha=0.7))
-    for fitted in list(filter(None, trends(rows)))[:1]:
+    for fitted in [each for each in trends(rows) if _is_drawn(each)][:1]:
         handles.append(entry(f"trend: one factor per {fitted.step}", "", "black", linestyle="--", linewidth=1))
     if any(row.activation_zeroed_by or row.gradient_zeroed_by for row in rows):
         handles.append(entry("zero on purpose", "o", GREY, markerfacecolor="white"))
@@ -174,7 +178,7 @@ def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
     said, fitted, words = faults(rows), trends(rows), in_words(rows)
     _panel(left, "activation", rows, [each for each, _ in said], fitted[0], words[0])
     _panel(right, "gradient", rows, [each for _, each in said], fitted[1], words[1])
-    left.set_ylim(len(rows) - 0.5, -0.5)
+    left.set_ylim(max(1, len(rows)) - 0.5, -0.5)
     left.set_yticks(chosen, distinct([rows[i].label for i in chosen], _MAX_LENGTH), fontsize=8)
     for index, label in zip(chosen, left.get_yticklabels(), strict=True):
         label.set_parse_math(False)
