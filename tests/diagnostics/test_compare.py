@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import torchinit
 from torchinit.diagnostics import Comparison, compare
+from torchinit.diagnostics._samples import spread
 
 _SIZE = 768
 
@@ -99,6 +100,21 @@ def test_an_orthogonal_matrix_differs_from_an_independent_one_of_its_scale(turne
     assert _what(orthogonal, other) == "same distribution, other values"
 
 
+def test_rounding_of_orthogonal_matrices_is_no_difference() -> None:
+    fine, coarse = (
+        torchinit.orthogonal_(torch.empty(64, 256, dtype=dtype), generator=torch.Generator().manual_seed(0)).double()
+        for dtype in (torch.float64, torch.float32)
+    )
+    assert _what(fine, coarse) == "same distribution, other values"
+
+
+@pytest.mark.parametrize(("size", "row"), [(1 << 20, 1024), (3000 * 768, 768), (50257 * 768, 768)])
+def test_a_sample_has_all_columns(size: int, row: int) -> None:
+    taken = spread(torch.arange(size), 1 << 17)
+    assert 1 << 16 < len(taken) <= 1 << 17
+    assert len((taken % row).unique()) == row
+
+
 def test_rows_of_other_scales_are_another_distribution() -> None:
     scales = torch.rand(256, 1, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.8
     values = _normal(0, 256, 256, std=1.0) * scales
@@ -113,6 +129,16 @@ def test_rows_of_other_scales_are_another_distribution() -> None:
         (torch.zeros(4), torch.ones(4), "different distribution"),
         (torch.zeros(64), _normal(0, 64), "different distribution"),
         (torch.tensor(1.0), torch.tensor(2.0), "different distribution"),
+        (torch.tensor(1.0), torch.tensor(0.123456789), "different distribution"),
+        (torch.tensor([0.04]), torch.tensor([0.05]), "different distribution"),
+        (torch.tensor([0.0412345678]), torch.tensor([-0.0512345678]), "same distribution, other values"),
+        (torch.tensor([1.0]).bfloat16(), torch.tensor([0.0551]).bfloat16(), "different distribution"),
+        (torch.tensor([0.0412]).bfloat16(), torch.tensor([0.0551]).bfloat16(), "same distribution, other values"),
+        (
+            torch.zeros(4, dtype=torch.uint8).view(torch.bits8),
+            torch.ones(4, dtype=torch.uint8).view(torch.bits8),
+            "different values",
+        ),
         (torch.tensor([math.nan, 1.0]), torch.tensor([math.nan, 1.0]), "equal bits"),
         (torch.tensor([math.nan, 1.0, 2.0]), torch.tensor([0.5, 1.0, 2.0]), "different distribution"),
         (torch.full((3,), math.nan), torch.full((3,), math.inf), "same distribution, other values"),

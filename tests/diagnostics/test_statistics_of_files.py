@@ -79,7 +79,7 @@ def test_integers_and_their_scales_are_described_in_python() -> None:
 
 
 def test_a_packed_entry_that_is_no_weight_is_refused_as_before() -> None:
-    with pytest.raises(ValueError, match="^a state dict must map dotted names to tensors, got str for a tensor at"):
+    with pytest.raises(ValueError, match=r"^a state dict must map dotted names to tensors, got str for a tensor at"):
         statistics({"a._packed_params._packed_params": "x"})
 
 

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -12,8 +12,10 @@ from torchinit._core.rows import Rows
 from torchinit._core.table import text, to_json
 from torchinit.diagnostics import _pairs
 from torchinit.diagnostics._fills import Filled
-from torchinit.diagnostics._pairs import Found, compared, words
+from torchinit.diagnostics._pairs import Found, compared
+from torchinit.diagnostics._samples import whole
 from torchinit.diagnostics._sides import Comparable, Side, Thing, sides
+from torchinit.diagnostics._told import words
 from torchinit.recording import Recording, diff
 
 # Two models of one distribution are told apart by mistake once in so many comparisons, whatever their number of tensors.
@@ -45,6 +47,11 @@ class TensorDifference:
         p: probability that any tensor of two models of equal distributions differs as much, from 0 to 1; None likewise
         apart: root mean square of the differences of the values, in standard deviations of A: 1.4 for independent draws,
             and less than 1e-6 for float32 that was rounded in another order; None if they were not compared in pairs
+
+    Examples:
+        >>> (row,) = torchinit.diagnostics.compare({"gain": torch.ones(3)}, {"gain": torch.zeros(3)})
+        >>> row.what, row.a, row.b
+        ('different distribution', 'constant 1', 'constant 0')
     """
 
     name: str
@@ -65,6 +72,11 @@ class Comparison(Rows[TensorDifference]):
         rows: one for each tensor that differs
         counts: the number of tensors by what was found, in words such as ``"equal bits"``; those of the rows as well
         shown: the tensors of both sides by name, for :meth:`plot`
+
+    Examples:
+        >>> found = torchinit.diagnostics.compare({"a": torch.ones(3)}, {"a": torch.ones(3), "b": torch.ones(3)})
+        >>> bool(found), found.counts
+        (True, {'only in B': 1, 'equal bits': 1})
     """
 
     columns = ("name", "what", "a", "b", "ratio", "error", "distance", "p", "apart")
@@ -108,9 +120,10 @@ class Comparison(Rows[TensorDifference]):
         return json.dumps({"version": 1, "counts": self.counts, "differences": differences}, indent=2)
 
     def plot(self, title: str = "", progress: Callable[[str, str, int], object] | None = None) -> Any:
-        """Draw a histogram of each tensor that differs in its values, with that of A over that of B; at most 60.
+        """Draw a histogram of each tensor that differs, with that of B over that of A; at most 60.
 
-        What a recording or a plan fills is drawn anew.
+        Tensors of the same distribution and other values are drawn if no others differ. What a recording or a plan fills
+        is drawn anew.
 
         Args:
             title: heading of the page
@@ -125,7 +138,8 @@ class Comparison(Rows[TensorDifference]):
         from torchinit.diagnostics._histograms import plot_statistics
         from torchinit.diagnostics._statistics import statistics
 
-        one, other = ({name: t for name, t in _drawn(things, self.rows)} for things in self._shown_things)
+        rows = [row for row in self.rows if self.is_marked(row)] or self.rows
+        one, other = ({name: t for name, t in _drawn(things, rows)} for things in self._shown_things)
         base = one if one else other
         return plot_statistics(base, statistics(base), other if one else None, title, "B", progress)
 
@@ -137,10 +151,10 @@ def _drawn(things: Mapping[str, Thing], rows: Iterable[TensorDifference]) -> Ite
         if isinstance(thing, Filled) and thing.draw is not None:
             thing = thing.draw()
         if isinstance(thing, Tensor) and not thing.is_meta and (thing.is_floating_point() or thing.is_complex()):
-            yield row.name, thing
+            yield row.name, whole(thing)
 
 
-def _described(thing: Thing, other: Thing, what: str) -> str:
+def _described(thing: Thing, other: Thing) -> str:
     """Say how a tensor is, with its shape and its type where they differ."""
     told = []
     if tuple(thing.shape) != tuple(other.shape):
@@ -156,12 +170,12 @@ def _alone(thing: Thing) -> str:
 
 
 def _difference(name: str, a: Thing, b: Thing, found: Found, p: float | None) -> TensorDifference:
-    what, said = found.what, found.evidence
-    one, other = _described(a, b, what), _described(b, a, what)
+    said = found.evidence
+    one, other = _described(a, b), _described(b, a)
     if found.b:
         other = f"{other}, {found.b}"
     numbers = (None, None, None) if said is None else (said.ratio, said.error, said.distance)
-    return TensorDifference(name, what, one, other, *numbers, p, found.apart)
+    return TensorDifference(name, found.what, one, other, *numbers, p, found.apart)
 
 
 def _pairs_of(a: Side, b: Side) -> Iterator[tuple[str, Thing | None, Thing | None]]:
@@ -213,9 +227,9 @@ def compare(
     or :class:`Statistics`. Tensors are paired by their names without wrappers such as ``DistributedDataParallel``.
 
     - The values of two models have equal bits, or they are tested for one distribution: by mean and standard deviation,
-      by those of the mean squares of rows and columns, which tell orthogonal, dead and copied rows from independent ones,
-      and by the distance of Kolmogorov and Smirnov. The error of each test follows from the number of values; of large
-      tensors 131072 values are looked at for the moments, and 8192 for the distance, at a fixed stride.
+      by those of the mean squares of rows and columns, which tell orthogonal and dead rows from independent ones, and by
+      the distance of Kolmogorov and Smirnov. The error of each test follows from the number of values; of large tensors
+      131072 values are looked at for the moments, and 8192 for the distance, at a fixed stride.
     - Values are tested in the same way against what a recording or a plan fills a tensor with. A law of several steps is
       drawn once. Tensors that a plan keeps are not compared.
     - Two laws are compared by their numbers; two recordings as :func:`torchinit.recording.diff` says.
@@ -256,7 +270,7 @@ def compare(
         >>> [(row.name, row.what, round(row.ratio, 3)) for row in found]
         [('0.weight', 'different distribution', 1.5)]
         >>> print(found.summary)
-        4 tensors: 3 equal bits; 1 different distribution
+        4 tensors: 1 different distribution; 3 equal bits
     """
     if isinstance(a, Recording) and isinstance(b, Recording):
         return _recordings(a, b)
@@ -289,6 +303,5 @@ def _judged(
             one, other = (None if thing is None else _alone(thing) for thing in (x, y))
             rows.append(TensorDifference(name, what, one, other))
         else:
-            told = Found(what, each.evidence, each.apart, each.a, each.b)
-            rows.append(_difference(name, x, y, told, p))
+            rows.append(_difference(name, x, y, replace(each, what=what), p))
     return Comparison(rows, counts, shown)

@@ -6,14 +6,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchinit._core.table import text
-from torchinit.diagnostics._distribution import distribution
 from torchinit.diagnostics._fills import Filled, alike, expected, law_of
-from torchinit.diagnostics._moments import Moments
 from torchinit.diagnostics._samples import (
     EQUAL,
     MOST,
-    MOST_SORTED,
     Evidence,
     Law,
     Sample,
@@ -24,6 +20,7 @@ from torchinit.diagnostics._samples import (
     norms,
     sample_of,
     spread,
+    whole,
 )
 from torchinit.diagnostics._sides import Thing
 from torchinit.diagnostics._statistics import ParameterStatistics
@@ -61,18 +58,16 @@ class Found:
         what: what differs or what is equal; if there is evidence, what it is unless that speaks against it
         evidence: the strongest of the tests
         apart: root mean square of the differences of the values, over the standard deviation of the first
-        a: what is to be said of the first beyond its distribution
-        b: likewise of the second
+        b: what is to be said of the second beyond its distribution
     """
 
     what: str
     evidence: Evidence | None = None
     apart: float | None = None
-    a: str = ""
     b: str = ""
 
 
-def _numeric(tensor: Tensor) -> bool:
+def is_numeric(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex() or tensor.is_quantized
 
 
@@ -93,7 +88,17 @@ def _epsilon(tensor: Tensor) -> float:
     return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
 
 
-def _is_constant(flat: Tensor, sample: Sample) -> bool:
+def _integers(tensor: Tensor) -> Tensor:
+    return tensor.cpu().to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def _is_set(value: Tensor) -> bool:
+    """True for a single value that looks like a number of a person: 0, 1, or of few digits, as a draw has seldom."""
+    number, few = value.item(), value.new_tensor(float(f"{value.item():.4g}"))
+    return number in (-1.0, 0.0, 1.0) or (_epsilon(value) < 1e-6 and bool(few == value))
+
+
+def is_constant(flat: Tensor, sample: Sample) -> bool:
     if sample.std > 0.0 and sample.values is not None and bool(sample.values[0] != sample.values[-1]):
         return False
     return flat.numel() == 0 or bool((flat == flat[0]).all())
@@ -103,7 +108,7 @@ def _apart(a: Tensor, b: Tensor, std: float) -> float | None:
     """Compare values in pairs, over the standard deviation of the first."""
     if a.numel() != b.numel() or std == 0.0:
         return None
-    difference = (a.double() - b.double()).square().mean().item()
+    difference = (a.cpu().double() - b.cpu().double()).square().mean().item()
     return math.sqrt(difference) / std if math.isfinite(difference) else None
 
 
@@ -121,34 +126,44 @@ def tensors(a: Tensor, b: Tensor) -> Found:
     a, b = a.detach(), b.detach()
     if _bits_equal(a, b):
         return Found(EQUAL_BITS)
-    if not (_numeric(a) and _numeric(b)):
-        same = bool((a.cpu() == b.cpu()).all())
-        return Found((OTHER_DTYPE if a.dtype != b.dtype else EQUAL_BITS) if same else OTHER_NUMBERS)
-    other_type = OTHER_DTYPE if a.dtype != b.dtype else OTHER_VALUES
+    if not (is_numeric(a) and is_numeric(b)):
+        # NB: some types of integers cannot even be compared.
+        same = a.dtype != b.dtype and torch.equal(_integers(a), _integers(b))
+        return Found(OTHER_DTYPE if same else OTHER_NUMBERS)
+    found = _distributions(a, b)
+    return replace(found, what=OTHER_DTYPE) if found.what == OTHER_VALUES and a.dtype != b.dtype else found
+
+
+def _distributions(a: Tensor, b: Tensor) -> Found:
     one, other = flattened(a), flattened(b)
-    if a.dtype != b.dtype and torch.equal(one.to(coarse := _coarser(one, other)), other.to(coarse)):
-        return Found(OTHER_DTYPE, apart=0.0, b="equal after rounding")
+    if a.dtype != b.dtype and torch.equal(one.to(coarse := _coarser(one, other)), other.to(one.device, coarse)):
+        return Found(OTHER_VALUES, apart=0.0, b="equal after rounding")
     first, second = sample_of(one), sample_of(other)
     if first.not_finite != second.not_finite:
         return Found(OTHER_LAW)
-    if first.size == 0:
-        return Found(other_type)
-    constant = _is_constant(one, first), _is_constant(other, second)
+    constant = is_constant(one, first), is_constant(other, second)
+    if first.size == 0 or (all(constant) and _are_alike(one, other)):
+        return Found(OTHER_VALUES)
     if any(constant):
-        near = math.isclose(first.mean, second.mean, rel_tol=max(_epsilon(one), _epsilon(other)), abs_tol=0.0)
-        return Found(other_type if all(constant) and near else OTHER_LAW)
+        return Found(OTHER_LAW)
     found = [evidence(first, second)]
     for x, y in zip(norms(a), norms(b)) if not first.not_finite else ():
         of_a, of_b = moments_of(x, EQUAL), moments_of(y, EQUAL)
         if of_a.std > 0.0 and of_b.std > 0.0:
             found.append(evidence(of_a, of_b))
-    apart = _apart(spread(one, MOST), spread(other, MOST), first.std)
-    return Found(other_type, _strongest(found), apart)
+    return Found(OTHER_VALUES, _strongest(found), _apart(spread(one, MOST), spread(other, MOST), first.std))
+
+
+def _are_alike(one: Tensor, other: Tensor) -> bool:
+    """True if two constants are equal up to rounding, or are single values that may be draws."""
+    a, b = float(one[0]), float(other[0])
+    near = math.isclose(a, b, rel_tol=max(_epsilon(one), _epsilon(other)), abs_tol=0.0)
+    return near or (one.numel() == 1 and not _is_set(one[0]) and not _is_set(other[0]))
 
 
 def _against_norms(a: Tensor, law: Law) -> list[Evidence]:
     """Test the mean squares of rows and columns against those of independent values."""
-    found, of_all = [], moments_of(spread(flattened(a), MOST).double().square_())
+    found, of_all = [], moments_of(spread(flattened(a), MOST).cpu().double().square_())
     for sample, count in zip(map(moments_of, norms(a)), (a[0].numel(), a.shape[0])):
         if sample.std > 0.0 and of_all.std > 0.0:
             found.append(evidence(sample, Law(law.mean**2 + law.std**2, of_all.std / math.sqrt(count))))
@@ -166,9 +181,9 @@ def _simple(a: Tensor, filled: Filled) -> Found:
             # What a fill of one number leaves.
             if not torch.equal(values, torch.full_like(values, law.mean)):
                 return Found(OTHER_LAW)
-        elif _is_constant(flattened(values), sample) and sample.size > 1:
+        elif is_constant(flattened(values), sample) and sample.size > 1:
             return Found(OTHER_LAW)
-        elif sample.size > 1:
+        else:
             found.append(evidence(sample, law))
     if len(found) == 1 and filled.fills is not None and len(filled.fills) == 1:
         found += _against_norms(a, law_of(filled.fills[0], a.shape))
@@ -191,7 +206,7 @@ def against_fill(a: Tensor, filled: Filled) -> Found:
             atol=1e-7 * float(_wide(expected_values).abs().max()),
             equal_nan=True,
         )
-        return Found(FITS if close else OTHER_LAW if _numeric(a) else OTHER_NUMBERS)
+        return Found(FITS if close else OTHER_LAW if is_numeric(a) else OTHER_NUMBERS)
     found = _simple(a.detach(), filled) if filled.is_simple else tensors(a, filled.draw().to(a.dtype))
     what = FITS if found.what in (OTHER_VALUES, EQUAL_BITS) else found.what
     found = Found(what, found.evidence)
@@ -262,6 +277,7 @@ def row_against_fill(a: ParameterStatistics, filled: Filled) -> Found:
 
 def compared(a: Thing, b: Thing) -> Found:
     """Compare two things of one name."""
+    a, b = (whole(x) if isinstance(x, Tensor) else x for x in (a, b))
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return tensors(a, b)
     if isinstance(a, Filled) and isinstance(b, Filled):
@@ -277,34 +293,3 @@ def compared(a: Thing, b: Thing) -> Found:
     if turned and found.evidence is not None and found.evidence.ratio:
         return replace(found, evidence=replace(found.evidence, ratio=1.0 / found.evidence.ratio))
     return found
-
-
-def _distribution_words(tensor: Tensor) -> str:
-    flat = flattened(tensor)
-    sample = sample_of(flat)
-    if sample.size == 0:
-        return "not finite" if sample.not_finite else "empty"
-    if _is_constant(flat, sample):
-        return f"constant {text(float(flat[0]))}"
-    broken = f"{sample.not_finite} not finite, " if sample.not_finite else ""
-    values = spread(flat, MOST_SORTED)
-    moments = Moments(values.numel())
-    moments.add(values.double())
-    name = distribution(values, moments).name
-    told = f"{name}, " if name not in (None, "other") else ""
-    if abs(sample.mean) > 5.0 * sample.std / math.sqrt(sample.size):
-        told += f"mean {text(sample.mean)}, "
-    return f"{broken}{told}std {text(sample.std)}"
-
-
-def words(thing: Thing) -> str:
-    """Say how the values of one side are distributed."""
-    if isinstance(thing, Filled):
-        return thing.words
-    if isinstance(thing, ParameterStatistics):
-        return thing.verdict or ("" if thing.std is None else f"std {text(thing.std)}")
-    if thing.is_meta:
-        return "no values"
-    if not _numeric(thing):
-        return "integers" if thing.numel() > 1 or thing.dtype is torch.bool else str(int(thing))
-    return _distribution_words(thing)

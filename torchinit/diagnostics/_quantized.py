@@ -44,7 +44,9 @@ def with_unlisted(model: nn.Module | Mapping[str, Any]) -> tuple[nn.Module, dict
 
 
 def _is_integer(row: "ParameterStatistics") -> bool:
-    return row.not_finite is not None and not (row.dtype.is_floating_point or row.dtype.is_complex)
+    if row.not_finite is None or row.dtype is torch.bool:
+        return False
+    return not (row.dtype.is_floating_point or row.dtype.is_complex)
 
 
 def _stored_verdict(row: "ParameterStatistics", names: Collection[str]) -> str | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from torchinit._core.dtensor import is_dtensor
 from torchinit.diagnostics._distribution import resolution_of
 from torchinit.diagnostics._moments import only_finite
 
@@ -35,6 +36,11 @@ def spread(flat: Tensor, most: int) -> Tensor:
     return flat[::stride]
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """Gather a DTensor; all ranks call this in one order."""
+    return tensor.full_tensor() if is_dtensor(tensor) else tensor  # type: ignore[attr-defined]
+
+
 def flattened(tensor: Tensor) -> Tensor:
     """Return the values in one dimension, of complex numbers the parts, of quantized ones what they stand for."""
     tensor = tensor.detach()
@@ -44,16 +50,16 @@ def flattened(tensor: Tensor) -> Tensor:
         tensor = tensor.to_dense()
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
-    return tensor.cpu().reshape(-1)
+    return tensor.reshape(-1)
 
 
 def norms(tensor: Tensor) -> list[Tensor]:
     """Return mean squares of rows and of columns of a matrix or kernel; empty for other tensors."""
     if tensor.dim() < 2 or min(tensor.shape) < 2 or tensor.is_complex() or tensor.layout is not torch.strided:
         return []
-    matrix = (tensor.dequantize() if tensor.is_quantized else tensor).detach().cpu().flatten(1)
-    rows = matrix[:: max(1, len(matrix) // _LINES)].double()
-    columns = matrix[:, :: max(1, matrix.shape[1] // _LINES)].double()
+    matrix = (tensor.dequantize() if tensor.is_quantized else tensor).detach().flatten(1)
+    rows = matrix[:: max(1, len(matrix) // _LINES)].cpu().double()
+    columns = matrix[:, :: max(1, matrix.shape[1] // _LINES)].cpu().double()
     return [rows.square().mean(1), columns.square().mean(0)]
 
 
@@ -82,7 +88,7 @@ class Sample:
 
 def sample_of(flat: Tensor) -> Sample:
     """Look at values."""
-    raw = spread(flat, MOST)
+    raw = spread(flat, MOST).cpu()
     values = only_finite(raw.double())
     not_finite = _count_not_finite(flat)
     if not values.numel():
@@ -227,7 +233,8 @@ def evidence(a: Sample, b: Sample | Law) -> Evidence:
         each.append(_p_of_ends(a.values, b.cdf, max(slack, 1e-6)))
     kurtosis = max(x.kurtosis for x in (a, b) if isinstance(x, Sample))
     error = math.sqrt(sum((kurtosis - 1.0) / (4.0 * size) for size in sizes))
-    return Evidence(b.std / a.std, error, found and found[0], min([1.0, *(len(each) * p for p in each)]))
+    ratio = b.std / a.std if a.std > 0.0 and b.std > 0.0 else None
+    return Evidence(ratio, error, found and found[0], min([1.0, *(len(each) * p for p in each)]))
 
 
 def between(a: Law, b: Law) -> Evidence:
