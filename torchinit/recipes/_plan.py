@@ -62,7 +62,7 @@ class Plan:
 def make_rows(found: Match, steps: Sequence[Step]) -> list[Row]:
     """Describe what the steps do to each parameter, in the order of the layers, and to each buffer at the end."""
     labels = {id(rule): f"{number}: {rule.conditions()}" for number, rule in enumerate(found.bound, 1)}
-    fills = fills_of(steps)
+    fills = _fills_of(steps)
     rows, buffers = [], []
     for matched in found.layers:
         layer = matched.layer
@@ -90,7 +90,7 @@ def make_rows(found: Match, steps: Sequence[Step]) -> list[Row]:
     return rows + buffers
 
 
-def fills_of(steps: Sequence[Step]) -> dict[str, list[Fill]]:
+def _fills_of(steps: Sequence[Step]) -> dict[str, list[Fill]]:
     """Collect the fills of each parameter in order; a copy has those of its source."""
     fills: dict[str, list[Fill]] = {}
     for step in steps:
@@ -139,7 +139,7 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = No
     steps = make_steps(found)
     if adapt is not None:
         steps = adapt(found, steps)
-    fills = fills_of(steps)
+    fills = _fills_of(steps)
     for step in steps:
         if step.through is not None:
             step.through.check(fills[step.target])
