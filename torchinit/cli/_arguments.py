@@ -2,11 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from torchinit._core.output_file import is_device
-from torchinit._core.table import printable
-from torchinit.cli._outputs import MODELS, PICTURES, RECORDINGS
+from torchinit._core.table import first_line, printable
+from torchinit.cli._models import parse_value
+from torchinit.cli._outputs import MODELS, PAGES, PICTURES, RECORDINGS
 from torchinit.cli._recordings import recipe_or_recording
 from torchinit.recipes import Recipe
 from torchinit.recording import Recording
@@ -68,6 +69,35 @@ def add_recording_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=_recording, metavar="OUT", help="write OUT.init, or a recipe to OUT.toml"
     )
+    parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
+
+
+def _argument(words: str) -> tuple[str, Any]:
+    try:
+        return parse_value(words)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(first_line(str(error))) from None
+
+
+def add_values(parser: argparse.ArgumentParser) -> None:
+    """Add ``NAME=VALUE`` words for a model that is built."""
+    parser.add_argument(
+        "values",
+        nargs="*",
+        type=_argument,
+        metavar="NAME=VALUE",
+        help="arguments of timm.create_model, of the configuration of transformers, or of the factory: Python literals",
+    )
+
+
+def _page(words: str) -> str:
+    """Check the name of a page to write."""
+    return _check_suffix(words, "a page", PAGES)
+
+
+def add_page_output(parser: argparse.ArgumentParser) -> None:
+    """Add ``--output`` for a page, and ``--force``."""
+    parser.add_argument("-o", "--output", required=True, type=_page, metavar="OUT", help="the page to write: .html")
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
 
 

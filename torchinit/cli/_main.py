@@ -10,7 +10,7 @@ import warnings
 import torch
 
 import torchinit
-from torchinit.cli import attach, bundle, diff, init, inspect, list as list_, plan, probe, record
+from torchinit.cli import attach, bundle, diff, init, inspect, list as list_, plan, probe, record, report
 from torchinit.cli._output import Output
 from torchinit.recipes import RecipeError
 
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", required=True)
-    for command in (list_, record, diff, plan, init, attach, inspect, probe, bundle):
+    for command in (list_, record, diff, plan, init, attach, inspect, probe, report, bundle):
         command.add(commands)
     return parser
 

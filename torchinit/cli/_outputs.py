@@ -14,6 +14,7 @@ PICTURES = (".png", ".svg", ".pdf")
 MODELS = (".pt", ".pth", ".ts", ".ptl")
 # A recording, and the recipe that it amounts to.
 RECORDINGS = (".init", ".toml")
+PAGES = (".html", ".htm")
 
 
 def is_same_file(path: PathLike, other: PathLike) -> bool:

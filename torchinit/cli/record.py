@@ -2,21 +2,12 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from torchinit._core.table import first_line
-from torchinit.cli._arguments import Commands, add_json, add_recording_output
-from torchinit.cli._models import MODEL, parse_value, recording_of
+from torchinit.cli._arguments import Commands, add_json, add_recording_output, add_values
+from torchinit.cli._models import MODEL, recording_of
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_output, save
 from torchinit.recording import Recording
-
-
-def _argument(words: str) -> tuple[str, Any]:
-    try:
-        return parse_value(words)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(first_line(str(error))) from None
 
 
 def _save(recording: Recording, path: str, force: bool) -> None:
@@ -59,13 +50,7 @@ def add(commands: Commands) -> None:
         " rules that say the same as a recipe.",
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument(
-        "values",
-        nargs="*",
-        type=_argument,
-        metavar="NAME=VALUE",
-        help="arguments of timm.create_model, of the configuration of transformers, or of the factory: Python literals",
-    )
+    add_values(parser)
     parser.add_argument("--audit", action="store_true", help="show what the audit finds instead")
     add_json(parser)
     add_recording_output(parser)

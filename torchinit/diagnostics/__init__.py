@@ -6,6 +6,7 @@ Every function returns data; the command line prints it. Plots need matplotlib (
 from torchinit.diagnostics._compare import Comparison, TensorDifference, compare
 from torchinit.diagnostics._histograms import plot_statistics
 from torchinit.diagnostics._layer_signal import LayerSignal
+from torchinit.diagnostics._report import Report, report
 from torchinit.diagnostics._signal import Signal, signal
 from torchinit.diagnostics._signal_plot import plot_signal
 from torchinit.diagnostics._statistics import ParameterStatistics, Statistics, statistics
@@ -15,6 +16,7 @@ __all__ = [
     "Comparison",
     "LayerSignal",
     "ParameterStatistics",
+    "Report",
     "Signal",
     "Statistics",
     "TensorDifference",
@@ -24,6 +26,7 @@ __all__ = [
     "notes",
     "plot_signal",
     "plot_statistics",
+    "report",
     "signal",
     "statistics",
     "summary",

@@ -138,7 +138,7 @@ def _variance(cut: float) -> float:
     return 1.0 - 2.0 * cut * math.exp(-cut * cut / 2.0) / math.sqrt(2.0 * math.pi) / _mass(cut)
 
 
-def _truncation(ratio: float) -> float:
+def truncation(ratio: float) -> float:
     """Return the bounds of a truncation, in standard deviations before it, by half the range in those after it."""
     narrow, wide = _NARROWEST / 2, 2 * _WIDEST
     for _ in range(40):
@@ -149,7 +149,7 @@ def _truncation(ratio: float) -> float:
 
 def _likeliest(plain: Distribution) -> Distribution:
     """Choose by the likelihood of all values, which mean, standard deviation and range give."""
-    cut = _truncation(plain.half / plain.std)
+    cut = truncation(plain.half / plain.std)
     uniform = -math.log((plain.high - plain.low) / plain.std)
     normal = -0.5 * math.log(2.0 * math.pi * math.e)
     density = plain.half / plain.std / cut * _mass(cut) * math.sqrt(2.0 * math.pi)

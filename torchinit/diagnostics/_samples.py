@@ -170,7 +170,8 @@ def _p_of_mean(a: Sample, b: Sample | Law, slack: float) -> float:
     # In units of the larger deviation, whose square may overflow.
     unit = max(a.std, b.std)
     error = math.sqrt((a.std / unit) ** 2 / a.size + ((b.std / unit) ** 2 / b.size if isinstance(b, Sample) else 0.0))
-    t = max(0.0, abs(a.mean / unit - b.mean / unit) - slack) / error
+    # Subnormal values have no error in these units.
+    t = max(0.0, abs(a.mean / unit - b.mean / unit) - slack) / max(error, 1e-300)
     degrees = max(1, a.size + b.size - 2 if isinstance(b, Sample) else a.size - 1)
     return _two_sided((8.0 * degrees + 1.0) / (8.0 * degrees + 3.0) * math.sqrt(degrees * math.log1p(t * t / degrees)))
 

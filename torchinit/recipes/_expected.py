@@ -144,18 +144,24 @@ def moments(fill: Fill, shape: Shape, is_complex: bool = False) -> Moments:
     return mean, std * math.sqrt(2.0) if is_complex and fill.initializer == "uniform_" else std
 
 
-def mixed_moments(fills: Sequence[Fill], shape: Shape, is_complex: bool = False) -> Moments | None:
-    """Return the moments of a whole parameter; later fills may overwrite a block of earlier ones."""
+def shares(fills: Sequence[Fill], shape: Shape) -> list[tuple[float, Fill]]:
+    """Return the share of a parameter that each fill leaves in the end; later ones may overwrite a block of earlier ones."""
     total = math.prod(shape)
-    if total == 0 or not fills:
-        return None
-    parts: list[tuple[float, float, float]] = []
-    for fill in fills:
+    parts: list[tuple[float, Fill]] = []
+    for fill in fills if total else ():
         share = math.prod(block_shape(shape, fill.block)) / total
         # A later fill overwrites an equal part of each earlier one; blocks side by side overwrite nothing.
         left = min(1.0, (1 - share) / (sum(part[0] for part in parts) or 1.0))
-        parts = [(before * left, mean, std) for before, mean, std in parts if left > 0]
-        parts.append((share, *moments(fill, shape, is_complex)))
+        parts = [(before * left, earlier) for before, earlier in parts if left > 0]
+        parts.append((share, fill))
+    return parts
+
+
+def mixed_moments(fills: Sequence[Fill], shape: Shape, is_complex: bool = False) -> Moments | None:
+    """Return the moments of a whole parameter, None without a fill or a value."""
+    parts = [(share, *moments(fill, shape, is_complex)) for share, fill in shares(fills, shape)]
+    if not parts:
+        return None
     if len(parts) == 1:
         return parts[0][1:]
     mean = sum(share * m for share, m, _ in parts)

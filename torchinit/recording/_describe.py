@@ -223,7 +223,7 @@ class Description:
         for what, count in self.counts.items():
             if count or what in ("tensors", "values"):
                 plural = what if count != 1 or not what.endswith("s") else _SINGULAR[what]
-                told.append(f"{_rounded(count)} {plural}")
+                told.append(f"{rounded(count)} {plural}")
         return ", ".join(told)
 
     def text(self, width: int | None = None) -> str:
@@ -315,7 +315,7 @@ def _step_json(step: Value, numbers: Mapping[int, int]) -> dict[str, Any]:
 _SINGULAR = {"copies": "copy", **{f"{each}s": each for each in ("tensor", "value", "draw", "table", "view")}}
 
 
-def _rounded(count: int) -> str:
+def rounded(count: int) -> str:
     """Write a count, a large one to 4 digits."""
     for unit, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
         if count >= unit:

@@ -36,11 +36,11 @@ class Finding:
     right: str
 
     def __str__(self) -> str:
-        where = f" ({_short(self.place)})" if self.place else ""
+        where = f" ({short(self.place)})" if self.place else ""
         return ": ".join(x for x in (self.severity, self.tensor, self.what) if x) + f"{where}; {self.right}"
 
 
-def _short(place: str) -> str:
+def short(place: str) -> str:
     """Name a file from where the user is, or from its package."""
     for start in ("/site-packages/", "/dist-packages/"):
         if start in place:

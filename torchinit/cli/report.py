@@ -1,0 +1,148 @@
+"""``report``: write a page about how a model is initialized."""
+
+import argparse
+import os
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchinit._core.table import first_line, printable
+from torchinit.cli._arguments import Commands, add_constants, add_page_output, add_seed, add_values
+from torchinit.cli._files import read
+from torchinit.cli._inputs import add_input, read_input
+from torchinit.cli._models import MODEL, recording_of
+from torchinit.cli._output import Output
+from torchinit.cli._outputs import check_output, is_same_file, save
+from torchinit.cli._progress import Progress
+from torchinit.cli._recordings import is_recording, recipe_or_recording
+from torchinit.diagnostics import Report, report
+from torchinit.diagnostics._parameters import module_of
+from torchinit.recipes import Recipe
+from torchinit.recording import Recording, load
+
+_Model = nn.Module | dict[str, Tensor]
+
+
+def _built(arguments: argparse.Namespace, recording: Recording, generator: torch.Generator) -> _Model:
+    """Build a recorded model; of a recording's file, which has no modules, its parameters."""
+    device = "meta" if arguments.meta else "cpu"
+    if not is_recording(arguments.model):
+        return recording.build(device, generator=generator)
+    entries = [x for x in recording.program.entries if x.kind == "parameter" and x.tied is None]
+    empty = {x.name: nn.Parameter(torch.empty(x.ref.size, dtype=x.ref.dtype, device=device), False) for x in entries}
+    return dict(recording.materialize_(module_of(empty), generator=generator, strict=False).named_parameters())
+
+
+def _check_memory(model: str, recording: Recording) -> None:
+    """Fail if a model does not fit into the memory of this machine."""
+    needed = sum(recording.program.nbytes[n] for n in {entry.ref.storage for entry in recording.program.entries})
+    if not hasattr(os, "sysconf"):
+        # Windows does not say.
+        return
+    has = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > has:
+        raise RuntimeError(
+            f"{printable(model)} must fit into memory, got {needed / 1e9:.3g} GB of parameters and {has / 1e9:.3g} GB of"
+            " memory; --meta shows what is meant without building it"
+        )
+
+
+def _model(arguments: argparse.Namespace, generator: torch.Generator) -> tuple[_Model, Recording | None]:
+    """Read a model from a file, or build one and record how."""
+    values: dict[str, Any] = dict(arguments.values)
+    is_file = os.path.exists(arguments.model) or ":" not in arguments.model
+    if is_file and not is_recording(arguments.model):
+        if values or arguments.meta:
+            what = f"arguments, got {', '.join(values)}" if values else "--meta, got it"
+            raise RuntimeError(f"a file takes no {what} for {printable(arguments.model)}")
+        return read(arguments.model, arguments.key), None
+    if arguments.key is not None:
+        raise RuntimeError(f"--key chooses among the state dicts of a checkpoint, got {printable(arguments.model)}")
+    recording = recording_of(arguments.model, values)
+    if not arguments.meta:
+        _check_memory(arguments.model, recording)
+    return _built(arguments, recording, generator), recording
+
+
+def _run(arguments: argparse.Namespace, output: Output) -> None:
+    check_output(arguments.output, arguments.force)
+    if is_same_file(arguments.output, arguments.model):
+        raise RuntimeError(f"-o must name another file than the input, got {printable(arguments.output)}")
+    given = None if arguments.recipe is None else recipe_or_recording(arguments.recipe, dict(arguments.set))
+    recorded = None if arguments.recording is None else load(arguments.recording)
+    generator = torch.Generator().manual_seed(arguments.seed)
+    with output.progress(1) as progress:
+        progress.step("read", arguments.model)
+        model, own = _model(arguments, generator)
+        inputs = None
+        if arguments.input is not None:
+            if not isinstance(model, nn.Module):
+                raise RuntimeError(
+                    f"--input needs a file with a module, got {printable(arguments.model)}, a state dict"
+                )
+            inputs = [read_input(text, model, generator) for text in arguments.input]
+        made = _report(arguments, model, given, recorded or own, inputs, generator, progress)
+    save(arguments.output, made.html.encode(), arguments.force)
+    output.text(made.summary)
+    output.note(f"wrote {arguments.output}")
+
+
+def _title(arguments: argparse.Namespace) -> str:
+    """Name a file without its folders, and a model with its arguments."""
+    if os.path.exists(arguments.model):
+        return Path(arguments.model).resolve().name
+    return " ".join([arguments.model, *(f"{name}={value}" for name, value in arguments.values)])
+
+
+def _report(
+    arguments: argparse.Namespace,
+    model: _Model,
+    given: Recipe | Recording | None,
+    recording: Recording | None,
+    inputs: list[Tensor] | None,
+    generator: torch.Generator,
+    progress: Progress,
+) -> Report:
+    try:
+        return report(
+            model,
+            given if isinstance(given, Recipe) else None,
+            given if isinstance(given, Recording) else recording,
+            inputs,
+            title=_title(arguments),
+            generator=generator,
+            measure_time=arguments.time,
+            date=date.today().isoformat() if arguments.date else "",
+            progress=progress.step,
+        )
+    except ValueError as error:
+        raise RuntimeError(first_line(str(error))) from None
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = commands.add_parser(
+        "report",
+        help="write a page about how a model is initialized, with pictures",
+        description="Write one page of HTML, without a script and without anything from elsewhere: what is marked and what"
+        " to do about it, what was meant, how the values are distributed, how the scale of the signal moves through the"
+        " layers, which draws are overwritten, and the memory. MODEL is a file or directory that `inspect` reads, or a"
+        f" model that `record` takes: {MODEL}. Such a model is built, and its own code says what was meant.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="the file to read, or the model to build")
+    add_values(parser)
+    meant = parser.add_mutually_exclusive_group()
+    meant.add_argument("--recipe", metavar="R", help="what was meant: a recipe's name, a TOML file or a .init file")
+    meant.add_argument("--recording", metavar="F", help="what was meant: a .init file of `record`")
+    add_constants(parser)
+    add_input(parser, required=False)
+    parser.add_argument("--key", metavar="KEY", help="which state dict of a checkpoint, such as model_ema or state.net")
+    parser.add_argument("--meta", action="store_true", help="build no values: show what is meant alone")
+    add_seed(parser, "seed of what is built, of the noise and of the input (default: 0)")
+    parser.add_argument("--time", action="store_true", help="measure how long a draw of all tensors takes")
+    parser.add_argument("--date", action="store_true", help="show today's date")
+    add_page_output(parser)
+    parser.set_defaults(run=_run)

@@ -1,0 +1,132 @@
+"""Everything that a report says, before it becomes a page."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import nn
+
+from torchinit.diagnostics._report._kinds import Kind
+from torchinit.diagnostics._report._meant import Intent
+from torchinit.diagnostics._signal import Signal
+from torchinit.diagnostics._statistics import Statistics
+from torchinit.diagnostics._trend import Trend, faults, trends
+from torchinit.recording import Finding
+from torchinit.recording._findings import FAULT
+
+# What a probe measures: forward, and backward.
+WAYS = ("activations", "gradients")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything that a report says.
+
+    Attributes:
+        title: name of the model
+        model: the model
+        rows: the statistics of its parameters
+        kinds: its parameters, repeated layers as one
+        intent: what they are meant to be; None if nobody says
+        recorded: what the recorded code makes them; None without a recording
+        findings: what an audit of the recording finds
+        signal: the rows of a probe; None without inputs
+        seconds: how long it took to draw the model, by the way of drawing; empty if that was not measured
+        date: when the report was made; empty if it does not say
+    """
+
+    title: str
+    model: nn.Module
+    rows: Statistics
+    kinds: Sequence[Kind]
+    intent: Intent | None
+    recorded: Intent | None
+    findings: Sequence[Finding]
+    signal: Signal | None
+    seconds: dict[str, float]
+    date: str
+
+    @cached_property
+    def bad(self) -> list[Kind]:
+        """The kinds that are marked."""
+        return [kind for kind in self.kinds if kind.is_bad]
+
+    @cached_property
+    def others(self) -> list[Kind]:
+        """The kinds that are not what they are meant to be, and not marked."""
+        return [kind for kind in self.kinds if kind.agrees is False and not kind.is_bad]
+
+    @cached_property
+    def faults(self) -> list[Finding]:
+        """What is wrong with the recorded code."""
+        return [finding for finding in self.findings if finding.severity == FAULT]
+
+    @cached_property
+    def wrong(self) -> dict[str, list[str]]:
+        """What is wrong with the activations and the gradients of each row of the signal; empty where nothing is."""
+        pairs = faults(self.signal or ())
+        return {what: [pair[i] for pair in pairs] for i, what in enumerate(WAYS)}
+
+    @cached_property
+    def trends(self) -> dict[str, Trend | None]:
+        """The trend of the activations and of the gradients; none without a signal."""
+        return dict(zip(WAYS, trends(self.signal))) if self.signal is not None else {}
+
+    @property
+    def lost(self) -> dict[str, Trend]:
+        """The trends that do not keep the scale."""
+        return {what: x for what, x in self.trends.items() if x is not None and x.verdict != "keep their scale"}
+
+    @cached_property
+    def values(self) -> int:
+        """The number of values in all parameters, tied ones once."""
+        return sum(math.prod(row.shape) for row in self.rows)
+
+    @cached_property
+    def is_without_numbers(self) -> bool:
+        """True if no parameter has values, as on the meta device."""
+        return bool(self.rows) and all(row.not_finite is None for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory of the tensors of one type."""
+
+    kind: str
+    dtype: str
+    tensors: int
+    values: int
+    nbytes: int
+
+
+def memory(model: nn.Module) -> list[Memory]:
+    """Add up the memory of parameters and buffers by their types, that of tied ones once."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for kind, tensor in [("parameters", x) for x in model.parameters()] + [("buffers", x) for x in model.buffers()]:
+        sums = found.setdefault((kind, str(tensor.dtype).removeprefix("torch.")), [0, 0, 0])
+        sums[0] += 1
+        sums[1] += tensor.numel()
+        sums[2] += tensor.numel() * tensor.element_size()
+    return [Memory(*key, *sums) for key, sums in found.items()]
+
+
+def written_bytes(count: float) -> str:
+    """Write a number of bytes in a unit that suits it."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.4g} {name}"
+    return f"{count:.0f} B"
+
+
+def timed(draw: Callable[[], object]) -> float:
+    """Return how many seconds a call takes."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    draw()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - start

@@ -1,0 +1,100 @@
+"""Pictures of the scale of a signal, layer by layer, on a logarithmic axis."""
+
+import math
+from collections.abc import Sequence
+
+from torchinit._core.table import text
+from torchinit.diagnostics._layer_signal import LayerSignal
+from torchinit.diagnostics._report._html import Html, tag
+from torchinit.diagnostics._trend import Trend, path
+
+# Units of the picture, which is stretched to its place.
+_WIDTH, _HEIGHT = 600, 200
+# More lines of powers of ten would run together.
+_MAX_LINES = 6
+
+
+def _decades(values: Sequence[float]) -> tuple[float, float]:
+    """Return the powers of ten at the ends of the axis, at least two decades apart, so that small changes look small."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    room = max(0.05 * (high - low), (2.0 - (high - low)) / 2, 0.1)
+    return low - room, high + room
+
+
+def _ticks(low: float, high: float) -> list[int]:
+    step = max(1, math.ceil((high - low) / _MAX_LINES))
+    return [n for n in range(math.ceil(low), math.floor(high) + 1) if n % step == 0]
+
+
+def _said(what: str, values: Sequence[float | None], bad: int, trend: str) -> str:
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    ends = f", from {text(min(known))} to {text(max(known))}" if known else ""
+    marked = f"; {bad} marked" if bad else ""
+    return f"Scale of the {what} at {len(values)} layers in the order of execution{ends}{marked}. Trend: {trend}"
+
+
+class _Axes:
+    """Places of scales in a picture; zeros and infinities go to the ends of its axis."""
+
+    def __init__(self, values: Sequence[float | None]) -> None:
+        self.values = values
+        self.low, self.high = _decades([x for x in values if x is not None and 0.0 < x < math.inf] or [1.0])
+
+    def level(self, value: float) -> float:
+        height = math.inf if math.isnan(value) else math.log10(value) if value > 0.0 else -math.inf
+        return _HEIGHT * (1.0 - min(1.0, max(0.0, (height - self.low) / (self.high - self.low))))
+
+    def place(self, index: int, value: float) -> str:
+        return f"{_WIDTH * (index + 0.5) / len(self.values):.5g} {self.level(value):.5g}"
+
+    def line(self, points: Sequence[tuple[int, float]], style: str) -> str:
+        return tag("path", d="M" + "L".join(self.place(*each) for each in points), class_=style) if points else ""
+
+    def dots(self, indices: Sequence[int], style: str) -> str:
+        """Draw points as lines without length; unlike circles, they stay round in a stretched picture."""
+        points = "".join(f"M{self.place(i, value)}h0" for i in indices if (value := self.values[i]) is not None)
+        return tag("path", d=points, class_=style) if points else ""
+
+
+def _dots(
+    axes: _Axes, rows: Sequence[LayerSignal], what: str, wrong: Sequence[str], stream: Sequence[int]
+) -> list[str]:
+    """Draw the rows by what they are: marked, zero on purpose, in a branch, or on the way of the signal."""
+    kinds: dict[str, list[int]] = {"dots beside": [], "dots": [], "dots meant-zero": [], "dots bad": []}
+    zeroed = [row.activation_zeroed_by if what == "activations" else row.gradient_zeroed_by for row in rows]
+    for index, fault in enumerate(wrong):
+        aside = "dots" if index in stream else "dots beside"
+        kinds["dots bad" if fault else "dots meant-zero" if zeroed[index] else aside].append(index)
+    return [axes.dots(indices, style) for style, indices in kinds.items()]
+
+
+def scales(what: str, rows: Sequence[LayerSignal], wrong: Sequence[str], fitted: Trend | None, trend: str) -> Html:
+    """Draw one scale against the layers.
+
+    Args:
+        what: ``"activations"`` or ``"gradients"``
+        rows: the rows of a probe
+        wrong: what is wrong with each
+        fitted: the trend, of gradients from the last row to the first
+        trend: the trend in words
+    """
+    values = [row.activation if what == "activations" else row.gradient for row in rows]
+    axes, stream = _Axes(values), path(rows)
+    ticks = _ticks(axes.low, axes.high)
+    levels = [axes.level(10.0**n) for n in ticks]
+    parts: list[str] = [tag("path", d="".join(f"M0 {y:.5g}H{_WIDTH}" for y in levels), class_="grid")]
+    known = ((i, value) for i in stream if (value := values[i]) is not None and 0.0 < value < math.inf)
+    parts.append(axes.line(list(known), "line"))
+    if fitted is not None and 0.0 < fitted.total < math.inf and fitted.start > 0.0:
+        first, last = stream[:: len(stream) - 1] if what == "activations" else stream[:: 1 - len(stream)]
+        parts.append(axes.line([(first, fitted.start), (last, fitted.start * fitted.total)], "trend"))
+    parts += _dots(axes, rows, what, wrong, stream)
+    title = tag("title", _said(what, values, sum(map(bool, wrong)), trend))
+    box = {"viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "preserveAspectRatio": "none"}
+    labels = [
+        tag("span", f"{10.0**n:.3g}" if abs(n) < 4 else f"1e{n}", style=f"top:{100 * y / _HEIGHT:.4g}%")
+        for n, y in zip(ticks, levels)
+    ]
+    axis = tag("div", tag("span", rows[0].label), tag("span", rows[-1].label) if len(rows) > 1 else "", class_="axis")
+    picture = tag("svg", title, *filter(None, parts), role="img", **box)
+    return tag("div", tag("div", *labels, class_="levels", aria_hidden="true"), picture, axis, class_="scales")

@@ -1,0 +1,154 @@
+"""The head of a report: whether the initialization is any good, in words and numbers."""
+
+from collections.abc import Iterator
+
+from torchinit.diagnostics._report._advice import for_fault, for_note, for_trend
+from torchinit.diagnostics._report._facts import Facts, memory, written_bytes
+from torchinit.diagnostics._report._html import TIMES, Html, counted, joined, plural, tag
+from torchinit.diagnostics._report._kinds import Kind
+from torchinit.recording._describe import rounded
+from torchinit.recording._findings import listed, short
+
+_UNMEASURED = "The signal was not measured, which takes an input for the model."
+
+
+def _problems(facts: Facts) -> Iterator[str]:
+    """Yield what is wrong, a sentence each."""
+    marked = sum(row.bad for row in facts.rows)
+    if marked:
+        are = "is" if marked == 1 else "are"
+        yield f"{marked:,} of {len(facts.rows):,} tensors {are} what no sound initialization gives."
+    lost: dict[str, list[str]] = {}
+    for what, fitted in facts.lost.items():
+        lost.setdefault(fitted.verdict, []).append(what)
+    for verdict, found in lost.items():
+        yield f"The {' and the '.join(found)} {'are not finite' if verdict == 'not finite' else verdict}."
+    layers = {name for names in _other_faults(facts).values() for name in names}
+    if layers:
+        yield f"The signal does not arrive at {plural(len(layers), 'layer')}."
+    if facts.others and facts.intent is not None:
+        count = sum(len(kind.rows) for kind in facts.others)
+        yield f"{plural(count, 'tensor')} {'is' if count == 1 else 'are'} not as {facts.intent.source} says."
+    if facts.faults:
+        yield f"The audit of the model's code finds {plural(len(facts.faults), 'fault')}."
+
+
+def judged(facts: Facts) -> list[str]:
+    """Say whether the initialization is any good, in a sentence or a few."""
+    problems = list(_problems(facts))
+    if problems:
+        return problems
+    if not facts.rows:
+        return ["The model has no parameters, so there is nothing to judge."]
+    if facts.is_without_numbers:
+        return ["No tensor has values yet, so there is nothing to judge but the plan."]
+    return ["Nothing is wrong with this initialization, as far as it was measured."]
+
+
+def _verdict(facts: Facts) -> Html:
+    first, *more = judged(facts)
+    words = [tag("p", tag("strong", first)), *(tag("p", sentence) for sentence in more)]
+    if facts.signal is None and facts.rows:
+        words.append(tag("p", _UNMEASURED, class_="soft"))
+    return tag("div", *words, class_="verdict is-bad" if any(_problems(facts)) else "verdict")
+
+
+def _facts(facts: Facts) -> Html:
+    total = memory(facts.model)
+    marked = sum(row.bad for row in facts.rows)
+    shown: list[tuple[str, str, str, bool]] = [
+        ("Tensors", f"{len(facts.rows):,}", plural(len(facts.kinds), "kind"), False),
+        ("Values", rounded(facts.values), "", False),
+        (
+            "Memory",
+            written_bytes(sum(x.nbytes for x in total)),
+            ", ".join(dict.fromkeys(x.dtype for x in total)),
+            False,
+        ),
+        ("Marked", f"{marked:,}", "" if marked else "nothing", bool(marked)),
+    ]
+    for what, fitted in facts.trends.items():
+        name = {"activations": "Signal forward", "gradients": "Signal backward"}[what]
+        number = "-" if fitted is None or not fitted.factor > 0.0 else f"{TIMES}{fitted.factor:.3g}"
+        per = "" if number == "-" or fitted is None else f"per {fitted.step}: "
+        about = "too few layers for a trend" if fitted is None else per + fitted.verdict
+        shown.append((name, number, about, what in facts.lost))
+    if facts.intent is not None:
+        compared = [kind.agrees for kind in facts.kinds for _ in kind.rows if kind.agrees is not None]
+        about = f"of {len(compared):,} compared" if compared else "nothing to compare"
+        shown.append(("As meant", f"{sum(compared):,}", about, not all(compared)))
+    cells = [
+        tag(
+            "div", tag("dt", name), tag("dd", number, tag("small", about) if about else ""), class_="bad" if bad else ""
+        )
+        for name, number, about, bad in shown
+    ]
+    return tag("dl", *cells, class_="facts")
+
+
+def summary(facts: Facts) -> Html:
+    """Say whether the initialization is any good, and how large the model is."""
+    return joined(_verdict(facts), _facts(facts))
+
+
+def _mark(name: str, what: str, advice: str, link: str = "") -> Html:
+    heading = tag("h3", tag("a", name, href=f"#{link}") if link else name)
+    return tag("li", heading, tag("p", what, class_="what"), tag("p", advice) if advice else "")
+
+
+def _said(kind: Kind) -> str:
+    verdict = kind.verdict
+    others = len({row.verdict for row in kind.rows}) - 1
+    return f"{verdict}; the others are alike" if others else verdict
+
+
+def marked(facts: Facts) -> Html:
+    """Say what is marked, why, and what to do about it."""
+    marks = [
+        _mark(counted(kind.group.name, len(kind.rows)), _said(kind), for_fault(kind.verdict), kind.id)
+        for kind in facts.bad
+    ]
+    for kind in facts.others:
+        marks.append(_mark(counted(kind.group.name, len(kind.rows)), unlike(kind), _UNLIKE, kind.id))
+    for what, fitted in facts.lost.items():
+        marks.append(_mark(what.capitalize(), f"{fitted}{_first(facts, what)}", for_trend(what, fitted), "signal"))
+    for note, names in _other_faults(facts).items():
+        marks.append(_mark(listed(names), f"{note}, at {plural(len(names), 'layer')}", for_note(note), "signal"))
+    for finding in facts.faults:
+        place = f" ({short(finding.place)})" if finding.place else ""
+        marks.append(_mark(finding.tensor or "The code", finding.what + place, f"{finding.right.capitalize()}."))
+    if not marks:
+        return tag("p", "Nothing is marked." if facts.rows else "There is nothing to mark.")
+    return tag("ul", *marks, class_="marks")
+
+
+_UNLIKE = "Something wrote other values than it should: look for a second initializer, a checkpoint, or training."
+
+
+def unlike(kind: Kind) -> str:
+    """Say how a kind differs from what it is meant to be."""
+    if kind.meant is None:
+        return ""
+    std = "" if kind.meant.std is None else f", std {kind.meant.std:.3g}"
+    return f"mean {kind.span('mean')}, std {kind.span('std')}; meant: {kind.meant.words}{std}"
+
+
+def _first(facts: Facts, what: str) -> str:
+    """Name the layer at which a signal is lost, in the order in which it passes them."""
+    found = [row.label for row, fault in zip(facts.signal or (), facts.wrong[what]) if fault]
+    return f", first at {found[0 if what == 'activations' else -1]}" if found else ""
+
+
+def _other_faults(facts: Facts) -> dict[str, list[str]]:
+    """Return the layers of the signal by what is wrong there, without what a trend explains."""
+    found: dict[str, list[str]] = {}
+    for what, faults in facts.wrong.items():
+        lost = facts.lost.get(what)
+        known = "" if lost is None else _WORDS.get(lost.verdict, lost.verdict)
+        for row, fault in zip(facts.signal or (), faults):
+            if fault and fault != known:
+                found.setdefault(f"{what[:-1]} {fault}", []).append(row.label)
+    return found
+
+
+_WORDS = {"vanish": "vanished", "explode": "exploded"}
