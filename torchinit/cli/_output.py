@@ -4,7 +4,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from torchinit._core.table import Cell, first_line, table, to_json
+from torchinit._core.table import Cell, colored, first_line, table, to_json
 from torchinit.cli._progress import Progress
 
 
@@ -26,7 +26,7 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]], marked: Collection[int] = ()) -> None:
         """Print a table; the rows of ``marked`` are colored on a terminal."""
-        print(to_json(columns, rows) if self.json else table(columns, rows, marked))
+        print(to_json(columns, rows) if self.json else table(columns, rows, marked, colored()))
 
     def note(self, words: str) -> None:
         sys.stderr.write(f"torchinit: {first_line(words)}\n")

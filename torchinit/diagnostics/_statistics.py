@@ -10,7 +10,7 @@ from torch import nn
 
 from torchinit._core.rows import Rows
 from torchinit._core.scale import xavier_std
-from torchinit._core.table import Cell
+from torchinit._core.table import Cell, counted
 from torchinit.diagnostics._moments import Moments, measure
 from torchinit.diagnostics._parameters import Parameter, module_of, parameters
 from torchinit.diagnostics._schemes import he_std
@@ -75,6 +75,12 @@ class Statistics(Rows[ParameterStatistics]):
         *("name", "shape", "dtype", "fan_in", "fan_out", "mean", "std", "min", "max", "zeros", "not_finite"),
         *("he", "xavier", "verdict", "tied"),
     )
+    words = ("verdict", "tied")
+    varying = ("verdict", "mean")
+    least = (
+        *("not_finite", "he", "xavier", "fan_out", "fan_in", "zeros", "max", "min", "dtype", "mean", "tied", "std"),
+        "shape",
+    )
 
     def cells(self, row: ParameterStatistics) -> list[Cell]:
         cells: dict[str, Cell] = {column: getattr(row, column) for column in self.columns}
@@ -90,7 +96,7 @@ class Statistics(Rows[ParameterStatistics]):
     @property
     def summary(self) -> str:
         values = sum(math.prod(row.shape) for row in self)
-        return f"{len(self)} tensors, {values:,} values, {sum(row.bad for row in self)} marked"
+        return f"{counted(len(self), 'tensor')}, {counted(values, 'value')}, {sum(row.bad for row in self)} marked"
 
 
 def _numbers(moments: Moments | None) -> dict[str, Any]:

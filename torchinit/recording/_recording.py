@@ -56,7 +56,7 @@ class Recording:
         return self.describe()
 
     def _repr_html_(self) -> str:
-        return self._description.html()
+        return self._description._repr_html_()
 
     def describe(self, width: int | None = None) -> str:
         """Say what fills each parameter and buffer, as a table; ``print(recording)`` shows it.
@@ -92,7 +92,7 @@ class Recording:
             [1] overwritten: kaiming_uniform_(a=2.236)
             5 tensors, 76 values, 7 draws, 2 overwritten
         """
-        return self._description.text(width)
+        return self._description.table(width)
 
     def to_json(self) -> str:
         """Say the same for programs: a JSON object whose keys stay.
