@@ -3,13 +3,23 @@
 import html
 import math
 import re
-import shutil
-import textwrap
+from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar, overload
 
 from torchinit._core.groups import Group, grouped
-from torchinit._core.table import Cell, Layout, fitted, html_table, printable, table, text, to_json
+from torchinit._core.table import (
+    Cell,
+    Layout,
+    fitted,
+    html_table,
+    line_width,
+    paragraphs,
+    printable,
+    table,
+    text,
+    to_json,
+)
 
 T = TypeVar("T")
 
@@ -171,12 +181,12 @@ class Rows(Sequence[T]):
             color: whether to color the marked rows, for a terminal
         """
         rows = [row for row in self.each() if not bad or self.is_marked(row)]
-        width = max(width or shutil.get_terminal_size().columns, 40)
+        width = line_width(width)
         lines: list[str] = []
         if rows:
             lines = self._whole(rows, color) if wide else self._fitted(rows, width, all, color)
         if self.summary:
-            lines.append(printable(self.summary) if wide else textwrap.fill(printable(self.summary), width))
+            lines += paragraphs([self.summary], None if wide else width)
         return "\n".join(lines).rstrip("\n")
 
     def _shown(self) -> list[int]:
@@ -196,7 +206,10 @@ class Rows(Sequence[T]):
         names = [self.name(row) for row in rows]
         if all:
             return [(Group((name,), (index,)), [rows[index]]) for index, name in enumerate(names)]
-        groups = grouped([(name, self.key(row)) for name, row in zip(names, rows)])
+        # Rows may have equal names, as findings do.
+        seen = Counter[Hashable]()
+        keys = [(name, self.key(row)) for name, row in zip(names, rows)]
+        groups = grouped([(each[0], (each[1], seen.update([each]) or seen[each])) for each in keys])
         return [(group, [rows[i] for i in group.members]) for group in groups]
 
     def _lines(self, groups: Sequence[tuple[Group, list[T]]], shown: Sequence[int]) -> list[list[str]]:
@@ -222,14 +235,14 @@ class Rows(Sequence[T]):
         groups = self._grouped(rows, all)
         shown = [i for i in self._shown()[1:] if self.columns[i] != self.noted]
         layout, lines = self._layout(rows, shown), self._lines(groups, shown)
-        notes = self._notes(groups, lines, width)
+        notes = self._footnotes(groups, lines, width)
         numbers = list(range(len(lines)))
         if layout.is_tight(lines, width):
             lines, numbers = _under_heads([group for group, _ in groups], lines)
         marked = [i for i, number in enumerate(numbers) if number >= 0 and self.is_marked(groups[number][1][0])]
         return [fitted(layout, lines, width, marked, color), "", *notes]
 
-    def _notes(self, groups: Sequence[tuple[Group, list[T]]], lines: Sequence[list[str]], width: int) -> list[str]:
+    def _footnotes(self, groups: Sequence[tuple[Group, list[T]]], lines: Sequence[list[str]], width: int) -> list[str]:
         """Number the notes in the last cells of the lines, and return them as paragraphs."""
         if not self.noted:
             return []
@@ -240,7 +253,7 @@ class Rows(Sequence[T]):
             if note not in ("", "-"):
                 line[-1] += f" [{notes.setdefault(note, len(notes) + 1)}]"
         written = [f"[{number}] {self.noted}: {note}" for note, number in notes.items()]
-        return [textwrap.fill(note, width, subsequent_indent="    ") for note in written]
+        return paragraphs(written, width)
 
     def to_json(self, bad: bool = False) -> str:
         """Return a JSON list with an object for each row, or for each marked one."""

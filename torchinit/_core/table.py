@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
@@ -45,11 +46,26 @@ def text(cell: Cell) -> str:
 def colored() -> bool:
     """True if stdout is a terminal that shows colors."""
     # https://no-color.org
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _painted(lines: Iterable[str]) -> list[str]:
-    return [f"{_MARK[0]}{line}{_MARK[1]}" for line in lines]
+def painted(text: str) -> str:
+    """Color each line of a text."""
+    return "\n".join(f"{_MARK[0]}{line}{_MARK[1]}" for line in text.split("\n"))
+
+
+def line_width(width: int | None = None) -> int:
+    """Return the characters of a line: those asked for, or the terminal's; at least 40."""
+    return max(width or shutil.get_terminal_size().columns, 40)
+
+
+def paragraphs(texts: Iterable[str], width: int | None) -> list[str]:
+    """Break each text into lines, those after the first indented; None leaves it one line."""
+    return [
+        printable(each) if width is None else textwrap.fill(printable(each), width, subsequent_indent="    ")
+        for each in texts
+    ]
 
 
 def _numeric(rows: Sequence[Sequence[Cell]]) -> list[bool]:
@@ -67,8 +83,8 @@ def table(
     lines = []
     for index, line in enumerate(cells, start=-1):
         padded = [f"{c:>{w}}" if n else f"{c:<{w}}" for c, w, n in zip(line, width, numbers, strict=True)]
-        joined = ["  ".join(padded).rstrip()]
-        lines += _painted(joined) if color and index in marked else joined
+        joined = "  ".join(padded).rstrip()
+        lines.append(painted(joined) if color and index in marked else joined)
     return "\n".join(lines)
 
 
@@ -170,7 +186,7 @@ def fitted(
         for each in itertools.zip_longest(*cells, fillvalue=""):
             padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]
             block.append("  ".join(padded).rstrip())
-        found += _painted(block) if color and number in marked else block
+        found.append(painted("\n".join(block)) if color and number in marked else "\n".join(block))
     return "\n".join(found)
 
 

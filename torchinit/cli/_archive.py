@@ -70,3 +70,4 @@ def rewrite(
         module = change(recipe, module)
         progress.step("write", arguments.output)
         save(arguments.output, _serialize(module, extras), arguments.force)
+    output.written(arguments.output)

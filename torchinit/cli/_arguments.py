@@ -76,6 +76,16 @@ def add_json(parser: argparse.ArgumentParser, help: str = "print JSON") -> None:
     parser.add_argument("--json", action="store_true", help=help)
 
 
+def add_table(parser: argparse.ArgumentParser, bad: bool = False) -> None:
+    """Add ``--wide`` and ``--all``, and ``--bad`` if rows can be marked."""
+    parser.add_argument(
+        "--wide", action="store_true", help="print all columns, whole names and a line for each row, as to a pipe"
+    )
+    parser.add_argument("--all", action="store_true", help="print a line for each row, not one for repeated layers")
+    if bad:
+        parser.add_argument("--bad", action="store_true", help="print the marked rows only")
+
+
 def add_plot(parser: argparse.ArgumentParser, help: str) -> None:
     """Add ``--plot`` and ``--force``."""
     parser.add_argument("--plot", type=_picture, metavar="OUT", help=f"{help}: .png, .svg or .pdf; needs matplotlib")

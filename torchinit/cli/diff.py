@@ -3,7 +3,7 @@
 import argparse
 
 from torchinit import recording
-from torchinit.cli._arguments import Commands, add_json
+from torchinit.cli._arguments import Commands, add_json, add_table
 from torchinit.cli._models import MODEL, recording_of_words
 from torchinit.cli._output import Output
 
@@ -15,7 +15,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
             progress.step("record", model)
             pair.append(recording_of_words(model))
     found = recording.diff(*pair)
-    output.text(found.to_json() if output.json else str(found))
+    output.show(found)
     return int(bool(found))
 
 
@@ -31,5 +31,6 @@ def add(commands: Commands) -> None:
         parser.add_argument(
             name, metavar=name.upper(), help=f"{MODEL}; with arguments in one word, 'hf:gpt2 n_layer=2'"
         )
+    add_table(parser)
     add_json(parser)
     parser.set_defaults(run=_run, failed=2)

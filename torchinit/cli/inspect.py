@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed
+from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add_table
 from torchinit.cli._files import read
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
@@ -66,6 +66,7 @@ def _plot(
     with output.progress() as progress:
         figure = plot_statistics(shown, rows, others, title, label, progress.step)
     save_plot(arguments, figure)
+    output.written(arguments.plot)
     if len(rows) > MAX_PANELS:
         output.note(f"{arguments.plot} shows {MAX_PANELS} of {len(rows)} parameters; {ORDER}")
 
@@ -83,12 +84,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
         rows = _measure(model, more, progress)
     if arguments.plot is not None:
         _plot(arguments, output, model, more, rows, recipe)
-    # Leave out the column of tied parameters if there are none.
-    columns = rows.columns
-    width = len(columns) if output.json or any(row.tied for row in rows) else -1
-    output.table(
-        columns[:width], [rows.cells(row)[:width] for row in rows], [i for i, row in enumerate(rows) if row.bad]
-    )
+    output.show(rows)
     if not rows:
         output.note(f"{arguments.file} holds no parameters")
     if not arguments.check:
@@ -120,6 +116,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--check", action="store_true", help="exit with 1 if a parameter is marked, and with 2 if there is an error"
     )
+    add_table(parser, bad=True)
     add_json(parser, "print JSON, one object a parameter, with all digits")
     add_plot(parser, "draw a histogram of each parameter")
     parser.add_argument(

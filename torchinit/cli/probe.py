@@ -4,22 +4,19 @@ import argparse
 import os
 import re
 import warnings
-from collections.abc import Sequence
-from dataclasses import astuple, fields
 
 import torch
 from torch import Tensor, nn
 
-from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed
+from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add_table
 from torchinit.cli._files import load_torchscript
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
-from torchinit.diagnostics import LayerSignal, notes, plot_signal, signal, summary
+from torchinit.diagnostics import plot_signal, signal
 from torchinit.diagnostics._trend import LIMIT
 
 _SHAPE = re.compile(r"(\d+(?:[x,]\d+)*)(?::(\d+))?")
 _INPUT = "a shape such as 8x3x32x32, of integers below 1000 such as 2x16:1000, or a file of torch.save with a tensor"
-_COLUMNS = ("layer", "kind", "output", "activation", "ratio", "gradient", "ratio", "weight", "its gradient", "")
 
 
 def _tensor(path: str) -> Tensor:
@@ -55,17 +52,6 @@ def _input(text: str, module: nn.Module, generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator, dtype=dtype)
 
 
-def _print(rows: Sequence[LayerSignal], output: Output) -> None:
-    said = notes(rows)
-    if output.json:
-        names = [field.name for field in fields(LayerSignal)]
-        output.table([*names, "note"], [[*astuple(row), note] for row, note in zip(rows, said, strict=True)])
-        return
-    cells = [[row.label, *astuple(row)[2:], note] for row, note in zip(rows, said, strict=True)]
-    output.table(_COLUMNS, cells, [index for index, note in enumerate(said) if note])
-    output.text(f"\n{summary(rows)}")
-
-
 def _run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.plot is not None:
         check_plot(arguments)
@@ -76,7 +62,8 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         rows = signal(module, *inputs, generator=generator, progress=progress.step)
     if arguments.plot is not None:
         save_plot(arguments, plot_signal(rows))
-    _print(rows, output)
+        output.written(arguments.plot)
+    output.show(rows)
 
 
 def add(commands: Commands) -> None:
@@ -99,6 +86,7 @@ def add(commands: Commands) -> None:
         " file with a tensor that torch.save wrote; once for each argument of forward",
     )
     add_seed(parser, "seed of the noise (default: 0)")
+    add_table(parser, bad=True)
     add_json(parser)
     add_plot(parser, "draw a picture too")
     parser.set_defaults(run=_run)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from torchinit._core.table import first_line
-from torchinit.cli._arguments import Commands, add_json, add_recording_output
+from torchinit.cli._arguments import Commands, add_json, add_recording_output, add_table
 from torchinit.cli._models import MODEL, parse_value, recording_of
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_output, save
@@ -35,18 +35,8 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         recording = recording_of(arguments.model, dict(arguments.values))
     if arguments.output is not None:
         _save(recording, arguments.output, arguments.force)
-    if not arguments.audit:
-        output.text(recording.to_json() if output.json else str(recording))
-        return
-    findings = recording.audit()
-    if output.json:
-        names = ("severity", "kind", "tensor", "what", "place", "right")
-        output.table(names, [[getattr(finding, name) for name in names] for finding in findings])
-        return
-    for finding in findings:
-        output.text(str(finding))
-    if not findings:
-        output.note("the audit found nothing")
+        output.written(arguments.output)
+    output.show(recording.audit() if arguments.audit else recording)
 
 
 def add(commands: Commands) -> None:
@@ -67,6 +57,7 @@ def add(commands: Commands) -> None:
         help="arguments of timm.create_model, of the configuration of transformers, or of the factory: Python literals",
     )
     parser.add_argument("--audit", action="store_true", help="show what the audit finds instead")
+    add_table(parser, bad=True)
     add_json(parser)
     add_recording_output(parser)
     parser.set_defaults(run=_run)

@@ -4,13 +4,15 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from torchinit._core.compat import forget_optimized_forward
 from torchinit._core.rows import Rows
+from torchinit._core.table import Cell
 from torchinit._core.writes import no_grad_copy_
 from torchinit.diagnostics._dispatch import CalledLayer, LayerCall, OperatorTrace, find_layers, flatten, rms
 from torchinit.recipes._layers import Layer
@@ -57,7 +59,39 @@ class LayerSignal:
 class Signal(Rows[LayerSignal]):
     """The signal at each call of a layer, in the order of execution."""
 
-    columns = tuple(field.name for field in fields(LayerSignal))
+    columns = (*(field.name for field in fields(LayerSignal)), "note")
+    heads: ClassVar[dict[str, str]] = {
+        "activation_ratio": "ratio",
+        "gradient_ratio": "ratio",
+        "weight_gradient": "its gradient",
+        "note": "",
+    }
+    hidden = ("use",)
+    words = ("note",)
+    least = ("weight", "weight_gradient", "output", "kind", "gradient_ratio", "activation_ratio")
+
+    @cached_property
+    def _notes(self) -> dict[int, str]:
+        # Imported late: _trend takes rows.
+        from torchinit.diagnostics._trend import notes
+
+        return {id(row): note for row, note in zip(self, notes(self), strict=True)}
+
+    def cells(self, row: LayerSignal) -> list[Cell]:
+        return [*(getattr(row, column) for column in self.columns[:-1]), self._notes[id(row)]]
+
+    def name(self, row: LayerSignal) -> str:
+        """Return the layer's name, with the number of the call from the second on."""
+        return row.label
+
+    def is_marked(self, row: LayerSignal) -> bool:
+        return bool(self._notes[id(row)])
+
+    @property
+    def summary(self) -> str:
+        from torchinit.diagnostics._trend import summary
+
+        return summary(self)
 
 
 @contextmanager

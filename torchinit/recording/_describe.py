@@ -142,7 +142,7 @@ class Description(Rows[Described]):
         self._draws = {id(draw) for draw in values.draws}
 
     def cells(self, row: Described) -> list[Cell]:
-        return [row.entry.name, row.shape(self.usual_dtype), row.words(), row.overwritten_words]
+        return [row.entry.name, row.shape(self.usual_dtype), row.words(), row.overwritten_words or None]
 
     def is_marked(self, row: Described) -> bool:
         return row.is_unwritten
@@ -155,7 +155,7 @@ class Description(Rows[Described]):
         sources = [each.name for each in grouped([(x, None) for x in dict.fromkeys(x.source for x in rows)])]
         first = rows[0]
         name, shape = first.entry.name, first.shape(self.usual_dtype)
-        return [name, shape, first.words(", ".join(sources)), first.overwritten_words]
+        return [name, shape, first.words(", ".join(sources)), first.overwritten_words or "-"]
 
     @cached_property
     def counts(self) -> dict[str, int]:
