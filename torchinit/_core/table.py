@@ -19,6 +19,7 @@ _MARK = ("\033[33m", "\033[0m")
 
 # Words need so much of a line, or half of it, before less important columns get any, and before names are whole.
 _ENOUGH = 40
+_A_WORD = 8
 
 
 def printable(words: str) -> str:
@@ -132,9 +133,10 @@ class Layout:
     numbers: Collection[int] = ()
     least: Sequence[int] = ()
 
-    def _lacks(self, cells: Sequence[Sequence[str]], kept: Collection[int], width: int) -> int:
+    def _lacks(self, cells: Sequence[Sequence[str]], kept: Collection[int], width: int, words: int = _ENOUGH) -> int:
+        """Return how many characters a line lacks, with so many for each column of words."""
         widths = [max(map(len, column)) for column in zip(self.heads, *cells)]
-        least = [min(widths[i], _ENOUGH, width // 2) if i in self.wrapped else widths[i] for i in kept]
+        least = [min(widths[i], words, width // 2) if i in self.wrapped else widths[i] for i in kept]
         return sum(least) + 2 * (len(least) - 1) - width
 
     def kept(self, cells: Sequence[Sequence[str]], width: int) -> list[int]:
@@ -142,15 +144,22 @@ class Layout:
         said = [any(row[i] not in ("", "-") for row in cells) for i in range(len(self.heads))]
         kept = [i for i, head in enumerate(self.heads) if said[i] or (head and i not in self.least)]
         # A longer name takes a line of its own.
-        shown = [[row[0][: width // 2], *row[1:]] for row in cells]
+        shown = [[row[0][: width * 3 // 8], *row[1:]] for row in cells]
         for index in self.least:
             if self._lacks(shown, kept, width) > 0:
+                kept = [i for i in kept if i != index]
+        # In a narrow terminal, others make room for a word.
+        for index in reversed([i for i in kept[1:] if self.heads[i] and i not in self.wrapped]):
+            if self._lacks([["", *row[1:]] for row in cells], kept, width, _A_WORD) > 0:
                 kept = [i for i in kept if i != index]
         return kept
 
     def is_tight(self, cells: Sequence[Sequence[str]], width: int) -> bool:
-        """True if whole names leave too little to the words."""
-        return self._lacks(cells, self.kept(cells, width), width) > 0
+        """True if whole names take too much of a line in which not everything fits."""
+        widths = [max(map(len, column)) for column in zip(self.heads, *cells)]
+        names = 8 * (widths[0] + widths[1] + 2) > 3 * width
+        fits = sum(widths) + 2 * (len(widths) - 1) <= width
+        return not fits and (names or self._lacks(cells, self.kept(cells, width), width) > 0)
 
 
 def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) -> list[int]:
@@ -160,7 +169,7 @@ def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) 
     most = room - min(sum(widths[i] for i in wrapped), room * len(wrapped) // (len(wrapped) + 1))
     widths[0] = max((len(line[0]) for line in cells if len(line[0]) <= most), default=most)
     room -= widths[0]
-    for index, left in zip(wrapped, range(len(wrapped), 0, -1)):
+    for index, left in zip(sorted(wrapped, key=widths.__getitem__), range(len(wrapped), 0, -1)):
         widths[index] = max(min(widths[index], room // left), 1)
         room -= widths[index]
     return widths
@@ -179,11 +188,10 @@ def fitted(
     found: list[str] = []
     for number, (name, *line) in enumerate(lines, start=-1):
         block = [_shortened(name, width)] if len(name) > widths[0] else []
-        cells = [
-            ["" if block else name],
-            *(_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)),
-        ]
-        for each in itertools.zip_longest(*cells, fillvalue=""):
+        cells = [_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)]
+        for each in (
+            itertools.zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ()
+        ):
             padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]
             block.append("  ".join(padded).rstrip())
         found.append(painted("\n".join(block)) if color and number in marked else "\n".join(block))

@@ -36,6 +36,13 @@ def _glob(words: str) -> str:
     return words
 
 
+def key_of_checkpoint(words: str) -> str:
+    """Parse the path of keys to a state dict, and refuse an empty one."""
+    if not words:
+        raise argparse.ArgumentTypeError("a key must name a state dict, got ''")
+    return words
+
+
 def _check_suffix(words: str, what: str, suffixes: tuple[str, ...]) -> str:
     if Path(words).suffix.lower() not in suffixes and not is_device(words):
         choices = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"

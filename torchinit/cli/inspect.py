@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add_table
+from torchinit._core.table import printable
+from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add_table, key_of_checkpoint
 from torchinit.cli._files import read
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
@@ -79,14 +80,18 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
     elif arguments.recipe is not None:
         parser.error("--recipe needs --plot OUT")
     recipe = None if arguments.recipe is None else recipe_or_recording(arguments.recipe)
-    model, more = _model(arguments)
     with output.progress() as progress:
+        progress.begin("reading", arguments.file)
+        model, more = _model(arguments)
         rows = _measure(model, more, progress)
     if arguments.plot is not None:
         _plot(arguments, output, model, more, rows, recipe)
     output.show(rows)
     if not rows:
+        if arguments.check:
+            raise RuntimeError(f"--check needs a file with parameters, got {printable(arguments.file)} without any")
         output.note(f"{arguments.file} holds no parameters")
+        return 0
     if not arguments.check:
         return 0
     marked = [row.name for row in rows if row.bad]
@@ -111,7 +116,10 @@ def add(commands: Commands) -> None:
         "file", metavar="FILE", help="the file or directory to read; of its code, only TorchScript's is run"
     )
     parser.add_argument(
-        "--key", metavar="KEY", help="which state dict of a checkpoint to show, such as model_ema or state.net"
+        "--key",
+        type=key_of_checkpoint,
+        metavar="KEY",
+        help="which state dict of a checkpoint to show, such as model_ema or state.net",
     )
     parser.add_argument(
         "--check", action="store_true", help="exit with 1 if a parameter is marked, and with 2 if there is an error"

@@ -10,7 +10,10 @@ from torchinit.recording import Recording
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
-    recipe, module = recipe_of(arguments), load_torchscript(arguments.file)
+    recipe = recipe_of(arguments)
+    with output.progress() as progress:
+        progress.begin("reading", arguments.file)
+        module = load_torchscript(arguments.file)
     plan = fitted(recipe, module) if isinstance(recipe, Recording) else recipe.plan(module)
     output.show(plan)
 

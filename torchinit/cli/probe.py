@@ -55,10 +55,11 @@ def _input(text: str, module: nn.Module, generator: torch.Generator) -> Tensor:
 def _run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.plot is not None:
         check_plot(arguments)
-    module = load_torchscript(arguments.file)
-    generator = torch.Generator().manual_seed(arguments.seed)
-    inputs = [_input(text, module, generator) for text in arguments.input]
     with output.progress() as progress:
+        progress.begin("reading", arguments.file)
+        module = load_torchscript(arguments.file)
+        generator = torch.Generator().manual_seed(arguments.seed)
+        inputs = [_input(text, module, generator) for text in arguments.input]
         rows = signal(module, *inputs, generator=generator, progress=progress.step)
     if arguments.plot is not None:
         save_plot(arguments, plot_signal(rows))

@@ -78,7 +78,7 @@ class Statistics(Rows[ParameterStatistics]):
     words = ("verdict", "tied")
     varying = ("verdict", "mean")
     least = (
-        *("not_finite", "he", "xavier", "fan_out", "fan_in", "zeros", "max", "min", "dtype", "mean", "tied", "std"),
+        *("not_finite", "he", "xavier", "fan_out", "fan_in", "dtype", "zeros", "max", "min", "mean", "tied", "std"),
         "shape",
     )
 

@@ -25,6 +25,9 @@ from torchinit.recipes._warnings import warn_of_lost_marks, warn_of_uninitialize
 
 TIED = "tied"
 
+# A longer text is no line to read.
+_LINE = 100
+
 Adapt = Callable[[Match, list[Step]], list[Step]]
 
 
@@ -156,7 +159,9 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = No
     rows = make_rows(found, steps)
     for number, rule in enumerate(found.bound, 1):
         if id(rule) not in found.used and not rule.optional:
-            warn_user(f"{rule.place(number)} matched no parameter: {rule!r}")
+            # A rule of many names is shown in short, so that the warning is a line.
+            shown = repr(rule) if len(repr(rule)) <= _LINE else f"{rule.initializer} for {rule.conditions()}"
+            warn_user(f"{rule.place(number)} matched no parameter: {shown}")
     warn_of_lost_marks(module, found)
     warn_of_uninitialized_buffers(found)
     # Sort as the model lists its parameters, parents first; the buffers stay last.

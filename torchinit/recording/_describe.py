@@ -132,6 +132,7 @@ class Description(Rows[Described]):
 
     columns = ("tensor", "shape", "filled by", "overwritten")
     words = ("filled by",)
+    least = ("shape",)
     noted = "overwritten"
 
     def __init__(self, program: Program) -> None:

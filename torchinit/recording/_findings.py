@@ -1,6 +1,7 @@
 """What an audit finds, and the names of the tensors that it is about."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,11 +76,13 @@ class Findings(Rows[Finding]):
 
 
 def _short(place: str) -> str:
-    """Name a file from where the user is, or from its package."""
+    """Name a file from where the user is, or from the folder that Python finds its package in."""
     for start in ("/site-packages/", "/dist-packages/"):
         if start in place:
             return place.rpartition(start)[2]
-    return place.removeprefix(os.getcwd() + os.sep)
+    folders = [os.path.join(folder, "") for folder in (os.getcwd(), *sys.path) if folder]
+    longest = max((folder for folder in folders if place.startswith(folder)), key=len, default="")
+    return place.removeprefix(longest)
 
 
 class Group:
