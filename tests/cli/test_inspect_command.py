@@ -182,8 +182,9 @@ def test_progress_leaves_the_output_alone(
     assert run_inspect(nn.Linear(2, 3), tmp_path, "--json", "--plot", str(tmp_path / "a.png")) == 0
     shown = capsys.readouterr()
     assert len(json.loads(shown.out)) == 2
+    reading = f"\r\033[Kreading {tmp_path / 'model.pt'}" if terminal else "reading ...\n"
     expected = "\r\033[K[1/2] {0} weight\r\033[K[2/2] {0} bias\r\033[K" if terminal else "[1/2] {0} ...\n"
-    assert without_written(shown.err) == "".join(expected.format(phase) for phase in ("measuring", "drawing"))
+    assert without_written(shown.err) == reading + "".join(expected.format(phase) for phase in ("measuring", "drawing"))
 
 
 @pytest.mark.parametrize(

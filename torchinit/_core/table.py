@@ -17,7 +17,7 @@ Cell = str | int | float | Sequence[int] | None
 
 _MARK = ("\033[33m", "\033[0m")
 
-# Words need so much of a line, or half of it, before less important columns get any, and before names are whole.
+# Words need so much of a line, or 3/8 of it, before less important columns get any, and before names are whole.
 _ENOUGH = 40
 _A_WORD = 8
 
@@ -136,13 +136,17 @@ class Layout:
     def _lacks(self, cells: Sequence[Sequence[str]], kept: Collection[int], width: int, words: int = _ENOUGH) -> int:
         """Return how many characters a line lacks, with so many for each column of words."""
         widths = [max(map(len, column)) for column in zip(self.heads, *cells)]
-        least = [min(widths[i], words, width // 2) if i in self.wrapped else widths[i] for i in kept]
+        least = [min(widths[i], words, width * 3 // 8) if i in self.wrapped else widths[i] for i in kept]
         return sum(least) + 2 * (len(least) - 1) - width
+
+    def _said(self, cells: Sequence[Sequence[str]]) -> list[int]:
+        """Number the columns that say something."""
+        said = [any(row[i] not in ("", "-") for row in cells) for i in range(len(self.heads))]
+        return [i for i, head in enumerate(self.heads) if said[i] or (head and i not in self.least)]
 
     def kept(self, cells: Sequence[Sequence[str]], width: int) -> list[int]:
         """Choose the columns that say something, and that there is room for."""
-        said = [any(row[i] not in ("", "-") for row in cells) for i in range(len(self.heads))]
-        kept = [i for i, head in enumerate(self.heads) if said[i] or (head and i not in self.least)]
+        kept = self._said(cells)
         # A longer name takes a line of its own.
         shown = [[row[0][: width * 3 // 8], *row[1:]] for row in cells]
         for index in self.least:
@@ -155,11 +159,9 @@ class Layout:
         return kept
 
     def is_tight(self, cells: Sequence[Sequence[str]], width: int) -> bool:
-        """True if whole names take too much of a line in which not everything fits."""
-        widths = [max(map(len, column)) for column in zip(self.heads, *cells)]
-        names = 8 * (widths[0] + widths[1] + 2) > 3 * width
-        fits = sum(widths) + 2 * (len(widths) - 1) <= width
-        return not fits and (names or self._lacks(cells, self.kept(cells, width), width) > 0)
+        """True if whole names leave too little to the words, or take much of a line while columns are left out."""
+        kept, names = self.kept(cells, width), max(len(row[0]) + len(row[1]) for row in cells) + 4
+        return self._lacks(cells, kept, width) > 0 or (len(kept) < len(self._said(cells)) and 8 * names > 3 * width)
 
 
 def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) -> list[int]:
