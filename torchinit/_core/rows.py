@@ -33,6 +33,10 @@ _NUMBER = re.compile(
 )
 
 
+def _names(columns: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else columns
+
+
 def _range(texts: Sequence[str]) -> str:
     low, high = min(texts, key=float), max(texts, key=float)
     return low if float(low) == float(high) else f"{low}..{high}"
@@ -89,8 +93,8 @@ class Rows(Sequence[T]):
     words: ClassVar[tuple[str, ...]] = ()
     # Columns of words in which the numbers of repeated layers may differ.
     varying: ClassVar[tuple[str, ...]] = ()
-    # Columns that are left out where there is no room, the least important one first.
-    least: ClassVar[tuple[str, ...]] = ()
+    # Columns that are left out where there is no room, the least important one first; those of a tuple go together.
+    least: ClassVar[tuple[str | tuple[str, ...], ...]] = ()
     # A column that is shown in notes below a table that is fitted.
     noted: ClassVar[str] = ""
 
@@ -228,7 +232,7 @@ class Rows(Sequence[T]):
             [self._head(0), "", *map(self._head, shown)],
             [place for place, column in enumerate(columns, 2) if column in self.words],
             [place for place, i in enumerate(shown, 2) if i in numbers],
-            [columns.index(column) + 2 for column in self.least if column in columns],
+            [[columns.index(x) + 2 for x in _names(each) if x in columns] for each in self.least],
         )
 
     def _fitted(self, rows: Sequence[T], width: int, all: bool, color: bool) -> list[str]:
@@ -270,6 +274,8 @@ class Rows(Sequence[T]):
         return f"<div>{summary}{self._html(marked)}{rest}</div>"
 
     def _html(self, groups: Sequence[tuple[Group, list[T]]]) -> str:
+        if not groups:
+            return ""
         shown = self._shown()[1:]
         lines = self._lines(groups, shown)
         heads = [self._head(0), "", *map(self._head, shown)]

@@ -1,7 +1,6 @@
 """Aligned tables, as text and as JSON."""
 
 import html
-import itertools
 import json
 import math
 import os
@@ -11,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 
 Cell = str | int | float | Sequence[int] | None
@@ -125,13 +125,13 @@ class Layout:
             in the middle where it is longer than that. A column without a head is left out where it is empty
         wrapped: columns of words, which are broken into lines
         numbers: columns that are aligned to the right
-        least: columns to leave out where there is no room, the least important one first
+        least: columns to leave out where there is no room, the least important ones first; those of a pair together
     """
 
     heads: Sequence[str]
     wrapped: Sequence[int] = ()
     numbers: Collection[int] = ()
-    least: Sequence[int] = ()
+    least: Sequence[Collection[int]] = ()
 
     def _lacks(self, cells: Sequence[Sequence[str]], kept: Collection[int], width: int, words: int = _ENOUGH) -> int:
         """Return how many characters a line lacks, with so many for each column of words."""
@@ -142,16 +142,16 @@ class Layout:
     def _said(self, cells: Sequence[Sequence[str]]) -> list[int]:
         """Number the columns that say something."""
         said = [any(row[i] not in ("", "-") for row in cells) for i in range(len(self.heads))]
-        return [i for i, head in enumerate(self.heads) if said[i] or (head and i not in self.least)]
+        return [i for i, head in enumerate(self.heads) if said[i] or (head and i not in chain(*self.least))]
 
     def kept(self, cells: Sequence[Sequence[str]], width: int) -> list[int]:
         """Choose the columns that say something, and that there is room for."""
         kept = self._said(cells)
         # A longer name takes a line of its own.
         shown = [[row[0][: width * 3 // 8], *row[1:]] for row in cells]
-        for index in self.least:
+        for columns in self.least:
             if self._lacks(shown, kept, width) > 0:
-                kept = [i for i in kept if i != index]
+                kept = [i for i in kept if i not in columns]
         # In a narrow terminal, others make room for a word.
         for index in reversed([i for i in kept[1:] if self.heads[i] and i not in self.wrapped]):
             if self._lacks([["", *row[1:]] for row in cells], kept, width, _A_WORD) > 0:
@@ -191,9 +191,7 @@ def fitted(
     for number, (name, *line) in enumerate(lines, start=-1):
         block = [_shortened(name, width)] if len(name) > widths[0] else []
         cells = [_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)]
-        for each in (
-            itertools.zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ()
-        ):
+        for each in zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ():
             padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]
             block.append("  ".join(padded).rstrip())
         found.append(painted("\n".join(block)) if color and number in marked else "\n".join(block))

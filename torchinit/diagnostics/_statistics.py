@@ -78,8 +78,8 @@ class Statistics(Rows[ParameterStatistics]):
     words = ("verdict", "tied")
     varying = ("verdict", "mean")
     least = (
-        *("not_finite", "he", "xavier", "fan_out", "fan_in", "dtype", "zeros", "max", "min", "mean", "tied", "std"),
-        "shape",
+        *("not_finite", ("he", "xavier"), ("fan_in", "fan_out"), "dtype", "zeros", ("min", "max"), "mean", "tied"),
+        *("std", "shape"),
     )
 
     def cells(self, row: ParameterStatistics) -> list[Cell]:

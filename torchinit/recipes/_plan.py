@@ -56,7 +56,7 @@ class Plan(Rows[Row]):
 
     columns = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out", "mean", "std")
     words = ("rule", "initializer")
-    least = ("fan_out", "fan_in", "mean", "module", "shape", "rule", "std")
+    least = (("fan_in", "fan_out"), "mean", "module", "shape", "rule", "std")
 
     def __init__(self, rows: Iterable[Row] = (), steps: Iterable[Step] = ()) -> None:
         super().__init__(rows)
