@@ -17,6 +17,8 @@ WIDTHS = (40, 60, 80, 120, 200)
 
 @dataclass(frozen=True)
 class Row:
+    """What a row of a test shows."""
+
     name: str
     kind: str = "Linear"
     shape: tuple[int, ...] = (4, 3)
@@ -29,6 +31,8 @@ class Row:
 
 
 class Example(Rows[Row]):
+    """Rows with all that a table knows."""
+
     columns = ("name", "kind", "shape", "low", "high", "std", "said", "secret")
     heads: ClassVar[dict[str, str]] = {"said": "verdict"}
     hidden = ("secret",)
@@ -54,7 +58,12 @@ def body(rows: Rows[Any], width: int = 200, **how: bool) -> list[str]:
 
 
 def test_repeated_layers_are_one_line() -> None:
-    rows = [Row("embed.weight", shape=(9, 4)), *layers(12, std=0.5), *layers(12, "bias", shape=(4,)), Row("norm.weight")]
+    rows = [
+        Row("embed.weight", shape=(9, 4)),
+        *layers(12, std=0.5),
+        *layers(12, "bias", shape=(4,)),
+        Row("norm.weight"),
+    ]
     assert_expected_inline(
         Example(rows).table(80),
         """\
@@ -222,7 +231,10 @@ layers.{0..11}  x12
 
 
 def test_a_marked_row_under_a_common_beginning_is_colored() -> None:
-    rows = [*layers(12, "attention.query.weight.of.some.length", bad=True), *layers(12, "attention.output.dense.weight")]
+    rows = [
+        *layers(12, "attention.query.weight.of.some.length", bad=True),
+        *layers(12, "attention.output.dense.weight"),
+    ]
     lines = Example(rows).table(50, color=True).splitlines()
     assert [line.startswith("\033") for line in lines if "weight" in line] == [True, False]
     assert lines[1] == "layers.{0..11}  x12"
@@ -242,6 +254,8 @@ def test_json_has_every_column_of_every_row() -> None:
 
 
 class Noted(Example):
+    """Rows with notes."""
+
     noted = "said"
 
 
