@@ -20,7 +20,7 @@ from torchinit import cli, deploy, diagnostics, keyed, recipes, recording
 
 # Results and errors without an example of their own: the function that returns or raises them has one.
 _RESULTS = (
-    *("Plan", "Row", "RecipeError", "LayerSignal", "ParameterStatistics", "Trend"),
+    *("Plan", "Row", "RecipeError", "LayerSignal", "Signal", "ParameterStatistics", "Statistics", "Trend"),
     *("MuP", "Multiplier", "Multipliers"),
     *("Recording", "RecordError", "Difference", "Differences", "Finding", "Outside"),
 )
