@@ -68,7 +68,7 @@ class Signal(Rows[LayerSignal]):
     }
     hidden = ("use",)
     words = ("note",)
-    least = ("weight", "weight_gradient", "output", "kind", "gradient_ratio", "activation_ratio", "gradient")
+    least = ("weight", "weight_gradient", "output", "kind", "gradient_ratio", "activation_ratio")
 
     @cached_property
     def _notes(self) -> dict[int, str]:

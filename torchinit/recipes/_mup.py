@@ -274,13 +274,14 @@ def mup(
         >>> recipe = recipes.mup("xavier", mlp(32))
         >>> model = recipe.apply_(mlp(128), torch.Generator().manual_seed(0))
         >>> print(recipe.multipliers(model))
-        name      kind    base_shape  shape    width_mult  base_std     std  lr_mult
-        0.weight  input   32x8        128x8             4     0.224   0.224        1
-        0.bias    vector  32          128               4         0       0        1
-        1.weight  hidden  32x32       128x128           4     0.177  0.0884     0.25
-        1.bias    vector  32          128               4         0       0        1
-        2.weight  output  2x32        2x128             4     0.243  0.0606     0.25
-        2.bias    fixed   2           2                 1         0       0        1
+        name            kind    shape    width_mult  base_std     std  lr_mult
+        0.weight        input   128x8             4     0.224   0.224        1
+        {0,1}.bias  x2  vector  128               4         0       0        1
+        1.weight        hidden  128x128           4     0.177  0.0884     0.25
+        2.weight        output  2x128             4     0.243  0.0606     0.25
+        2.bias          fixed   2                 1         0       0        1
+        <BLANKLINE>
+        6 tensors, 17,922 values
         >>> optimizer = torch.optim.Adam(recipe.parameter_groups(model, lr=0.01))
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.01, 0.0025]
