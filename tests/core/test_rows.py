@@ -97,6 +97,7 @@ def test_numbers_of_repeated_layers_are_a_range() -> None:
         ({"said": "normal, std 0.02"}, {"said": "uniform, std 0.02"}),
         ({"said": None}, {"said": "normal, std 0.02"}),
         ({"kind": "Conv1d"}, {"kind": "Conv2d"}),
+        ({"kind": "Scale 0.5"}, {"kind": "Scale 0.25"}),
         ({"shape": (4, 3)}, {"shape": (3, 4)}),
         ({"std": None}, {"std": 0.02}),
         ({"std": math.nan}, {"std": 0.02}),
@@ -230,14 +231,50 @@ layers.{0..11}  x12
     )
 
 
+def test_names_stay_whole_where_no_column_is_left_out() -> None:
+    rows = [row for own in ("attention.query.weight", "output.weight") for row in layers(12, own)]
+    rows = [*rows, Row("head", said="a, " * 40)]
+    assert "layers.{0..11}.attention.query.weight" in Example(rows).table(106)
+    # Here the kind would be left out.
+    assert "\n  .attention.query.weight" in Example(rows).table(90)
+
+
+def test_a_common_beginning_that_is_long_takes_one_line() -> None:
+    rows = [row for own in ("query.weight", "key.weight") for row in layers(3, own)]
+    rows = [Row(f"encoder.of.images.{row.name}", said="normal, std 0.02, cut at 2 std") for row in rows]
+    lines = body(Example(rows), 40)
+    assert lines[0] == "encoder.of.images.layers.{0..2}  x3"
+    assert lines[1].startswith("  .query.weight")
+
+
+def test_words_share_the_room_by_what_they_need() -> None:
+    class Told(Example):
+        words = ("kind", "said")
+        least = ()
+
+    lines = body(Told([Row("w", kind="words that need more room than " * 4, said="few of them")]), 70)
+    assert lines[0].endswith("0.02  few of them")
+    assert len(lines[0]) > 60
+
+
+def test_a_summary_is_broken_into_lines() -> None:
+    class Long(Example):
+        summary = "words " * 30  # type: ignore[assignment]
+
+    assert max(map(len, Long([Row("w")]).table(60).splitlines())) <= 60
+    assert Long([Row("w")]).table(wide=True).splitlines()[-1] == Long.summary
+
+
 def test_a_marked_row_under_a_common_beginning_is_colored() -> None:
     rows = [
         *layers(12, "attention.query.weight.of.some.length", bad=True),
         *layers(12, "attention.output.dense.weight"),
     ]
-    lines = Example(rows).table(50, color=True).splitlines()
-    assert [line.startswith("\033") for line in lines if "weight" in line] == [True, False]
-    assert lines[1] == "layers.{0..11}  x12"
+    for ordered in (rows, [*rows[12:], *rows[:12]]):
+        lines = Example(ordered).table(50, color=True).splitlines()
+        marked = ["length" in line for line in lines if "weight" in line]
+        assert [line.startswith("\033") for line in lines if "weight" in line] == marked
+        assert lines[1] == "layers.{0..11}  x12"
 
 
 @pytest.mark.parametrize("wide", [False, True])
