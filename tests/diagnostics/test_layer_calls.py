@@ -221,13 +221,13 @@ def test_traced_transformers_are_probed_layer_by_layer() -> None:
     size = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 32, "attn_implementation": "eager"}
     depth = {"num_hidden_layers": 2, "num_attention_heads": 2}
     ids = torch.randint(40, (2, 7))
-    for kind, layers in (("Llama", 1 + 2 * 9 + 2), ("Bert", 4 + 2 * 8 + 3)):
+    for kind, count in (("Llama", 1 + 2 * 11 + 2), ("Bert", 4 + 2 * 10 + 3)):
         config = getattr(transformers, f"{kind}Config")(**size, **depth)
         head = {"Llama": "LlamaForCausalLM", "Bert": "BertForMaskedLM"}[kind]
         model = Logits(getattr(transformers, head)(config).eval())
         rows = signal(model, ids)
         assert signal(loaded(torch.jit.trace(model, ids, check_trace=False)), ids) == rows
-        assert len(rows) == layers
+        assert len(rows) == count
         assert rows[0].kind == "Embedding"
         assert None not in [row.gradient for row in rows]
         assert rows[-1].output == (2, 7, 40)

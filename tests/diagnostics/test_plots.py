@@ -4,6 +4,7 @@ import math
 import sys
 from dataclasses import replace
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 
 import torchinit
 from tests.support.inspection import draw
+from tests.support.residual_models import Residual
 from tests.support.signal_models import he, tower
 from torchinit.diagnostics import plot_signal, plot_statistics, signal, statistics
+from torchinit.diagnostics._plots import distinct, render
 
 
 def _page(state: dict[str, Tensor], **more: Any) -> Figure:
@@ -68,10 +71,59 @@ def test_ticks_have_the_digits_that_tell_them_apart(values: Tensor, count: int) 
     assert _texts(figure)[1] == "1 parameter"
 
 
-def test_long_name_loses_its_front_up_to_a_dot() -> None:
+def test_long_name_loses_its_middle_at_dots_if_some_are_near() -> None:
     names = ["encoder." * 4 + "layer.10.weight", "x" * 60 + ".bias", "x" * 60, "a\033b"]
-    shown = {"…encoder.encoder.layer.10.weight", f"…{'x' * 30}.bias", f"…{'x' * 35}", r"a\x1bb"}
+    shown = {"encoder.…layer.10.weight", f"{'x' * 11}…{'x' * 17}.bias", f"{'x' * 11}…{'x' * 22}", r"a\x1bb"}
     assert set(_texts(_page({name: torch.ones(2) for name in names}))[2::2]) == shown
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "h.{}.attn.c_proj.weight",
+        "transformer.decoder.h.{}.attention.projection.weight",
+        "{}" + ".inner" * 30 + ".weight",
+        "outer." * 15 + "{}" + ".inner" * 15 + ".weight",
+        "outer." * 30 + "{}",
+        "a\nb{}",
+    ],
+)
+def test_shortened_names_of_one_figure_differ(form: str) -> None:
+    names = [form.format(number) for number in range(12)]
+    for most in (20, 34, 46):
+        cut = distinct(names, most)
+        assert len(set(cut)) == 12
+        assert max(map(len, cut)) <= most
+    # Layers that differ at places too far apart for one cut are numbered.
+    both = [f"{'outer.' * 20}{i}{'.inner' * 20}.{j}{'.last' * 20}" for i in range(3) for j in range(3)]
+    assert len(set(distinct([*both, both[0]], 34))) == 9
+    assert distinct([*both, both[0]], 34)[0] == distinct([*both, both[0]], 34)[-1]
+
+
+def test_panels_show_the_standard_deviation_of_both_sets_of_values() -> None:
+    values, others = draw("normal_", (40, 30), std=0.02), draw("normal_", (40, 30), std=3.0)
+    figure = _page({"weight": values, "bias": torch.full((30,), 0.5)}, others={"weight": others})
+    shown = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert shown == [[f"std {t.std(correction=0):.3g}" for t in (values, others)], ["std 0"]]
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_pictures_are_the_same_each_time_and_hold_their_text(kind: str) -> None:
+    rows = signal(tower(he, 3, 4), torch.randn(2, 4))
+    picture = render(rows.plot("a model"), kind)
+    assert picture == render(rows.plot("a model"), kind)
+    if kind == "png":
+        assert picture.startswith(b"\x89PNG\r\n")
+    elif kind == "svg":
+        words = [
+            "".join(each.itertext())
+            for each in ElementTree.fromstring(picture).iter("{http://www.w3.org/2000/svg}text")
+        ]
+        assert {"a model", "trend: one factor per layer", "0", "2", "4"} <= set(words)
+    else:
+        # A TrueType font with a table of its characters can be searched and copied.
+        assert b"/CIDFontType2" in picture
+        assert b"/ToUnicode" in picture
 
 
 def test_page_holds_bad_panels_first_and_constant_ones_last_and_reports_missing_ones() -> None:
@@ -82,7 +134,7 @@ def test_page_holds_bad_panels_first_and_constant_ones_last_and_reports_missing_
     names = _texts(figure)[2::2]
     assert _texts(figure)[1] == "60 of 160 parameters; bad ones are kept first, constant ones last"
     assert len(names) == len(figure.axes) == 60
-    assert names[-1] == "78.weight"
+    assert names[-1] == "\u2717 78.weight"
     assert names[:4] == ["0.weight", "0.bias", "2.weight", "2.bias"]
 
 
@@ -127,7 +179,56 @@ def test_page_of_layers_grows_with_them_up_to_a_limit(depth: int) -> None:
     width, height = plot_signal(signal(tower(he, depth, 4), torch.randn(2, 4))).get_size_inches() * 110
     assert 900 < width < 1200
     # 17 pixels are enough for a line of its own.
-    assert 17 * min(depth, 100) < height < 3000
+    assert 17 * min(depth, 100) < height < 3500
+
+
+def _rows_of(axes: Any, marker: str) -> set[int]:
+    """Return the rows at which a marker is drawn."""
+    return {int(y) for line in axes.lines if line.get_marker() == marker for y in line.get_ydata()}
+
+
+def _explained(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_residual_stream_has_a_line_and_zeros_on_purpose_are_no_faults() -> None:
+    model = Residual(depth=2)
+    nn.init.zeros_(model.blocks[1].outer.weight)
+    nn.init.zeros_(model.blocks[1].outer.bias)
+    rows = signal(model, torch.randn(4, 8))
+    figure = rows.plot("residual.pt")
+    left, right = figure.axes
+    labels = [label.get_text() for label in left.get_yticklabels()]
+    assert [labels[index] for index in sorted(_rows_of(left, "s"))] == ["x + blocks.0", "x + blocks.1"]
+    (line,) = [each for each in left.lines if each.get_gid() == "line"]
+    (trend,) = [each for each in left.lines if each.get_gid() == "trend"]
+    assert set(line.get_ydata()) == set(trend.get_ydata()) == _rows_of(left, "s")
+    assert {labels[index] for index in _rows_of(left, "o") if rows[index].activation == 0} == {"blocks.1.outer"}
+    assert {labels[index] for index in _rows_of(right, "o") if rows[index].gradient == 0} == {"blocks.1.inner"}
+    assert not _rows_of(left, "<") | _rows_of(right, "<") | _rows_of(left, "D") | _rows_of(right, "D")
+    assert figure.legends[0].get_title().get_text() == "residual.pt"
+    assert _explained(figure) == [
+        "a layer's output", "the residual stream, after a branch", "trend: one factor per residual sum", "zero on purpose"
+    ]  # fmt: skip
+    assert figure.get_supxlabel().endswith("\n0 on purpose until the first step: blocks.1.outer.weight")
+
+
+def test_what_vanished_is_red_and_what_gets_no_gradient_is_crossed() -> None:
+    rows = list(signal(tower(lambda w: nn.init.normal_(w, std=0.01), 6, 16), torch.randn(4, 16)))
+    rows[1] = replace(rows[1], gradient=None, weight_gradient=None)
+    left, right = plot_signal(rows).axes
+    assert _rows_of(left, "D") == {i for i, row in enumerate(rows) if row.activation < rows[0].activation / 100}
+    assert _rows_of(right, "x") == {1}
+    colors = {label.get_text(): label.get_color() for label in left.get_yticklabels()}
+    assert colors["2"] == colors["10"] != "black"
+    assert _explained(left.figure)[-2:] == ["vanished or exploded", "no gradient"]
+
+
+def test_names_of_many_rows_are_those_of_the_stream() -> None:
+    rows = signal(Residual(depth=70), torch.randn(4, 8))
+    labels = [label.get_text() for label in plot_signal(rows).axes[0].get_yticklabels()]
+    assert labels == ["stem", *(f"x + blocks.{i}" for i in range(70)), "head"]
+    assert len(rows) == 212
 
 
 def test_every_value_and_name_of_a_signal_is_drawn() -> None:
@@ -140,9 +241,10 @@ def test_every_value_and_name_of_a_signal_is_drawn() -> None:
     assert [label.get_text() for label in left.get_yticklabels()] == ["0", "2", "4", "6", "8"]
     drawn = [dict(zip(line.get_ydata(), line.get_xdata(), strict=True)) for line in left.lines[:2]]
     assert drawn[0] == drawn[1] == {i: rows[i].activation for i in range(3)}
-    assert {line.get_ydata()[0] for line in left.lines if line.get_marker() == "<"} == {3, 4}
-    assert {line.get_ydata()[0] for line in right.lines if line.get_marker() == "<"} == {0, 1, 2}
-    assert {line.get_ydata()[0] for line in right.lines if line.get_marker() == ">"} == {3}
+    assert _rows_of(left, "<") == {3, 4}
+    assert _rows_of(right, "<") == {0, 1, 2}
+    assert _rows_of(right, ">") == {3}
+    assert _explained(left.figure) == ["a layer's output", "zero", "not finite"]
     assert left.get_xscale() == right.get_xscale() == "log"
 
 

@@ -116,19 +116,20 @@ def test_a_piece_has_the_bits_of_its_whole(name: str, begin: list[int], shape: l
 
 @pytest.mark.usefixtures("uncompiled")
 def test_runs_longer_than_a_tile_have_the_bits_of_their_parts() -> None:
-    size = [2**20 + 1003]
+    size = [2**21 + 1003]
     with keyed.compiled():
         whole = keyed.normal_(torch.empty(size), KEY)
-        for begin in (1, 2**20 - 2):
+        for begin in (1, 2**21 - 2):
             length = size[0] - begin
             assert torch.equal(keyed.normal_(torch.empty(length), KEY, full_size=size, offset=[begin]), whole[begin:])
 
 
 @pytest.mark.usefixtures("uncompiled")
-def test_no_value_beside_the_target_is_written() -> None:
+def test_no_value_beside_a_target_at_an_odd_place_is_written() -> None:
     memory = torch.zeros(40_003)
     with keyed.compiled():
         keyed.uniform_(memory[1:-1], KEY, 1.0, 2.0)
+    assert torch.equal(memory[1:-1], keyed.uniform_(torch.empty(40_001), KEY, 1.0, 2.0))
     assert memory[0] == memory[-1] == 0.0
     assert (memory[1:-1] >= 1.0).all()
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 import torchinit
+from torchinit import diagnostics
+from torchinit.diagnostics._plots import render
 
 _WIDTH, _LAYERS, _BATCH = 512, 50, 256
 # Stop below this scale: nothing is visible there, and subnormal numbers are slow.
@@ -135,5 +137,21 @@ def _draw_tail() -> str:
     return _svg(figure)
 
 
+def _draw_signal() -> str:
+    """Draw the signal in a Transformer of which the last branch starts at 0."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer = torch.nn.TransformerEncoderLayer(64, 4, 256, 0.0, "gelu", batch_first=True, norm_first=True)
+        stack = torch.nn.TransformerEncoder(layer, 4, torch.nn.LayerNorm(64), enable_nested_tensor=False)
+        torch.nn.init.zeros_(stack.layers[3].linear2.weight)
+        torch.nn.init.zeros_(stack.layers[3].linear2.bias)
+        rows = diagnostics.signal(stack, torch.randn(8, 16, 64))
+    return render(rows.plot("A Transformer whose last branch starts at 0"), "svg").decode()
+
+
 # File name of a picture: the function that draws it as SVG.
-PICTURES: Mapping[str, Callable[[], str]] = {"scales.svg": _draw_scales, "tail.svg": _draw_tail}
+PICTURES: Mapping[str, Callable[[], str]] = {
+    "scales.svg": _draw_scales,
+    "tail.svg": _draw_tail,
+    "signal.svg": _draw_signal,
+}

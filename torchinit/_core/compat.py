@@ -4,6 +4,7 @@ A new release of torch can break only these. An entry says which releases have i
 note, all supported releases (2.6 to 2.15) have it.
 """
 
+import ctypes
 import functools
 import io
 from collections.abc import Iterator, Mapping
@@ -154,6 +155,28 @@ def plain_state(device_type: str) -> Iterator[None]:
     """Run a block without autocast and __torch_function__, for either of which Dynamo compiles anew."""
     with torch.autocast(device_type, enabled=False), torch._C.DisableTorchFunction():
         yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run the operators of a block in the calling thread alone, if torch is built with OpenMP.
+
+    NB: torch.set_num_threads() would also set the threads of MKL everywhere, and of threads that begin meanwhile.
+    """
+    library, threads = ctypes.CDLL(torch._C.__file__), torch.get_num_threads()
+    set_threads = getattr(library, "omp_set_num_threads", None)
+    # Returns the number before; 0 stands for that of all threads. MKL's functions are in x86 builds only.
+    set_mkl_threads = getattr(library, "MKL_Set_Num_Threads_Local", None)
+    if set_threads is not None:
+        set_threads(1)
+    before = set_mkl_threads(1) if set_mkl_threads is not None else 0
+    try:
+        yield
+    finally:
+        if set_threads is not None:
+            set_threads(threads)
+        if set_mkl_threads is not None:
+            set_mkl_threads(before)
 
 
 def mark_dynamic(tensor: Tensor, dim: int) -> None:

@@ -4,8 +4,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.jit import is_scripting
 
 from torchinit._core.checks import check_overlap
+from torchinit._core.overlap import can_overlap, overlap
 from torchinit._core.special import erfcx, norm_cdf
 from torchinit._core.views import chunks, stream_chunks
 
@@ -112,23 +114,45 @@ def _invert_tail_(values: Tensor, alpha: float, width: float) -> None:
     values.clamp_(min=_tail_mass(alpha, width) * 2.0 ** (-54.0 if double else -25.0) / hazard)
 
 
-def _draw_wide_(values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None) -> None:
-    """Fill a plain tensor of 32 or 64 bits."""
-    low, high = uniform_bounds(mean, std, a, b, values.dtype)
-    for chunk in stream_chunks(values):
-        chunk.uniform_(low, high, generator=generator)
-        # The tail takes many operators, so invert it in chunks even if it was drawn whole.
-        for part in chunks(chunk) if tail_distance(mean, std, a, b) > 0.0 else [chunk]:
-            invert_(part, mean, std, a, b)
+def _draw_chunk(
+    chunk: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None
+) -> Tensor:
+    """Draw the uniform values of a chunk: into itself, or below 32 bits into a new tensor of float32."""
+    wide = chunk
+    if chunk.dtype == torch.float16 or chunk.dtype == torch.bfloat16:
+        wide = torch.empty_like(chunk, dtype=torch.float32)
+    low, high = uniform_bounds(mean, std, a, b, wide.dtype)
+    return wide.uniform_(low, high, generator=generator)
+
+
+def _invert_chunk_(chunk: Tensor, wide: Tensor, mean: float, std: float, a: float, b: float) -> None:
+    """Invert what ``_draw_chunk`` drew; below 32 bits round once."""
+    # The tail takes many operators, so invert it in chunks even if it was drawn whole.
+    for part in chunks(wide) if tail_distance(mean, std, a, b) > 0.0 else [wide]:
+        invert_(part, mean, std, a, b)
+    if wide.dtype != chunk.dtype:
+        chunk.copy_(wide)
+
+
+def _draw_overlapped_(
+    parts: list[Tensor], mean: float, std: float, a: float, b: float, generator: torch.Generator | None
+) -> None:
+    """Draw each chunk while a second thread inverts the one before."""
+
+    def finish(drawn: tuple[Tensor, Tensor]) -> None:
+        _invert_chunk_(*drawn, mean, std, a, b)
+
+    overlap(finish, ((chunk, _draw_chunk(chunk, mean, std, a, b, generator)) for chunk in parts))
 
 
 def draw_(values: Tensor, mean: float, std: float, a: float, b: float, generator: torch.Generator | None) -> None:
     """Fill a plain tensor; below 32 bits compute in float32 and round once."""
     if values.dtype == torch.float16 or values.dtype == torch.bfloat16:
         check_overlap(values)
-        for chunk in stream_chunks(values):
-            wide = torch.empty_like(chunk, dtype=torch.float32)
-            _draw_wide_(wide, mean, std, a, b, generator)
-            chunk.copy_(wide)
-    else:
-        _draw_wide_(values, mean, std, a, b, generator)
+    parts = stream_chunks(values)
+    if not is_scripting():
+        if can_overlap(parts):
+            _draw_overlapped_(parts, mean, std, a, b, generator)
+            return
+    for chunk in parts:
+        _invert_chunk_(chunk, _draw_chunk(chunk, mean, std, a, b, generator), mean, std, a, b)

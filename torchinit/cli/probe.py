@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import warnings
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add
 from torchinit.cli._files import load_torchscript
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
-from torchinit.diagnostics import plot_signal, signal
+from torchinit.diagnostics import signal
 from torchinit.diagnostics._trend import LIMIT
 
 _SHAPE = re.compile(r"(\d+(?:[x,]\d+)*)(?::(\d+))?")
@@ -62,7 +63,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         inputs = [_input(text, module, generator) for text in arguments.input]
         rows = signal(module, *inputs, generator=generator, progress=progress.step)
     if arguments.plot is not None:
-        save_plot(arguments, plot_signal(rows))
+        save_plot(arguments, rows.plot(Path(arguments.file).name))
         output.written(arguments.plot)
     output.show(rows)
 
@@ -74,8 +75,10 @@ def add(commands: Commands) -> None:
         help="show where a model's activations and gradients vanish or explode, on noise",
         description="Run a TorchScript model forward and backward on noise, without training data, and show the scale"
         " (root mean square) of the output of each layer and of the gradient there, each with its ratio to the layer"
-        " that the signal comes from. Parameters count as trainable; the file is not changed. The last line fits one"
-        f" factor per layer: a signal that grows or shrinks by more than {LIMIT:g} in all explodes or vanishes.",
+        " that the signal comes from. A row x + NAME is the residual stream after the branch NAME. Parameters count as"
+        " trainable; the file is not changed. The last line fits one factor per layer, or per sum of the residual stream:"
+        f" a signal that grows or shrinks by more than {LIMIT:g} in all explodes or vanishes. A zero is on purpose, and"
+        " not marked, if the weight of zeros that makes it learns and the signal passes around it.",
     )
     parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
     parser.add_argument(

@@ -4,10 +4,11 @@ Every function returns data; the command line prints it. Plots need matplotlib (
 """
 
 from torchinit.diagnostics._histograms import plot_statistics
-from torchinit.diagnostics._signal import LayerSignal, Signal, signal
+from torchinit.diagnostics._layer_signal import LayerSignal
+from torchinit.diagnostics._signal import Signal, signal
 from torchinit.diagnostics._signal_plot import plot_signal
 from torchinit.diagnostics._statistics import ParameterStatistics, Statistics, statistics
-from torchinit.diagnostics._trend import Trend, notes, summary, trend, trends
+from torchinit.diagnostics._trend import Trend, marked, notes, summary, trend, trends
 
 __all__ = [
     "LayerSignal",
@@ -15,6 +16,7 @@ __all__ = [
     "Signal",
     "Statistics",
     "Trend",
+    "marked",
     "notes",
     "plot_signal",
     "plot_statistics",

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import text
-from torchinit.diagnostics._moments import chunks, only_finite
+from torchinit.diagnostics._moments import chunks, measure, only_finite
 from torchinit.diagnostics._parameters import module_of
-from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, RED, require_matplotlib, shortened
+from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, ORANGE_INK, RED, distinct, require_matplotlib, shortened
 from torchinit.diagnostics._statistics import ParameterStatistics
 
 # More panels could not be told apart.
@@ -29,6 +29,12 @@ _MIN_WIDTH = 5.4
 
 # Characters that fit into the width of a panel.
 _TITLE, _SUBTITLE = 36, 48
+
+# Height of a panel in those of its bars; above them is room for the standard deviations.
+_PANEL_HEIGHT = 1.3
+
+# Stands before the name of a bad parameter, for those who do not see red.
+_SIGN = "\u2717 "
 
 
 def _choose(rows: Sequence[ParameterStatistics]) -> list[ParameterStatistics]:
@@ -63,10 +69,11 @@ def _heights(tensor: Tensor, bins: int, low: float, high: float) -> list[float]:
 
 @dataclass
 class Curve:
-    """A histogram, or the one value if all are equal."""
+    """A histogram, or the one value if all are equal, and the standard deviation."""
 
     heights: list[float]
     constant: float | None
+    std: float | None
 
 
 @dataclass
@@ -82,8 +89,8 @@ class Panel:
     other: Curve | None
 
     @staticmethod
-    def of(row: ParameterStatistics, tensor: Tensor, other: Tensor | None) -> "Panel":
-        """Count the values of a parameter."""
+    def of(name: str, row: ParameterStatistics, tensor: Tensor, other: Tensor | None) -> "Panel":
+        """Count the values of a parameter, whose name may be shortened."""
         about = text(row.shape) + (", real and imaginary" if tensor.is_complex() else "")
         about += f", {row.verdict}" if row.verdict else ""
         limits = []
@@ -99,10 +106,11 @@ class Panel:
             if each is None or pair is None:
                 return None
             if pair[0] == pair[1]:
-                return Curve([], pair[0])
-            return Curve(_heights(each, bins, low, high), None)
+                return Curve([], pair[0], 0.0)
+            moments = None if each is tensor else measure(each)
+            return Curve(_heights(each, bins, low, high), None, moments.std if moments else row.std)
 
-        return Panel(row.name, about, row.bad, low, high, curve(tensor, limits[0]), curve(other, limits[1]))
+        return Panel(name, about, row.bad, low, high, curve(tensor, limits[0]), curve(other, limits[1]))
 
 
 def _span(panel: Panel) -> tuple[float, float]:
@@ -118,18 +126,31 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         if curve is None:
             continue
         if curve.constant is not None:
-            axes.axvline(curve.constant, color=color, linewidth=4.0 if filled else 1.3)
+            axes.axvline(curve.constant, ymax=1.0 / _PANEL_HEIGHT, color=color, linewidth=4.0 if filled else 1.3)
         else:
             step = (panel.high - panel.low) / len(curve.heights)
             edges = [panel.low + step * index for index in range(len(curve.heights) + 1)]
             axes.stairs(curve.heights, edges, fill=filled, color=color, linewidth=1.3, alpha=0.6 if filled else 1.0)
+    for curve, color, place in ((panel.values, BLUE, 0.0), (panel.other, ORANGE_INK, 1.0)):
+        if curve is not None and curve.std is not None:
+            side = "right" if place else "left"
+            axes.text(
+                place,
+                0.99,
+                f"std {curve.std:.3g}",
+                transform=axes.transAxes,
+                ha=side,
+                va="top",
+                color=color,
+                fontsize=7,
+            )
     if panel.values is None:
         axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=GREY, fontsize=8)
     low, high = _span(panel)
     # Enough digits to tell the ticks apart.
     digits = max(4, 2 + math.ceil(math.log10(max(abs(low), abs(high)) / (high - low))))
     axes.set_xlim(low, high)
-    axes.set_ylim(0.0, 1.08)
+    axes.set_ylim(0.0, _PANEL_HEIGHT)
     axes.set_yticks([])
     drawn = panel.values is not None or panel.other is not None
     single = FixedLocator([panel.low] if drawn else [])
@@ -167,6 +188,10 @@ def _legend(figure: Any, label: str, left: float, height: float) -> None:
         words.set_parse_math(False)
 
 
+def _ended(words: str, most: int) -> str:
+    return words if len(words) <= most else f"{words[: most - 1]}…"
+
+
 def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) -> Any:
     """Draw a page of panels, and say on it how many parameters are left out."""
     from matplotlib.figure import Figure
@@ -188,8 +213,9 @@ def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) ->
         _legend(figure, shortened(label, 31), _RIGHT / width, height)
     for index, panel in enumerate(panels):
         x, y = index % columns * each + _LEFT, index // columns * _HEIGHT + _HEAD
-        write(x, y + 0.05, shortened(panel.name, _TITLE), 8, color=RED if panel.bad else "black")
-        write(x, y + 0.22, panel.about[:_SUBTITLE], 6.5, color=RED if panel.bad else GREY)
+        sign = _SIGN if panel.bad else ""
+        write(x, y + 0.05, sign + panel.name, 8, color=RED if panel.bad else "black")
+        write(x, y + 0.22, _ended(panel.about, _SUBTITLE), 6.5, color=RED if panel.bad else GREY)
         inner = (each - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
         bottom = height - y - _TOP - inner[1]
         _draw_panel(figure.add_axes((x / width, bottom / height, inner[0] / width, inner[1] / height)), panel)
@@ -231,8 +257,9 @@ def plot_statistics(
     tensors = dict(module.named_parameters(remove_duplicate=False))
     panels = []
     shown = _choose(rows)
-    for row in shown:
+    names = distinct([row.name for row in shown], _TITLE - len(_SIGN))
+    for row, name in zip(shown, names, strict=True):
         if progress is not None:
             progress("drawing", row.name, len(shown))
-        panels.append(Panel.of(row, tensors[row.name], None if others is None else others.get(row.name)))
+        panels.append(Panel.of(name, row, tensors[row.name], None if others is None else others.get(row.name)))
     return _page(panels, len(rows), title, None if others is None else label)

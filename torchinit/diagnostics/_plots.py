@@ -2,11 +2,16 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from torchinit._core.table import printable
 
-BLUE, GREEN, ORANGE, RED, GREY = "#4477aa", "#2a9d5c", "#ee7733", "#bb2222", "#555555"
+# Okabe and Ito's blue, orange and vermilion and Tol's indigo, told apart by the color-blind too. No color alone says
+# something: what is marked also has another shape or a sign.
+BLUE, INDIGO, ORANGE, RED, GREY = "#0072b2", "#44338f", "#e69f00", "#c44500", "#555555"
+# Orange for small letters on white, at a contrast of 4.5.
+ORANGE_INK = "#946600"
 
 
 def require_matplotlib(who: str = "a plot") -> None:
@@ -17,14 +22,50 @@ def require_matplotlib(who: str = "a plot") -> None:
         raise RuntimeError(f"{who} needs the package matplotlib: pip install 'torchinit[plot]'") from None
 
 
-def shortened(words: str, most: int) -> str:
-    """Cut the front of a long name, at a dot if one is near; the end says more."""
+def shortened(words: str, most: int, head: int | None = None) -> str:
+    """Cut a long name in the middle, at dots if some are near.
+
+    Args:
+        words: the name; control characters are escaped
+        most: characters that are kept, the ellipsis included
+        head: how many of them are of the beginning (default: a third)
+    """
     words = printable(words)
     if len(words) <= most:
         return words
-    rest = words[1 - most :]
-    dot = rest.find(".") + 1
-    return "…" + (rest[dot:] if dot < most // 2 else rest)
+    head = (most - 1) // 3 if head is None else head
+    start, end = words[:head], words[head + len(words) - most + 1 :]
+    before, after = start.rfind(".") + 1, end.find(".") + 1
+    return f"{start[:before] if 3 * before > 2 * head else start}…{end[after:] if 3 * after < len(end) else end}"
+
+
+def distinct(names: Sequence[str], most: int) -> list[str]:
+    """Shorten names so that those that differ still do: cut all at the place that tells the most apart, then number."""
+    names = [printable(name) for name in names]
+    # Names that fit are as they are; they decide nothing.
+    different = len(set(names))
+    third = (most - 1) // 3
+    heads = sorted(range(most), key=lambda head: abs(head - third)) if any(len(name) > most for name in names) else [0]
+    best: list[str] = []
+    for head in heads:
+        cut = [shortened(name, most, head) for name in names]
+        if len(set(cut)) > len(set(best)):
+            best = cut
+        if len(set(best)) == different:
+            return best
+    return _numbered(names, best, most)
+
+
+def _numbered(names: Sequence[str], cut: Sequence[str], most: int) -> list[str]:
+    """End names that look alike with numbers."""
+    numbers: dict[str, dict[str, int]] = {}
+    for name, short in zip(names, cut, strict=True):
+        alike = numbers.setdefault(short, {})
+        alike.setdefault(name, len(alike) + 1)
+    return [
+        short if len(numbers[short]) == 1 else f"{shortened(short, most - 5)} ({numbers[short][name]})"
+        for name, short in zip(names, cut, strict=True)
+    ]
 
 
 def render(figure: Any, kind: str = "png") -> bytes:
@@ -36,7 +77,9 @@ def render(figure: Any, kind: str = "png") -> bytes:
 
     contents = io.BytesIO()
     undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind)
-    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "torchinit", "savefig.bbox": None}):
+    # Text stays text, which can be searched and copied.
+    style = {"svg.hashsalt": "torchinit", "svg.fonttype": "none", "pdf.fonttype": 42, "savefig.bbox": None}
+    with warnings.catch_warnings(), rc_context(style):
         # The picture shows a box for a missing glyph.
         warnings.filterwarnings("ignore", message="Glyph ")
         figure.savefig(contents, format=kind, metadata=undated)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -14,50 +14,28 @@ from torchinit._core.compat import forget_optimized_forward
 from torchinit._core.rows import Rows
 from torchinit._core.table import Cell
 from torchinit._core.writes import no_grad_copy_
-from torchinit.diagnostics._dispatch import CalledLayer, LayerCall, OperatorTrace, find_layers, flatten, rms
+from torchinit.diagnostics._calls import RESIDUAL, CalledLayer, LayerCall
+from torchinit.diagnostics._dispatch import OperatorTrace, find_layers, flatten, rms
+from torchinit.diagnostics._layer_signal import LayerSignal
+from torchinit.diagnostics._purpose import Purpose
+from torchinit.diagnostics._residual import merged, streams
+from torchinit.diagnostics._signal_plot import plot_signal
+from torchinit.diagnostics._trend import marked, notes, summary
 from torchinit.recipes._layers import Layer
 
 
-@dataclass(frozen=True)
-class LayerSignal:
-    """The signal at one call of a layer, that is, of a module with parameters of its own.
-
-    A call is a run of operators that take the layer's parameters, with no other layer's in between. A parameter that is
-    taken again begins a new call, except in RNN, LSTM and GRU. All scales are root mean squares.
-
-    Attributes:
-        layer: qualified name of the module; for a tied parameter, of the first module that holds it
-        use: number of the call, from 1
-        kind: name of the module's type
-        output: shape of the last operator's result
-        activation: scale of that result
-        activation_ratio: ``activation`` over that of the row before; None for the first row
-        gradient: scale of the gradient at that result; None if none arrived
-        gradient_ratio: ``gradient`` over that of the row after, where gradients come from; None for the last row
-        weight: scale of the layer's weights, or of all its parameters if none is named a weight
-        weight_gradient: scale of their gradient, summed over all calls; None if none arrived
-    """
-
-    layer: str
-    use: int
-    kind: str
-    output: tuple[int, ...]
-    activation: float
-    activation_ratio: float | None
-    gradient: float | None
-    gradient_ratio: float | None
-    weight: float
-    weight_gradient: float | None
-
-    @property
-    def label(self) -> str:
-        """The layer's name, with the number of the call from the second on."""
-        name = self.layer or "(root)"
-        return name if self.use == 1 else f"{name} #{self.use}"
-
-
 class Signal(Rows[LayerSignal]):
-    """The signal at each call of a layer, in the order of execution."""
+    """The signal at each call of a layer and at each residual sum, in the order of execution.
+
+    Examples:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 4))
+        >>> _ = torchinit.zeros_(model[1].weight)
+        >>> rows = torchinit.diagnostics.signal(model, torch.randn(4, 8))
+        >>> [(rows.name(row), rows.is_marked(row)) for row in rows]
+        [('0', False), ('1', False)]
+        >>> rows.summary.split("; ")[1]
+        'gradients: zero below 1.weight, which is 0'
+    """
 
     columns = (*(field.name for field in fields(LayerSignal)), "note")
     heads: ClassVar[dict[str, str]] = {
@@ -66,32 +44,34 @@ class Signal(Rows[LayerSignal]):
         "weight_gradient": "its gradient",
         "note": "",
     }
-    hidden = ("use",)
     words = ("note",)
+    varying = ("note",)
     least = ("weight", "weight_gradient", "output", "kind", "gradient_ratio", "activation_ratio")
+    hidden = ("use", "branch", "activation_zeroed_by", "gradient_zeroed_by")
 
     @cached_property
-    def _notes(self) -> dict[int, str]:
-        # Imported late: _trend takes rows.
-        from torchinit.diagnostics._trend import notes
-
-        return {id(row): note for row, note in zip(self, notes(self), strict=True)}
+    def _said(self) -> dict[int, tuple[str, bool]]:
+        pairs = zip(notes(self), marked(self), strict=True)
+        return {id(row): pair for row, pair in zip(self, pairs, strict=True)}
 
     def cells(self, row: LayerSignal) -> list[Cell]:
-        return [*(getattr(row, column) for column in self.columns[:-1]), self._notes[id(row)]]
+        return [*(getattr(row, column) for column in self.columns[:-1]), self._said[id(row)][0]]
 
     def name(self, row: LayerSignal) -> str:
         """Return the layer's name, with the number of the call from the second on."""
         return row.label
 
     def is_marked(self, row: LayerSignal) -> bool:
-        return bool(self._notes[id(row)])
+        """True if the signal vanished, exploded or ended at a row; a zero on purpose is no mark."""
+        return self._said[id(row)][1]
 
     @property
     def summary(self) -> str:
-        from torchinit.diagnostics._trend import summary
-
         return summary(self)
+
+    def plot(self, title: str = "") -> Any:
+        """Draw the scales; see :func:`plot_signal`."""
+        return plot_signal(self, title)
 
 
 @contextmanager
@@ -172,7 +152,8 @@ def _hook(call: LayerCall, step: Callable[[str], object]) -> None:
     def arrive(gradients: tuple[Tensor | None, ...]) -> None:
         gradient = gradients[index]
         call.gradient = None if gradient is None else rms(gradient)
-        step(call.layer.path)
+        if call.layer.kind != RESIDUAL:
+            step(call.layer.path)
 
     node.register_prehook(arrive)
 
@@ -201,7 +182,7 @@ def _ratio(value: float | None, reference: float | None) -> float | None:
     return None if value is None or not reference else value / reference
 
 
-def _rows(calls: list[LayerCall], gradients: dict[int, Tensor]) -> list[LayerSignal]:
+def _rows(calls: list[LayerCall], gradients: dict[int, Tensor], purpose: Purpose) -> list[LayerSignal]:
     rows = []
     for index, call in enumerate(calls):
         before = calls[index - 1].activation if index else None
@@ -219,8 +200,11 @@ def _rows(calls: list[LayerCall], gradients: dict[int, Tensor]) -> list[LayerSig
                 activation_ratio=_ratio(call.activation, before),
                 gradient=call.gradient,
                 gradient_ratio=_ratio(call.gradient, after),
-                weight=rms(*weights),
+                weight=rms(*weights) if weights else None,
                 weight_gradient=rms(*arrived) if arrived else None,
+                branch=call.branch,
+                activation_zeroed_by=purpose.of_activation(call),
+                gradient_zeroed_by=purpose.of_gradient(call),
             )
         )
     return rows
@@ -249,8 +233,10 @@ def signal(
 ) -> Signal:
     """Run a module forward and backward, and measure the scale of the signal at each of its layers.
 
-    The gradients come from standard normal noise at every floating output. Frozen parameters count as trainable. The
-    module, its buffers, the inputs and the global random generators are left as they were.
+    The gradients come from standard normal noise at every floating output. Frozen parameters count as trainable. A sum
+    ``x + branch(x)`` has a row of its own, after those of the branch; the shortcut may also pool, or be a projection
+    between other sums. :func:`notes` tells a zero on purpose from a fault. The module, its buffers, the inputs and the
+    global random generators are left as they were.
 
     Args:
         module: eager, scripted, traced or loaded
@@ -260,7 +246,7 @@ def signal(
             number of steps as far as it is known
 
     Returns:
-        A row for each call of a layer, in the order of execution.
+        A row for each call of a layer and for each sum of a residual stream, in the order of execution.
 
     Raises:
         RuntimeError: if the module cannot be run forward and backward; the message is one line
@@ -286,10 +272,10 @@ def signal(
         with _restored(module, parameters, seed):
             outputs = _forward(module, copies, trace)
             total = 2 * len(trace.calls)
-            gradients = _backward(
-                trace.calls, outputs, parameters, generator, lambda path: report("backward", path, total)
-            )
+            calls = list(merged(trace.calls, streams(trace.sums, trace.flow)))
+            gradients = _backward(calls, outputs, parameters, generator, lambda path: report("backward", path, total))
     finally:
         for parameter, values in trace.overwritten.values():
             parameter.detach().copy_(values)
-    return Signal(_rows(trace.calls, gradients))
+    ends = {value for value in map(trace.value_of, outputs) if value is not None}
+    return Signal(_rows(calls, gradients, Purpose(trace.flow, trace.inputs, ends, gradients)))

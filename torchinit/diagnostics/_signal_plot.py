@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
-from torchinit.diagnostics._plots import BLUE, GREEN, GREY, RED, require_matplotlib, shortened
-from torchinit.diagnostics._signal import LayerSignal
-from torchinit.diagnostics._trend import Trend, notes, trends
+from torchinit.diagnostics._calls import RESIDUAL
+from torchinit.diagnostics._layer_signal import LayerSignal
+from torchinit.diagnostics._plots import BLUE, GREY, INDIGO, RED, distinct, require_matplotlib, shortened
+from torchinit.diagnostics._trend import Trend, faults, in_words, path, trends
 
-_COLORS = {"activation": BLUE, "gradient": GREEN}
+_COLORS = {"activation": BLUE, "gradient": INDIGO}
 
-# Inches per name; with more names, only every second or third is shown.
-_INCHES_PER_NAME, _MAX_NAMES = 0.19, 120
+# Inches per name. With more names, those in residual branches are left out, and then all but each second or third.
+_INCHES_PER_NAME, _MAX_NAMES = 0.19, 150
 
-_MAX_LENGTH = 46
+# Characters of a name, of the title and of a panel's heading.
+_MAX_LENGTH, _TITLE, _WORDS = 46, 90, 72
 
 
 def _axis_limits(values: Sequence[float]) -> tuple[float, float]:
@@ -23,34 +25,136 @@ def _axis_limits(values: Sequence[float]) -> tuple[float, float]:
     return 10 ** (low - room), 10 ** (high + room)
 
 
-def _panel(axes: Any, what: str, values: Sequence[float | None], said: Sequence[str], fitted: Trend | None) -> None:
-    """Draw one scale against the layers; zeros and infinities go to the edges of the logarithmic axis."""
-    drawn = [(i, v) for i, v in enumerate(values) if v is not None and 0 < v < math.inf]
-    marked = [(i, v) for i, v in drawn if what in said[i]]
-    axes.set_xscale("log")
-    axes.set_xlim(*_axis_limits([v for _, v in drawn] or [1.0]))
-    axes.plot([v for _, v in drawn], [i for i, _ in drawn], "-", color=_COLORS[what], linewidth=1, alpha=0.4)
-    axes.plot([v for _, v in drawn], [i for i, _ in drawn], "o", color=_COLORS[what], markersize=4)
-    axes.plot([v for _, v in marked], [i for i, _ in marked], "D", color=RED, markersize=4.5)
+def _draw_values(axes: Any, rows: Sequence[LayerSignal], values: Sequence[float | None], color: str) -> None:
+    """Draw a line along the residual stream, or through all layers if there is none."""
+    drawn = [i for i, v in enumerate(values) if v is not None and 0 < v < math.inf]
+    stream = [i for i in drawn if rows[i].kind == RESIDUAL]
+    layers = [i for i in drawn if rows[i].kind != RESIDUAL]
+    line = stream or layers
+
+    def at(indices: Sequence[int]) -> tuple[list[float | None], Sequence[int]]:
+        return [values[i] for i in indices], indices
+
+    axes.plot(*at(line), "-", color=color, linewidth=2.2 if stream else 1, alpha=0.45, gid="line")
+    axes.plot(*at(layers), "o", color=color, markersize=3.2 if stream else 4, gid="layer")
+    if stream:
+        axes.plot(*at(stream), "s", color=color, markersize=5.5, gid="stream")
+
+
+def _draw_edges(axes: Any, values: Sequence[float | None], said: Sequence[str], purpose: Sequence[str]) -> None:
+    """Draw what a logarithmic axis does not hold at its edges."""
+    edges: dict[tuple[float, str, str, str], list[int]] = {}
     for index, value in enumerate(values):
-        if value is not None and not 0 < value < math.inf:
-            edge, symbol = (0.0, "<") if value == 0 else (1.0, ">")
-            transform = axes.get_yaxis_transform()
-            axes.plot([edge], [index], symbol, color=RED, transform=transform, clip_on=False)
-    if fitted is not None and 0 < fitted.total < math.inf:
-        ends = [0, len(values) - 1] if what == "activation" else [len(values) - 1, 0]
-        axes.plot([fitted.start, fitted.start * fitted.total], ends, "--", color=GREY, linewidth=1, zorder=1)
+        if purpose[index]:
+            edges.setdefault((0.0, "o", GREY, "white"), []).append(index)
+        elif value is None and said[index]:
+            edges.setdefault((0.0, "x", RED, RED), []).append(index)
+        elif value is not None and not 0 < value < math.inf:
+            edges.setdefault((0.0, "<", RED, RED) if value == 0 else (1.0, ">", RED, RED), []).append(index)
+    for (edge, symbol, color, face), rows in edges.items():
+        style = {"color": color, "markerfacecolor": face, "markersize": 5.5, "clip_on": False, "zorder": 3}
+        axes.plot([edge] * len(rows), rows, symbol, transform=axes.get_yaxis_transform(), **style)
+
+
+def _is_drawn(fitted: Trend | None) -> TypeGuard[Trend]:
+    return fitted is not None and 0 < fitted.total < math.inf
+
+
+def _draw_trend(axes: Any, fitted: Trend | None, along: Sequence[int]) -> None:
+    """Draw the fitted line over the rows that it is fitted to, in the signal's order."""
+    if not _is_drawn(fitted):
+        return
+    scales = [fitted.start * fitted.factor**step for step in range(len(along))]
+    axes.plot(scales, along, "--", color="black", linewidth=1, zorder=1, gid="trend")
+
+
+def _panel(
+    axes: Any, what: str, rows: Sequence[LayerSignal], said: Sequence[str], fitted: Trend | None, words: str
+) -> None:
+    """Draw one scale against the layers."""
+    values = [getattr(row, what) for row in rows]
+    purpose = [getattr(row, f"{what}_zeroed_by") for row in rows]
+    finite = [v for v in values if v is not None and 0 < v < math.inf]
+    axes.set_xscale("log")
+    axes.set_xlim(*_axis_limits(finite or [1.0]))
+    _draw_values(axes, rows, values, _COLORS[what])
+    marked = [i for i, v in enumerate(values) if said[i] and v is not None and 0 < v < math.inf]
+    axes.plot([values[i] for i in marked], marked, "D", color=RED, markersize=5.5, gid="marked")
+    _draw_edges(axes, values, said, purpose)
+    along = path(rows)
+    _draw_trend(axes, fitted, along if what == "activation" else along[::-1])
     arrow = "\u2193" if what == "activation" else "\u2191"
-    axes.set_title(f"{what}s {arrow}\n{fitted or 'too few for a trend'}", fontsize=9, loc="left")
+    axes.set_title(f"{what}s {arrow}\n{shortened(words, _WORDS)}", fontsize=9, loc="left", parse_math=False)
     axes.grid(True, color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
     axes.tick_params(axis="x", labelsize=8)
 
 
-def plot_signal(rows: Sequence[LayerSignal]) -> Any:
+def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence[tuple[str, str]]) -> None:
+    """Write the heading, and explain what is drawn."""
+    from matplotlib.lines import Line2D
+
+    def entry(label: str, marker: str, color: str, **more: Any) -> Any:
+        return Line2D([], [], marker=marker, color=color, label=label, **{"linestyle": "", "markersize": 5.5, **more})
+
+    stream = any(row.kind == RESIDUAL for row in rows)
+    handles = [entry("a layer's output", "o", BLUE, markersize=3.2 if stream else 4)]
+    if stream:
+        handles.append(entry("the residual stream, after a branch", "s", BLUE, linestyle="-", linewidth=2.2, alpha=0.7))
+    for fitted in [each for each in trends(rows) if _is_drawn(each)][:1]:
+        handles.append(entry(f"trend: one factor per {fitted.step}", "", "black", linestyle="--", linewidth=1))
+    if any(row.activation_zeroed_by or row.gradient_zeroed_by for row in rows):
+        handles.append(entry("zero on purpose", "o", GREY, markerfacecolor="white"))
+    words = {word for pair in said for word in pair}
+    if words & {"vanished", "exploded"}:
+        handles.append(entry("vanished or exploded", "D", RED))
+    if "zero" in words:
+        handles.append(entry("zero", "<", RED))
+    if "not finite" in words:
+        handles.append(entry("not finite", ">", RED))
+    if "missing" in words:
+        handles.append(entry("no gradient", "x", RED))
+    legend = figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=4,
+        fontsize=8,
+        frameon=False,
+        title=shortened(title, _TITLE) or "The signal's scale at each layer",
+        title_fontproperties={"size": 11, "weight": "bold"},
+        alignment="left",
+    )
+    legend.get_title().set_parse_math(False)
+
+
+def _caption(rows: Sequence[LayerSignal]) -> str:
+    """Say what the axis shows, and which weights are 0 on purpose."""
+    zeros = dict.fromkeys(z for row in rows for z in (row.activation_zeroed_by, row.gradient_zeroed_by) if z)
+    said = "root mean square of each output, and of the gradient there for noise at the model's outputs"
+    if not zeros:
+        return said
+    names = ", ".join(shortened(name, 40) for name in list(zeros)[:2])
+    more = f" and {len(zeros) - 2} more" if len(zeros) > 2 else ""
+    return f"{said}\n0 on purpose until the first step: {names}{more}"
+
+
+def _labelled(rows: Sequence[LayerSignal]) -> list[int]:
+    """Choose the rows whose names are shown."""
+    chosen = list(range(len(rows)))
+    if len(chosen) > _MAX_NAMES:
+        chosen = [index for index in chosen if not rows[index].branch]
+    return chosen[:: max(1, math.ceil(len(chosen) / _MAX_NAMES))]
+
+
+def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
     """Draw the scales of activations and gradients side by side, a line for each row from the first down.
+
+    Where a residual stream runs through the model, the line follows the stream, and the layers of its branches are
+    small dots beside it. The dashed line is the trend.
 
     Args:
         rows: the rows of :func:`signal`
+        title: heading of the picture
 
     Returns:
         A ``matplotlib.figure.Figure``.
@@ -67,15 +171,19 @@ def plot_signal(rows: Sequence[LayerSignal]) -> Any:
     require_matplotlib()
     from matplotlib.figure import Figure
 
-    every = math.ceil(len(rows) / _MAX_NAMES)
-    names = [shortened(row.label, _MAX_LENGTH) for row in rows[::every]]
-    figure = Figure(figsize=(9.5, 1.5 + _INCHES_PER_NAME * max(4, len(names))), dpi=110, layout="constrained")
+    chosen = _labelled(rows)
+    height = 2.2 + _INCHES_PER_NAME * max(4, min(len(rows), _MAX_NAMES))
+    figure = Figure(figsize=(10.5, height), dpi=110, facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    said, (forward, backward) = notes(rows), trends(rows)
-    _panel(left, "activation", [row.activation for row in rows], said, forward)
-    _panel(right, "gradient", [row.gradient for row in rows], said, backward)
-    left.set_ylim(len(rows) - 0.5, -0.5)
-    left.set_yticks(range(0, len(rows), every), names, fontsize=8)
-    red = "; red: vanished, exploded, zero or not finite" if any(said) else ""
-    figure.supxlabel(f"root mean square at the layer's output{red}", fontsize=8)
+    said, fitted, words = faults(rows), trends(rows), in_words(rows)
+    _panel(left, "activation", rows, [each for each, _ in said], fitted[0], words[0])
+    _panel(right, "gradient", rows, [each for _, each in said], fitted[1], words[1])
+    left.set_ylim(max(1, len(rows)) - 0.5, -0.5)
+    left.set_yticks(chosen, distinct([rows[i].label for i in chosen], _MAX_LENGTH), fontsize=8)
+    for index, label in zip(chosen, left.get_yticklabels(), strict=True):
+        label.set_parse_math(False)
+        label.set_fontweight("bold" if rows[index].kind == RESIDUAL else "normal")
+        label.set_color(RED if any(said[index]) else "black")
+    _legend(figure, title, rows, said)
+    figure.supxlabel(_caption(rows), fontsize=8, parse_math=False)
     return figure

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from torchinit.diagnostics._signal import LayerSignal
+from torchinit.diagnostics._calls import RESIDUAL
+from torchinit.diagnostics._layer_signal import LayerSignal
 
 # Beyond a factor of 100, one learning rate no longer serves the first layers and the last. Networks that train stay
 # far within: convolutional ones with normalization, residual ones and Transformers have trends from 0.06 to 6.
 LIMIT = 100.0
+
+# A residual stream speaks for a model if it has a sum for at least every fourth layer outside its branches.
+_OUTSIDE = 4
+
+TOO_FEW = "too few for a trend"
 
 
 @dataclass(frozen=True)
@@ -21,19 +27,21 @@ class Trend:
         total: factor from the first layer to the last
         verdict: ``"vanish"`` if the total is below 1/100, ``"explode"`` above 100, ``"keep their scale"`` between, or
             ``"not finite"``
+        step: what the factor is for: ``"layer"``, or ``"residual sum"`` along a residual stream
     """
 
     start: float
     factor: float
     total: float
     verdict: str
+    step: str = "layer"
 
     def __str__(self) -> str:
         if not math.isfinite(self.total):
             return self.verdict
         if self.total == 0:
             return f"zero at the end: {self.verdict}"
-        return f"x{self.factor:.3g} per layer, x{self.total:.3g} in all: {self.verdict}"
+        return f"x{self.factor:.3g} per {self.step}, x{self.total:.3g} in all: {self.verdict}"
 
 
 def _exp(x: float) -> float:
@@ -71,13 +79,31 @@ def trend(values: Sequence[float | None]) -> Trend | None:
     return Trend(_exp(y - slope * x), _exp(slope), _exp(total), verdict)
 
 
-def _notes(values: Sequence[float | None]) -> list[str]:
-    """Say what is wrong with each scale; beyond LIMIT times the first, it vanished or exploded."""
-    fitted = trend(values)
-    verdict = fitted.verdict if fitted else ""
-    first = next((value for value in values if value), 0.0)
+def path(rows: Sequence[LayerSignal]) -> list[int]:
+    """Return the indices of the rows that a trend is fitted to: the residual stream, or all rows if there is none."""
+    stream = [index for index, row in enumerate(rows) if row.kind == RESIDUAL]
+    outside = sum(row.kind != RESIDUAL and not row.branch for row in rows)
+    return stream if len(stream) >= max(2, outside / _OUTSIDE) else list(range(len(rows)))
 
-    def note(value: float | None) -> str:
+
+def _known(rows: Sequence[LayerSignal]) -> tuple[list[float | None], list[float | None]]:
+    """Return the scales of activations and gradients, without the zeros on purpose."""
+    activations = [None if row.activation_zeroed_by else row.activation for row in rows]
+    return activations, [None if row.gradient_zeroed_by else row.gradient for row in rows]
+
+
+def _faults(values: Sequence[float | None], along: Sequence[int]) -> list[str]:
+    """Say what is wrong with each scale; beyond LIMIT times the first, it vanished or exploded.
+
+    Args:
+        values: the scales, in any order
+        along: the indices of those that the trend is fitted to, in the signal's order
+    """
+    fitted = trend([values[index] for index in along])
+    verdict = fitted.verdict if fitted else ""
+    first = next((value for index in along if (value := values[index])), 0.0)
+
+    def fault(value: float | None) -> str:
         if value is None:
             return ""
         if not math.isfinite(value):
@@ -88,7 +114,18 @@ def _notes(values: Sequence[float | None]) -> list[str]:
             return "vanished"
         return "exploded" if verdict == "explode" and value > first * LIMIT else ""
 
-    return [note(value) for value in values]
+    return [fault(value) for value in values]
+
+
+def faults(rows: Sequence[LayerSignal]) -> list[tuple[str, str]]:
+    """Say what is wrong with the activation and with the gradient of each row; empty where nothing is."""
+    along, (activations, gradients) = path(rows), _known(rows)
+    backward = [
+        # A layer that a gradient passes by, as after detach, does not learn.
+        "missing" if r.gradient is r.weight_gradient is None and r.kind != RESIDUAL else said
+        for r, said in zip(rows, _faults(gradients, along[::-1]), strict=True)
+    ]
+    return list(zip(_faults(activations, along), backward, strict=True))
 
 
 def _joined(activation: str, gradient: str) -> str:
@@ -97,28 +134,83 @@ def _joined(activation: str, gradient: str) -> str:
     return ", ".join(f"{what} {note}" for what, note in (("activation", activation), ("gradient", gradient)) if note)
 
 
+def _beside(parameter: str, layer: str) -> str:
+    """Return the name of a parameter without the modules that it shares with a layer."""
+    names, others = parameter.split("."), layer.split(".")
+    shared = next((i for i, (a, b) in enumerate(zip(names, others, strict=False)) if a != b), len(others))
+    start = max(0, min(shared, len(names) - 2))
+    # The number of a layer says nothing without the list that holds it.
+    while start and names[start].isdecimal():
+        start -= 1
+    return ".".join(names[start:])
+
+
+def _heads(rows: Sequence[LayerSignal]) -> dict[int, str]:
+    """Return the parameters that keep the gradient from all rows before theirs, by the index of their row."""
+    found = {}
+    for name in dict.fromkeys(row.gradient_zeroed_by for row in rows if row.gradient_zeroed_by):
+        layer = name.rpartition(".")[0]
+        last = max((i for i, row in enumerate(rows) if row.layer == layer and row.kind != RESIDUAL), default=0)
+        if last and all(not row.gradient for row in rows[:last]):
+            found[last] = name
+    return found
+
+
 def notes(rows: Sequence[LayerSignal]) -> list[str]:
-    """Say what is wrong in each row.
+    """Say what is wrong in each row, and which zeros are there on purpose.
+
+    A zero is on purpose if a parameter that is 0 makes it, the parameter learns at the first step, and the signal passes
+    around it or it belongs to the last layer: the last norm of a residual branch, ReZero, LoRA's B, adaLN-zero, a head.
 
     Args:
         rows: the rows of :func:`signal`
 
     Returns:
-        A note for each row, such as ``"gradient vanished"``; empty where nothing is wrong.
+        A note for each row, such as ``"gradient vanished"``; empty where there is nothing to say. See :func:`marked`.
+
+    Examples:
+        >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+        >>> _ = torchinit.zeros_(model[1].weight), torchinit.zeros_(model[1].bias)
+        >>> torchinit.diagnostics.notes(torchinit.diagnostics.signal(model, torch.randn(4, 8)))
+        ['gradient zero', 'activation zero', '']
+        >>> _ = torchinit.xavier_normal_(model[1].weight), torchinit.zeros_(model[2].weight)
+        >>> torchinit.diagnostics.notes(torchinit.diagnostics.signal(model, torch.randn(4, 8)))[1:]
+        ['gradient zero on purpose (2.weight is 0)', '2.weight is 0: nothing below learns at the first step']
+    """
+    heads = _heads(rows)
+
+    def purpose(index: int, row: LayerSignal) -> str:
+        if index in heads:
+            return f"{_beside(heads[index], row.layer)} is 0: nothing below learns at the first step"
+        said = (
+            f"zero on purpose ({_beside(name, row.layer)} is 0)" if name else ""
+            for name in (row.activation_zeroed_by, row.gradient_zeroed_by)
+        )
+        return _joined(*said)
+
+    found = zip(faults(rows), (purpose(*pair) for pair in enumerate(rows)), strict=True)
+    return [", ".join(filter(None, (_joined(*fault), meant))) for fault, meant in found]
+
+
+def marked(rows: Sequence[LayerSignal]) -> list[bool]:
+    """Say for each row if something is wrong in it; a zero on purpose is not.
+
+    Args:
+        rows: the rows of :func:`signal`
 
     Examples:
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
         >>> _ = torchinit.zeros_(model[1].weight), torchinit.zeros_(model[1].bias)
-        >>> torchinit.diagnostics.notes(torchinit.diagnostics.signal(model, torch.randn(4, 8)))
-        ['gradient zero', 'activation zero']
+        >>> torchinit.diagnostics.marked(torchinit.diagnostics.signal(model, torch.randn(4, 8)))
+        [False, False]
     """
-    activations = _notes([row.activation for row in rows])
-    gradients = reversed(_notes([row.gradient for row in reversed(rows)]))
-    return [_joined(a, g) for a, g in zip(activations, gradients, strict=True)]
+    return [any(fault) for fault in faults(rows)]
 
 
 def trends(rows: Sequence[LayerSignal]) -> tuple[Trend | None, Trend | None]:
     """Fit the trends of activations, from the first row to the last, and of gradients, from the last to the first.
+
+    Where a residual stream runs through the model, they are fitted to its sums alone. Zeros on purpose count as unknown.
 
     Args:
         rows: the rows of :func:`signal`
@@ -134,7 +226,20 @@ def trends(rows: Sequence[LayerSignal]) -> tuple[Trend | None, Trend | None]:
         >>> round(forward.factor, 2), backward.verdict
         (0.5, 'vanish')
     """
-    return trend([row.activation for row in rows]), trend([row.gradient for row in reversed(rows)])
+    along = path(rows)
+    step = (
+        "residual sum" if any(rows[index].kind == RESIDUAL for index in along) and len(along) < len(rows) else "layer"
+    )
+    activations, gradients = ([values[index] for index in along] for values in _known(rows))
+    forward, backward = trend(activations), trend(gradients[::-1])
+    return forward and replace(forward, step=step), backward and replace(backward, step=step)
+
+
+def in_words(rows: Sequence[LayerSignal]) -> tuple[str, str]:
+    """Say the trends of activations and gradients."""
+    forward, backward = trends(rows)
+    heads = [f"zero below {name}, which is 0" for name in _heads(rows).values()][:1]
+    return str(forward or TOO_FEW), str(backward or "".join(heads) or TOO_FEW)
 
 
 def summary(rows: Sequence[LayerSignal]) -> str:
@@ -150,5 +255,5 @@ def summary(rows: Sequence[LayerSignal]) -> str:
         >>> torchinit.diagnostics.summary(torchinit.diagnostics.signal(torch.nn.Linear(4, 4), torch.randn(2, 4)))
         'activations: too few for a trend; gradients: too few for a trend'
     """
-    forward, backward = (fitted or "too few for a trend" for fitted in trends(rows))
+    forward, backward = in_words(rows)
     return f"activations: {forward}; gradients: {backward}"

@@ -8,6 +8,7 @@ and a piece has the bits of its whole.
 
 import functools
 import math
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,13 +104,20 @@ def _standard_words(seed: Tensor, number: Tensor) -> list[Tensor]:
 
 
 def _write(out: Tensor, values: list[Tensor], scale: Tensor, shift: Tensor) -> None:
-    """Scale and shift the values of each block with eager's two roundings, and write them."""
+    """Scale and shift the values of each block with eager's two roundings, and write them as pairs of 64 bits.
+
+    The vectorized loop writes one element at a time, so pairs halve the writes.
+    """
     if out.device.type == "cpu":
         scaled = [value * scale for value in values]
     else:
         # Triton would fuse the product and the sum. A product of float32 is exact in float64, and rounded once here.
         scaled = [(value.to(torch.float64) * scale).to(torch.float32) for value in values]
-    out.copy_(torch.stack([value + shift for value in scaled], -1))
+    bits = [(value + shift).view(torch.int32).to(torch.int64) for value in scaled]
+    if sys.byteorder == "big":
+        bits = [bits[1], bits[0], bits[3], bits[2]]
+    pairs = [(bits[i] & 0xFFFFFFFF) | (bits[i + 1] << 32) for i in (0, 2)]
+    out.copy_(torch.stack(pairs, -1))
 
 
 def _write_uniform(out: Tensor, numbers: Tensor, seed: Tensor, start: Tensor, scale: Tensor, shift: Tensor) -> None:
@@ -130,8 +138,9 @@ def _write_normal(out: Tensor, numbers: Tensor, seed: Tensor, start: Tensor, sca
 @functools.cache
 def _numbers(device: torch.device, inference: bool) -> Tensor:
     """Return 0, 1, 2, ... for the blocks of the largest run that is drawn at once; one tensor for inference mode."""
-    # On a CPU the scratch of so many blocks stays in the cache; a GPU wants few launches.
-    return torch.arange(1 << (18 if device.type == "cpu" else 22), device=device)
+    # On a CPU the scratch of so many blocks nearly stays in the cache, and runs are few, because each waits for all
+    # threads. A GPU wants few launches.
+    return torch.arange(1 << (19 if device.type == "cpu" else 22), device=device)
 
 
 @functools.cache
@@ -142,7 +151,7 @@ def _kernel(normal: bool, threads: int, device: torch.device) -> Callable[..., N
     own = FunctionType(write.__code__.replace(co_name=f"{write.__name__}_{threads}"), write.__globals__)
     kernel: Callable[..., None] = torch.compile(own, fullgraph=True, options={"cpp.threads": threads})
     numbers = torch.arange(1 << 18, device=device)
-    out = torch.empty([numbers.numel(), 4], dtype=torch.float32, device=device)
+    out = torch.empty([numbers.numel(), 2], dtype=torch.int64, device=device)
     for dynamic in (out, numbers):
         mark_dynamic(dynamic, 0)
     # NB: four tensors; Dynamo would take two arguments that are one for always equal.
@@ -151,12 +160,13 @@ def _kernel(normal: bool, threads: int, device: torch.device) -> Callable[..., N
 
 
 def _run(normal: bool, out: Tensor, *args: Tensor) -> bool:
-    """Run a kernel; return whether it could be compiled."""
+    """Run a kernel on float32 values at an even offset; return whether it could be compiled."""
+    pairs = out.view(torch.int64).view(-1, 2)
     few = (normal and out.numel() < _FEW) or out.device.type != "cpu"
     threads = 1 if few else torch.get_num_threads()
     try:
         with plain_state(out.device.type):
-            _kernel(normal, threads, out.device)(out, *args)
+            _kernel(normal, threads, out.device)(pairs, *args)
     except Exception as error:
         _FAILED.append(str(error))
         first = str(error).strip().partition("\n")[0]
@@ -177,10 +187,10 @@ def draw(bits: Tensor, normal: bool, blocks: Tensor) -> Tensor | None:
     device, count = blocks.device, blocks.numel()
     numbers = torch.zeros([-(-count // _STEP) * _STEP], dtype=torch.int64, device=device)
     numbers[:count] = blocks.flatten()
-    out = torch.empty([numbers.numel(), 4], dtype=torch.float32, device=device)
+    out = torch.empty([4 * numbers.numel()], dtype=torch.float32, device=device)
     if not _run(normal, out, numbers, bits[0].clone(), bits[1].clone(), _scalar(1.0, device), _scalar(0.0, device)):
         return None
-    return out[:count].view([*blocks.shape, 4]).flatten(blocks.dim() - 1)
+    return out[: 4 * count].view([*blocks.shape, 4]).flatten(blocks.dim() - 1)
 
 
 def fill_run_(
@@ -210,10 +220,12 @@ def fill_run_(
         size = min(flat.numel() - done, 4 * numbers.numel() - lead)
         # Whole steps are written at once, all else by way of a scratch.
         direct = lead == 0 and size >= steps and flat.dtype == torch.float32 and not flat.is_neg()
+        # A pair of values must be an element of 64 bits.
+        direct = direct and (flat.storage_offset() + done) % 2 == 0
         part = flat[done : done + (size // steps * steps if direct else size)]
         out = part if direct else flat.new_empty([-(-(lead + size) // steps) * steps], dtype=torch.float32)
         start = bits[1] + (first + done) // 4
-        if not _run(normal, out.view(-1, 4), numbers[: out.numel() // 4], seed, start, scale, shift):
+        if not _run(normal, out, numbers[: out.numel() // 4], seed, start, scale, shift):
             return False
         values = out[lead : lead + part.numel()]
         finish(values)

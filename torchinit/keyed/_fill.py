@@ -16,11 +16,13 @@ from torchinit._core.distributions import inverse_softplus_log_uniform
 from torchinit._core.messages import called_function
 from torchinit._core.trunc_normal import invert_, uniform_bounds
 from torchinit.keyed import _compiled, _fast_paths
+from torchinit.keyed._fast_paths import runs_eagerly
 from torchinit.keyed._keys import key_bits
+from torchinit.keyed._pace import Pace
 from torchinit.keyed._philox import philox_words
 from torchinit.keyed._piece import Piece, views
 from torchinit.keyed._sampling import few_values, normal_values, uniform_values
-from torchinit.keyed._tiles import advance, block_count, run_start, stream_run, tile_shape, tile_size
+from torchinit.keyed._tiles import block_count, run_start, stream_run, tile_size, tiles
 
 
 def one_key(key: Tensor) -> Tensor:
@@ -94,22 +96,16 @@ def fill_view_(
     if not is_scripting():
         if _fill_at_once_(target, bits, distribution, parameters, full_size, begin):
             return
-    shape = list(target.shape)
-    if 0 in shape:
-        return
     bits = bits.to(target.device)
-    size = tile_size(target, full_size)
-    tile = tile_shape(shape, size)
-    at = [0] * len(shape)
-    done = False
-    while not done:
-        part = target
-        for d in range(len(shape)):
-            if tile[d] != shape[d]:
-                part = part.narrow(d, at[d], min(tile[d], shape[d] - at[d]))
-        start = [begin[d] + at[d] for d in range(len(shape))]
+    parts = tiles(target, begin, tile_size(target, full_size))
+    if not is_scripting():
+        if len(parts) > 1 and target.is_cpu and runs_eagerly(target) and torch.get_num_threads() > 1:
+            pace = Pace(len(parts))
+            for part, start in parts:
+                pace.draw(partial(_fill_tile_, part, bits, distribution, parameters, full_size, start))
+            return
+    for part, start in parts:
         _fill_tile_(part, bits, distribution, parameters, full_size, start)
-        done = advance(at, tile, shape)
 
 
 def _fill_at_once_(

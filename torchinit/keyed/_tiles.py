@@ -42,6 +42,23 @@ def tile_size(target: Tensor, full_size: list[int]) -> int:
     return blocks * per_block if rows == 0 else max(1, blocks * run // block_count(per_block - 1, run, per_block))
 
 
+def tiles(target: Tensor, begin: list[int], size: int) -> list[tuple[Tensor, list[int]]]:
+    """Return views of the tiles of a piece, in row-major order, and where each begins in the whole."""
+    shape = list(target.shape)
+    found: list[tuple[Tensor, list[int]]] = []
+    done = 0 in shape
+    tile = shape if done else tile_shape(shape, size)
+    at = [0] * len(shape)
+    while not done:
+        part = target
+        for d in range(len(shape)):
+            if tile[d] != shape[d]:
+                part = part.narrow(d, at[d], min(tile[d], shape[d] - at[d]))
+        found.append((part, [begin[d] + at[d] for d in range(len(shape))]))
+        done = advance(at, tile, shape)
+    return found
+
+
 def tile_shape(shape: list[int], size: int) -> list[int]:
     """Split a shape into tiles of at most ``size`` values, with rows as long as possible."""
     tile = [1] * len(shape)

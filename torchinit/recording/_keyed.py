@@ -7,8 +7,8 @@ from torch import Tensor
 from torchinit import keyed
 from torchinit._core.writes import no_grad_copy_
 from torchinit.keyed._fill import one_key
-from torchinit.keyed._piece import part, place_
-from torchinit.keyed._tiles import advance, tile_shape
+from torchinit.keyed._piece import place_
+from torchinit.keyed._tiles import tiles
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording._boxes import Chain, chain_of
 from torchinit.recording._keyed_draws import Draw, Step
@@ -79,14 +79,8 @@ def _has_values(program: KeyedProgram, target: Target) -> bool:
 def _fill_pieces(program: KeyedProgram, target: Target, chain: Chain, key: Tensor) -> None:
     keys, constants = _draw_keys(chain.steps, key), program.program.constants
     for view, begin in target.boxes:
-        shape = list(view.shape)
-        tile, at, done = tile_shape(shape, _TILE), [0] * view.dim(), view.numel() == 0
-        while not done:
-            size = [min(length, whole - first) for length, whole, first in zip(tile, shape, at)]
-            own = part(view, at, size)
-            piece = Piece(chain, constants, [a + b for a, b in zip(begin, at)], own)
-            no_grad_copy_(own, piece.compute(keys))
-            done = advance(at, tile, shape)
+        for own, start in tiles(view, begin, _TILE):
+            no_grad_copy_(own, Piece(chain, constants, start, own).compute(keys))
 
 
 def _starting_values(
