@@ -24,7 +24,7 @@ help:
 	@echo "make test      lint, types, generated files, and every test"
 	@echo "make quick     lint, generated files, and the fast tests of functions, recipes and tools; a minute"
 	@echo "make exhaustive the tests with every combination of dtype, layout and shape, not every pair"
-	@echo "make gpu       the tests of an NVIDIA GPU, with the torch and pytest of PYTHON (default: python3)"
+	@echo "make gpu       every check and time on an NVIDIA GPU, with the torch and pytest of PYTHON (default: python3)"
 	@echo "make coverage  every test, and the lines of the package that none runs"
 	@echo "make demo      script, save, load without torchinit, re-initialize; a table of all names"
 	@echo "make bench     torchinit against torch.nn.init, side by side; a few minutes"
@@ -63,7 +63,7 @@ lint: $(STAMP)
 types: $(STAMP)
 ifeq ($(TORCH),)
 	$(PY) -m mypy
-	$(PY) -m mypy.stubtest torchinit --mypy-config-file setup.cfg --allowlist tools/stubtest.txt
+	$(PY) -m mypy.stubtest torchinit --mypy-config-file tools/stubtest.cfg --allowlist tools/stubtest.txt
 endif
 
 fresh: $(STAMP)
@@ -76,9 +76,9 @@ pytest: $(STAMP)
 exhaustive: $(STAMP)
 	TORCHINIT_EXHAUSTIVE=1 $(PYTEST) $(PARALLEL)
 
-# Installs nothing: pytest may also come from PYTHONPATH. With TORCHINIT_DEVICE=cpu the tests run without a GPU.
+# Installs nothing: pytest may also come from PYTHONPATH.
 gpu:
-	$(PYTHON) -m pytest -q tests/gpu tests/core/test_parity.py -k "gpu or cuda"
+	$(PYTHON) -m tools.gpu --force
 
 # Fails under coverage, whose data file exceeds the test's limit on file size.
 UNMEASURED := \

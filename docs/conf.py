@@ -21,7 +21,7 @@ extensions = [
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 # README.md links to the pages as files, and so do they to each other.
-exclude_patterns = ["benchmark.*"]
+exclude_patterns = ["benchmark.*", "gpu.md"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

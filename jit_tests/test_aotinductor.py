@@ -114,22 +114,6 @@ def test_packaged_model_draws_from_any_key(packaged: Any) -> None:
         assert torch.equal(packaged(_zeros(), X, keyed.key(seed))[2], expected)
 
 
-@pytest.mark.skipif(torch.__version__ < "2.7", reason="torch 2.6 makes constants of the sizes")
-def test_one_package_fills_any_size_by_key(tmp_path: Path) -> None:
-    class Rows(nn.Module):
-        def forward(self, x: Tensor, key: Tensor) -> tuple[Tensor, Tensor]:
-            whole = keyed.uniform_(x.new_empty(x.size(0), 5), key)
-            return whole, keyed.normal_(torch.empty_like(x), key, full_size=[2000, 3], offset=[2, 0])
-
-    dynamic = {"x": {0: torch.export.Dim("rows", min=1, max=1000)}, "key": None}
-    packaged = _packaged(Rows(), (torch.zeros(8, 3), KEY), tmp_path / "model.pt2", dynamic)
-    for rows in (1, 2, 3, 5, 64, 1000):
-        x, key = torch.zeros(rows, 3), keyed.key(rows)
-        (whole, piece), (expected, part) = packaged(x, key), Rows()(x, key)
-        assert torch.equal(whole, expected), rows
-        assert torch.allclose(piece, part, rtol=1e-6, atol=1e-7), rows
-
-
 def test_packaged_model_with_parameters_of_its_own_fails_as_documented(tmp_path: Path) -> None:
     class Own(nn.Module):
         def __init__(self) -> None:
@@ -145,33 +129,59 @@ def test_packaged_model_with_parameters_of_its_own_fails_as_documented(tmp_path:
 
 
 class Filled(nn.Module):
-    """Fills its layers by a keyed recipe, then calls them."""
+    """Fills its layer by a keyed recipe, then calls it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 4))
+        self.layers = nn.Sequential(nn.Linear(4, 5))
 
     def forward(self, x: Tensor, key: Tensor) -> Tensor:
         recipes.xavier().apply_(self.layers, key=key)
         return self.layers(x)
 
 
-class Given(nn.Module):
-    """Passes the weights as inputs; AOTInductor cannot return a program's own parameters that it has changed."""
+class Keyed(nn.Module):
+    """Fills rows of any number, pieces of a whole of any number, and a layer by a recipe.
+
+    AOTInductor cannot return a program's own parameters that it has changed, so the layer's weights are inputs.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.model = Filled()
 
-    def forward(self, weights: dict[str, Tensor], x: Tensor, key: Tensor) -> Tensor:
-        return torch.func.functional_call(self.model, weights, (x, key))
+    def forward(self, weights: dict[str, Tensor], x: Tensor, key: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        called = torch.func.functional_call(self.model, weights, (x, key))
+        whole = keyed.uniform_(rows.new_empty(rows.size(0), 5), key)
+        return called, whole, keyed.normal_(torch.empty_like(rows), key, full_size=[2000, 3], offset=[2, 0])
 
 
-def test_keyed_recipe_is_packaged(tmp_path: Path) -> None:
-    x, key = torch.arange(8.0).view(2, 4), keyed.key(9)
+INPUTS = torch.arange(8.0).view(2, 4)
 
-    def weights() -> dict[str, Tensor]:
-        return {name: torch.zeros_like(value) for name, value in Filled().named_parameters()}
 
-    packaged = _packaged(Given(), (weights(), x, KEY), tmp_path / "recipe.pt2")
-    assert torch.allclose(packaged(weights(), x, key), Filled()(x, key), rtol=1e-5, atol=1e-6)
+def _layer_weights() -> dict[str, Tensor]:
+    return {name: torch.zeros_like(value) for name, value in Filled().named_parameters()}
+
+
+@pytest.fixture(scope="module")
+def packaged_by_key(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    dynamic = {"rows": {0: torch.export.Dim("rows", min=1, max=1000)}}
+    fixed = {"weights": dict.fromkeys(_layer_weights()), "x": None, "key": None}
+    arguments = (_layer_weights(), INPUTS, KEY, torch.zeros(8, 3))
+    return _packaged(Keyed(), arguments, tmp_path_factory.mktemp("keyed") / "model.pt2", fixed | dynamic)
+
+
+def test_one_package_fills_any_size_by_key(packaged_by_key: Any) -> None:
+    for rows in (1, 2, 3, 5, 64, 1000):
+        x, key = torch.zeros(rows, 3), keyed.key(rows)
+        (_, whole, piece), (_, expected, part) = (
+            run(_layer_weights(), INPUTS, key, x) for run in (packaged_by_key, Keyed())
+        )
+        assert torch.equal(whole, expected), rows
+        assert torch.allclose(piece, part, rtol=1e-6, atol=1e-7), rows
+
+
+def test_keyed_recipe_is_packaged(packaged_by_key: Any) -> None:
+    key = keyed.key(9)
+    called = packaged_by_key(_layer_weights(), INPUTS, key, torch.zeros(8, 3))[0]
+    assert torch.allclose(called, Filled()(INPUTS, key), rtol=1e-5, atol=1e-6)

@@ -1,5 +1,7 @@
 """Does one exported program of a keyed fill serve every size and offset, with eager's bits?"""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,26 +19,38 @@ SIZES = [1, 2, 3, 5, 64, 1000]
 strictly = pytest.mark.parametrize(
     "strict", [pytest.param(True, id="strict", marks=pytest.mark.slow), pytest.param(False, id="non-strict")]
 )
+# Tracing by Dynamo takes three times as long: strictly, of every two lists each entry once and not every pair.
+# The name of an initializer, the dtype that it fills, and the piece.
+Fill = tuple[str, torch.dtype, str]
 
 
-class Fill(nn.Module):
-    """Fills a new tensor of its input's shape, or a piece that begins at a row or column."""
+class Fills(nn.Module):
+    """Makes each of several fills of a new tensor of its input's shape, or of a piece that begins at a row or column.
 
-    def __init__(self, name: str, whole: str = "itself") -> None:
+    One program of many fills takes half the time of a program for each.
+    """
+
+    def __init__(self, *fills: Fill) -> None:
         super().__init__()
-        self.fill, self.whole = getattr(keyed, name), whole
+        self.fills = fills
 
-    def forward(self, x: Tensor, key: Tensor, begin: int) -> Tensor:
-        piece: dict[str, Any] = {}
-        if self.whole == "of fixed size":
-            piece = {"full_size": [2000, 7], "offset": [3, 0]}
-        elif self.whole == "of more rows":
-            piece = {"full_size": [3 * x.size(0), x.size(1)], "offset": [x.size(0), 0]}
-        elif self.whole == "of rows":
-            piece = {"full_size": [2000, 7], "offset": [begin, 0]}
-        elif self.whole == "of columns":
-            piece = {"full_size": [2000, 30], "offset": [3, begin]}
-        return self.fill(torch.empty_like(x), key, **piece)
+    def forward(self, x: Tensor, key: Tensor, begin: int) -> list[Tensor]:
+        return [
+            getattr(keyed, name)(torch.empty_like(x, dtype=dtype), key, **_piece(piece, x, begin))
+            for name, dtype, piece in self.fills
+        ]
+
+
+def _piece(piece: str, x: Tensor, begin: int) -> dict[str, Any]:
+    if piece == "of fixed size":
+        return {"full_size": [2000, 7], "offset": [3, 0]}
+    if piece == "of more rows":
+        return {"full_size": [3 * x.size(0), x.size(1)], "offset": [x.size(0), 0]}
+    if piece == "of rows":
+        return {"full_size": [2000, 7], "offset": [begin, 0]}
+    if piece == "of columns":
+        return {"full_size": [2000, 30], "offset": [3, begin]}
+    return {}
 
 
 def _program(module: nn.Module, x: Tensor, sizes: dict[int, Any], strict: bool, begin: Any = None) -> Any:
@@ -44,50 +58,50 @@ def _program(module: nn.Module, x: Tensor, sizes: dict[int, Any], strict: bool, 
     return torch.export.export(module, (x, KEY, 5), dynamic_shapes=dynamic, strict=strict).module()
 
 
+def _drawn(program: Any, module: Fills, x: Tensor, begin: int = 5) -> Iterator[tuple[Fill, Tensor, Tensor]]:
+    """Yield each fill, what the program draws, and what eager draws."""
+    return zip(module.fills, program(x, KEY, begin), module(x, KEY, begin), strict=True)
+
+
 @strictly
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("name", ["uniform_", "normal_", "trunc_normal_", "inverse_softplus_log_uniform_"])
-def test_one_program_fills_a_vector_of_any_length(name: str, dtype: torch.dtype, strict: bool) -> None:
-    module = Fill(name)
-    program = _program(module, torch.empty(12, dtype=dtype), {0: Dim("n", min=1)}, strict)
+def test_one_program_fills_a_vector_of_any_length(strict: bool) -> None:
+    names = ("uniform_", "normal_", "trunc_normal_", "inverse_softplus_log_uniform_")
+    dtypes = (torch.float32, torch.float64, torch.bfloat16)
+    fills = [(name, dtype, "whole") for name, dtype in itertools.product(names, dtypes)]
+    module = Fills(*fills[:: 4 if strict else 1])
+    program = _program(module, torch.empty(12), {0: Dim("n", min=1)}, strict)
     for size in SIZES:
-        x = torch.empty(size, dtype=dtype)
-        drawn, expected = program(x, KEY, 5), module(x, KEY, 5)
-        assert ulps(drawn, expected) <= (0 if name == "uniform_" else 4), size
+        for fill, drawn, expected in _drawn(program, module, torch.empty(size)):
+            assert ulps(drawn, expected) <= (0 if fill[0] == "uniform_" else 4), (fill, size)
 
 
 @strictly
-@pytest.mark.parametrize("name", ["uniform_", "normal_", "xavier_uniform_", "xavier_normal_", "trunc_normal_"])
-def test_one_program_fills_a_matrix_of_any_shape(name: str, strict: bool) -> None:
-    module = Fill(name)
+def test_one_program_fills_a_matrix_of_any_shape(strict: bool) -> None:
+    names = ("xavier_normal_", "uniform_", "trunc_normal_", "normal_", "xavier_uniform_")
+    module = Fills(*((name, torch.float32, "whole") for name in names[:: 2 if strict else 1]))
     program = _program(module, torch.empty(12, 7), {0: Dim("n", min=1), 1: Dim("m", min=1)}, strict)
     for shape in [(1, 1), (1, 2), (3, 1), (2, 2), (5, 7), (64, 3), (100, 170)]:
-        x = torch.empty(shape)
-        drawn, expected = program(x, KEY, 5), module(x, KEY, 5)
-        if name == "uniform_":
-            assert torch.equal(drawn, expected), shape
-        else:
+        for fill, drawn, expected in _drawn(program, module, torch.empty(shape)):
             # A fan that depends on the size is rounded once more.
-            assert torch.allclose(drawn, expected, rtol=1e-6, atol=0.0), shape
+            rounding = 0.0 if fill[0] == "uniform_" else 1e-6
+            assert torch.allclose(drawn, expected, rtol=rounding, atol=0.0), (fill, shape)
 
 
 @strictly
-@pytest.mark.parametrize("whole", ["of fixed size", "of more rows"])
-@pytest.mark.parametrize("name", ["uniform_", "normal_"])
-def test_one_program_fills_a_piece_of_any_size(name: str, whole: str, strict: bool) -> None:
-    module = Fill(name, whole)
+def test_one_program_fills_a_piece_of_any_size(strict: bool) -> None:
+    fills = list(itertools.product(("uniform_", "normal_"), [torch.float32], ("of fixed size", "of more rows")))
+    module = Fills(*fills[:: 3 if strict else 1])
     program = _program(module, torch.empty(12, 7), {0: Dim("n", min=1, max=1000)}, strict)
     for size in SIZES:
-        x = torch.empty(size, 7)
-        assert torch.equal(program(x, KEY, 5), module(x, KEY, 5)), size
+        for fill, drawn, expected in _drawn(program, module, torch.empty(size, 7)):
+            assert torch.equal(drawn, expected), (fill, size)
 
 
 @strictly
-@pytest.mark.parametrize("whole", ["of rows", "of columns"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_one_program_fills_a_piece_at_any_offset(whole: str, dtype: torch.dtype, strict: bool) -> None:
-    module = Fill("normal_", whole)
-    program = _program(module, torch.empty(12, 7, dtype=dtype), {0: Dim.AUTO}, strict, Dim.AUTO)
+def test_one_program_fills_a_piece_at_any_offset(strict: bool) -> None:
+    fills = list(itertools.product(["normal_"], (torch.float32, torch.float64), ("of rows", "of columns")))
+    module = Fills(*fills[:: 3 if strict else 1])
+    program = _program(module, torch.empty(12, 7), {0: Dim.AUTO}, strict, Dim.AUTO)
     for size, begin in [(1, 2), (2, 7), (3, 3), (5, 11), (64, 1), (1000, 6), (12, 0)]:
-        x = torch.empty(size, 7, dtype=dtype)
-        assert torch.equal(program(x, KEY, begin), module(x, KEY, begin)), (size, begin)
+        for fill, drawn, expected in _drawn(program, module, torch.empty(size, 7), begin):
+            assert torch.equal(drawn, expected), (fill, size, begin)

@@ -1,5 +1,6 @@
 """Is a model read from every format?"""
 
+import os
 import random
 import warnings
 from pathlib import Path
@@ -9,7 +10,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from tests.support.command_line import run
 from tests.support.model_files import WRITERS, Net, load, rewrite, saved_model as saved_model
+from torchinit import keyed, recipes
 from torchinit.recipes._layers import walk
 
 
@@ -123,3 +126,36 @@ def test_dtypes_and_layouts_survive(tmp_path: Path) -> None:
     assert {name: (t.dtype, t.shape, t.layout) for name, t in read.items()} == {
         name: (t.dtype, t.shape, t.layout) for name, t in tensors.items()
     }
+
+
+NAME = os.fsdecode(b"caf\xe9")
+
+
+@pytest.mark.parametrize("how", WRITERS)
+def test_file_whose_name_is_not_utf8_is_read(how: str, tmp_path: Path) -> None:
+    model = Net()
+    WRITERS[how](model, tmp_path / "plain")
+    (tmp_path / NAME).mkdir()
+    path = (tmp_path / "plain").rename(tmp_path / NAME / NAME)
+    assert torch.equal(dict(load(path).named_parameters())["head.weight"], model.head.weight)
+
+
+@pytest.mark.parametrize("how", WRITERS)
+def test_file_whose_name_is_not_utf8_is_initialized_and_written(how: str, tmp_path: Path) -> None:
+    model = Net()
+    WRITERS[how](model, tmp_path / "plain")
+    suffix = ".safetensors" if how == "safetensors" else ".pt"
+    path = (tmp_path / "plain").rename(tmp_path / f"{NAME}{suffix}")
+    out = tmp_path / f"{NAME} made{suffix}"
+    like = [] if how in ("script", "mobile") else ["--like", "tests.support.model_files:Net"]
+    assert run("init", path, "--recipe", "torch", *like, "--seed", 3, "--keyed", "-o", out) == 0
+    wanted = recipes.torch_default().apply_(Net(), key=keyed.key(3))
+    assert torch.equal(dict(load(out).named_parameters())["head.weight"], wanted.head.weight)
+
+
+def test_suffix_of_a_file_does_not_matter(tmp_path: Path) -> None:
+    for suffix in (".safetensors", ".pt", ".json", ".init"):
+        for how in WRITERS:
+            path = tmp_path / f"{how}{suffix}"
+            WRITERS[how](Net(), path)
+            assert len(list(load(path).parameters())) in (5, 6)

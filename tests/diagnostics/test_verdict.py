@@ -29,7 +29,7 @@ VERDICTS: dict[str, tuple[Tensor, tuple[str | None, bool]]] = {
     "constant but for nan": (torch.tensor([1.0, math.nan]), ("not finite", True)),
     "empty": (torch.empty(0, 3), ("empty", False)),
     "vector of no known kind": (torch.arange(5.0), (None, False)),
-    "integers": (torch.arange(20).view(4, 5), (None, False)),
+    "integers": (torch.arange(20).view(4, 5), ("integers", False)),
     "too large": (draw("normal_", (256, 256), std=1.0), ("std 0.999 is 11 x He; normal, std 1", True)),
     "too small": (
         draw("normal_", (256, 256), std=2e-6),

@@ -67,15 +67,24 @@ def _accepts(call: KeyedCall, shape: tuple[int, ...], place: str, dtype: torch.d
 
 
 def _fill_all(rank: int) -> list[str]:
-    """Fill every call's weight in every shape and placement; return the cases that differ from the unsharded tensor."""
+    """Fill every call's weight in every shape and placement; return the cases that differ from the unsharded tensor.
+
+    A rank needs no other one to fill its shard, so each case is one rank's.
+    """
     from torch.distributed.tensor import DTensor
     from torch.distributed.tensor.debug import CommDebugMode
 
     warnings.simplefilter("ignore")
     wrong: list[str] = []
-    places = _placements(dist.get_world_size())
-    dtypes = (torch.float32, torch.bfloat16)
-    for call, shape, place, dtype in pairwise(CALLS, SHAPES, list(places), dtypes, possible=_accepts):
+    size = dist.get_world_size()
+    places, dtypes = _placements(size), (torch.float32, torch.bfloat16)
+    cases = pairwise(CALLS, SHAPES, list(places), dtypes, possible=_accepts)
+    # Deal them so that every rank has every shape in every placement.
+    cases.sort(key=lambda case: (case[2], case[1]))
+    # Making a mesh of ranks takes all of them.
+    for mesh_shape, _ in places.values():
+        _mesh(mesh_shape)
+    for call, shape, place, dtype in cases[rank::size]:
         whole = call(torch.empty(shape, dtype=dtype), KEY)
         mesh, placements = _mesh(places[place][0]), places[place][1]
         try:

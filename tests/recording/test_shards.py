@@ -84,6 +84,12 @@ SHARDINGS: dict[str, Callable[[nn.Module], None]] = {
 }
 
 
+# Two ranks fill in every sharding of a one-dimensional mesh from both origins; one and four do so from one each.
+ALIKE = {
+    (size, sharding, origin) for size in (1, 4) for sharding, origin in (("fully sharded", "seed"), ("parallel", "key"))
+}
+
+
 def _made(sharding: str, dtype: torch.dtype | None) -> nn.Module:
     """Make a model on meta, shard it, and give it memory with no number in it."""
     with torch.device("meta"):
@@ -116,6 +122,8 @@ def _wrong(rank: int) -> list[str]:
         if sharding == "both" and (dist.get_world_size() < 4 or torch.__version__ < "2.7"):
             continue
         for origin, options in {"seed": {"seed": 5}, "key": {"key": KEY}}.items():
+            if (dist.get_world_size(), sharding, origin) in ALIKE:
+                continue
             model = _made(sharding, dtype)
             # Each rank has its own state.
             torch.manual_seed(rank)
@@ -205,7 +213,8 @@ def _wrong_of_eight(rank: int) -> list[str]:
     # Any message to another rank would be lost.
     dist.init_process_group("fake", rank=rank, world_size=8, store=FakeStore())
     mesh, wrong = init_device_mesh("cpu", (2, 4)), []
-    for name, make in MODELS.items():
+    # A model is on one of the mesh's two rows, in each placement once.
+    for name, make in list(MODELS.items())[rank // 4 :: 2]:
         recording, placements = torchinit.record(make), PLACEMENTS[(rank + len(name)) % 4]
         expected, model = tensors_of(recording.build(key=KEY)), recording.build(seed=0)
         _distributed(model, mesh, placements)

@@ -1,5 +1,6 @@
 """The outcome of a call: everything that a caller could notice, in comparable form."""
 
+import ctypes
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,8 +47,13 @@ def memory(tensor: Tensor) -> bytes | None:
     """Return all bytes of the storage, so that a write outside the view shows too."""
     if tensor.is_meta or type(tensor).__name__ == "FakeTensor":
         return None
-    storage = tensor.detach().untyped_storage()
-    return bytes(torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage).cpu().numpy())
+    return _bytes(tensor.detach())
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    # NB: not by way of numpy, which torch does not need.
+    storage = tensor.untyped_storage().cpu()
+    return ctypes.string_at(storage.data_ptr(), storage.nbytes())
 
 
 def _version(tensor: Tensor) -> int:
@@ -60,7 +66,7 @@ def _autograd(tensor: Tensor) -> tuple[bool, bool, str]:
 
 def _global_state(tensor: Tensor) -> bytes:
     states = [torch.get_rng_state()] + ([torch.cuda.get_rng_state(tensor.device)] if tensor.is_cuda else [])
-    return b"".join(bytes(state.numpy()) for state in states)
+    return b"".join(_bytes(state) for state in states)
 
 
 def observe(
@@ -88,7 +94,7 @@ def observe(
         memory=memory(tensor),
         returned_itself=returned is tensor,
         global_state=_global_state(tensor),
-        generator_state=None if generator is None else bytes(generator.get_state().numpy()),
+        generator_state=None if generator is None else _bytes(generator.get_state()),
         version_moved=_version(tensor) > version,
         autograd_kept=_autograd(tensor) == autograd,
         warned=tuple(

@@ -23,7 +23,8 @@ _HEADER = ("function", "shape", "dtype", "theirs ms", "ours ms", "ratio", "least
 _WIDTHS = (24, 16, 10, 22, 22, 8, 7, 11, 9)
 
 
-def _row(case: Case, threads: int, theirs: Timing, ours: Timing) -> dict[str, Any]:
+def row(case: Case, threads: int, theirs: Timing, ours: Timing) -> dict[str, Any]:
+    """Describe a measured case, for JSON."""
     return {
         "function": case.function,
         "shape": case.shape,
@@ -67,7 +68,7 @@ def run(selected: list[Case], threads: list[int], seconds: float) -> tuple[list[
         for case in selected:
             progress.step(f"{count} thread(s):", f"{case.function} {case.shape} {case.dtype}")
             try:
-                rows.append(_row(case, count, *measure(case.theirs, case.ours, case.targets(), seconds)))
+                rows.append(row(case, count, *measure((case.theirs, case.ours), case.targets(), seconds)))
             except RuntimeError as error:
                 failed.append(f"{case.function} {case.shape} {case.dtype}: {error}")
     progress.clear()

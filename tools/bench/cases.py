@@ -1,6 +1,6 @@
 """The rows of the table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class Case:
 
 
 _SMALL = (4, 4)
+_NAMES = [name for name in torchinit.__all__ if name.endswith("_") and hasattr(torch.nn.init, name)]
 # The shapes of functions that do not take the default ones, and the arguments that a function needs.
 _SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "dirac_": ((4, 4, 3, 3), (512, 512, 3, 3), (2048, 2048, 3, 3)),
@@ -82,12 +83,21 @@ def _case(
 
 
 def _functions(device: str) -> Iterator[Case]:
-    names = [name for name in torchinit.__all__ if name.endswith("_") and hasattr(torch.nn.init, name)]
-    for name in names:
+    for name in _NAMES:
         for shape in _SHAPES.get(name, (_SMALL, (512, 512), (4096, 4096))):
             small = max(shape) <= 4
             least = _LEAST.get(name, 1.0) if small else _LARGE_LEAST.get((name, shape), 1.0)
             yield _case(name, shape, device, least, **_ARGUMENTS.get(name, {}))
+
+
+def of_sides(device: str, sides: Sequence[int]) -> list[Case]:
+    """Make a row for each function of ``torch.nn.init`` at each side of a square matrix, the slowest functions last."""
+    names = sorted(_NAMES, key=lambda name: name in ("orthogonal_", "sparse_"))
+    return [
+        _case(name, (side, side, 1) if name == "dirac_" else (side, side), device, **_ARGUMENTS.get(name, {}))
+        for side in sides
+        for name in names
+    ]
 
 
 def _named_rows(device: str) -> Iterator[Case]:

@@ -4,7 +4,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,19 +87,27 @@ def waits_for_gpu(fill: Fill, targets: list[Tensor]) -> bool:
     return False
 
 
-def measure(theirs: Fill, ours: Fill, targets: list[Tensor], seconds: float) -> tuple[Timing, Timing]:
-    """Time both in turn, for about ``seconds`` each; a first call of each warms up and is measured for memory."""
-    fills = (theirs, ours)
+def measure(
+    fills: Sequence[Fill], targets: list[Tensor], seconds: float, fewest: int = 7, slow: float = 3e3
+) -> list[Timing]:
+    """Time fills in turn; a first call of each warms up and is measured for memory.
+
+    Args:
+        fills: what to time, side by side
+        targets: the tensors that each fills
+        seconds: about how long each is timed
+        fewest: number of samples of a fill that takes longer than ``seconds`` allow
+        slow: milliseconds of a call from which on one sample is enough
+    """
     extra = [peak_extra_bytes(fill, targets) for fill in fills]
     waits = [waits_for_gpu(fill, targets) for fill in fills]
     once = [_sample(fill, targets, 1) for fill in fills]
     # A sample lasts 2 ms at least, so that the clock's own cost does not show.
     calls = [max(1, int(2.0 / max(time_once, 1e-4))) for time_once in once]
     # Upstream's sampler takes a random number of passes: several samples, unless one takes many seconds.
-    rounds = min(31, max(int(seconds * 1e3 / (once[0] * calls[0])), 7 if once[0] < 3e3 else 0))
+    rounds = min(31, max(int(seconds * 1e3 / (once[0] * calls[0])), fewest if once[0] < slow else 0))
     samples = [[_sample(fill, targets, count) for fill, count in zip(fills, calls, strict=True)] for _ in range(rounds)]
-    first, second = (
+    return [
         Timing(statistics.median(times), min(times), max(times), size, waiting)
         for times, size, waiting in zip(zip(*(samples or [once]), strict=True), extra, waits, strict=True)
-    )
-    return first, second
+    ]

@@ -1,6 +1,6 @@
 """Whole models as lists of (initializer, arguments, shape), as their authors initialize them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Parameter = tuple[str, dict[str, Any], tuple[int, ...]]
@@ -61,3 +61,37 @@ def gpt2() -> Iterator[Parameter]:
 
 
 MODELS = {"ResNet-50": resnet50, "ViT-B/16": vit_b_16, "GPT-2": gpt2}
+
+
+def _llama(width: int, inner: int, layers: int, heads: int, pairs: int, tied: bool) -> Iterator[tuple[str, Parameter]]:
+    """Grattafiori et al. 2024, https://arxiv.org/abs/2407.21783; names and initialization as in transformers."""
+
+    def normal(name: str, *shape: int) -> tuple[str, Parameter]:
+        return f"{name}.weight", ("normal_", {"std": 0.02}, shape)
+
+    def ones(name: str) -> tuple[str, Parameter]:
+        return f"{name}.weight", ("ones_", {}, (width,))
+
+    yield normal("model.embed_tokens", 128256, width)
+    for layer in range(layers):
+        at = f"model.layers.{layer}"
+        yield normal(f"{at}.self_attn.q_proj", width, width)
+        for name in ("k_proj", "v_proj"):
+            yield normal(f"{at}.self_attn.{name}", width * pairs // heads, width)
+        yield normal(f"{at}.self_attn.o_proj", width, width)
+        for name in ("gate_proj", "up_proj"):
+            yield normal(f"{at}.mlp.{name}", inner, width)
+        yield normal(f"{at}.mlp.down_proj", width, inner)
+        yield ones(f"{at}.input_layernorm")
+        yield ones(f"{at}.post_attention_layernorm")
+    yield ones("model.norm")
+    if not tied:
+        yield normal("lm_head", 128256, width)
+
+
+# Models that are filled on a GPU, by the names of their parameters: Llama 3.2 1B, Llama 3.1 8B, and a small one.
+LARGE_MODELS: dict[str, Callable[[], dict[str, Parameter]]] = {
+    "Llama-1B": lambda: dict(_llama(2048, 8192, 16, 32, 8, tied=True)),
+    "Llama-8B": lambda: dict(_llama(4096, 14336, 32, 32, 8, tied=False)),
+    "Llama-tiny": lambda: dict(_llama(4, 8, 2, 2, 1, tied=False)),
+}

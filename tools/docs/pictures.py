@@ -13,6 +13,7 @@ from torch import Tensor
 import torchinit
 from torchinit import diagnostics
 from torchinit.diagnostics._plots import render
+from torchinit.recipes import Recipe, Rule
 
 _WIDTH, _LAYERS, _BATCH = 512, 50, 256
 # Stop below this scale: nothing is visible there, and subnormal numbers are slow.
@@ -137,6 +138,24 @@ def _draw_tail() -> str:
     return _svg(figure)
 
 
+def _tanh_net(seed: int, gain: float = 1.0) -> torch.nn.Module:
+    """Build the model of the guide's page on diagnostics, which has copied rows."""
+    layers = torch.nn.Linear(128, 256), torch.nn.Linear(256, 256), torch.nn.Linear(256, 4)
+    model = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2])
+    recipe = Recipe([Rule("xavier_normal_", ndim=2, args={"gain": gain}), Rule("default")])
+    recipe.apply_(model, torch.Generator().manual_seed(seed))
+    layers[1].weight.data[:32] = layers[1].weight.data[32:64]
+    return model
+
+
+def _draw_statistics() -> str:
+    return render(diagnostics.statistics(_tanh_net(0)).plot(), "svg").decode()
+
+
+def _draw_comparison() -> str:
+    return render(diagnostics.compare(_tanh_net(0), _tanh_net(1, 1.5)).plot(), "svg").decode()
+
+
 def _draw_signal() -> str:
     """Draw the signal in a Transformer of which the last branch starts at 0."""
     with torch.random.fork_rng():
@@ -153,5 +172,7 @@ def _draw_signal() -> str:
 PICTURES: Mapping[str, Callable[[], str]] = {
     "scales.svg": _draw_scales,
     "tail.svg": _draw_tail,
+    "statistics.svg": _draw_statistics,
+    "comparison.svg": _draw_comparison,
     "signal.svg": _draw_signal,
 }

@@ -4,8 +4,11 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PathLike = str | os.PathLike[str]
@@ -27,11 +30,41 @@ def check_folder(path: PathLike) -> None:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
+@contextmanager
+def staged(path: PathLike) -> Iterator[Path]:
+    """Yield where to write a file; it becomes ``path`` at the end of the block, or vanishes if the block raises.
+
+    Args:
+        path: a link is followed, and a file that is replaced keeps its mode
+
+    Raises:
+        OSError: if the file cannot be written; an existing file is still whole
+    """
+    device = is_device(path)
+    folder = Path(tempfile.gettempdir()) if device else Path(os.path.realpath(path)).parent
+    stage = folder / f".torchinit-{secrets.token_hex(8)}"
+    try:
+        yield stage
+        if device:
+            with open(stage, "rb") as made, open(path, "wb") as file:
+                shutil.copyfileobj(made, file)
+            return
+        target = Path(os.path.realpath(path))
+        if target.exists():
+            os.chmod(stage, stat.S_IMODE(target.stat().st_mode))
+        os.replace(stage, target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+    finally:
+        with suppress(OSError):
+            stage.unlink()
+
+
 def write_whole(path: PathLike, contents: bytes) -> None:
     """Write a file whole or not at all, by way of a temporary file beside it.
 
     Args:
-        path: where to write; a link is followed, and a file that is replaced keeps its mode
+        path: where to write, as :func:`staged` takes it
         contents: what to write
 
     Raises:
@@ -40,16 +73,5 @@ def write_whole(path: PathLike, contents: bytes) -> None:
     if is_device(path):
         Path(path).write_bytes(contents)
         return
-    target = Path(os.path.realpath(path))
-    staged = target.with_name(f".torchinit-{secrets.token_hex(8)}")
-    try:
-        with open(staged, "xb") as file:
-            file.write(contents)
-        if target.exists():
-            os.chmod(staged, stat.S_IMODE(target.stat().st_mode))
-        os.replace(staged, target)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
-    finally:
-        with suppress(OSError):
-            staged.unlink()
+    with staged(path) as stage, open(stage, "xb") as file:
+        file.write(contents)

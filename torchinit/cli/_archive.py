@@ -1,21 +1,14 @@
-"""Rewrite a TorchScript archive: change its module, and keep everything else in it."""
+"""Write a TorchScript archive again with another module, and everything else in it as it was."""
 
-import argparse
 import os
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from torchinit._core.compat import save_mobile
+from torchinit._core.table import printable
 from torchinit._core.torchscript import silenced
-from torchinit.cli._arguments import recipe_of
-from torchinit.cli._files import load_torchscript
-from torchinit.cli._output import Output
-from torchinit.cli._outputs import check_output, save
-from torchinit.recipes import Recipe
-from torchinit.recording import Recording
 
 
 @dataclass(frozen=True)
@@ -39,35 +32,24 @@ def read_extras(path: str | os.PathLike[str]) -> ArchiveExtras:
     return ArchiveExtras(files, mobile)
 
 
-def _serialize(module: torch.jit.ScriptModule, extras: ArchiveExtras) -> bytes:
+def output_extras(file: str | os.PathLike[str], out: str, mobile: bool | None = None) -> ArchiveExtras:
+    """Read the extras for a file to write; ``mobile`` chooses the format, None keeps the file's.
+
+    Raises:
+        RuntimeError: if the name of the file to write says another format
+    """
+    extras = read_extras(file)
+    if mobile is not None:
+        extras = ArchiveExtras(extras.files, mobile)
+    if out.lower().endswith(".ptl") and not extras.mobile:
+        raise RuntimeError(f"a .ptl file is for the mobile interpreter (attach --mobile), got OUT {printable(out)}")
+    return extras
+
+
+def serialize(module: torch.jit.ScriptModule, extras: ArchiveExtras) -> bytes:
+    """Return the contents of an archive with a module and extras."""
     with silenced():
         if extras.mobile:
             return save_mobile(module, extras.files)
         contents: bytes = module.save_to_buffer(_extra_files=extras.files)
     return contents
-
-
-def rewrite(
-    arguments: argparse.Namespace,
-    output: Output,
-    verb: str,
-    change: Callable[[Recipe | Recording, torch.jit.ScriptModule], torch.jit.ScriptModule],
-    mobile: bool | None = None,
-) -> None:
-    """Read a module, change it by a recipe, and write it; ``mobile`` chooses the format, None keeps the file's."""
-    check_output(arguments.output, arguments.force)
-    recipe = recipe_of(arguments)
-    with output.progress(3) as progress:
-        progress.step("read", arguments.file)
-        module, extras = load_torchscript(arguments.file), read_extras(arguments.file)
-        if mobile is not None:
-            extras = ArchiveExtras(extras.files, mobile)
-        if arguments.output.lower().endswith(".ptl") and not extras.mobile:
-            raise RuntimeError(
-                f"a .ptl file is for the mobile interpreter (attach --mobile), got OUT {arguments.output}"
-            )
-        progress.step(verb, arguments.file)
-        module = change(recipe, module)
-        progress.step("write", arguments.output)
-        save(arguments.output, _serialize(module, extras), arguments.force)
-    output.written(arguments.output)

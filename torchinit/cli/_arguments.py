@@ -99,15 +99,32 @@ def add_plot(parser: argparse.ArgumentParser, help: str) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite the picture if it exists")
 
 
-def add_model_output(parser: argparse.ArgumentParser) -> None:
-    """Add ``--output`` and ``--force``."""
-    parser.add_argument("-o", "--output", required=True, type=_model, metavar="OUT", help="the file to write")
+def add_layers(parser: argparse.ArgumentParser) -> None:
+    """Add ``--key`` and ``--like``, which say more about a file that is no TorchScript."""
+    parser.add_argument(
+        "--key",
+        type=key_of_checkpoint,
+        metavar="KEY",
+        help="which state dict of a checkpoint, such as model_ema or state.net",
+    )
+    parser.add_argument(
+        "--like",
+        metavar="MODEL",
+        help="the model whose layers a file without layers has: package.module:factory, timm:NAME, hf:TYPE or a .init"
+        " file; with arguments in one word, 'hf:gpt2 n_layer=2'",
+    )
+
+
+def add_model_output(parser: argparse.ArgumentParser, any_kind: bool = False) -> None:
+    """Add ``--output``, for a TorchScript file or ``any_kind`` of file, and ``--force``."""
+    kind = str if any_kind else _model
+    parser.add_argument("-o", "--output", required=True, type=kind, metavar="OUT", help="the file to write")
     parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists, also FILE itself")
 
 
 def add_model_and_recipe(parser: argparse.ArgumentParser) -> None:
-    """Add a TorchScript file, ``--recipe``, ``--set`` and ``--keep``."""
-    parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
+    """Add a file, ``--recipe``, ``--set`` and ``--keep``."""
+    parser.add_argument("file", metavar="FILE", help="the file of a model; attach takes TorchScript alone")
     parser.add_argument(
         "--recipe",
         required=True,

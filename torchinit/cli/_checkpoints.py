@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from torchinit._core.table import printable
-from torchinit.cli._quantized import tensors_of
 from torchinit.cli._readers import PathLike, listed, refusal
+from torchinit.diagnostics._packed import tensors_of
 from torchinit.diagnostics._parameters import fault_of
 
 # Keys under which a checkpoint holds the state dict of its model.

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchinit.cli._readers import ModelFileError, PathLike, load_pickle, read_cause, refusal
+from torchinit.cli._readers import ModelFileError, PathLike, load_pickle, map_file, read_cause, refusal, sliced
+from torchinit.cli._zip import values_begin
 
 # Numbers of dtypes in the archive: torch/_export/serde/schema.py. Releases differ in which dtypes they have.
 _DTYPES = {
@@ -37,8 +38,9 @@ def _integers(sizes: list[dict[str, Any]]) -> list[int]:
 class _Archive:
     """The records of an archive below its top folder."""
 
-    def __init__(self, path: PathLike, archive: zipfile.ZipFile) -> None:
+    def __init__(self, path: PathLike, archive: zipfile.ZipFile, shared: bool) -> None:
         self.path, self._archive, self._storages = path, archive, dict[str, Tensor]()
+        self._memory = map_file(path, shared)
         names = archive.namelist()
         top = next((name[: -len("archive_format")] for name in names if name.endswith("/archive_format")), "")
         self.records = [name.removeprefix(top) for name in names]
@@ -50,14 +52,19 @@ class _Archive:
     def pickle(self, record: str) -> Any:
         return load_pickle(self.path, io.BytesIO(self.read(record)))
 
+    def _bytes(self, record: str) -> Tensor:
+        """Return the bytes of a record; they stay in the file until they are used, if they are not compressed."""
+        about, empty = self._archive.getinfo(self._top + record), torch.empty(0, dtype=torch.uint8)
+        if about.compress_type != zipfile.ZIP_STORED:
+            return torch.frombuffer(bytearray(self.read(record)), dtype=torch.uint8) if about.file_size else empty
+        with open(self.path, "rb") as file:
+            begin = values_begin(file, about)
+        return empty.set_(sliced(self._memory, begin, begin + about.file_size))
+
     def _storage(self, record: str, dtype: torch.dtype | None) -> Tensor:
         """Read a record once, so that tied weights stay tied: a pickled tensor, or raw bytes of a dtype."""
         if record not in self._storages:
-            if dtype is None:
-                self._storages[record] = self.pickle(record)
-            else:
-                contents = bytearray(self.read(record))
-                self._storages[record] = torch.frombuffer(contents, dtype=torch.uint8) if contents else torch.empty(0)
+            self._storages[record] = self.pickle(record) if dtype is None else self._bytes(record)
         storage = self._storages[record]
         return storage if dtype is None or not storage.numel() else storage.view(dtype)
 
@@ -108,14 +115,18 @@ def _models(archive: _Archive) -> dict[str, Mapping[str, Any]]:
     return models
 
 
-def read_exported(path: PathLike) -> dict[str, Mapping[str, Any]]:
+def read_exported(path: PathLike, shared: bool = False) -> dict[str, Mapping[str, Any]]:
     """Read the state dict of each model in an archive of torch.export.save or AOTInductor; no program is loaded.
+
+    Args:
+        path: the archive
+        shared: whether what is written to a tensor goes to the file, as it does where :func:`is_rewritable`
 
     Raises:
         RuntimeError: if the weights are in a compiled library, of custom classes, or damaged; the message is one line
     """
     with zipfile.ZipFile(path) as zipped:
-        archive = _Archive(path, zipped)
+        archive = _Archive(path, zipped, shared)
         try:
             models = _models(archive)
         except ModelFileError:
@@ -128,3 +139,13 @@ def read_exported(path: PathLike) -> dict[str, Mapping[str, Any]]:
         what = "an AOTInductor package, whose weights are in its compiled library; give the file of torch.export.save"
         raise refusal(path, what if inductor else "a torch.export archive without weights")
     return models
+
+
+def is_rewritable(path: PathLike) -> bool:
+    """True for an archive of torch.export.save of torch 2.9 and later, whose weights are raw values, not pickles."""
+    with zipfile.ZipFile(path) as zipped:
+        archive = _Archive(path, zipped, False)
+        configs = [record for record in archive.records if _EXPORTED.fullmatch(record)]
+        weights = [about for record in configs for about in json.loads(archive.read(record))["config"].values()]
+        stored = all(record.compress_type == zipfile.ZIP_STORED for record in zipped.infolist())
+    return bool(configs) and stored and not any(about["use_pickle"] for about in weights)

@@ -15,20 +15,18 @@ from torchinit._core.table import printable
 from torchinit._core.torchscript import silenced
 from torchinit.cli._checkpoints import choose
 from torchinit.cli._exported import read_exported
-from torchinit.cli._quantized import tensors_of
-from torchinit.cli._readers import PathLike, load_pickle, load_safetensors, read_cause, refusal
+from torchinit.cli._readers import PathLike, load_pickle, read_cause, readable, refusal
+from torchinit.cli._safetensors import MAX_HEADER, load_safetensors
 from torchinit.cli._shards import model_file, read_shards
+from torchinit.diagnostics._packed import tensors_of
 from torchinit.diagnostics._parameters import fault_of
 
-_SCRIPT = "a TorchScript archive"
-_SAVED = "a file of torch.save"
-_SAFETENSORS = "a safetensors file"
-_EXPORTED = "a torch.export archive"
+SCRIPT = "a TorchScript archive"
+SAVED = "a file of torch.save"
+SAFETENSORS = "a safetensors file"
+EXPORTED = "a torch.export archive"
 # If it is a model, the index of its shards.
-_JSON = "a JSON file"
-
-# safetensors itself refuses a longer header.
-_MAX_HEADER = 100_000_000
+JSON = "a JSON file"
 
 
 def _zip_kind(path: PathLike) -> str:
@@ -48,15 +46,15 @@ def _zip_kind(path: PathLike) -> str:
     # torch's archives have a top folder, except those of older torch.export.
     records = {name.partition("/")[2] for name in names}
     if "constants.pkl" in records:
-        return _SCRIPT
+        return SCRIPT
     if "data.pkl" in records:
-        return _SAVED
+        return SAVED
     if records & {"archive_format", "serialized_exported_program.json"} or "serialized_exported_program.json" in names:
-        return _EXPORTED
+        return EXPORTED
     raise refusal(path, "a zip archive that torch did not write")
 
 
-def _kind(path: PathLike) -> str:
+def kind_of(path: PathLike) -> str:
     """Find the kind of a file by its first bytes; its name does not matter."""
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
@@ -71,43 +69,82 @@ def _kind(path: PathLike) -> str:
         return _zip_kind(path)
     if head.startswith(b"version h"):
         raise refusal(path, "a pointer of Git LFS; git lfs pull fetches the file")
-    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= _MAX_HEADER:
-        return _SAFETENSORS
+    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER:
+        return SAFETENSORS
     if head[0] == 0x80 and head[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}:
-        return _SAVED
+        return SAVED
+    if head.startswith(b'{"format"'):
+        raise refusal(path, "a recording; record shows it, and --recipe takes it")
     if head.lstrip().startswith(b"{"):
-        return _JSON
+        return JSON
     raise refusal(path, f"which starts with {head!r}")
 
 
-def _load_script(path: PathLike) -> torch.jit.ScriptModule:
+def load_script(path: PathLike) -> torch.jit.ScriptModule:
+    """Read the module of a TorchScript archive."""
     try:
-        with silenced():
-            module: torch.jit.ScriptModule = torch.jit.load(  # type: ignore[no-untyped-call]
-                os.fspath(path), map_location="cpu"
-            )
+        with silenced(), readable(path) as name:
+            module: torch.jit.ScriptModule = torch.jit.load(name, map_location="cpu")  # type: ignore[no-untyped-call]
     except Exception as error:
         raise refusal(path, f"a TorchScript archive that torch.jit.load does not read: {read_cause(error)}") from None
     return module
 
 
+def find(path: PathLike, key: str | None = None) -> tuple[PathLike, str]:
+    """Find the file of a model, or the index of its shards, and its kind.
+
+    Args:
+        path: a file, the index of shards, or a directory as transformers writes it
+        key: path of a state dict among several in a checkpoint, or None
+
+    Raises:
+        RuntimeError: if the file holds no model, or none that a key could choose from; the message is one line
+        OSError: if the file cannot be read
+    """
+    if os.path.isdir(path):
+        path = model_file(path)
+    kind = kind_of(path)
+    if key is not None and kind in (SCRIPT, SAFETENSORS, JSON):
+        raise RuntimeError(
+            f"--key chooses among the state dicts of a checkpoint, got {printable(os.fspath(path))}, {kind}"
+        )
+    return path, kind
+
+
 def _shard(path: Path) -> Mapping[str, Any]:
-    kind = _kind(path)
-    if kind == _SAFETENSORS:
-        return load_safetensors(path)
-    if kind == _SAVED:
-        return tensors_of(choose(path, load_pickle(path), None))
-    raise refusal(path, f"{kind} in place of a shard")
+    return load_safetensors(path) if kind_of_shard(path) == SAFETENSORS else tensors_of(read_held(path, SAVED))
 
 
-def _held(path: PathLike, kind: str, key: str | None) -> Mapping[Any, Any]:
+def kind_of_shard(path: PathLike) -> str:
+    """Find the kind of a shard.
+
+    Raises:
+        RuntimeError: if it is neither safetensors nor a file of torch.save
+    """
+    kind = kind_of(path)
+    if kind not in (SAFETENSORS, SAVED):
+        raise refusal(path, f"{kind} in place of a shard")
+    return kind
+
+
+def read_held(path: PathLike, kind: str, key: str | None = None) -> Mapping[Any, Any]:
     """Read the entries of a state dict."""
-    if kind in (_SAFETENSORS, _JSON):
-        return load_safetensors(path) if kind == _SAFETENSORS else read_shards(path, _shard)
-    if kind == _EXPORTED:
+    if kind in (SAFETENSORS, JSON):
+        return load_safetensors(path) if kind == SAFETENSORS else read_shards(path, _shard)
+    if kind == EXPORTED:
         models = read_exported(path)
         return choose(path, next(iter(models.values())) if len(models) == 1 else models, key)
     return choose(path, load_pickle(path), key)
+
+
+def read_tensors(path: PathLike, kind: str, key: str | None = None) -> tuple[Mapping[Any, Any], dict[str, Tensor]]:
+    """Read the entries of a file that is no TorchScript archive, and its tensors, packed ones as well."""
+    held = read_held(path, kind, key)
+    tensors = tensors_of(held)
+    fault = fault_of(tensors)
+    if fault is not None:
+        raise refusal(path, f"a state dict with {fault}")
+    return held, tensors
 
 
 def read(path: PathLike, key: str | None = None) -> torch.jit.ScriptModule | dict[str, Tensor]:
@@ -123,20 +160,8 @@ def read(path: PathLike, key: str | None = None) -> torch.jit.ScriptModule | dic
         RuntimeError: if the file holds something else or is damaged; the message is one line
         OSError: if the file cannot be read
     """
-    if os.path.isdir(path):
-        path = model_file(path)
-    kind = _kind(path)
-    if key is not None and kind in (_SCRIPT, _SAFETENSORS, _JSON):
-        raise RuntimeError(
-            f"--key chooses among the state dicts of a checkpoint, got {printable(os.fspath(path))}, {kind}"
-        )
-    if kind == _SCRIPT:
-        return _load_script(path)
-    tensors = tensors_of(_held(path, kind, key))
-    fault = fault_of(tensors)
-    if fault is not None:
-        raise refusal(path, f"a state dict with {fault}")
-    return tensors
+    path, kind = find(path, key)
+    return load_script(path) if kind == SCRIPT else read_tensors(path, kind, key)[1]
 
 
 def load_torchscript(path: PathLike) -> torch.jit.ScriptModule:
@@ -146,7 +171,7 @@ def load_torchscript(path: PathLike) -> torch.jit.ScriptModule:
         RuntimeError: if the file holds something else or is damaged; the message is one line
         OSError: if the file cannot be read
     """
-    kind = _kind(path)
-    if kind != _SCRIPT:
+    kind = kind_of(path)
+    if kind != SCRIPT:
         raise RuntimeError(f"this command needs a TorchScript file, got {printable(os.fspath(path))}, {kind}")
-    return _load_script(path)
+    return load_script(path)

@@ -131,6 +131,10 @@ def parse_value(words: str) -> tuple[str, Any]:
 
 def _builder(model: str, values: Mapping[str, Any]) -> Callable[[], nn.Module]:
     source, colon, name = model.partition(":")
+    if os.path.exists(model):
+        raise _NoModelError(
+            f"a model must be {MODEL}, got {printable(model)}, a file without code to record; inspect shows its weights"
+        )
     if not colon or not source or not name:
         raise _NoModelError(f"a model must be {MODEL}, got {printable(model)}")
     if source == "timm":

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from torchinit._core.output_file import is_device
@@ -52,10 +53,11 @@ class Output:
             print(rows.table(wide=self._whole, all=self.all, bad=self.bad, color=colored()))
 
     def written(self, path: str) -> None:
-        """Say which file was written, and its size."""
+        """Say which file or directory was written, and its size."""
         if is_device(path):
             return
-        size, unit = float(os.path.getsize(path)), "bytes"
+        files = [file for file in Path(path).rglob("*") if file.is_file()] if os.path.isdir(path) else [Path(path)]
+        size, unit = float(sum(file.stat().st_size for file in files)), "bytes"
         for larger in ("kB", "MB", "GB", "TB"):
             if size >= 1000:
                 size, unit = size / 1000, larger

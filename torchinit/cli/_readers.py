@@ -1,14 +1,16 @@
-"""Read pickles of torch.save and safetensors without running code; a refusal is one line."""
+"""Read pickles of torch.save without running code, and map files; a refusal is one line."""
 
+import mmap
 import os
 import re
+import sys
 import warnings
 import zipfile
-from collections.abc import Collection
-from typing import IO, Any
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import IO, Any, cast
 
 import torch
-from torch import Tensor
 
 from torchinit._core.table import first_line, printable
 
@@ -45,6 +47,57 @@ def read_cause(error: Exception) -> str:
     return first_line(said if " " in said else f"{type(error).__name__} {said}")
 
 
+@contextmanager
+def readable(path: PathLike, mode: str = "rb") -> Iterator[str]:
+    """Yield a name by which torch reads a file as what it is.
+
+    torch takes only names in UTF-8, and some releases take the suffix .safetensors for the kind of the file.
+    """
+    name = os.fspath(path)
+    if _is_utf8(name) and not name.endswith(".safetensors"):
+        yield name
+        return
+    with open(path, mode) as file:
+        # Linux and macOS name open files so; Windows has no names of bytes.
+        yield name if sys.platform == "win32" else f"/dev/fd/{file.fileno()}"
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def map_file(path: PathLike, shared: bool = False) -> torch.UntypedStorage:
+    """Map a file to memory; if ``shared``, what is written there goes to the file."""
+    size = os.stat(path).st_size
+    with readable(path, "r+b" if shared else "rb") as name:
+        mapped: Any = torch.UntypedStorage.from_file(name, shared, size)
+    return cast(torch.UntypedStorage, mapped)
+
+
+def sliced(storage: torch.UntypedStorage, begin: int, end: int) -> torch.UntypedStorage:
+    """Return a part of a storage as one of its own, of the same memory."""
+    part: Any = storage[begin : max(begin, end)]
+    return cast(torch.UntypedStorage, part)
+
+
+@contextmanager
+def _sharing(shared: bool) -> Iterator[None]:
+    """Let torch.load map files for writing in a block."""
+    if not shared:
+        yield
+        return
+    before = torch.serialization.get_default_mmap_options() or mmap.MAP_PRIVATE
+    torch.serialization.set_default_mmap_options(mmap.MAP_SHARED)
+    try:
+        yield
+    finally:
+        torch.serialization.set_default_mmap_options(before)
+
+
 def _pickle_refusal(error: Exception) -> str:
     """Say why torch.load refused a pickle, and name the code in it if there is any."""
     code = re.search(r"GLOBAL (\S*[^\s.])\s", str(error))
@@ -59,40 +112,31 @@ def _pickle_refusal(error: Exception) -> str:
     return f"a pickle that {what} was not loaded; {todo}"
 
 
-def _is_mappable(file: PathLike | IO[bytes]) -> bool:
-    """True for a path of a zip archive whose records are not compressed, as torch writes them."""
-    if not isinstance(file, (str, os.PathLike)) or not zipfile.is_zipfile(file):
+def is_mappable(path: PathLike) -> bool:
+    """True for a zip archive whose records are not compressed, as torch writes them."""
+    if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(path) as archive:
         return all(record.compress_type == zipfile.ZIP_STORED for record in archive.infolist())
 
 
-def load_pickle(path: PathLike, file: IO[bytes] | None = None) -> Any:
+def _load(file: str | IO[bytes], mapped: bool) -> Any:
+    return torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+
+
+def load_pickle(path: PathLike, file: IO[bytes] | None = None, shared: bool = False) -> Any:
     """Read what torch.save wrote to a path, or to a record of the archive at that path.
 
-    Tensors stay in the file until they are used, if it is a zip archive.
+    Tensors stay in the file until they are used, if it is a zip archive. If ``shared``, what is written to them goes to
+    the file, which must be mappable.
     """
-    source = path if file is None else file
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _sharing(shared):
             # torch also warns about the pickle of a damaged file; the refusal is enough.
             warnings.simplefilter("ignore")
-            return torch.load(source, map_location="cpu", weights_only=True, mmap=_is_mappable(source))
+            if file is not None:
+                return _load(file, mapped=False)
+            with readable(path, "r+b" if shared else "rb") as name:
+                return _load(name, is_mappable(path))
     except Exception as error:
         raise refusal(path, first_line(_pickle_refusal(error))) from None
-
-
-def load_safetensors(path: PathLike) -> dict[str, Tensor]:
-    """Read a safetensors file; its tensors stay there until they are used."""
-    try:
-        from safetensors import safe_open
-    except ImportError:
-        raise RuntimeError(
-            "reading a safetensors file needs the package safetensors: pip install 'torchinit[safetensors]'"
-        ) from None
-    try:
-        # NB: load_file and keys() lose the order of the file; older releases lack offset_keys().
-        with safe_open(os.fspath(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in getattr(file, "offset_keys", file.keys)()}
-    except Exception as error:
-        raise refusal(path, f"a safetensors file that is cut off or damaged: {read_cause(error)}") from None

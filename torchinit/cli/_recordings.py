@@ -1,7 +1,6 @@
 """Use a recording where a command takes a recipe."""
 
-import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -33,6 +32,20 @@ def recipe_or_recording(name: str, constants: Mapping[str, float | str] | None =
     return load(name)
 
 
+def fill(
+    recipe: Recipe | Recording,
+    module: nn.Module,
+    generator: torch.Generator | None,
+    key: Tensor | None,
+    done: Callable[[str, Tensor], object] = lambda name, tensor: None,
+) -> None:
+    """Initialize a module, and call ``done`` with the name of each tensor and itself after it is written."""
+    if isinstance(recipe, Recording):
+        recipe._filled(module, [], generator=generator, key=key, done=done)
+    else:
+        recipe._apply(module, generator, key, done=done)
+
+
 def fitted(recording: Recording, module: nn.Module) -> Recording:
     """Return a recording without the buffers that a module lacks, because tracing may make them constants.
 
@@ -45,18 +58,3 @@ def fitted(recording: Recording, module: nn.Module) -> Recording:
     except ValueError as error:
         raise RuntimeError(first_line(str(error))) from None
     return Recording(replace(recording.program, entries=entries))
-
-
-def recorded_values(model: nn.Module, recording: Recording, generator: torch.Generator) -> dict[str, Tensor]:
-    """Fill a copy of a model as recorded, and return by name the parameters that the recording has.
-
-    Raises:
-        RuntimeError: if a shape is not the recorded one
-    """
-    other = copy.deepcopy(model)
-    try:
-        recording.materialize_(other, generator=generator, strict=False)
-    except ValueError as error:
-        raise RuntimeError(first_line(str(error))) from None
-    known = {entry.name for entry in recording.program.entries}
-    return {name: x for name, x in other.named_parameters(remove_duplicate=False) if name in known}

@@ -46,7 +46,7 @@ def _leaves(name: str) -> bool:
     return bool(windows.anchor) or posix.is_absolute() or ".." in (*posix.parts, *windows.parts)
 
 
-def _weight_map(path: PathLike) -> Mapping[str, str]:
+def weight_map(path: PathLike) -> Mapping[str, str]:
     """Read the map of an index from the name of each tensor to its file."""
     if os.stat(path).st_size > _MAX_INDEX:
         raise _wrong(path, f"a file of more than {_MAX_INDEX:,} bytes")
@@ -73,9 +73,9 @@ def read_shards(path: PathLike, read: Callable[[Path], Mapping[str, Any]]) -> di
     Raises:
         RuntimeError: if the index is wrong, or a shard or a tensor is missing; the message is one line
     """
-    weight_map = _weight_map(path)
+    places = weight_map(path)
     shards: dict[str, set[str]] = {}
-    for tensor, name in weight_map.items():
+    for tensor, name in places.items():
         shards.setdefault(name, set()).add(tensor)
     found: dict[str, Any] = {}
     for name, tensors in shards.items():
@@ -87,4 +87,4 @@ def read_shards(path: PathLike, read: Callable[[Path], Mapping[str, Any]]) -> di
         if missing:
             raise _wrong(path, f"whose shard {printable(name)} lacks {listed(missing)}")
         found.update((tensor, held[tensor]) for tensor in tensors)
-    return {tensor: found[tensor] for tensor in weight_map}
+    return {tensor: found[tensor] for tensor in places}

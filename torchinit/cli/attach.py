@@ -2,22 +2,31 @@
 
 import argparse
 
-import torch
-
-from torchinit.cli._archive import rewrite
-from torchinit.cli._arguments import Commands, add_model_and_recipe, add_model_output
+from torchinit.cli._archive import output_extras, serialize
+from torchinit.cli._arguments import Commands, add_model_and_recipe, add_model_output, recipe_of
+from torchinit.cli._files import load_torchscript
 from torchinit.cli._output import Output
+from torchinit.cli._outputs import check_output, save
 from torchinit.cli._recordings import fitted
-from torchinit.recipes import Recipe
+from torchinit.cli._weights import check_script
 from torchinit.recording import Recording
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
-    def attach(recipe: Recipe | Recording, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-        source = fitted(recipe, module) if isinstance(recipe, Recording) else recipe
-        return source.attach(module, mobile=arguments.mobile)
-
-    rewrite(arguments, output, "attach", attach, mobile=arguments.mobile)
+    check_output(arguments.output, arguments.force)
+    recipe = recipe_of(arguments)
+    with output.progress(3) as progress:
+        progress.step("read", arguments.file)
+        module = load_torchscript(arguments.file)
+        extras = output_extras(arguments.file, arguments.output, arguments.mobile)
+        check_script(module, arguments.file, output)
+        progress.step("attach", arguments.file)
+        if isinstance(recipe, Recording):
+            recipe = fitted(recipe, module)
+        attached = recipe.attach(module, mobile=arguments.mobile)
+        progress.step("write", arguments.output)
+        save(arguments.output, serialize(attached, extras), arguments.force)
+    output.written(arguments.output)
 
 
 def add(commands: Commands) -> None:

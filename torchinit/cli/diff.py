@@ -1,20 +1,87 @@
-"""``diff``: compare how two models are initialized."""
+"""``diff``: compare two models, or what fills them."""
 
 import argparse
+import errno
+import os
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
 
 from torchinit import recording
-from torchinit.cli._arguments import Commands, add_json, add_table
-from torchinit.cli._models import MODEL, recording_of_words
+from torchinit.cli._arguments import Commands, add_json, add_plot, add_table
+from torchinit.cli._files import read
+from torchinit.cli._models import recording_of_words
 from torchinit.cli._output import Output
+from torchinit.cli._outputs import check_plot, save_plot
+from torchinit.cli._recordings import is_recording
+from torchinit.diagnostics import compare
+from torchinit.diagnostics._pairs import NOT_COMPARED
+from torchinit.diagnostics._sides import planned
+from torchinit.recipes import Plan, Recipe, load as load_recipe
+from torchinit.recipes._shipped import SHIPPED
+from torchinit.recording import Recording
+
+_Operand: TypeAlias = torch.jit.ScriptModule | dict[str, Tensor] | Recording | Recipe
+
+_SIDE = (
+    "a model file as inspect reads it, a recording's .init file, timm:NAME, hf:TYPE or package.module:factory, with"
+    " arguments in one word, 'hf:gpt2 n_layer=2', or a recipe: a name or a TOML file"
+)
+
+
+def _operand(words: str, key: str | None) -> _Operand:
+    """Read what one word of the command line names."""
+    if is_recording(words):
+        return recording.load(words)
+    if words.lower().endswith(".toml") or (words in SHIPPED and not os.path.exists(words)):
+        return load_recipe(words)
+    if os.path.exists(words):
+        return read(words, key)
+    if ":" in words or not words:
+        return recording_of_words(words)
+    if os.path.splitext(words)[1] or os.sep in words:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words)
+    return load_recipe(words)
+
+
+def _both(arguments: argparse.Namespace, output: Output) -> list[_Operand | Plan]:
+    """Read both sides; two recipes are planned for a third model."""
+    pair: list[_Operand | Plan] = []
+    with output.progress(2) as progress:
+        for words, key in ((arguments.a, arguments.key_a), (arguments.b, arguments.key_b)):
+            progress.step("read", words)
+            pair.append(_operand(words, key))
+    recipes = [each for each in pair if isinstance(each, Recipe)]
+    if len(recipes) < 2:
+        return pair
+    if arguments.model is None:
+        raise RuntimeError("two recipes are compared by what they do to a model, got none; add --model MODEL")
+    model = _operand(arguments.model, None)
+    if isinstance(model, Recipe):
+        raise RuntimeError(f"--model must name a model, got the recipe {arguments.model}")
+    return [planned(recipe, model) for recipe in recipes]
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
-    with output.progress(2) as progress:
-        pair = []
-        for model in (arguments.a, arguments.b):
-            progress.step("record", model)
-            pair.append(recording_of_words(model))
-    found = recording.diff(*pair)
+    if arguments.plot is not None:
+        for words in (arguments.a, arguments.b):
+            arguments.file = words
+            check_plot(arguments)
+    a, b = _both(arguments, output)
+    if isinstance(a, Recording) and isinstance(b, Recording) and arguments.plot is None:
+        differences = recording.diff(a, b)
+        output.show(differences)
+        return int(bool(differences))
+    with output.progress() as progress:
+        found = compare(a, b, any_seed=arguments.any_seed, progress=progress.step)
+    if found.counts and found.counts.keys() == {NOT_COMPARED}:
+        raise RuntimeError(
+            "A and B must have values or laws to compare, got tensors without values, or a recipe whose rules match none"
+        )
+    if arguments.plot is not None:
+        save_plot(arguments, found.plot())
+        output.written(arguments.plot)
     output.show(found)
     return int(bool(found))
 
@@ -23,14 +90,27 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser(
         "diff",
-        help="compare how two models are initialized",
-        description="Compare two recordings: of two versions of a library, by files, or of two configurations. The exit"
-        " code is 0 if they are equal, 1 if they differ, and 2 if there is an error.",
+        help="compare two models, or how they are initialized",
+        description="Compare two models tensor by tensor: whether bits are equal, else whether shapes, types and"
+        " distributions are, by tests at the size of each tensor. Values are tested against what a recording or a recipe"
+        " fills a tensor with, and two of these are compared by their laws. The exit code is 0 if they are equal, 1 if they"
+        " differ, and 2 if there is an error.",
     )
     for name in ("a", "b"):
+        parser.add_argument(name, metavar=name.upper(), help=_SIDE if name == "a" else "likewise")
+    parser.add_argument(
+        "--any-seed",
+        action="store_true",
+        help="other values of the same distribution, such as those of another seed, are no difference",
+    )
+    for side in "ab":
         parser.add_argument(
-            name, metavar=name.upper(), help=f"{MODEL}; with arguments in one word, 'hf:gpt2 n_layer=2'"
+            f"--key-{side}", metavar="KEY", help=f"which state dict of a checkpoint {side.upper()} to read, such as ema"
         )
+    parser.add_argument(
+        "--model", metavar="MODEL", help="the model, in a file or as A, that two recipes are planned for"
+    )
     add_table(parser)
     add_json(parser)
+    add_plot(parser, "draw the distributions that differ")
     parser.set_defaults(run=_run, failed=2)

@@ -1,37 +1,74 @@
 """``init``: re-initialize a saved model."""
 
 import argparse
+from functools import partial
 
 import torch
 
-from torchinit.cli._archive import rewrite
-from torchinit.cli._arguments import Commands, add_model_and_recipe, add_model_output, add_seed
+from torchinit._core.table import printable
+from torchinit.cli._archive import output_extras, serialize
+from torchinit.cli._arguments import (
+    Commands,
+    add_layers,
+    add_model_and_recipe,
+    add_model_output,
+    add_seed,
+    recipe_of,
+)
+from torchinit.cli._files import JSON, SAFETENSORS, SCRIPT
 from torchinit.cli._output import Output
-from torchinit.cli._recordings import fitted
+from torchinit.cli._outputs import check_output, save
+from torchinit.cli._progress import Progress
+from torchinit.cli._recordings import fill as fill_module
+from torchinit.cli._rewrite import SUFFIXES, Fill, check_targets, has_suffix, may_be_directory, rewrite_tensors
+from torchinit.cli._weights import Opened, open_model, planned
 from torchinit.keyed import key
-from torchinit.recipes import Recipe
-from torchinit.recording import Recording
 
 
-def _run(arguments: argparse.Namespace, output: Output) -> None:
-    def initialize(recipe: Recipe | Recording, module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
-        if isinstance(recipe, Recording):
-            recipe = fitted(recipe, module)
-        fill = recipe.materialize_ if isinstance(recipe, Recording) else recipe.apply_
-        if arguments.keyed:
-            fill(module, key=key(arguments.seed))
+def _write_script(arguments: argparse.Namespace, opened: Opened, fill: Fill, progress: Progress) -> None:
+    """Initialize a TorchScript module, and write it."""
+    module, extras = opened.model.module, output_extras(opened.path, arguments.output)
+    assert isinstance(module, torch.jit.ScriptModule)
+    progress.step("initialize", arguments.file)
+    fill(module)
+    progress.step("write", arguments.output)
+    save(arguments.output, serialize(module, extras), arguments.force)
+
+
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output: Output) -> None:
+    out, force = arguments.output, arguments.force
+    if not may_be_directory(arguments.file):
+        if not has_suffix(out):
+            choices = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+            parser.error(f"argument -o/--output: the name of a model must end in {choices}, got {out!r}")
+        check_output(out, force)
+    recipe = recipe_of(arguments)
+    with output.progress(3) as progress:
+        progress.step("read", arguments.file)
+        opened = open_model(arguments, recipe, output)
+        targets = check_targets(opened, out, force)
+        recipe, _ = planned(recipe, opened.model, arguments.file, output)
+        if opened.kind in (SAFETENSORS, JSON) and opened.layers is None and not arguments.keyed:
+            output.warning(
+                f"the draws follow the order of the names in {printable(arguments.file)}, which need not be the model's;"
+                " --like gives the model's order, and --keyed needs none"
+            )
+        drawn = key(arguments.seed) if arguments.keyed else None
+        generator = None if arguments.keyed else torch.Generator().manual_seed(arguments.seed)
+        fill = partial(fill_module, recipe, generator=generator, key=drawn)
+        if opened.kind == SCRIPT:
+            _write_script(arguments, opened, fill, progress)
         else:
-            fill(module, generator=torch.Generator().manual_seed(arguments.seed))
-        return module
-
-    rewrite(arguments, output, "initialize", initialize)
+            rewrite_tensors(opened, targets, out, arguments.key, fill, progress)
+    output.written(out)
 
 
 def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("init", help="re-initialize a saved model")
     add_model_and_recipe(parser)
-    add_model_output(parser)
+    add_layers(parser)
+    add_model_output(parser, any_kind=True)
     add_seed(parser, "seed of the generator for all draws", required=True)
     parser.add_argument("--keyed", action="store_true", help="draw each parameter from the seed and its name alone")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(run=partial(_run, parser))

@@ -12,49 +12,25 @@ from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add
 from torchinit.cli._files import read
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
-from torchinit.cli._progress import Progress
-from torchinit.cli._quantized import described, unlisted
 from torchinit.cli._readers import listed
-from torchinit.cli._recordings import recipe_or_recording, recorded_values
+from torchinit.cli._recordings import recipe_or_recording
 from torchinit.diagnostics import Statistics, plot_statistics, statistics
 from torchinit.diagnostics._histograms import MAX_PANELS, ORDER
-from torchinit.diagnostics._parameters import module_of
 from torchinit.diagnostics._preview import preview
 from torchinit.recipes import Recipe
 from torchinit.recording import Recording
 
 
-def _model(arguments: argparse.Namespace) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Read a model, and its tensors that the module's parameters do not show as they are."""
-    found = read(arguments.file, arguments.key)
-    if isinstance(found, nn.Module):
-        return found, unlisted(found)
-    return module_of(found), {name: tensor for name, tensor in found.items() if tensor.is_quantized}
-
-
-def _measure(model: nn.Module, more: dict[str, Tensor], progress: Progress) -> Statistics:
-    rows = list(statistics(model, progress.step))
-    if isinstance(model, torch.jit.ScriptModule) and more:
-        rows += statistics(more, progress.step)
-    dtypes = {name: tensor.dtype for name, tensor in more.items() if tensor.is_quantized}
-    return Statistics(described(rows, dtypes))
-
-
 def _plot(
     arguments: argparse.Namespace,
     output: Output,
-    model: nn.Module,
-    more: dict[str, Tensor],
+    model: nn.Module | dict[str, Tensor],
     rows: Statistics,
     recipe: Recipe | Recording | None,
 ) -> None:
     others = None
     if recipe is not None:
-        generator = torch.Generator().manual_seed(arguments.seed)
-        if isinstance(recipe, Recording):
-            others = recorded_values(model, recipe, generator)
-        else:
-            others = preview(model, recipe, generator)
+        others = preview(model, recipe, torch.Generator().manual_seed(arguments.seed))
         kept = sum(row.name not in others for row in rows)
         if kept:
             output.note(
@@ -62,10 +38,8 @@ def _plot(
                 f" {arguments.recipe} keeps them or has no rule for them"
             )
     title, label = Path(arguments.file).name, f"recipe {arguments.recipe}"
-    unpacked = isinstance(model, torch.jit.ScriptModule) and more
-    shown = {**dict(model.named_parameters(remove_duplicate=False)), **more} if unpacked else model
     with output.progress() as progress:
-        figure = plot_statistics(shown, rows, others, title, label, progress.step)
+        figure = plot_statistics(rows.tensors, rows, others, title, label, progress.step)
     save_plot(arguments, figure)
     output.written(arguments.plot)
     if len(rows) > MAX_PANELS:
@@ -82,16 +56,20 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
     recipe = None if arguments.recipe is None else recipe_or_recording(arguments.recipe)
     with output.progress() as progress:
         progress.begin("reading", arguments.file)
-        model, more = _model(arguments)
-        rows = _measure(model, more, progress)
+        model = read(arguments.file, arguments.key)
+        rows = statistics(model, progress.step)
     if arguments.plot is not None:
-        _plot(arguments, output, model, more, rows, recipe)
+        _plot(arguments, output, model, rows, recipe)
     output.show(rows)
     if not rows:
+        # torch.jit.freeze removes this attribute.
+        frozen = isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "training")
+        why = "; torch.jit.freeze has made them constants of its code" if frozen else ""
         if arguments.check:
-            raise RuntimeError(f"--check needs a file with parameters, got {printable(arguments.file)} without any")
-        output.note(f"{arguments.file} holds no parameters")
-        return 0
+            raise RuntimeError(
+                f"--check needs a file with parameters, got {printable(arguments.file)} without any{why}"
+            )
+        output.note(f"{printable(arguments.file)} holds no parameters{why}")
     if not arguments.check:
         return 0
     marked = [row.name for row in rows if row.bad]

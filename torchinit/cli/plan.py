@@ -2,19 +2,17 @@
 
 import argparse
 
-from torchinit.cli._arguments import Commands, add_json, add_model_and_recipe, add_table, recipe_of
-from torchinit.cli._files import load_torchscript
+from torchinit.cli._arguments import Commands, add_json, add_layers, add_model_and_recipe, add_table, recipe_of
 from torchinit.cli._output import Output
-from torchinit.cli._recordings import fitted
-from torchinit.recording import Recording
+from torchinit.cli._weights import open_model, planned
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
     recipe = recipe_of(arguments)
-    with output.progress() as progress:
-        progress.begin("reading", arguments.file)
-        module = load_torchscript(arguments.file)
-    plan = fitted(recipe, module) if isinstance(recipe, Recording) else recipe.plan(module)
+    with output.progress(1) as progress:
+        progress.step("read", arguments.file)
+        opened = open_model(arguments, recipe, output)
+    _, plan = planned(recipe, opened.model, arguments.file, output)
     output.show(plan)
 
 
@@ -22,6 +20,7 @@ def add(commands: Commands) -> None:
     """Register the command."""
     parser = commands.add_parser("plan", help="show what a recipe would do to a model, without doing it")
     add_model_and_recipe(parser)
+    add_layers(parser)
     add_table(parser)
     add_json(parser)
     parser.set_defaults(run=_run)

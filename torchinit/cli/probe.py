@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add_table
-from torchinit.cli._files import load_torchscript
+from torchinit.cli._arguments import Commands, add_json, add_layers, add_plot, add_seed, add_table
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
+from torchinit.cli._weights import open_program
 from torchinit.diagnostics import signal
 from torchinit.diagnostics._trend import LIMIT
 
@@ -58,7 +58,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         check_plot(arguments)
     with output.progress() as progress:
         progress.begin("reading", arguments.file)
-        module = load_torchscript(arguments.file)
+        module = open_program(arguments)
         generator = torch.Generator().manual_seed(arguments.seed)
         inputs = [_input(text, module, generator) for text in arguments.input]
         rows = signal(module, *inputs, generator=generator, progress=progress.step)
@@ -73,14 +73,14 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "probe",
         help="show where a model's activations and gradients vanish or explode, on noise",
-        description="Run a TorchScript model forward and backward on noise, without training data, and show the scale"
+        description="Run a model forward and backward on noise, without training data, and show the scale"
         " (root mean square) of the output of each layer and of the gradient there, each with its ratio to the layer"
         " that the signal comes from. A row x + NAME is the residual stream after the branch NAME. Parameters count as"
         " trainable; the file is not changed. The last line fits one factor per layer, or per sum of the residual stream:"
         f" a signal that grows or shrinks by more than {LIMIT:g} in all explodes or vanishes. A zero is on purpose, and"
         " not marked, if the weight of zeros that makes it learns and the signal passes around it.",
     )
-    parser.add_argument("file", metavar="FILE", help="a TorchScript file, scripted or traced")
+    parser.add_argument("file", metavar="FILE", help="a TorchScript file, or with --like the weights of a model")
     parser.add_argument(
         "--input",
         required=True,
@@ -89,6 +89,7 @@ def add(commands: Commands) -> None:
         help="standard normal noise of this shape, 8x3x32x32 or 8,3,32,32; or integers from 0 to 999, 2x16:1000; or a"
         " file with a tensor that torch.save wrote; once for each argument of forward",
     )
+    add_layers(parser)
     add_seed(parser, "seed of the noise (default: 0)")
     add_table(parser, bad=True)
     add_json(parser)

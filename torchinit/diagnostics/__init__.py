@@ -3,6 +3,7 @@
 Every function returns data; the command line prints it. Plots need matplotlib (``pip install 'torchinit[plot]'``).
 """
 
+from torchinit.diagnostics._compare import Comparison, TensorDifference, compare
 from torchinit.diagnostics._histograms import plot_statistics
 from torchinit.diagnostics._layer_signal import LayerSignal
 from torchinit.diagnostics._signal import Signal, signal
@@ -11,11 +12,14 @@ from torchinit.diagnostics._statistics import ParameterStatistics, Statistics, s
 from torchinit.diagnostics._trend import Trend, marked, notes, summary, trend, trends
 
 __all__ = [
+    "Comparison",
     "LayerSignal",
     "ParameterStatistics",
     "Signal",
     "Statistics",
+    "TensorDifference",
     "Trend",
+    "compare",
     "marked",
     "notes",
     "plot_signal",

@@ -97,14 +97,15 @@ def distribution(tensor: Tensor, moments: Moments) -> Distribution:
     if tensor.is_complex():
         size, mean, std = 2 * size, values.mean().item(), values.std(correction=0).item()
         low, high = values[0].item(), values[-1].item()
-    resolution = _resolution(values, tensor.dtype)
+    resolution = resolution_of(values, tensor.dtype)
     plain = Distribution(None, size, mean, std, low, high, resolution=resolution)
     if low == high:
         return replace(plain, name="constant")
     distinct = torch.unique_consecutive(values)
     if len(distinct) == 2 and size >= _LEAST:
         return replace(plain, name="two-valued")
-    if size < _LEAST or not 1e-300 < high - low < 1e300:
+    # NB: the squares of tiny values are 0.
+    if size < _LEAST or std == 0.0 or not 1e-300 < high - low < 1e300:
         return plain
     fitted = _likeliest(plain)
     if fitted.name is not None and not _fits(values, fitted):
@@ -117,11 +118,14 @@ def distribution(tensor: Tensor, moments: Moments) -> Distribution:
     )
 
 
-def _resolution(values: Tensor, dtype: torch.dtype) -> float:
-    for coarse in _COARSE:
-        if torch.finfo(coarse).bits < torch.finfo(dtype).bits and (values.to(coarse).double() == values).all():
-            return torch.finfo(coarse).eps
-    return torch.finfo(dtype).eps
+def resolution_of(values: Tensor, dtype: torch.dtype) -> float:
+    # Few values of a finer type look like those of a coarse one, so a few tell mostly.
+    coarser = [coarse for coarse in _COARSE if torch.finfo(coarse).bits < torch.finfo(dtype).bits]
+    for part in (values[:: max(1, len(values) // 16)], values):
+        coarser = [coarse for coarse in coarser if (part.to(coarse).double() == part).all()]
+        if not coarser:
+            break
+    return torch.finfo(coarser[0] if coarser else dtype).eps
 
 
 def _mass(cut: float) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchinit._core import modules
 from torchinit._core.table import first_line
+from torchinit.diagnostics._packed import unpacked
 from torchinit.recipes._layers import Layer, storage_key, walk
 from torchinit.recipes._structure import EMBEDDINGS
 
@@ -23,7 +24,7 @@ _PACKED = re.compile(r"(^|_)q?weight$|(^|_)qzeros$|packed$")
 _NO_INTEGERS = re.compile(r"mask|bias$|ind(ex|ices)|(^|_)ids?$")
 
 # Tables of rows that no input is multiplied with, such as embeddings, by the names of their layers.
-_TABLE = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
+TABLE = re.compile(r"emb|^(wte|wpe|shared)$", re.IGNORECASE)
 
 # Names of what layers multiply their input with: in torch, in parametrizations and weight_norm, in stacks of
 # experts. Everything else, such as LayerScale, A_log, a class token, a mask of pruning or the deviations of a Bayesian
@@ -92,7 +93,7 @@ class Parameter:
 
 
 def _is_table(layer: Layer) -> bool:
-    by_name = layer.kind == "Module" and bool(_TABLE.search(layer.path.rpartition(".")[2]))
+    by_name = layer.kind == "Module" and bool(TABLE.search(layer.path.rpartition(".")[2]))
     return layer.standard in EMBEDDINGS or layer.kind in EMBEDDINGS or by_name
 
 
@@ -159,6 +160,7 @@ def module_of(state_dict: Mapping[str, Any]) -> nn.Module:
     Raises:
         ValueError: if a name is not dotted or a value is not a tensor
     """
+    state_dict = unpacked(state_dict)
     fault = fault_of(state_dict)
     if fault is not None:
         raise ValueError(f"a state dict must map dotted names to tensors, got {fault}")

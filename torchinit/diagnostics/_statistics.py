@@ -1,18 +1,19 @@
 """Statistics of each parameter of a model, and a verdict on how it was initialized."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from torchinit._core.rows import Rows
 from torchinit._core.scale import xavier_std
 from torchinit._core.table import Cell, counted
 from torchinit.diagnostics._moments import Moments, measure
 from torchinit.diagnostics._parameters import Parameter, module_of, parameters
+from torchinit.diagnostics._quantized import described, with_unlisted
 from torchinit.diagnostics._schemes import he_std
 from torchinit.diagnostics._verdict import Verdict, verdict, with_dead_pairs
 
@@ -69,7 +70,12 @@ class ParameterStatistics:
 
 
 class Statistics(Rows[ParameterStatistics]):
-    """The statistics of the parameters of a model, in its order."""
+    """The statistics of the parameters of a model, in its order.
+
+    Args:
+        rows: one for each parameter
+        tensors: the parameters by name, for :meth:`plot`
+    """
 
     columns = (
         *("name", "shape", "dtype", "fan_in", "fan_out", "mean", "std", "min", "max", "zeros", "not_finite"),
@@ -81,6 +87,10 @@ class Statistics(Rows[ParameterStatistics]):
         *("not_finite", ("he", "xavier"), ("fan_in", "fan_out"), "dtype", "zeros", ("min", "max"), "mean", "tied"),
         *("std", "shape"),
     )
+
+    def __init__(self, rows: Iterable[ParameterStatistics] = (), tensors: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(rows)
+        self.tensors = dict(tensors or {})
 
     def cells(self, row: ParameterStatistics) -> list[Cell]:
         cells: dict[str, Cell] = {column: getattr(row, column) for column in self.columns}
@@ -97,6 +107,32 @@ class Statistics(Rows[ParameterStatistics]):
     def summary(self) -> str:
         values = sum(math.prod(row.shape) for row in self)
         return f"{counted(len(self), 'tensor')}, {counted(values, 'value')}, {sum(row.bad for row in self)} marked"
+
+    def plot(
+        self,
+        others: Mapping[str, Tensor] | None = None,
+        title: str = "",
+        label: str = "others",
+        progress: Callable[[str, str, int], object] | None = None,
+    ) -> Any:
+        """Draw a histogram of each parameter as it is now; see :func:`plot_statistics`.
+
+        Args:
+            others: tensors to compare by parameter name, such as fresh weights
+            title: heading of the page
+            label: name of ``others`` in the legend
+            progress: called before each panel with ``"drawing"``, the parameter's name and the number of panels
+
+        Returns:
+            A ``matplotlib.figure.Figure``.
+
+        Raises:
+            RuntimeError: if matplotlib is not installed
+        """
+        # The plots import these rows.
+        from torchinit.diagnostics._histograms import plot_statistics
+
+        return plot_statistics(self.tensors, self, others, title, label, progress)
 
 
 def _numbers(moments: Moments | None) -> dict[str, Any]:
@@ -156,6 +192,9 @@ def statistics(
     Embeddings, norms, LayerScale and other parameters that are no weights of a layer are not compared with fans. In a
     state dict, the name tells an embedding; a transposed or grouped convolution looks like any other.
 
+    Quantized tensors are measured by the values that they stand for, those that torch's layers pack included. Integers,
+    and the scales beside them, are shown and never marked.
+
     Args:
         model: a module (eager, scripted, traced or loaded) or its state dict
         progress: called before each parameter with ``"measuring"``, its name and the number of parameters
@@ -173,11 +212,16 @@ def statistics(
         >>> [(row.name, row.verdict) for row in torchinit.diagnostics.statistics(layer)]
         [('weight', 'normal, std 0.177 = He (fan_in)'), ('bias', 'constant 0')]
     """
-    found = parameters(model if isinstance(model, nn.Module) else module_of(model))
+    module, more = with_unlisted(model)
+    found = parameters(module)
+    if module is model and more:
+        found += parameters(module_of(more))
     measured, verdicts = [], []
     for parameter in found:
         if progress is not None:
             progress("measuring", parameter.name, len(found))
         measured.append(measure(parameter.tensor))
         verdicts.append(verdict(parameter, measured[-1]))
-    return Statistics(_row(*row) for row in zip(found, measured, with_dead_pairs(found, verdicts)))
+    rows = [_row(*row) for row in zip(found, measured, with_dead_pairs(found, verdicts))]
+    dtypes = {name: tensor.dtype for name, tensor in more.items() if tensor.is_quantized}
+    return Statistics(described(rows, dtypes), {each.name: each.tensor for each in found})

@@ -140,7 +140,9 @@ def _fill_compiled_(
         return False
     first, normal = run_start(full_size, begin), distribution == "normal"
     finish = partial(_finish_, distribution=distribution, parameters=parameters)
-    return _compiled.fill_run_(target, bits.to(target.device), normal, first, affine, finish)
+    # Uniform and normal values are those of their distribution.
+    finishes = distribution not in ("uniform", "normal")
+    return _compiled.fill_run_(target, bits, normal, first, affine, finish if finishes else None)
 
 
 def _fill_tile_(

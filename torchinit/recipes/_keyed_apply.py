@@ -1,7 +1,7 @@
 """Runs a recipe's fills by key: each parameter is drawn by itself, in any order."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor
@@ -108,8 +108,13 @@ def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) 
                 call(view, fill, None)
 
 
-def write_all_by_key(steps: Sequence[Step], key: Tensor) -> None:
-    """Run the steps by key; raise before the first write if a parametrization does not take what is drawn."""
+def write_all_by_key(
+    steps: Sequence[Step], key: Tensor, done: Callable[[str, Tensor], object] = lambda name, tensor: None
+) -> None:
+    """Run the steps by key, and call ``done`` after each tensor.
+
+    Raise before the first write if a parametrization does not take what is drawn.
+    """
     fills = surviving_fills(steps)
     plain = {step.target: step.plain for step in steps}
     stores = [(step, step.through) for step in steps if step.through is not None]
@@ -123,6 +128,8 @@ def write_all_by_key(steps: Sequence[Step], key: Tensor) -> None:
     for name, (tensor, own) in fills.items():
         if name not in draws:
             write_by_key(plain[name], tensor, own, key)
+            done(name, tensor)
     for step, through in stores:
         through.solve(step.tensor, draws[step.target]).write()
         through.finish()
+        done(step.target, step.tensor)

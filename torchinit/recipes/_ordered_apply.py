@@ -1,6 +1,6 @@
 """Runs the steps of a recipe in order, drawing from a generator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,16 +11,25 @@ from torchinit.recipes._fill import write
 from torchinit.recipes._steps import Step
 
 
-def write_in_order(steps: Sequence[Step], generator: torch.Generator | None) -> None:
-    """Run the steps; raise before the first write if a parametrization does not take what is drawn."""
+def write_in_order(
+    steps: Sequence[Step],
+    generator: torch.Generator | None,
+    done: Callable[[str, Tensor], object] = lambda name, tensor: None,
+) -> None:
+    """Run the steps, and call ``done`` after each; raise before the first write if a parametrization refuses a draw."""
     doubtful = [index for index, step in enumerate(steps) if step.through is not None and step.through.can_fail]
     if doubtful:
         with kept_generators([step.tensor.device for step in steps], generator):
-            _run(steps[: doubtful[-1] + 1], generator, rehearsal=True)
-    _run(steps, generator, rehearsal=False)
+            _run(steps[: doubtful[-1] + 1], generator, lambda name, tensor: None, rehearsal=True)
+    _run(steps, generator, done, rehearsal=False)
 
 
-def _run(steps: Sequence[Step], generator: torch.Generator | None, rehearsal: bool) -> None:
+def _run(
+    steps: Sequence[Step],
+    generator: torch.Generator | None,
+    done: Callable[[str, Tensor], object],
+    rehearsal: bool,
+) -> None:
     """Run steps; a rehearsal writes to copies, of which it keeps those that later steps read."""
     own = {step.target for step in steps if step.through is not None}
     read = own | {step.source for step in steps if step.source is not None}
@@ -31,6 +40,7 @@ def _run(steps: Sequence[Step], generator: torch.Generator | None, rehearsal: bo
             if not rehearsal:
                 solution.write()
                 step.through.finish()
+            done(step.target, step.tensor)
             continue
         target = torch.empty_like(step.tensor) if rehearsal and step.target not in own else step.tensor
         if step.source is None:
@@ -39,3 +49,4 @@ def _run(steps: Sequence[Step], generator: torch.Generator | None, rehearsal: bo
             no_grad_copy_(target, tensors[step.source])
         if step.target in read:
             tensors[step.target] = target
+        done(step.target, target)

@@ -1,6 +1,6 @@
 """A recipe: an ordered list of rules for the parameters of a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import TypeVar
 
@@ -200,8 +200,8 @@ class Recipe:
             module: an eager, scripted, traced or loaded module
             generator: generator to draw from (default: the global one of each parameter's device)
             key: a key of :mod:`torchinit.keyed` to draw from instead
-            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; at most three
-                are compiled for a model of any size
+            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; on a CPU at
+                most three are compiled for a model of any size
 
         Returns:
             ``module``
@@ -229,6 +229,17 @@ class Recipe:
             >>> torch.equal(small[0].weight, large[0].weight)
             True
         """
+        return self._apply(module, generator, key, compile)
+
+    def _apply(
+        self,
+        module: _Module,
+        generator: torch.Generator | None = None,
+        key: torch.Tensor | None = None,
+        compile: bool = False,
+        done: Callable[[str, torch.Tensor], object] = lambda name, tensor: None,
+    ) -> _Module:
+        """Do what :meth:`apply_` does, and call ``done`` with the name and the tensor after each write."""
         if key is not None:
             one_key(key)
             if generator is not None:
@@ -244,10 +255,10 @@ class Recipe:
             stored = [pair for step in steps if step.through is not None for pair in step.written()]
             dry_run([*drawn, *stored], by_key=True)
             with compiled() if compile else nullcontext():
-                write_all_by_key(steps, key)
+                write_all_by_key(steps, key, done)
         else:
             dry_run(pair for step in steps for pair in step.written())
-            write_in_order(steps, generator)
+            write_in_order(steps, generator, done)
         return module
 
     def attach(self, scripted: torch.jit.ScriptModule, mobile: bool = False) -> torch.jit.ScriptModule:

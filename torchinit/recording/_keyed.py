@@ -1,6 +1,6 @@
 """Fills a model's tensors from a key: piece by piece where the steps are elementwise, otherwise whole and then cut."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from torch import Tensor
 
@@ -42,13 +42,19 @@ def _draw_keys(steps: Iterable[Step], key: Tensor) -> dict[Draw, Tensor]:
     return found
 
 
-def fill_by_key(program: KeyedProgram, targets: Sequence[Target], key: Tensor) -> None:
+def fill_by_key(
+    program: KeyedProgram,
+    targets: Sequence[Target],
+    key: Tensor,
+    done: Callable[[str, Tensor], object] = lambda name, tensor: None,
+) -> None:
     """Fill tensors, or this rank's parts of them, without communication.
 
     Args:
         program: the keyed program of the recording
         targets: the tensors
         key: words of the key, on the CPU
+        done: called after each tensor with its name and itself
 
     Raises:
         RuntimeError: if a sharded tensor would need values that other ranks hold, or there is a draw that no key gives;
@@ -67,8 +73,11 @@ def fill_by_key(program: KeyedProgram, targets: Sequence[Target], key: Tensor) -
     starts = _starting_values(program, wholes, targets)
     # Pieces last: they write to tensors whose values at the start a whole may need.
     _fill_wholes(program, wholes, starts, key)
+    for target in wholes:
+        done(target.entry.name, target.tensor)
     for target, chain in pieces:
         _fill_pieces(program, target, chain, key)
+        done(target.entry.name, target.tensor)
 
 
 def _has_values(program: KeyedProgram, target: Target) -> bool:

@@ -94,6 +94,9 @@ class _Said:
             return self._put(step.target, [Write(step.initializer, step.args)])
         operation = step.operation
         made = list(operation.made())
+        if not made:
+            # The model's own generator is seeded.
+            return False
         value = _given_value(operation)
         if value is not None:
             return self._put(made[0], [_constant(value)])
@@ -168,7 +171,7 @@ class Laws:
 
     def of(self, entry: Entry) -> Law | None:
         """Return what a rule must say of an entry, or None if no rule can."""
-        writes = self._writes(entry)
+        writes = self.writes(entry)
         if writes is None:
             return None
         if self._is_default(entry, writes):
@@ -178,7 +181,8 @@ class Laws:
             writes = writes[: -len(padding)]
         return self._law(entry, writes)
 
-    def _writes(self, entry: Entry) -> list[Write] | None:
+    def writes(self, entry: Entry) -> list[Write] | None:
+        """Return what fills an entry, as initializers of torchinit; None if they cannot say it."""
         steps = [self.keyed.steps[number] for number in self.keyed.feeds[entry.name]]
         said = _Said(entry)
         if all(said.follow(step) for step in steps):

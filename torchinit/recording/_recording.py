@@ -161,8 +161,8 @@ class Recording:
             generator: CPU generator to draw from (default: the default one); the ranks of a job need equal states
             key: key to draw from, of shape (2,), see :func:`torchinit.keyed.key`
             strict: whether the model's names must be the recording's; otherwise only the names that both have are filled
-            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; at most three
-                are compiled for a model of any size
+            compile: whether to draw from the key by compiled kernels, see :func:`torchinit.keyed.compiled`; on a CPU at
+                most three are compiled for a model of any size
 
         Returns:
             ``model``
@@ -200,8 +200,9 @@ class Recording:
         key: Tensor | None = None,
         strict: bool = True,
         compile: bool = False,
+        done: Callable[[str, Tensor], object] = lambda name, tensor: None,
     ) -> _Module:
-        """Fill a model, and tensors of it that are neither parameters nor buffers."""
+        """Fill a model, and tensors of it that are neither parameters nor buffers; call ``done`` after each tensor."""
         origins = {"seed": seed, "generator": generator, "key": key}
         given = [name for name, origin in origins.items() if origin is not None]
         if len(given) > 1:
@@ -217,11 +218,11 @@ class Recording:
             more = tuple(entry for entry, _ in others)
             whole = replace(self.program, entries=self.program.entries + more)
             with compiled() if compile else nullcontext():
-                fill_by_key(keyed_program(whole) if more else self.keyed_program, targets, words)
+                fill_by_key(keyed_program(whole) if more else self.keyed_program, targets, words, done)
             return model
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
-        fill_in_order(self.program, targets, generator)
+        fill_in_order(self.program, targets, generator, done)
         return model
 
     @cached_property

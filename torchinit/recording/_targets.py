@@ -1,6 +1,6 @@
 """The tensors of a model that a recording fills, by name."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,8 +103,13 @@ def boxes(tensor: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
         yield view, [0] * tensor.dim()
 
 
-def fill_in_order(program: Program, targets: Sequence[Target], generator: torch.Generator | None) -> None:
-    """Replay a program from a generator's state, and write what each target holds of it.
+def fill_in_order(
+    program: Program,
+    targets: Sequence[Target],
+    generator: torch.Generator | None,
+    done: Callable[[str, Tensor], object] = lambda name, tensor: None,
+) -> None:
+    """Replay a program from a generator's state, write what each target holds of it, and call ``done`` after each.
 
     A storage whose memory is a target's own is filled there.
     """
@@ -117,6 +122,7 @@ def fill_in_order(program: Program, targets: Sequence[Target], generator: torch.
         for target in found[number]:
             if number not in bound or target.tensor.untyped_storage().data_ptr() != bound[number].data_ptr():
                 place_(list(target.boxes), memory.tensor(target.entry.ref))
+            done(target.entry.name, target.tensor)
 
     replay(program, found, deliver, generator, bound)
 
