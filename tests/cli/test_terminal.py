@@ -175,6 +175,23 @@ def test_a_first_step_that_takes_long_is_shown_while_it_runs(
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize("command", ["init", "report"])
+def test_a_count_of_steps_never_passes_its_total(
+    command: str, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).state_dict(), tmp_path / "weights.pt")
+    counts: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(Progress, "_show", lambda self: counts.append((self._next[0], self.done, self.total)))
+    if command == "init":
+        assert run("init", tmp_path / "weights.pt", "--recipe", "llama", "--seed", 0, "-o", tmp_path / "new.pt") == 0
+    else:
+        assert run("report", blocks, "--recipe", "xavier", "--input", "4x32", "-o", tmp_path / "out.html") == 0
+    assert all(done <= total for _, done, total in counts if total)
+    # The last step of a phase is the last of the count.
+    assert counts[-1][1] == counts[-1][2]
+    assert len({phase for phase, _, _ in counts}) >= 4
+
+
 def test_a_step_that_ends_in_time_is_never_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,9 +33,9 @@ class Progress:
         self._show()
 
     def step(self, phase: str, what: str = "", total: int | None = None) -> None:
-        """Begin the next step of a phase; ``total`` corrects the number of steps."""
-        self.done += 1
+        """Begin the next step of a phase; ``total`` corrects the number of steps, and a full count starts anew."""
         self.total = self.total if total is None else total
+        self.done = 1 if total is not None and self.done >= total else self.done + 1
         self._next = (phase, f"[{self.done}/{self.total}] {phase} {printable(what)}")
         self._show()
 

@@ -143,7 +143,9 @@ def rewrite_tensors(
     """
     with _folders(targets, out), ExitStack() as stack:
         stages = {source: stack.enter_context(staged(target)) for source, target in targets.items()}
-        total = progress.done + 2 * len(stages) + len(list(opened.model.module.parameters()))
+        module = opened.model.module
+        tensors = sum(1 for each in (module.parameters(), module.buffers()) for _ in each)
+        total = progress.done + 2 * len(stages) + tensors
         copies = _copies(opened, stages, key, progress, total)
         model = chosen(_tensors(opened, copies), opened.kept, opened.layers)
         pages = Pages(list(stages.values()))
