@@ -106,8 +106,8 @@ class Comparison(Rows[TensorDifference]):
     def summary(self) -> str:
         """The number of tensors by what was found."""
         total = sum(self.counts.values())
-        told = "; ".join(f"{count} {what}" for what, count in self.counts.items())
-        return f"{total} tensor{'s' * (total != 1)}: {told}" if told else "no tensors"
+        told = "; ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        return f"{total:,} tensor{'s' * (total != 1)}: {told}" if told else "no tensors"
 
     def to_json(self, bad: bool = False) -> str:
         """Return a JSON object: ``version`` (1), ``counts``, and ``differences`` with an object for each row.
