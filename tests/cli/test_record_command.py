@@ -63,9 +63,7 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     sys.modules.pop("nets_of_a_test", None)
 
 
-def test_what_the_code_of_a_model_prints_is_not_in_the_result(
-    nets: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_the_code_of_a_model_prints_is_not_in_the_result(nets: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("record", "nets_of_a_test:talks", "--json") == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["summary"]["tensors"] == 2

@@ -175,6 +175,20 @@ def test_a_first_step_that_takes_long_is_shown_while_it_runs(
     assert capsys.readouterr().err == ""
 
 
+def test_a_line_of_progress_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("torchinit.cli._progress.monotonic", time.monotonic)
+    with Progress() as progress:
+        progress.step("measuring", f"blocks.{'inner.' * 40}weight", 9)
+        shown = capsys.readouterr().err.removeprefix("\r\033[K")
+    assert len(shown) == 59
+    assert shown.startswith("[1/9] measuring ")
+    assert shown.endswith(".weight")
+
+
 @pytest.mark.parametrize("command", ["init", "report"])
 def test_a_count_of_steps_never_passes_its_total(
     command: str, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -92,7 +92,7 @@ def table(
     return "\n".join(lines)
 
 
-def _shortened(name: str, most: int) -> str:
+def shortened(name: str, most: int) -> str:
     """Cut a long name in the middle; its end says more."""
     tail = (most - 3) * 2 // 3
     return name if len(name) <= most else f"{name[: most - 3 - tail]}...{name[len(name) - tail :]}"
@@ -196,7 +196,7 @@ def fitted(
     widths = _widths(lines, wrapped, width)
     found: list[str] = []
     for number, (name, *line) in enumerate(lines, start=-1):
-        block = [_shortened(name, width)] if len(name) > widths[0] else []
+        block = [shortened(name, width)] if len(name) > widths[0] else []
         cells = [_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)]
         for each in zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ():
             padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]

@@ -4,7 +4,7 @@ import sys
 from threading import Lock, Timer
 from time import monotonic
 
-from torchinit._core.table import printable
+from torchinit._core.table import line_width, printable, shortened
 
 
 class Progress:
@@ -45,7 +45,8 @@ class Progress:
             if not phase or monotonic() < self._start:
                 return
             if sys.stderr.isatty():
-                sys.stderr.write(f"\r\033[K{line}")
+                # NB: a line that wraps is not cleared as a whole.
+                sys.stderr.write(f"\r\033[K{shortened(line, line_width() - 1)}")
             elif phase != self.phase:
                 sys.stderr.write(f"{line[: line.index(phase)]}{phase} ...\n")
             sys.stderr.flush()

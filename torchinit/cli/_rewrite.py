@@ -89,7 +89,7 @@ def _copies(
     """Copy the files of a model, and open the copies of those with tensors."""
     copies = dict[Path, FileCopy]()
     for source, stage in stages.items():
-        progress.step("copy", str(source), total)
+        progress.step("copying", str(source), total)
         if opened.kind == JSON and source == Path(opened.path):
             copy_file(source, stage)
         else:
@@ -151,7 +151,7 @@ def rewrite_tensors(
         pages = Pages(list(stages.values()))
 
         def done(name: str, tensor: Tensor) -> None:
-            progress.step("initialize", name, total)
+            progress.step("initializing", name, total)
             pages.written(tensor)
 
         with warnings.catch_warnings():
@@ -162,5 +162,5 @@ def rewrite_tensors(
             no_grad_copy_(other, tensor)
             pages.written(other)
         for source, each in copies.items():
-            progress.step("write", str(source), total)
+            progress.step("writing", str(source), total)
             each.finish()

@@ -52,7 +52,7 @@ def _both(arguments: argparse.Namespace, output: Output) -> Sequence[_Operand | 
     pair: list[_Operand] = []
     with output.progress(2) as progress:
         for words, key in ((arguments.a, arguments.key_a), (arguments.b, arguments.key_b)):
-            progress.step("read", words)
+            progress.step("reading", words)
             pair.append(_operand(words, key))
     models = [each for each in pair if not isinstance(each, Recipe)]
     if len(models) == 2:

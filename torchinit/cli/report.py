@@ -86,7 +86,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
             inputs = [read_input(text, model, generator) for text in arguments.input]
         made = _report(arguments, model, given, recorded or own, inputs, generator, progress)
     save(arguments.output, made.html.encode(), arguments.force)
-    output.text(made.summary)
+    output.paragraph(made.summary, indent=0)
     output.written(arguments.output)
 
 
