@@ -39,9 +39,14 @@ def broken():
 def words():
     return "words"
 
+class Talks(nn.Linear):
+    def forward(self, x):
+        print("run")
+        return super().forward(x)
+
 def talks():
     print("made")
-    return nn.Linear(1, 1)
+    return Talks(1, 1)
 
 def exits():
     raise SystemExit(0)
@@ -68,6 +73,13 @@ def test_what_the_code_of_a_model_prints_is_not_in_the_result(nets: Any, capsys:
     captured = capsys.readouterr()
     assert json.loads(captured.out)["summary"]["tensors"] == 2
     assert captured.err == "made\n"
+    torch.save(nn.Linear(1, 1).state_dict(), "net.pt")
+    assert run("probe", "net.pt", "--like", "nets_of_a_test:talks", "--input", "2x1", "--json") == 0
+    captured = capsys.readouterr()
+    assert [row["layer"] for row in json.loads(captured.out)] == [""]
+    assert "run\n" in captured.err
+    assert run("report", "nets_of_a_test:talks", "--input", "2x1", "-o", "out.html") == 0
+    assert "run\n" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["record", "diff", "report"])

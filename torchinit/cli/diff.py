@@ -88,7 +88,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
             "A and B must have values or laws to compare, got tensors without values, or a recipe whose rules match none"
         )
     if arguments.plot is not None:
-        save_plot(arguments, found.plot())
+        save_plot(arguments, found.plot(f"A: {arguments.a}, B: {arguments.b}"))
         output.written(arguments.plot)
     output.show(found)
     return int(bool(found))

@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import sys
+from contextlib import redirect_stdout
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,8 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     given = None if arguments.recipe is None else recipe_or_recording(arguments.recipe, dict(arguments.set))
     recorded = None if arguments.recording is None else load(arguments.recording)
     generator = torch.Generator().manual_seed(arguments.seed)
-    with output.progress(1) as progress:
+    # The output of a command is its result alone.
+    with output.progress(1) as progress, redirect_stdout(sys.stderr):
         progress.begin("reading", arguments.model)
         model, own = _model(arguments, generator)
         inputs = None
