@@ -16,7 +16,7 @@ def test_plan_prints_the_plan_of_the_file(model: Path, capsys: pytest.CaptureFix
     assert run("plan", model, "--recipe", "torch", "--keep", "body.*", "--keep", "norm.*") == 0
     shown = capsys.readouterr()
     plan = recipes.torch_default().keeping("body.*", "norm.*").plan(seeded(Mixed, 1))
-    assert shown.out == f"{plan}\n"
+    assert shown.out == f"{plan.table(wide=True)}\n"
     assert shown.err == ""
     assert run("plan", model, "--recipe", "torch", "--json") == 0
     assert json.loads(capsys.readouterr().out) == json.loads(recipes.torch_default().plan(Mixed()).to_json())

@@ -114,5 +114,5 @@ def test_command_shows_its_progress_on_stderr_only(tmp_path: Path, capsys: pytes
     path = saved(tower(he, 3, 4), tmp_path / "m.pt")
     run(path, "--input", "2x4", "--json")
     printed = capsys.readouterr()
-    assert printed.err == "[1/6] forward ...\n[4/6] backward ...\n"
+    assert printed.err == "reading ...\n[1/6] forward ...\n[4/6] backward ...\n"
     assert len(json.loads(printed.out)) == 3

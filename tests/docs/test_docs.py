@@ -22,7 +22,7 @@ from torchinit import cli, deploy, diagnostics, keyed, recipes, recording
 _RESULTS = (
     *("Plan", "Row", "RecipeError", "LayerSignal", "Signal", "ParameterStatistics", "Statistics", "Trend"),
     *("MuP", "Multiplier", "Multipliers"),
-    *("Recording", "RecordError", "Difference", "Differences", "Finding", "Outside"),
+    *("Recording", "RecordError", "Difference", "Differences", "Finding", "Findings", "Outside"),
 )
 _PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # Languages of code blocks; without this check a block marked `py` or nothing would never run.
@@ -70,12 +70,21 @@ def _run_commands(source: str) -> None:
             assert cli.main(shlex.split(command)[1:]) in allowed, command
 
 
+class _Terminal(io.StringIO):
+    """What a command prints to a terminal of 80 columns."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def page_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Return a module for the names that a page's blocks share, in a temporary folder."""
     module = ModuleType("examples_of_a_page")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
     with torch.random.fork_rng():
         yield module
 
@@ -87,7 +96,7 @@ def test_examples_of_a_page_run_and_print_the_output_shown(page: Path, page_modu
     for line, language, text in _blocks(page):
         if "executorch" in text and language == "python":
             pytest.importorskip("executorch.exir", reason="no executorch for this torch", exc_type=ImportError)
-        with contextlib.redirect_stdout(io.StringIO()) as output:
+        with contextlib.redirect_stdout(_Terminal()) as output:
             if language == "python":
                 _run_python(text, line, page_module)
             elif language == "sh":

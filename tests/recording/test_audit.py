@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 import torchinit
 from tests.support.audited import Build, Part, Rotary, found
 from tests.support.recorded_models import ResNet
-from torchinit.recording import Finding
+from torchinit.recording import Finding, Findings
 from torchinit.recording._findings import listed
 
 # No false alarm.
@@ -97,3 +97,22 @@ def test_many_names_are_counted() -> None:
     assert listed("aabc") == "a, b, c"
     assert listed(["a.0.w", "b", "a.1.w", "a.2.w"]) == "a.{0..2}.w, b"
     assert listed("abcde") == "a, b, c and 2 more"
+
+
+def test_findings_are_paragraphs_that_fit_or_lines() -> None:
+    found = Findings(
+        [
+            Finding("law", "fault", "a.weight", "words " * 20, "net.py:7", "do better"),
+            Finding("copied", "fact", "b.weight", "as it is", "", "leave it"),
+        ]
+    )
+    lines = found.table(60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert [line.startswith("    ") for line in lines] == [False, True, True, False, False, False]
+    assert found.table(wide=True).splitlines() == [*map(str, found), "", "1 fault, 1 fact"]
+    assert found.table(wide=True, bad=True).splitlines() == [str(found[0]), "", "1 fault, 1 fact"]
+    colored = found.table(60, color=True).splitlines()
+    assert ["\033" in line for line in colored] == [True, True, True, False, False, False]
+    assert "&#9888; fault" in found._repr_html_()
+    assert str(Findings()) == "the audit found nothing"
+    assert found == list(found)

@@ -139,3 +139,18 @@ def test_a_parametrized_weight_is_lost() -> None:
 
 def test_without_the_module_what_to_empty_loses_is_not_looked_for() -> None:
     assert Recording(torchinit.record(Rotary).program).audit() == []
+
+
+def test_a_model_whose_code_seeds_a_generator_is_audited() -> None:
+    class Seeded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            generator = torch.Generator().manual_seed(0)
+            self.weight = nn.Parameter(torchinit.normal_(torch.empty(3, 4), generator=generator))
+            self.register_buffer("table", torch.arange(4.0))
+
+        def reset_parameters(self) -> None:
+            self.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+            self.table.fill_(1.0)
+
+    assert [(x.kind, x.tensor) for x in found(Seeded)] == [("lost", "table")]

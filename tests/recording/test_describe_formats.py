@@ -29,7 +29,7 @@ class Named(nn.Module):
 def test_html_is_one_escaped_element() -> None:
     assert_expected_inline(
         torchinit.record(Named)._repr_html_(),
-        """<div style="overflow-x: auto"><table><thead><tr><th style="text-align: left">tensor</th><th style="text-align: left"></th><th style="text-align: left">shape</th><th style="text-align: left">filled by</th><th style="text-align: left">overwritten</th></tr></thead><tbody><tr><td style="text-align: left">&lt;script&gt;&amp;</td><td style="text-align: left"></td><td style="text-align: left">2</td><td style="text-align: left">zero</td><td style="text-align: left"></td></tr></tbody></table><p>1 tensor, 2 values</p></div>""",
+        """<div><p><b>1 tensor, 2 values</b></p><div style="overflow-x: auto"><table><thead><tr><th style="text-align: left">tensor</th><th style="text-align: left">shape</th><th style="text-align: left">filled by</th></tr></thead><tbody><tr><td style="text-align: left">&lt;script&gt;&amp;</td><td style="text-align: left">2</td><td style="text-align: left">zero</td></tr></tbody></table></div></div>""",
     )
 
 

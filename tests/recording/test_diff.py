@@ -190,7 +190,7 @@ def test_html_and_json() -> None:
     found = compared(Model, lambda: Model(std=0.01))
     assert_expected_inline(
         found._repr_html_(),
-        """<div style="overflow-x: auto"><table><thead><tr><th style="text-align: left">tensor</th><th style="text-align: left"></th><th style="text-align: left">what</th><th style="text-align: left">a</th><th style="text-align: left">b</th></tr></thead><tbody><tr><td style="text-align: left">layers.{0..3}.weight</td><td style="text-align: left">x4</td><td style="text-align: left">filled by</td><td style="text-align: left">normal_(0, 0.02)</td><td style="text-align: left">normal_(0, 0.01)</td></tr></tbody></table><p>4 tensors differ</p></div>""",
+        """<div><p><b>4 tensors differ</b></p><div style="overflow-x: auto"><table><thead><tr><th style="text-align: left">tensor</th><th style="text-align: left"></th><th style="text-align: left">what</th><th style="text-align: left">a</th><th style="text-align: left">b</th></tr></thead><tbody><tr><td style="text-align: left">layers.{0..3}.weight</td><td style="text-align: left">x4</td><td style="text-align: left">filled by</td><td style="text-align: left">normal_(0, 0.02)</td><td style="text-align: left">normal_(0, 0.01)</td></tr></tbody></table></div></div>""",
     )
     assert_expected_inline(
         found.to_json(),

@@ -1,5 +1,6 @@
 """Helpers for the tests of the command line."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -12,6 +13,11 @@ from torchinit.recipes import Recipe
 
 def run(*arguments: object) -> int:
     return cli.main([str(argument) for argument in arguments])
+
+
+def without_written(err: str) -> str:
+    """Return what a command said on stderr, without the lines about files that it wrote."""
+    return re.sub(r"torchinit: wrote .+ \([\d.]+ (bytes|kB|MB)\)\n", "", err)
 
 
 def load(path: Path) -> torch.jit.ScriptModule:

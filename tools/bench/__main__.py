@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 import torchinit
 from tools.bench.cases import Case, cases
 from tools.bench.chart import draw
-from tools.bench.measure import Timing, import_milliseconds, measure
+from tools.bench.measure import Timing, import_milliseconds, load, measure
 from tools.files import write_whole
 from torchinit.cli._progress import Progress
 
@@ -34,7 +35,7 @@ def row(case: Case, threads: int, theirs: Timing, ours: Timing) -> dict[str, Any
         "theirs": vars(theirs),
         "ours": vars(ours),
         "ratio": theirs.median / ours.median,
-        "least": case.least,
+        "least": case.least_with(threads),
     }
 
 
@@ -68,7 +69,8 @@ def run(selected: list[Case], threads: list[int], seconds: float) -> tuple[list[
         for case in selected:
             progress.step(f"{count} thread(s):", f"{case.function} {case.shape} {case.dtype}")
             try:
-                rows.append(row(case, count, *measure((case.theirs, case.ours), case.targets(), seconds)))
+                with load() if case.busy else nullcontext():
+                    rows.append(row(case, count, *measure((case.theirs, case.ours), case.targets(), seconds)))
             except RuntimeError as error:
                 failed.append(f"{case.function} {case.shape} {case.dtype}: {error}")
     progress.clear()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import torchinit
-from tools.bench.parameters import MODELS
+from tools.bench.parameters import LARGE_MODELS, MODELS
 from torchinit import keyed
 
 Fill = Callable[[list[Tensor]], object]
@@ -16,7 +16,11 @@ Fill = Callable[[list[Tensor]], object]
 
 @dataclass(frozen=True)
 class Case:
-    """A row: the targets, how each side fills them, and the least ratio (theirs / ours) that it should show."""
+    """A row: the targets, how each side fills them, and the least ratio (theirs / ours) that it should show.
+
+    ``least_of_all`` is that for all threads, if it is another than for one. ``busy`` rows are measured while another
+    process keeps a core busy.
+    """
 
     function: str
     shape: str
@@ -26,6 +30,11 @@ class Case:
     ours: Fill
     against: str = "torch.nn.init"
     least: float = 1.0
+    least_of_all: float | None = None
+    busy: bool = False
+
+    def least_with(self, threads: int) -> float:
+        return self.least if threads == 1 or self.least_of_all is None else self.least_of_all
 
 
 _SMALL = (4, 4)
@@ -66,6 +75,7 @@ def _case(
     ours: Callable[..., object] | None = None,
     against: str = "torch.nn.init",
     label: str = "",
+    least_of_all: float | None = None,
     **arguments: Any,
 ) -> Case:
     upstream = theirs or getattr(torch.nn.init, name)
@@ -79,6 +89,7 @@ def _case(
         ours=lambda t: function(t[0], **arguments),
         against=against,
         least=least,
+        least_of_all=least_of_all,
     )
 
 
@@ -149,7 +160,7 @@ def _scripted(device: str) -> Iterator[Case]:
 
 
 def _keyed(device: str) -> Iterator[Case]:
-    """Fills by key against the generator's own draw; on a GPU also compiled, without the time to compile."""
+    """Fills by key against the generator's own draw."""
     # A key on the CPU would be copied at each call, which waits for the GPU.
     key = keyed.key(0).to(device)
     native = hasattr(torch.ops.aten, "_philox_randint_")
@@ -168,18 +179,6 @@ def _keyed(device: str) -> Iterator[Case]:
                 against=f"Tensor.{name}",
                 label=f"keyed.{name}",
             )
-        if device == "cuda":
-            fill = torch.compile(own, fullgraph=True)
-            yield _case(
-                name,
-                (4096, 4096),
-                device,
-                1 / 1.5,
-                theirs=lambda t, drawn=drawn: drawn(t.detach()),
-                ours=lambda t, fill=fill: fill(t, key),
-                against=f"Tensor.{name}",
-                label=f"keyed.{name} compiled",
-            )
     for name, shape in (("trunc_normal_", (4096, 4096)), ("kaiming_uniform_", (4096, 4096)), ("sparse_", (1024, 8192))):
         own, arguments = getattr(keyed, name), _ARGUMENTS.get(name, {})
         yield _case(
@@ -194,6 +193,100 @@ def _keyed(device: str) -> Iterator[Case]:
         )
 
 
+def _in_kernels(own: Callable[..., object], key: Tensor) -> Callable[[Tensor], object]:
+    def fill(target: Tensor, **arguments: Any) -> None:
+        with keyed.compiled():
+            own(target, key, **arguments)
+
+    return fill
+
+
+def _compiled(device: str) -> Iterator[Case]:
+    """Fills by key in compiled kernels, without the time to compile: single tensors, and whole models."""
+    key = keyed.key(0).to(device)
+    # Least ratios on one thread and on all.
+    bounds = {"uniform_": (1 / 0.85, 1 / 0.42), "normal_": (1 / 1.05, 1 / 0.52), "trunc_normal_": (1.0, 1 / 0.6)}
+    for name, (least, least_of_all) in bounds.items():
+        drawn = getattr(torchinit if name == "trunc_normal_" else Tensor, name)
+        yield _case(
+            name,
+            (4096, 4096),
+            device,
+            least,
+            theirs=lambda t, drawn=drawn: drawn(t.detach()),
+            ours=_in_kernels(getattr(keyed, name), key),
+            against=f"{'torchinit' if name == 'trunc_normal_' else 'Tensor'}.{name}",
+            label=f"keyed.{name} compiled",
+            least_of_all=least_of_all,
+        )
+    whole = {name: list(parameters()) for name, parameters in MODELS.items()}
+    whole["Llama-1B"] = list(LARGE_MODELS["Llama-1B"]().values())
+    for name, rows in whole.items():
+        dtype = torch.bfloat16 if name == "Llama-1B" else torch.float32
+
+        def fill(init: Any, targets: list[Tensor], rows: list[Any] = rows) -> None:
+            for target, (function, arguments, _) in zip(targets, rows, strict=True):
+                getattr(init, function)(target, **arguments)
+
+        def fill_by_key(targets: list[Tensor], rows: list[Any] = rows) -> None:
+            with keyed.compiled():
+                for target, (function, arguments, _) in zip(targets, rows, strict=True):
+                    if function in ("ones_", "zeros_"):
+                        getattr(torchinit, function)(target)
+                    else:
+                        getattr(keyed, function)(target, keyed.fold_in(key, len(arguments)), **arguments)
+
+        yield Case(
+            function=f"{name} by key",
+            shape="all parameters",
+            dtype=str(dtype).removeprefix("torch."),
+            targets=lambda rows=rows, dtype=dtype: [  # type: ignore[misc]
+                torch.zeros(shape, device=device, dtype=dtype) for _, _, shape in rows
+            ],
+            theirs=lambda targets, fill=fill: fill(torch.nn.init, targets),  # type: ignore[misc]
+            ours=fill_by_key,
+            least=0.0,
+            least_of_all=1 / (0.5 if name == "Llama-1B" else 0.6),
+        )
+
+
+def _busy(device: str) -> Iterator[Case]:
+    """Fills by all threads, against one thread, while another process keeps a core busy."""
+    key = keyed.key(0)
+
+    def one_thread(fill: Fill, targets: list[Tensor]) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            fill(targets)
+        finally:
+            torch.set_num_threads(threads)
+
+    def fill_first(own: Callable[..., object], *arguments: Tensor) -> Fill:
+        return lambda targets: own(targets[0], *arguments)
+
+    fills = {"trunc_normal_": fill_first(torchinit.trunc_normal_)}
+    for name in ("uniform_", "normal_", "trunc_normal_"):
+        fills[f"keyed.{name}"] = fill_first(getattr(keyed, name), key)
+    for name in ("uniform_", "normal_"):
+        fills[f"keyed.{name} compiled"] = fill_first(_in_kernels(getattr(keyed, name), key))
+    for label, fill in fills.items():
+        yield Case(
+            function=f"{label}, busy",
+            shape="4096x4096",
+            dtype="float32",
+            targets=_parameter((4096, 4096), torch.float32, device),
+            theirs=lambda targets, fill=fill: one_thread(fill, targets),  # type: ignore[misc]
+            ours=fill,
+            against="one thread",
+            least=0.0,
+            least_of_all=1 / 1.5,
+            busy=True,
+        )
+
+
 def cases(device: str) -> list[Case]:
     """Make every row for a device."""
-    return [*_functions(device), *_named_rows(device), *_models(device), *_scripted(device), *_keyed(device)]
+    rows = [*_functions(device), *_named_rows(device), *_models(device), *_scripted(device)]
+    rows += [*_keyed(device), *_compiled(device)]
+    return [*rows, *_busy(device)] if device == "cpu" else rows

@@ -4,7 +4,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,19 @@ def import_milliseconds() -> float:
     code = "import time, torch; t = time.perf_counter(); import torchinit; print(time.perf_counter() - t)"
     runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(5)]
     return min(float(run.stdout) for run in runs) * 1e3
+
+
+@contextmanager
+def load() -> Iterator[None]:
+    """Keep one core busy by another process, which ends with this one."""
+    code = "import os, sys, threading\nthreading.Thread(target=lambda: (sys.stdin.read(), os._exit(0))).start()\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        # It is started, and its core is warm.
+        time.sleep(0.5)
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 def waits_for_gpu(fill: Fill, targets: list[Tensor]) -> bool:

@@ -1,19 +1,25 @@
 """Aligned tables, as text and as JSON."""
 
 import html
-import itertools
 import json
 import math
 import os
 import re
+import shutil
 import sys
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, zip_longest
 from typing import Any
 
 Cell = str | int | float | Sequence[int] | None
 
 _MARK = ("\033[33m", "\033[0m")
+
+# Words need so much of a line, or 3/8 of it, before less important columns get any, and before names are whole.
+_ENOUGH = 40
+_A_WORD = 8
 
 
 def printable(words: str) -> str:
@@ -38,24 +44,48 @@ def text(cell: Cell) -> str:
     return "x".join(map(str, cell)) or "scalar"
 
 
-def _colored() -> bool:
+def colored() -> bool:
+    """True if stdout is a terminal that shows colors."""
     # https://no-color.org
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def painted(text: str) -> str:
+    """Color each line of a text."""
+    return "\n".join(f"{_MARK[0]}{line}{_MARK[1]}" for line in text.split("\n"))
+
+
+def line_width(width: int | None = None) -> int:
+    """Return the characters of a line: those asked for, or the terminal's; at least 40."""
+    return max(width or shutil.get_terminal_size().columns, 40)
+
+
+def paragraphs(texts: Iterable[str], width: int | None) -> list[str]:
+    """Break each text into lines, those after the first indented; None leaves it one line."""
+    return [
+        printable(each) if width is None else textwrap.fill(printable(each), width, subsequent_indent="    ")
+        for each in texts
+    ]
+
+
+def _numeric(rows: Sequence[Sequence[Cell]]) -> list[bool]:
+    """Find the columns of numbers, which are aligned to the right."""
+    return [any(type(cell) in (int, float) for cell in column) for column in zip(*rows)]
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Cell]], marked: Collection[int] = (), color: bool | None = None
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], marked: Collection[int] = (), color: bool = False
 ) -> str:
-    """Align rows under their columns, numbers to the right; a terminal shows the rows of ``marked`` in color."""
-    cells = [[text(cell) for cell in row] for row in rows]
-    number = [any(type(row[i]) in (int, float) for row in rows) for i in range(len(columns))]
-    width = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
-    colored = _colored() if color is None else color
+    """Align rows under their columns, numbers to the right; ``color`` shows the rows of ``marked`` in color."""
+    cells = [list(columns), *([text(cell) for cell in row] for row in rows)]
+    numbers = _numeric(rows) or [False] * len(columns)
+    width = [max(map(len, column)) for column in zip(*cells)]
     lines = []
-    for index, line in enumerate([list(columns), *cells], start=-1):
-        padded = [f"{c:>{w}}" if n else f"{c:<{w}}" for c, w, n in zip(line, width, number, strict=True)]
+    for index, line in enumerate(cells, start=-1):
+        padded = [f"{c:>{w}}" if n else f"{c:<{w}}" for c, w, n in zip(line, width, numbers, strict=True)]
         joined = "  ".join(padded).rstrip()
-        lines.append(f"{_MARK[0]}{joined}{_MARK[1]}" if colored and index in marked else joined)
+        lines.append(painted(joined) if color and index in marked else joined)
     return "\n".join(lines)
 
 
@@ -77,6 +107,67 @@ def _wrapped(words: str, width: int) -> list[str]:
     return [line.replace("\xa0", " ") for line in textwrap.wrap(marked, width, break_on_hyphens=False)] or [""]
 
 
+def rounded(count: int) -> str:
+    """Write a count, a large one to 4 digits: ``124.4 M``."""
+    for unit, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
+        if count >= unit:
+            return f"{count / unit:.4g} {letter}"
+    return f"{count:,}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """Write a count with its noun: ``124.4 M values``."""
+    return f"{rounded(count)} {noun if count == 1 else plural or f'{noun}s'}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a table that is fitted may do with its columns, given by their numbers.
+
+    Args:
+        heads: heads of the columns. The first column has names, of which a long one takes a line of its own, and is cut
+            in the middle where it is longer than that. A column without a head is left out where it is empty
+        wrapped: columns of words, which are broken into lines
+        numbers: columns that are aligned to the right
+        least: columns to leave out where there is no room, the least important ones first; those of a pair together
+    """
+
+    heads: Sequence[str]
+    wrapped: Sequence[int] = ()
+    numbers: Collection[int] = ()
+    least: Sequence[Collection[int]] = ()
+
+    def _lacks(self, cells: Sequence[Sequence[str]], kept: Collection[int], width: int, words: int = _ENOUGH) -> int:
+        """Return how many characters a line lacks, with so many for each column of words."""
+        widths = [max(map(len, column)) for column in zip(self.heads, *cells)]
+        least = [min(widths[i], words, width * 3 // 8) if i in self.wrapped else widths[i] for i in kept]
+        return sum(least) + 2 * (len(least) - 1) - width
+
+    def _said(self, cells: Sequence[Sequence[str]]) -> list[int]:
+        """Number the columns that say something."""
+        said = [any(row[i] not in ("", "-") for row in cells) for i in range(len(self.heads))]
+        return [i for i, head in enumerate(self.heads) if said[i] or (head and i not in chain(*self.least))]
+
+    def kept(self, cells: Sequence[Sequence[str]], width: int) -> list[int]:
+        """Choose the columns that say something, and that there is room for."""
+        kept = self._said(cells)
+        # A longer name takes a line of its own.
+        shown = [[row[0][: width * 3 // 8], *row[1:]] for row in cells]
+        for columns in self.least:
+            if self._lacks(shown, kept, width) > 0:
+                kept = [i for i in kept if i not in columns]
+        # In a narrow terminal, others make room for a word.
+        for index in reversed([i for i in kept[1:] if self.heads[i] and i not in self.wrapped]):
+            if self._lacks([["", *row[1:]] for row in cells], kept, width, _A_WORD) > 0:
+                kept = [i for i in kept if i != index]
+        return kept
+
+    def is_tight(self, cells: Sequence[Sequence[str]], width: int) -> bool:
+        """True if whole names leave too little to the words, or take much of a line while columns are left out."""
+        kept, names = self.kept(cells, width), max(len(row[0]) + len(row[1]) for row in cells) + 4
+        return self._lacks(cells, kept, width) > 0 or (len(kept) < len(self._said(cells)) and 8 * names > 3 * width)
+
+
 def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) -> list[int]:
     """Share a line among columns: first those of ``wrapped`` take several lines, then long names one of their own."""
     widths = [max(map(len, column)) for column in zip(*cells)]
@@ -84,48 +175,48 @@ def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) 
     most = room - min(sum(widths[i] for i in wrapped), room * len(wrapped) // (len(wrapped) + 1))
     widths[0] = max((len(line[0]) for line in cells if len(line[0]) <= most), default=most)
     room -= widths[0]
-    for index, left in zip(wrapped, range(len(wrapped), 0, -1)):
-        widths[index] = min(widths[index], room // left)
+    for index, left in zip(sorted(wrapped, key=widths.__getitem__), range(len(wrapped), 0, -1)):
+        widths[index] = max(min(widths[index], room // left), 1)
         room -= widths[index]
     return widths
 
 
-def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) -> str:
-    """Align rows under their columns in lines of at most ``width`` characters.
-
-    Args:
-        columns: heads of the columns; the first column has names, of which a long one takes a line of its own, and is
-            cut in the middle where it is longer than that; a column without a head is left out where it is empty
-        rows: the cells
-        wrapped: the columns whose cells are broken into lines
-        width: characters in a line, at least 40
-    """
-    kept = [i for i, head in enumerate(columns) if head or any(row[i] for row in rows)]
-    lines = [[printable(line[i]) for i in kept] for line in [columns, *rows]]
-    wrapped = [kept.index(i) for i in wrapped]
+def fitted(
+    layout: Layout, rows: Sequence[Sequence[str]], width: int, marked: Collection[int] = (), color: bool = False
+) -> str:
+    """Align rows under their columns in lines of at most ``width`` characters, at least 40."""
+    printed = [[printable(cell) for cell in row] for row in rows]
+    kept = layout.kept(printed, width)
+    lines = [[line[i] for i in kept] for line in [layout.heads, *printed]]
+    wrapped = [kept.index(i) for i in layout.wrapped if i in kept]
+    right = [kept.index(i) for i in layout.numbers if i in kept]
     widths = _widths(lines, wrapped, width)
-    text = []
-    for name, *line in lines:
-        if len(name) > widths[0]:
-            text.append(_shortened(name, width))
-            name = ""
-        cells = [[name], *(_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1))]
-        for each in itertools.zip_longest(*cells, fillvalue=""):
-            text.append("  ".join(f"{c:<{w}}" for c, w in zip(each, widths)).rstrip())
-    return "\n".join(text)
+    found: list[str] = []
+    for number, (name, *line) in enumerate(lines, start=-1):
+        block = [_shortened(name, width)] if len(name) > widths[0] else []
+        cells = [_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)]
+        for each in zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ():
+            padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]
+            block.append("  ".join(padded).rstrip())
+        found.append(painted("\n".join(block)) if color and number in marked else "\n".join(block))
+    return "\n".join(found)
 
 
-def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], note: str) -> str:
-    """Format rows as one HTML element without a style sheet or a script, in the colors of the page around it."""
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], marked: Collection[int] = ()) -> str:
+    """Format rows as an HTML table without a style sheet or a script, in the colors of the page around it.
 
-    def line(tag: str, cells: Sequence[str]) -> str:
-        left = ' style="text-align: left"'
-        return f"<tr>{''.join(f'<{tag}{left}>{html.escape(printable(cell))}</{tag}>' for cell in cells)}</tr>"
+    A row of ``marked`` has an orange bar and a sign, which are visible on light and on dark pages.
+    """
 
-    body = "".join(line("td", row) for row in rows)
+    def line(tag: str, cells: Sequence[str], sign: str = "") -> str:
+        bar = ' style="box-shadow: inset 4px 0 #e69f00; font-weight: bold"' if sign else ""
+        shown = [html.escape(printable(cell)) for cell in cells]
+        each = "".join(f'<{tag} style="text-align: left">{cell}</{tag}>' for cell in [sign + shown[0], *shown[1:]])
+        return f"<tr{bar}>{each}</tr>"
+
+    body = "".join(line("td", row, "&#9888; " if index in marked else "") for index, row in enumerate(rows))
     return (
-        f'<div style="overflow-x: auto"><table><thead>{line("th", columns)}</thead><tbody>{body}</tbody></table>'
-        f"<p>{html.escape(note)}</p></div>"
+        f'<div style="overflow-x: auto"><table><thead>{line("th", columns)}</thead><tbody>{body}</tbody></table></div>'
     )
 
 

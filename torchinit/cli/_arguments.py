@@ -37,6 +37,13 @@ def _glob(words: str) -> str:
     return words
 
 
+def key_of_checkpoint(words: str) -> str:
+    """Parse the path of keys to a state dict, and refuse an empty one."""
+    if not words:
+        raise argparse.ArgumentTypeError("a key must name a state dict, got ''")
+    return words
+
+
 def _check_suffix(words: str, what: str, suffixes: tuple[str, ...]) -> str:
     if Path(words).suffix.lower() not in suffixes and not is_device(words):
         choices = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
@@ -106,6 +113,16 @@ def add_json(parser: argparse.ArgumentParser, help: str = "print JSON") -> None:
     parser.add_argument("--json", action="store_true", help=help)
 
 
+def add_table(parser: argparse.ArgumentParser, bad: bool = False) -> None:
+    """Add ``--wide`` and ``--all``, and ``--bad`` if rows can be marked."""
+    parser.add_argument(
+        "--wide", action="store_true", help="print all columns, whole names and a line for each row, as to a pipe"
+    )
+    parser.add_argument("--all", action="store_true", help="print a line for each row, not one for repeated layers")
+    if bad:
+        parser.add_argument("--bad", action="store_true", help="print the marked rows only")
+
+
 def add_plot(parser: argparse.ArgumentParser, help: str) -> None:
     """Add ``--plot`` and ``--force``."""
     parser.add_argument("--plot", type=_picture, metavar="OUT", help=f"{help}: .png, .svg or .pdf; needs matplotlib")
@@ -114,7 +131,12 @@ def add_plot(parser: argparse.ArgumentParser, help: str) -> None:
 
 def add_layers(parser: argparse.ArgumentParser) -> None:
     """Add ``--key`` and ``--like``, which say more about a file that is no TorchScript."""
-    parser.add_argument("--key", metavar="KEY", help="which state dict of a checkpoint, such as model_ema or state.net")
+    parser.add_argument(
+        "--key",
+        type=key_of_checkpoint,
+        metavar="KEY",
+        help="which state dict of a checkpoint, such as model_ema or state.net",
+    )
     parser.add_argument(
         "--like",
         metavar="MODEL",

@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         # Escape what the encoding lacks, as stderr does.
         sys.stdout.reconfigure(errors="backslashreplace")
     parsed = _parser().parse_args(arguments)
-    output = Output(getattr(parsed, "json", False))
+    output = Output(parsed)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
         warnings.showwarning = output.warning  # type: ignore[assignment]

@@ -1,11 +1,17 @@
 """The output of a command: its result on stdout; notes, warnings and errors on stderr, one line each."""
 
+import argparse
+import os
 import sys
-from collections.abc import Collection, Sequence
+import textwrap
+from pathlib import Path
 from typing import Any
 
-from torchinit._core.table import Cell, first_line, table, to_json
+from torchinit._core.output_file import is_device
+from torchinit._core.rows import Rows
+from torchinit._core.table import colored, first_line, line_width
 from torchinit.cli._progress import Progress
+from torchinit.recording import Recording
 
 
 def _described(error: Exception) -> str:
@@ -16,17 +22,46 @@ def _described(error: Exception) -> str:
 
 
 class Output:
-    """Prints results as text or as JSON, and notes, warnings and errors after the program's name."""
+    """Prints results as text or as JSON, and notes, warnings and errors after the program's name.
 
-    def __init__(self, json: bool = False) -> None:
-        self.json = json
+    Args:
+        arguments: options of the command, if it has them: ``json``, ``wide``, ``all`` and ``bad``
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        names = ("json", "wide", "all", "bad")
+        self.json, self.wide, self.all, self.bad = (getattr(arguments, name, False) for name in names)
 
     def text(self, words: str, end: str = "\n") -> None:
         print(words, end=end)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell]], marked: Collection[int] = ()) -> None:
-        """Print a table; the rows of ``marked`` are colored on a terminal."""
-        print(to_json(columns, rows) if self.json else table(columns, rows, marked))
+    @property
+    def _whole(self) -> bool:
+        """True if results do not depend on the width of a terminal: in a file or a pipe, or if that is asked for."""
+        return self.wide or sys.stdout is None or not sys.stdout.isatty()
+
+    def paragraph(self, words: str, indent: int) -> None:
+        """Print a text in lines of the terminal's width, those after the first indented."""
+        print(words if self._whole else textwrap.fill(words, line_width(), subsequent_indent=" " * indent))
+
+    def show(self, result: Rows[Any] | Recording) -> None:
+        """Print a result."""
+        rows = result._description if isinstance(result, Recording) else result
+        if self.json:
+            print(rows.to_json(bad=self.bad))
+        else:
+            print(rows.table(wide=self._whole, all=self.all, bad=self.bad, color=colored()))
+
+    def written(self, path: str) -> None:
+        """Say which file or directory was written, and its size."""
+        if is_device(path):
+            return
+        files = [file for file in Path(path).rglob("*") if file.is_file()] if os.path.isdir(path) else [Path(path)]
+        size, unit = float(sum(file.stat().st_size for file in files)), "bytes"
+        for larger in ("kB", "MB", "GB", "TB"):
+            if size >= 1000:
+                size, unit = size / 1000, larger
+        self.note(f"wrote {path} ({size:.4g} {unit})")
 
     def note(self, words: str) -> None:
         sys.stderr.write(f"torchinit: {first_line(words)}\n")

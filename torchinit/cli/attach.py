@@ -26,6 +26,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         attached = recipe.attach(module, mobile=arguments.mobile)
         progress.step("write", arguments.output)
         save(arguments.output, serialize(attached, extras), arguments.force)
+    output.written(arguments.output)
 
 
 def add(commands: Commands) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from torchinit import recording
-from torchinit.cli._arguments import Commands, add_json, add_plot
+from torchinit.cli._arguments import Commands, add_json, add_plot, add_table
 from torchinit.cli._files import read
 from torchinit.cli._models import recording_of_words
 from torchinit.cli._output import Output
@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
     a, b = _both(arguments, output)
     if isinstance(a, Recording) and isinstance(b, Recording) and arguments.plot is None:
         differences = recording.diff(a, b)
-        output.text(differences.to_json() if output.json else str(differences))
+        output.show(differences)
         return int(bool(differences))
     with output.progress() as progress:
         found = compare(a, b, any_seed=arguments.any_seed, progress=progress.step)
@@ -81,7 +81,8 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         )
     if arguments.plot is not None:
         save_plot(arguments, found.plot())
-    output.text(found.to_json() if output.json else str(found))
+        output.written(arguments.plot)
+    output.show(found)
     return int(bool(found))
 
 
@@ -109,6 +110,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--model", metavar="MODEL", help="the model, in a file or as A, that two recipes are planned for"
     )
+    add_table(parser)
     add_json(parser)
     add_plot(parser, "draw the distributions that differ")
     parser.set_defaults(run=_run, failed=2)

@@ -60,6 +60,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
             _write_script(arguments, opened, fill, progress)
         else:
             rewrite_tensors(opened, targets, out, arguments.key, fill, progress)
+    output.written(out)
 
 
 def add(commands: Commands) -> None:

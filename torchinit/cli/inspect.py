@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import printable
-from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed
+from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add_table, key_of_checkpoint
 from torchinit.cli._files import read
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
@@ -41,6 +41,7 @@ def _plot(
     with output.progress() as progress:
         figure = plot_statistics(rows.tensors, rows, others, title, label, progress.step)
     save_plot(arguments, figure)
+    output.written(arguments.plot)
     if len(rows) > MAX_PANELS:
         output.note(f"{arguments.plot} shows {MAX_PANELS} of {len(rows)} parameters; {ORDER}")
 
@@ -53,21 +54,21 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
     elif arguments.recipe is not None:
         parser.error("--recipe needs --plot OUT")
     recipe = None if arguments.recipe is None else recipe_or_recording(arguments.recipe)
-    model = read(arguments.file, arguments.key)
     with output.progress() as progress:
+        progress.begin("reading", arguments.file)
+        model = read(arguments.file, arguments.key)
         rows = statistics(model, progress.step)
     if arguments.plot is not None:
         _plot(arguments, output, model, rows, recipe)
-    # Leave out the column of tied parameters if there are none.
-    columns = rows.columns
-    width = len(columns) if output.json or any(row.tied for row in rows) else -1
-    output.table(
-        columns[:width], [rows.cells(row)[:width] for row in rows], [i for i, row in enumerate(rows) if row.bad]
-    )
+    output.show(rows)
     if not rows:
         # torch.jit.freeze removes this attribute.
         frozen = isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "training")
         why = "; torch.jit.freeze has made them constants of its code" if frozen else ""
+        if arguments.check:
+            raise RuntimeError(
+                f"--check needs a file with parameters, got {printable(arguments.file)} without any{why}"
+            )
         output.note(f"{printable(arguments.file)} holds no parameters{why}")
     if not arguments.check:
         return 0
@@ -93,11 +94,15 @@ def add(commands: Commands) -> None:
         "file", metavar="FILE", help="the file or directory to read; of its code, only TorchScript's is run"
     )
     parser.add_argument(
-        "--key", metavar="KEY", help="which state dict of a checkpoint to show, such as model_ema or state.net"
+        "--key",
+        type=key_of_checkpoint,
+        metavar="KEY",
+        help="which state dict of a checkpoint to show, such as model_ema or state.net",
     )
     parser.add_argument(
         "--check", action="store_true", help="exit with 1 if a parameter is marked, and with 2 if there is an error"
     )
+    add_table(parser, bad=True)
     add_json(parser, "print JSON, one object a parameter, with all digits")
     add_plot(parser, "draw a histogram of each parameter")
     parser.add_argument(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from torchinit.cli._arguments import Commands, add_json, add_layers, add_model_and_recipe, recipe_of
+from torchinit.cli._arguments import Commands, add_json, add_layers, add_model_and_recipe, add_table, recipe_of
 from torchinit.cli._output import Output
 from torchinit.cli._weights import open_model, planned
 
@@ -13,7 +13,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         progress.step("read", arguments.file)
         opened = open_model(arguments, recipe, output)
     _, plan = planned(recipe, opened.model, arguments.file, output)
-    output.text(plan.to_json() if output.json else str(plan))
+    output.show(plan)
 
 
 def add(commands: Commands) -> None:
@@ -21,5 +21,6 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser("plan", help="show what a recipe would do to a model, without doing it")
     add_model_and_recipe(parser)
     add_layers(parser)
+    add_table(parser)
     add_json(parser)
     parser.set_defaults(run=_run)

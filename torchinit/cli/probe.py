@@ -5,37 +5,28 @@ from pathlib import Path
 
 import torch
 
-from torchinit.cli._arguments import Commands, add_json, add_layers, add_plot, add_seed
+from torchinit.cli._arguments import Commands, add_json, add_layers, add_plot, add_seed, add_table
 from torchinit.cli._inputs import add_input, read_input
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
 from torchinit.cli._weights import open_program
-from torchinit.diagnostics import Signal, signal
+from torchinit.diagnostics import signal
 from torchinit.diagnostics._trend import LIMIT
-
-
-def _print(rows: Signal, output: Output) -> None:
-    if output.json:
-        output.table(rows.columns, [rows.cells(row) for row in rows])
-        return
-    shown = [i for i, column in enumerate(rows.columns) if column not in rows.hidden][1:]
-    heads = ["layer", *(rows.heads.get(rows.columns[i], rows.columns[i]) for i in shown)]
-    cells = [[row.label, *(rows.cells(row)[i] for i in shown)] for row in rows]
-    output.table(heads, cells, [index for index, row in enumerate(rows) if rows.is_marked(row)])
-    output.text(f"\n{rows.summary}")
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.plot is not None:
         check_plot(arguments)
-    module = open_program(arguments)
-    generator = torch.Generator().manual_seed(arguments.seed)
-    inputs = [read_input(text, module, generator) for text in arguments.input]
     with output.progress() as progress:
+        progress.begin("reading", arguments.file)
+        module = open_program(arguments)
+        generator = torch.Generator().manual_seed(arguments.seed)
+        inputs = [read_input(text, module, generator) for text in arguments.input]
         rows = signal(module, *inputs, generator=generator, progress=progress.step)
     if arguments.plot is not None:
         save_plot(arguments, rows.plot(Path(arguments.file).name))
-    _print(rows, output)
+        output.written(arguments.plot)
+    output.show(rows)
 
 
 def add(commands: Commands) -> None:
@@ -54,6 +45,7 @@ def add(commands: Commands) -> None:
     add_input(parser, required=True)
     add_layers(parser)
     add_seed(parser, "seed of the noise (default: 0)")
+    add_table(parser, bad=True)
     add_json(parser)
     add_plot(parser, "draw a picture too")
     parser.set_defaults(run=_run)

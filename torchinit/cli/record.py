@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from torchinit.cli._arguments import Commands, add_json, add_recording_output, add_values
+from torchinit.cli._arguments import Commands, add_json, add_recording_output, add_table, add_values
 from torchinit.cli._models import MODEL, recording_of
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_output, save
@@ -26,18 +26,8 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         recording = recording_of(arguments.model, dict(arguments.values))
     if arguments.output is not None:
         _save(recording, arguments.output, arguments.force)
-    if not arguments.audit:
-        output.text(recording.to_json() if output.json else str(recording))
-        return
-    findings = recording.audit()
-    if output.json:
-        names = ("severity", "kind", "tensor", "what", "place", "right")
-        output.table(names, [[getattr(finding, name) for name in names] for finding in findings])
-        return
-    for finding in findings:
-        output.text(str(finding))
-    if not findings:
-        output.note("the audit found nothing")
+        output.written(arguments.output)
+    output.show(recording.audit() if arguments.audit else recording)
 
 
 def add(commands: Commands) -> None:
@@ -52,6 +42,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("model", metavar="MODEL", help=MODEL)
     add_values(parser)
     parser.add_argument("--audit", action="store_true", help="show what the audit finds instead")
+    add_table(parser, bad=True)
     add_json(parser)
     add_recording_output(parser)
     parser.set_defaults(run=_run)

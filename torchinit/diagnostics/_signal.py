@@ -44,6 +44,9 @@ class Signal(Rows[LayerSignal]):
         "weight_gradient": "its gradient",
         "note": "",
     }
+    words = ("note",)
+    varying = ("note",)
+    least = ("weight", "weight_gradient", "output", "kind", "gradient_ratio", "activation_ratio")
     hidden = ("use", "branch", "activation_zeroed_by", "gradient_zeroed_by")
 
     @cached_property

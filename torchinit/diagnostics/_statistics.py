@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torchinit._core.rows import Rows
 from torchinit._core.scale import xavier_std
-from torchinit._core.table import Cell
+from torchinit._core.table import Cell, counted
 from torchinit.diagnostics._moments import Moments, measure
 from torchinit.diagnostics._parameters import Parameter, module_of, parameters
 from torchinit.diagnostics._quantized import described, with_unlisted
@@ -81,6 +81,12 @@ class Statistics(Rows[ParameterStatistics]):
         *("name", "shape", "dtype", "fan_in", "fan_out", "mean", "std", "min", "max", "zeros", "not_finite"),
         *("he", "xavier", "verdict", "tied"),
     )
+    words = ("verdict", "tied")
+    varying = ("verdict", "mean")
+    least = (
+        *("not_finite", ("he", "xavier"), ("fan_in", "fan_out"), "dtype", "zeros", ("min", "max"), "mean", "tied"),
+        *("std", "shape"),
+    )
 
     def __init__(self, rows: Iterable[ParameterStatistics] = (), tensors: Mapping[str, Tensor] | None = None) -> None:
         super().__init__(rows)
@@ -100,7 +106,7 @@ class Statistics(Rows[ParameterStatistics]):
     @property
     def summary(self) -> str:
         values = sum(math.prod(row.shape) for row in self)
-        return f"{len(self)} tensors, {values:,} values, {sum(row.bad for row in self)} marked"
+        return f"{counted(len(self), 'tensor')}, {counted(values, 'value')}, {sum(row.bad for row in self)} marked"
 
     def plot(
         self,

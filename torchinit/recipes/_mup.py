@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import nn
 
-from torchinit._core.table import Cell, table, to_json
+from torchinit._core.rows import Rows
+from torchinit._core.table import counted
 from torchinit.recipes._expected import moments
 from torchinit.recipes._fill import Fill, scale_residual
 from torchinit.recipes._match import Match, match
@@ -24,7 +25,6 @@ from torchinit.recipes._shipped import load
 from torchinit.recipes._steps import Step, make_steps
 from torchinit.recipes._widths import Growth, compare, stored_growths
 
-COLUMNS = ("name", "kind", "base_shape", "shape", "width_mult", "base_std", "std", "lr_mult")
 OPTIMIZERS = ("adam", "sgd")
 
 
@@ -58,25 +58,23 @@ class Multiplier:
     output_mult: float = 1.0
     readout: str | None = None
 
-    def cells(self) -> list[Cell]:
-        return [getattr(self, column) for column in COLUMNS]
 
-
-@dataclass
-class Multipliers:
+class Multipliers(Rows[Multiplier]):
     """The rows of a model under muP; ``print`` shows them as an aligned table, and what ``forward`` has to multiply."""
 
-    rows: list[Multiplier]
+    columns = (
+        *("name", "kind", "base_shape", "shape", "width_mult", "base_std", "std", "lr_mult"),
+        *("output_mult", "readout"),
+    )
+    hidden = ("output_mult", "readout")
+    least = ("base_shape", "base_std", "shape", "kind", "width_mult")
 
-    def __str__(self) -> str:
-        notes = [
-            f"\nin forward, multiply the input of {r.readout} by {r.output_mult:g}" for r in self.rows if r.readout
-        ]
-        return table(COLUMNS, [row.cells() for row in self.rows], color=False) + "".join(notes)
-
-    def to_json(self) -> str:
-        columns = (*COLUMNS, "output_mult", "readout")
-        return to_json(columns, [[*row.cells(), row.output_mult, row.readout] for row in self.rows])
+    @property
+    def summary(self) -> str:
+        """How many parameters and values there are, and what ``forward`` has to multiply."""
+        values = sum(math.prod(row.shape) for row in self)
+        notes = [f"in forward, multiply the input of {r.readout} by {r.output_mult:g}" for r in self if r.readout]
+        return "; ".join([f"{counted(len(self), 'tensor')}, {counted(values, 'value')}", *notes])
 
     @property
     def output_multiplier(self) -> float:
@@ -276,13 +274,14 @@ def mup(
         >>> recipe = recipes.mup("xavier", mlp(32))
         >>> model = recipe.apply_(mlp(128), torch.Generator().manual_seed(0))
         >>> print(recipe.multipliers(model))
-        name      kind    base_shape  shape    width_mult  base_std     std  lr_mult
-        0.weight  input   32x8        128x8             4     0.224   0.224        1
-        0.bias    vector  32          128               4         0       0        1
-        1.weight  hidden  32x32       128x128           4     0.177  0.0884     0.25
-        1.bias    vector  32          128               4         0       0        1
-        2.weight  output  2x32        2x128             4     0.243  0.0606     0.25
-        2.bias    fixed   2           2                 1         0       0        1
+        name            kind    shape    width_mult  base_std     std  lr_mult
+        0.weight        input   128x8             4     0.224   0.224        1
+        {0,1}.bias  x2  vector  128               4         0       0        1
+        1.weight        hidden  128x128           4     0.177  0.0884     0.25
+        2.weight        output  2x128             4     0.243  0.0606     0.25
+        2.bias          fixed   2                 1         0       0        1
+        <BLANKLINE>
+        6 tensors, 17,922 values
         >>> optimizer = torch.optim.Adam(recipe.parameter_groups(model, lr=0.01))
         >>> [group["lr"] for group in optimizer.param_groups]
         [0.01, 0.0025]

@@ -5,13 +5,14 @@ Planning has three stages: :func:`match` finds the rule of each parameter, :func
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from torchinit._core.messages import warn_user
-from torchinit._core.table import Cell, table, to_json
+from torchinit._core.rows import Rows
+from torchinit._core.table import counted
 from torchinit.recipes._defaults import STATISTICS
 from torchinit.recipes._expected import mixed_moments
 from torchinit.recipes._fill import Fill
@@ -22,9 +23,12 @@ from torchinit.recipes._rule import DEFAULT, KEEP, Rule
 from torchinit.recipes._steps import Step, count_fans, make_steps
 from torchinit.recipes._warnings import warn_of_lost_marks, warn_of_uninitialized_buffers
 
-Adapt = Callable[[Match, list[Step]], list[Step]]
+TIED = "tied"
 
-COLUMNS = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out", "mean", "std")
+# A longer text is no line to read.
+_LINE = 100
+
+Adapt = Callable[[Match, list[Step]], list[Step]]
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,31 @@ class Row:
     mean: float | None = None
     std: float | None = None
 
-    def cells(self) -> list[Cell]:
-        return [getattr(self, column) for column in COLUMNS]
 
+class Plan(Rows[Row]):
+    """The rows of a plan; ``print`` shows them as an aligned table.
 
-@dataclass
-class Plan:
-    """The rows of a plan; ``print`` shows them as an aligned table."""
+    Args:
+        rows: what happens to each parameter, and to the buffers that a recipe resets
+        steps: the writes in their order
+    """
 
-    rows: list[Row] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
+    columns = ("name", "module", "shape", "rule", "initializer", "fan_in", "fan_out", "mean", "std")
+    words = ("rule", "initializer")
+    least = (("fan_in", "fan_out"), "mean", "module", "shape", "rule", "std")
 
-    def __str__(self) -> str:
-        return table(COLUMNS, [row.cells() for row in self.rows], color=False)
+    def __init__(self, rows: Iterable[Row] = (), steps: Iterable[Step] = ()) -> None:
+        super().__init__(rows)
+        self.steps = list(steps)
 
-    def to_json(self) -> str:
-        return to_json(COLUMNS, [row.cells() for row in self.rows])
+    @property
+    def summary(self) -> str:
+        """How many tensors and values there are, and how many tensors are kept or tied."""
+        own = [row for row in self.rows if row.rule != TIED]
+        told = [counted(len(own), "tensor"), counted(sum(math.prod(row.shape) for row in own), "value")]
+        kept = sum(row.initializer == KEEP for row in own)
+        others = [(kept, "kept"), (len(self.rows) - len(own), "tied")]
+        return ", ".join([*told, *(f"{count} {what}" for count, what in others if count)])
 
 
 def make_rows(found: Match, steps: Sequence[Step]) -> list[Row]:
@@ -71,7 +84,7 @@ def make_rows(found: Match, steps: Sequence[Step]) -> list[Row]:
             rule, drawn = found.rules.get(qualified), fills.get(qualified, [])
             through = found.parametrized.get(qualified)
             if qualified in found.tied:
-                rows.append(_row(layer, name, parameter, "tied", f"as {found.tied[qualified]}", None, []))
+                rows.append(_row(layer, name, parameter, TIED, f"as {found.tied[qualified]}", None, []))
             elif rule is None or qualified in found.kept:
                 rows.append(_row(layer, name, parameter, found.kept[qualified], KEEP, rule, []))
             else:
@@ -146,7 +159,9 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = No
     rows = make_rows(found, steps)
     for number, rule in enumerate(found.bound, 1):
         if id(rule) not in found.used and not rule.optional:
-            warn_user(f"{rule.place(number)} matched no parameter: {rule!r}")
+            # A rule of many names is shown in short, so that the warning is a line.
+            shown = repr(rule) if len(repr(rule)) <= _LINE else f"{rule.initializer} for {rule.conditions()}"
+            warn_user(f"{rule.place(number)} matched no parameter: {shown}")
     warn_of_lost_marks(module, found)
     warn_of_uninitialized_buffers(found)
     # Sort as the model lists its parameters, parents first; the buffers stay last.

@@ -44,11 +44,13 @@ class Recipe:
         >>> recipe = Recipe([Rule("orthogonal_", name="*.weight", ndim=2), Rule("zeros_", name="*.bias")])
         >>> model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
         >>> print(recipe.plan(model))
-        name      module  shape  rule                initializer  fan_in  fan_out  mean  std
-        0.weight  Linear  4x3    1: *.weight ndim 2  orthogonal_       3        4     0  0.5
-        0.bias    Linear  4      2: *.bias           zeros_            -        -     0    0
-        2.weight  Linear  2x4    1: *.weight ndim 2  orthogonal_       4        2     0  0.5
-        2.bias    Linear  2      2: *.bias           zeros_            -        -     0    0
+        name      module  shape  rule                initializer  mean  std
+        0.weight  Linear  4x3    1: *.weight ndim 2  orthogonal_     0  0.5
+        0.bias    Linear  4      2: *.bias           zeros_          0    0
+        2.weight  Linear  2x4    1: *.weight ndim 2  orthogonal_     0  0.5
+        2.bias    Linear  2      2: *.bias           zeros_          0    0
+        <BLANKLINE>
+        4 tensors, 26 values
         >>> recipe.apply_(model)[0].bias
         Parameter containing:
         tensor([0., 0., 0., 0.], requires_grad=True)

@@ -63,8 +63,10 @@ def resnet(zero_init: _Globs = ()) -> Recipe:
         >>> from torch import nn
         >>> from torchinit import recipes
         >>> print(recipes.resnet().plan(nn.Conv2d(3, 64, 7, bias=False)))
-        name    module  shape     rule              initializer      fan_in  fan_out  mean     std
-        weight  Conv2d  64x3x7x7  1: weight Conv?d  kaiming_normal_     147     3136     0  0.0253
+        name    module  shape     rule              initializer      mean     std
+        weight  Conv2d  64x3x7x7  1: weight Conv?d  kaiming_normal_     0  0.0253
+        <BLANKLINE>
+        1 tensor, 9,408 values
     """
     recipe = shipped("resnet")
     if not zero_init:

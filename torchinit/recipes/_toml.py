@@ -61,12 +61,17 @@ def _line(text: str, head: str, number: int, pattern: str) -> str:
     return f":{text.count(chr(10), 0, found.end()) + 1}" if found else ""
 
 
+def _few(names: Any) -> Any:
+    """Name the first of many, so that a message is a line."""
+    return [*names[:2], f"{len(names) - 2} more"] if isinstance(names, list) and len(names) > 4 else names
+
+
 def _rule(table: Any, text: str, origin: str, number: int) -> Rule:
     place = f"{origin}: rule {number}"
     if not isinstance(table, dict):
         raise RecipeError(f"{place}: a rule must be a table, got {table!r}")
-    named = f" ({' '.join(_toml_value(table[key]) for key in ('module', 'name') if key in table)})"
-    named = "" if named == " ()" else named
+    named = " ".join(_toml_value(_few(table[key])) for key in ("module", "name") if key in table)
+    named = f" ({named})" if named else ""
     place += named
     for key in table:
         if key not in _KEYS:

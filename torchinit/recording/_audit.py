@@ -8,13 +8,13 @@ from torchinit.recording._audit_draws import copies, dead_draws, differences, fr
 from torchinit.recording._audit_fans import wrong_fans
 from torchinit.recording._audit_laws import laws
 from torchinit.recording._audit_memory import lost, unwritten
-from torchinit.recording._findings import FAULT, Finding, Subject
+from torchinit.recording._findings import FAULT, Finding, Findings, Subject
 from torchinit.recording._program import Program
 
 Record = Callable[[Callable[[], nn.Module]], Program]
 
 
-def audit(program: Program, skeleton: nn.Module | None, again: Program | None, record: Record) -> list[Finding]:
+def audit(program: Program, skeleton: nn.Module | None, again: Program | None, record: Record) -> Findings:
     """Return all findings of a program, faults first.
 
     Args:
@@ -24,10 +24,10 @@ def audit(program: Program, skeleton: nn.Module | None, again: Program | None, r
         record: returns the program of a callable that returns a model
     """
     subject = Subject(program)
-    found = [*unwritten(subject), *laws(subject), *wrong_fans(subject), *from_outside(subject)]
+    found: list[Finding] = [*unwritten(subject), *laws(subject), *wrong_fans(subject), *from_outside(subject)]
     if again is not None:
         found += differences(subject, again)
     if skeleton is not None:
         found += lost(subject, skeleton, record)
     found += [*copies(subject), *dead_draws(subject)]
-    return sorted(found, key=lambda finding: finding.severity != FAULT)
+    return Findings(sorted(found, key=lambda finding: finding.severity != FAULT))

@@ -162,7 +162,9 @@ def _values(program: Program, names: Iterable[str]) -> dict[str, Tensor]:
             found[entry.name] = memory.tensor(entry.ref).clone()
 
     for step in slice_of(program, wanted, draws=False):
-        run(step.operation, memory)
+        # Seeds are for draws, which are left out.
+        if not step.operation.is_state:
+            run(step.operation, memory)
         keep(step.complete)
         memory.drop(step.drop)
     keep(entry.ref.storage for entry in program.entries if entry.ref.storage in wanted and entry.name not in found)

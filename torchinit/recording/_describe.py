@@ -2,28 +2,22 @@
 
 import json
 import math
-import shutil
-import textwrap
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from torch.utils._pytree import tree_map
 
-from torchinit._core.groups import Group, grouped
-from torchinit._core.table import fitted, html_table, text
+from torchinit._core.groups import grouped
+from torchinit._core.rows import Rows
+from torchinit._core.table import Cell, counted, text
 from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._regions import box_of, index_text
 from torchinit.recording._terms import filling, owner
 from torchinit.recording._values import Value, Values, draws_of
 from torchinit.recording._words import parts, words
-
-_COLUMNS = ("tensor", "", "shape", "filled by")
-
-# Where whole names leave less than this to the words, the names of repeated layers are shared.
-_ENOUGH = 40
 
 
 @dataclass(frozen=True)
@@ -78,6 +72,11 @@ class Described:
         ]
         return not self.relation and not self.value.drawn and bool(computed) and self.entry.ref.numel > 0
 
+    @property
+    def is_unwritten(self) -> bool:
+        """True if a part of it holds memory as it came."""
+        return self.entry.ref.numel > 0 and any(step.kind == "unwritten" for step in self.value.steps())
+
     def shape(self, usual: str) -> str:
         """Write the shape, and the dtype if it is not the usual one."""
         dtype = dtype_of(self.entry.ref)
@@ -118,79 +117,46 @@ def describe(program: Program, values: Values) -> list[Described]:
     return found
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: one tensor, or those of repeated layers.
-
-    Args:
-        group: the names
-        members: the tensors
-        words: what fills them
-    """
-
-    group: Group
-    members: tuple[Described, ...]
-    words: str
-
-    @property
-    def count(self) -> str:
-        """How many tensors it stands for; empty for one."""
-        return f"x{len(self.members)}" if len(self.members) > 1 else ""
-
-
 def _relative(source: str, name: str) -> tuple[str, ...]:
     """Return a name with a mark for each number that another name has at the same place."""
     own = [*name.split("."), *[""] * source.count(".")]
     return tuple("#" if a == b and a.isdecimal() else a for a, b in zip(source.split("."), own))
 
 
-def rows(tensors: Sequence[Described]) -> list[Row]:
-    """Group the tensors of repeated layers that have equal shapes and words."""
-    keys = [
-        (x.entry.name, (x.shape(""), x.words("#"), _relative(x.source, x.entry.name), x.overwritten_words))
-        for x in tensors
-    ]
-    found = []
-    for group in grouped(keys):
-        members = tuple(tensors[index] for index in group.members)
-        sources = [each.name for each in grouped([(x, None) for x in dict.fromkeys(x.source for x in members)])]
-        found.append(Row(group, members, members[0].words(", ".join(sources))))
-    return found
-
-
-def _under_heads(found: Sequence[Row], cells: Sequence[list[str]]) -> list[list[str]]:
-    """Write the common beginning of the names of repeated layers once, in a line above theirs."""
-    heads: dict[str, list[tuple[Row, list[str]]]] = {}
-    for row, line in zip(found, cells):
-        heads.setdefault(row.group.layers or row.group.name, []).append((row, line))
-    lines = []
-    for head, members in heads.items():
-        if len(members) > 1:
-            lines.append([f"{head}  {members[0][0].count}", "", "", ""])
-        for row, line in members:
-            lines.append(line if len(members) == 1 else [f"  {row.group.name[len(head) :]}", "", *line[2:]])
-    return lines
-
-
-class Description:
+class Description(Rows[Described]):
     """What fills each tensor of a model.
 
     Args:
         program: the program of a recording
     """
 
+    columns = ("tensor", "shape", "filled by", "overwritten")
+    words = ("filled by",)
+    least = ("shape",)
+    noted = "overwritten"
+
     def __init__(self, program: Program) -> None:
         values = Values(program)
-        self.tensors = describe(program, values)
-        self.usual_dtype = Counter([dtype_of(entry.ref) for entry in program.entries] or ["float32"]).most_common(1)[0][
-            0
-        ]
+        super().__init__(describe(program, values))
+        dtypes = Counter([dtype_of(entry.ref) for entry in program.entries] or ["float32"])
+        self.usual_dtype = dtypes.most_common(1)[0][0]
         self._draws = {id(draw) for draw in values.draws}
 
-    @cached_property
-    def rows(self) -> list[Row]:
-        """The lines of the table."""
-        return rows(self.tensors)
+    def cells(self, row: Described) -> list[Cell]:
+        return [row.entry.name, row.shape(self.usual_dtype), row.words(), row.overwritten_words or None]
+
+    def is_marked(self, row: Described) -> bool:
+        return row.is_unwritten
+
+    def key(self, row: Described) -> Hashable:
+        return row.shape(""), row.words("#"), _relative(row.source, row.entry.name), row.overwritten_words
+
+    def together(self, rows: Sequence[Described]) -> list[str]:
+        """Name the other tensors of repeated layers as one."""
+        sources = [each.name for each in grouped([(x, None) for x in dict.fromkeys(x.source for x in rows)])]
+        first = rows[0]
+        name, shape = first.entry.name, first.shape(self.usual_dtype)
+        return [name, shape, first.words(", ".join(sources)), first.overwritten_words or "-"]
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -198,7 +164,7 @@ class Description:
 
         A draw is a call of an initializer or of an operator that draws; one is dropped if its tensor is not the model's.
         """
-        tensors = [x for x in self.tensors if x.relation != "as"]
+        tensors = [x for x in self if x.relation != "as"]
         live = {id(draw) for draw in draws_of([x.value for x in tensors])}
         ended = {id(draw) for draw in draws_of([value for x in tensors for value in x.overwritten])} - live
         return {
@@ -208,54 +174,27 @@ class Description:
             "overwritten": len(ended),
             "dropped": len(self._draws - live - ended),
             "tables": sum(x.is_table for x in tensors),
-            "tied": len(self.tensors) - len(tensors),
+            "tied": len(self) - len(tensors),
             "copies": sum(x.relation == "copy of" for x in tensors),
             "views": sum(x.relation == "view of" for x in tensors),
-            "never written": sum(
-                any(y.kind == "unwritten" for y in x.value.steps()) for x in tensors if x.entry.ref.numel
-            ),
+            "never written": sum(x.is_unwritten for x in tensors),
         }
 
     @property
     def summary(self) -> str:
         """The counts in words, without what there is none of."""
-        told = []
-        for what, count in self.counts.items():
-            if count or what in ("tensors", "values"):
-                plural = what if count != 1 or not what.endswith("s") else _SINGULAR[what]
-                told.append(f"{rounded(count)} {plural}")
-        return ", ".join(told)
+        shown = [(what, n) for what, n in self.counts.items() if n or what in ("tensors", "values")]
+        return ", ".join(counted(n, _SINGULAR.get(what, what), what) for what, n in shown)
 
-    def text(self, width: int | None = None) -> str:
-        """Write the table in lines of at most ``width`` characters, at least 40; the terminal's by default."""
-        width = max(width or shutil.get_terminal_size().columns, 40)
-        notes: dict[str, int] = {}
-        cells = []
-        for row in self.rows:
-            note = row.members[0].overwritten_words
-            mark = f" [{notes.setdefault(note, len(notes) + 1)}]" if note else ""
-            cells.append([row.group.name, row.count, row.members[0].shape(self.usual_dtype), row.words + mark])
-        *others, longest = (max(map(len, column)) for column in zip(_COLUMNS, *cells))
-        if width - sum(others) - 2 * len(others) < min(longest, _ENOUGH):
-            cells = _under_heads(self.rows, cells)
-        lines = [fitted(_COLUMNS, cells, [3], width), ""]
-        for note, index in notes.items():
-            lines.append(textwrap.fill(f"[{index}] overwritten: {note}", width, subsequent_indent="    "))
-        return "\n".join([*lines, textwrap.fill(self.summary, width)])
-
-    def html(self) -> str:
-        """Write the table as HTML."""
-        cells = [
-            [x.group.name, x.count, x.members[0].shape(self.usual_dtype), x.words, x.members[0].overwritten_words]
-            for x in self.rows
-        ]
-        return html_table((*_COLUMNS, "overwritten"), cells, self.summary)
-
-    def to_json(self) -> str:
+    def to_json(self, bad: bool = False) -> str:
         """Write the description as JSON; :meth:`torchinit.recording.Recording.to_json` lists the keys."""
         counts = {name.replace(" ", "_"): count for name, count in self.counts.items()}
         return json.dumps(
-            {"version": 1, "summary": counts, "tensors": [_tensor_json(x) for x in self.tensors]},
+            {
+                "version": 1,
+                "summary": counts,
+                "tensors": [_tensor_json(x) for x in self if not bad or self.is_marked(x)],
+            },
             indent=2,
             allow_nan=False,
         )
@@ -313,11 +252,3 @@ def _step_json(step: Value, numbers: Mapping[int, int]) -> dict[str, Any]:
 
 
 _SINGULAR = {"copies": "copy", **{f"{each}s": each for each in ("tensor", "value", "draw", "table", "view")}}
-
-
-def rounded(count: int) -> str:
-    """Write a count, a large one to 4 digits."""
-    for unit, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if count >= unit:
-            return f"{count / unit:.4g} {letter}"
-    return f"{count:,}"

@@ -2,22 +2,20 @@
 
 import json
 import re
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from torchinit._core.groups import grouped
-from torchinit._core.table import fitted, html_table
+from torchinit._core.rows import Rows
+from torchinit._core.table import Cell
 from torchinit.recording._describe import Described, describe, dtype_of
 from torchinit.recording._program import Program, slice_of
 from torchinit.recording._recording import Recording
 from torchinit.recording._replay import Memory, States, run
 from torchinit.recording._values import Values
-
-_COLUMNS = ("tensor", "", "what", "a", "b")
 
 
 @dataclass(frozen=True)
@@ -40,18 +38,22 @@ class Difference:
     b: str
 
 
-@dataclass(frozen=True)
-class Differences:
+class Differences(Rows[Difference]):
     """What differs between two recordings; true if anything does. Made by :func:`diff`; ``print`` shows it.
 
     Args:
         rows: the differences
     """
 
-    rows: tuple[Difference, ...]
+    columns = ("tensor", "what", "a", "b")
+    words = ("a", "b")
+    rows: tuple[Difference, ...]  # type: ignore[assignment]
 
-    def __bool__(self) -> bool:
-        return bool(self.rows)
+    def __init__(self, rows: Iterable[Difference] = ()) -> None:
+        self.rows = tuple(rows)
+
+    def cells(self, row: Difference) -> list[Cell]:
+        return [row.name, row.what, row.a, row.b]
 
     @property
     def summary(self) -> str:
@@ -59,8 +61,8 @@ class Differences:
         count = len({name for row in self.rows for name in row.tensors})
         return f"{count} tensor{'s' * (count != 1)} differ{'s' * (count == 1)}" if count else "no difference"
 
-    def _cells(self) -> list[list[str]]:
-        return [[x.name, f"x{len(x.tensors)}" if len(x.tensors) > 1 else "", x.what, x.a, x.b] for x in self.rows]
+    def each(self) -> list[Difference]:
+        return [replace(row, name=name, tensors=(name,)) for row in self.rows for name in row.tensors]
 
     def describe(self, width: int | None = None) -> str:
         """Write the differences as a table in lines of at most ``width`` characters, at least 40.
@@ -68,16 +70,9 @@ class Differences:
         Args:
             width: characters in a line (default: those of the terminal)
         """
-        width = max(width or shutil.get_terminal_size().columns, 40)
-        return f"{fitted(_COLUMNS, self._cells(), [3, 4], width)}\n\n{self.summary}" if self.rows else self.summary
+        return self.table(width)
 
-    def __str__(self) -> str:
-        return self.describe()
-
-    def _repr_html_(self) -> str:
-        return html_table(_COLUMNS, self._cells(), self.summary)
-
-    def to_json(self) -> str:
+    def to_json(self, bad: bool = False) -> str:
         """Write the differences as JSON: ``version`` (1) and ``differences``, a list with the keys of its rows."""
         return json.dumps({"version": 1, "differences": [vars(row) for row in self.rows]}, indent=2)
 
@@ -125,7 +120,7 @@ def diff(a: Recording, b: Recording) -> Differences:
     for group in groups:
         names = tuple(found[index][0] for index in group.members)
         rows.append(Difference(group.name, names, *found[group.members[0]][1]))
-    return Differences(tuple(rows))
+    return Differences(rows)
 
 
 def _changes(x: Described, y: Described, a: Program, b: Program) -> Iterator[tuple[str, str, str]]:

@@ -1,11 +1,14 @@
 """What an audit finds, and the names of the tensors that it is about."""
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 from torchinit._core.groups import grouped
+from torchinit._core.rows import Rows
+from torchinit._core.table import counted, line_width, painted, paragraphs
 from torchinit.recording._program import Call, Entry, Operation, Program, overwritten, slice_of, storages
 
 FAULT, FACT = "fault", "fact"
@@ -40,12 +43,46 @@ class Finding:
         return ": ".join(x for x in (self.severity, self.tensor, self.what) if x) + f"{where}; {self.right}"
 
 
+class Findings(Rows[Finding]):
+    """What an audit found, faults first; ``print`` shows each as a line, or as a paragraph as wide as the terminal."""
+
+    columns = ("severity", "kind", "tensor", "what", "place", "right")
+
+    def is_marked(self, row: Finding) -> bool:
+        """True for a fault."""
+        return row.severity == FAULT
+
+    @property
+    def summary(self) -> str:
+        """How many faults and facts there are."""
+        faults = sum(map(self.is_marked, self))
+        told = [counted(n, what) for n, what in ((faults, FAULT), (len(self) - faults, FACT)) if n]
+        return ", ".join(told) or "the audit found nothing"
+
+    def table(
+        self,
+        width: int | None = None,
+        *,
+        wide: bool = False,
+        all: bool = False,
+        bad: bool = False,
+        color: bool = False,
+    ) -> str:
+        """Write each finding as a paragraph, as wide as the terminal, or with ``wide`` as a line."""
+        rows = [row for row in self if not bad or self.is_marked(row)]
+        texts = paragraphs([str(row) for row in rows], None if wide else line_width(width))
+        shown = [painted(x) if color and self.is_marked(row) else x for row, x in zip(rows, texts)]
+        return "\n".join([*shown, *[""] * bool(shown), self.summary])
+
+
 def short(place: str) -> str:
-    """Name a file from where the user is, or from its package."""
+    """Name a file from where the user is, or from the folder that Python finds its package in."""
     for start in ("/site-packages/", "/dist-packages/"):
         if start in place:
             return place.rpartition(start)[2]
-    return place.removeprefix(os.getcwd() + os.sep)
+    folders = [os.path.join(folder, "") for folder in (os.getcwd(), *sys.path) if folder]
+    longest = max((folder for folder in folders if place.startswith(folder)), key=len, default="")
+    return place.removeprefix(longest)
 
 
 class Group:

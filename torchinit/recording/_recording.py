@@ -17,7 +17,7 @@ from torchinit.recipes import Recipe
 from torchinit.recording._attach import attach
 from torchinit.recording._audit import audit
 from torchinit.recording._describe import Description
-from torchinit.recording._findings import Finding
+from torchinit.recording._findings import Findings
 from torchinit.recording._keyed import fill_by_key, key_words
 from torchinit.recording._keyed_program import KeyedProgram, keyed_program
 from torchinit.recording._program import Entry, Program, Ref
@@ -56,7 +56,7 @@ class Recording:
         return self.describe()
 
     def _repr_html_(self) -> str:
-        return self._description.html()
+        return self._description._repr_html_()
 
     def describe(self, width: int | None = None) -> str:
         """Say what fills each parameter and buffer, as a table; ``print(recording)`` shows it.
@@ -92,7 +92,7 @@ class Recording:
             [1] overwritten: kaiming_uniform_(a=2.236)
             5 tensors, 76 values, 7 draws, 2 overwritten
         """
-        return self._description.text(width)
+        return self._description.table(width)
 
     def to_json(self) -> str:
         """Say the same for programs: a JSON object whose keys stay.
@@ -362,7 +362,7 @@ class Recording:
 
         save(self, path, overwrite)
 
-    def audit(self, again: "Recording | None" = None) -> list[Finding]:
+    def audit(self, again: "Recording | None" = None) -> Findings:
         """Find what people cannot see: tensors without values, wrong laws and fans, copies and wasted draws.
 
         A finding of severity ``"fault"`` is what nobody wants:
@@ -383,7 +383,7 @@ class Recording:
             again: another recording of the same code; then tensors that the two fill in different ways are found too
 
         Returns:
-            the findings, faults first; ``print`` shows each as a line
+            the findings, faults first; ``print`` shows each as a paragraph, and how many there are
 
         Examples:
             >>> import torch, torchinit

@@ -122,13 +122,13 @@ def by_recording(model: nn.Module, recording: Recording, progress: Progress | No
         raise ValueError("report() takes a recording of the same model, got one with none of its names")
     description = Description(recording.program)
     lines: list[list[Cell]] = []
-    for line in description.rows:
-        first, name = line.members[0], counted(line.group.name, len(line.members))
-        lines.append([name, first.shape(description.usual_dtype), line.words, first.overwritten_words])
+    for group, members in description.groups(description.rows):
+        _, shape, filled_by, _ = description.together(members)
+        lines.append([counted(group.name, len(members)), shape, filled_by, members[0].overwritten_words])
     columns = ["tensor", "shape", "filled by", "overwritten"]
     if not any(line[-1] for line in lines):
         columns, lines = columns[:-1], [line[:-1] for line in lines]
-    words = {x.entry.name: x.words() for x in description.tensors}
+    words = {x.entry.name: x.words() for x in description}
     return Intent(
         "the recorded code", _meant(model, recording, words, progress), columns, lines, f"{description.summary}."
     )

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
+from torchinit._core.table import rounded
 from torchinit.diagnostics._report._advice import for_fault, for_note, for_trend
 from torchinit.diagnostics._report._facts import Facts, memory, written_bytes
 from torchinit.diagnostics._report._html import TIMES, Html, counted, joined, plural, tag
 from torchinit.diagnostics._report._kinds import Kind
-from torchinit.recording._describe import rounded
 from torchinit.recording._findings import listed, short
 
 _UNMEASURED = "The signal was not measured, which takes an input for the model."
