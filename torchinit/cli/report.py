@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     recorded = None if arguments.recording is None else load(arguments.recording)
     generator = torch.Generator().manual_seed(arguments.seed)
     with output.progress(1) as progress:
-        progress.step("read", arguments.model)
+        progress.begin("reading", arguments.model)
         model, own = _model(arguments, generator)
         inputs = None
         if arguments.input is not None:
@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         made = _report(arguments, model, given, recorded or own, inputs, generator, progress)
     save(arguments.output, made.html.encode(), arguments.force)
     output.text(made.summary)
-    output.note(f"wrote {arguments.output}")
+    output.written(arguments.output)
 
 
 def _title(arguments: argparse.Namespace) -> str:
