@@ -90,7 +90,7 @@ def _cdf(fill: Fill) -> Callable[[Tensor], Tensor] | None:
     # Digits are left in the tail on the side of 0 alone.
     sign = -1.0 if low > mean else 1.0
     ends = sorted((sign * (low - mean) / std, sign * (high - mean) / std))
-    first, last = _below(torch.tensor(ends, dtype=torch.float64)).tolist()
+    first, last = _below(torch.tensor(ends, dtype=torch.float64, device="cpu")).tolist()
 
     def truncated(x: Tensor) -> Tensor:
         below: Tensor = (_below(sign * (x - mean) / std) - first) / (last - first)
@@ -107,7 +107,7 @@ def law_of(fill: Fill, shape: Sequence[int]) -> Law:
 
 def expected(filled: Filled) -> Law:
     """Return mean and standard deviation of all values together, by the fills or else by a draw."""
-    values = filled.draw().double() if filled.draw is not None else torch.zeros(1)
+    values = filled.draw().double() if filled.draw is not None else torch.zeros(1, device="cpu")
     return Law(float(values.mean()), float(values.std(correction=0)))
 
 

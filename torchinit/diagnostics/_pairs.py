@@ -163,7 +163,7 @@ def _are_alike(one: Tensor, other: Tensor) -> bool:
 
 def _against_norms(a: Tensor, law: Law) -> list[Evidence]:
     """Test the mean squares of rows and columns against those of independent values."""
-    found, of_all = [], moments_of(spread(flattened(a), MOST).cpu().double().square_())
+    found, of_all = [], moments_of(spread(flattened(a), MOST).cpu().double().square())
     for sample, count in zip(map(moments_of, norms(a)), (math.prod(a.shape[1:]), *a.shape[:1])):
         if sample.std > 0.0 and of_all.std > 0.0:
             found.append(evidence(sample, Law(law.mean**2 + law.std**2, of_all.std / math.sqrt(count))))
