@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
 
+import torch
+
 Cell = str | int | float | Sequence[int] | None
 
 _MARK = ("\033[33m", "\033[0m")
@@ -105,6 +107,19 @@ def _wrapped(words: str, width: int) -> list[str]:
     steps = [held(step) for step in re.split(r"(?<=[,:]) (?![^(\[]*[)\]])", words)]
     marked = " ".join(re.sub(r"[^ ]*\([^()]*\)|(\*\*|[*/+-]) [^ ]+", lambda part: held(part[0]), x) for x in steps)
     return [line.replace("\xa0", " ") for line in textwrap.wrap(marked, width, break_on_hyphens=False)] or [""]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Write a dtype without its module: ``float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def in_bytes(count: float) -> str:
+    """Write a number of bytes in a unit that suits it, to 4 digits: ``1.5 kB``."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.4g} {name}"
+    return f"{count:.0f} bytes"
 
 
 def rounded(count: int) -> str:

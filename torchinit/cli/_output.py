@@ -9,7 +9,7 @@ from typing import Any
 
 from torchinit._core.output_file import is_device
 from torchinit._core.rows import Rows
-from torchinit._core.table import colored, first_line, line_width
+from torchinit._core.table import colored, first_line, in_bytes, line_width
 from torchinit.cli._progress import Progress
 from torchinit.recording import Recording
 
@@ -57,11 +57,7 @@ class Output:
         if is_device(path):
             return
         files = [file for file in Path(path).rglob("*") if file.is_file()] if os.path.isdir(path) else [Path(path)]
-        size, unit = float(sum(file.stat().st_size for file in files)), "bytes"
-        for larger in ("kB", "MB", "GB", "TB"):
-            if size >= 1000:
-                size, unit = size / 1000, larger
-        self.note(f"wrote {path} ({size:.4g} {unit})")
+        self.note(f"wrote {path} ({in_bytes(sum(file.stat().st_size for file in files))})")
 
     def note(self, words: str) -> None:
         sys.stderr.write(f"torchinit: {first_line(words)}\n")

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from torchinit._core.rows import Rows
-from torchinit._core.table import text, to_json
+from torchinit._core.table import counted, dtype_name, text, to_json
 from torchinit.diagnostics import _pairs
 from torchinit.diagnostics._fills import Filled
 from torchinit.diagnostics._pairs import Found, compared
@@ -107,7 +107,7 @@ class Comparison(Rows[TensorDifference]):
         """The number of tensors by what was found."""
         total = sum(self.counts.values())
         told = "; ".join(f"{count} {what}" for what, count in self.counts.items())
-        return f"{total} tensor{'s' * (total != 1)}: {told}" if told else "no tensors"
+        return f"{counted(total, 'tensor')}: {told}" if told else "no tensors"
 
     def to_json(self, bad: bool = False) -> str:
         """Return a JSON object: ``version`` (1), ``counts``, and ``differences`` with an object for each row.
@@ -160,12 +160,12 @@ def _described(thing: Thing, other: Thing) -> str:
     if tuple(thing.shape) != tuple(other.shape):
         told.append(text(tuple(thing.shape)))
     if thing.dtype != other.dtype and thing.dtype is not None and other.dtype is not None:
-        told.append(str(thing.dtype).removeprefix("torch."))
+        told.append(dtype_name(thing.dtype))
     return ", ".join(filter(None, [*told, words(thing)]))
 
 
 def _alone(thing: Thing) -> str:
-    dtype = "" if thing.dtype is None else f" {str(thing.dtype).removeprefix('torch.')}"
+    dtype = "" if thing.dtype is None else f" {dtype_name(thing.dtype)}"
     return f"{text(tuple(thing.shape))}{dtype}, {words(thing)}"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.table import text
+from torchinit._core.table import counted, text
 from torchinit.diagnostics._moments import chunks, measure, only_finite
 from torchinit.diagnostics._parameters import module_of
 from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, ORANGE_INK, RED, distinct, require_matplotlib, shortened
@@ -204,7 +204,7 @@ def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) ->
     def write(x: float, y: float, words: str, size: float, **style: Any) -> None:
         figure.text(x / width, 1.0 - y / height, words, fontsize=size, parse_math=False, va="top", **style)
 
-    count = f"{total} parameter{'s' * (total != 1)}"
+    count = counted(total, "parameter")
     if len(panels) < total:
         count = f"{len(panels)} of {count}; {ORDER}"
     write(_LEFT, 0.08, shortened(title, 30), 10, weight="bold")

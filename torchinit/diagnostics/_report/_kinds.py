@@ -14,6 +14,7 @@ from torchinit._core.table import text
 from torchinit.diagnostics._distribution import sample, truncation
 from torchinit.diagnostics._fills import law_of
 from torchinit.diagnostics._report._density import Cdf
+from torchinit.diagnostics._report._html import Html, repeated
 from torchinit.diagnostics._report._meant import Meant
 from torchinit.diagnostics._statistics import ParameterStatistics
 from torchinit.recipes._fill import Fill
@@ -40,6 +41,10 @@ class Kind:
     @property
     def first(self) -> ParameterStatistics:
         return self.rows[0]
+
+    @property
+    def heading(self) -> Html:
+        return repeated(self.group.name, len(self.rows))
 
     @property
     def agrees(self) -> bool | None:
