@@ -236,11 +236,14 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], marked: Co
 
 
 def _json_value(cell: Cell) -> Any:
-    # JSON has no NaN and no infinity.
     return cell if not isinstance(cell, float) or math.isfinite(cell) else str(cell)
+
+
+def records(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[dict[str, Any]]:
+    """Return a dict for each row, for JSON, which has no NaN and no infinity: a float that is not finite is a string."""
+    return [{c: _json_value(cell) for c, cell in zip(columns, row, strict=True)} for row in rows]
 
 
 def to_json(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """Format the table as a JSON list with one object per row; a float that is not finite becomes a string."""
-    records = [{c: _json_value(cell) for c, cell in zip(columns, row, strict=True)} for row in rows]
-    return json.dumps(records, indent=2, allow_nan=False)
+    return json.dumps(records(columns, rows), indent=2, allow_nan=False)

@@ -22,8 +22,14 @@ from torchinit.recording._recipe import Laws
 from torchinit.recording._terms import called, number
 from torchinit.recording._values import Values
 
-# Initializers that draw each value by itself, or write one number.
-_SIMPLE = ("uniform_", "normal_", "trunc_normal_", "constant_", "zeros_", "ones_")
+# Initializers that write one number, and those that draw each value by itself as well.
+_CONSTANT = ("constant_", "zeros_", "ones_")
+_SIMPLE = ("uniform_", "normal_", "trunc_normal_", *_CONSTANT)
+
+
+def is_simple(fill: Fill) -> bool:
+    """True if a fill draws each value by itself, or writes one number."""
+    return fill.initializer in _SIMPLE and not fill.by_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +58,7 @@ class Filled:
         return (
             self.fills is not None
             and not (self.dtype is not None and self.dtype.is_complex)
-            and all(fill.initializer in _SIMPLE and not fill.by_matrix for fill in self.fills)
+            and all(map(is_simple, self.fills))
         )
 
     def parts(self, tensor: Tensor) -> Iterator[tuple[Fill, Tensor]]:
@@ -122,7 +128,7 @@ def alike(a: Filled, b: Filled) -> bool | None:
 
 
 def _equal(a: Fill, b: Fill) -> bool:
-    if a.initializer in ("zeros_", "ones_", "constant_") and b.initializer in ("zeros_", "ones_", "constant_"):
+    if a.initializer in _CONSTANT and b.initializer in _CONSTANT:
         return a.block == b.block and moments(a, (1,)) == moments(b, (1,))
     if replace(a, args=()) != replace(b, args=()) or len(a.args) != len(b.args):
         return False

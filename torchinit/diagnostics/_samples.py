@@ -220,6 +220,10 @@ def _p_of_ends(values: Tensor, cdf: Callable[[Tensor], Tensor], resolution: floa
     return min(1.0, 2.0 * len(values) * min(float(ends[0]), 1.0 - float(ends[1])))
 
 
+def _ratio(a: Sample | Law, b: Sample | Law) -> float | None:
+    return b.std / a.std if a.std > 0.0 and b.std > 0.0 else None
+
+
 def evidence(a: Sample, b: Sample | Law) -> Evidence:
     """Test whether a sample and another one, or a law, have one distribution; neither has a deviation of 0."""
     sizes = [each.size for each in (a, b) if isinstance(each, Sample)]
@@ -233,8 +237,7 @@ def evidence(a: Sample, b: Sample | Law) -> Evidence:
         each.append(_p_of_ends(a.values, b.cdf, max(slack, 1e-6)))
     kurtosis = max(x.kurtosis for x in (a, b) if isinstance(x, Sample))
     error = math.sqrt(sum((kurtosis - 1.0) / (4.0 * size) for size in sizes))
-    ratio = b.std / a.std if a.std > 0.0 and b.std > 0.0 else None
-    return Evidence(ratio, error, found and found[0], min([1.0, *(len(each) * p for p in each)]))
+    return Evidence(_ratio(a, b), error, found and found[0], min([1.0, *(len(each) * p for p in each)]))
 
 
 def between(a: Law, b: Law) -> Evidence:
@@ -242,5 +245,4 @@ def between(a: Law, b: Law) -> Evidence:
     ends = [law.mean + side * law.std for law in (a, b) for side in (-6.0, 6.0)]
     points = torch.linspace(min(ends), max(ends), 4097, dtype=torch.float64, device="cpu")
     one, other = ((points >= law.mean).double() if law.cdf is None else law.cdf(points) for law in (a, b))
-    ratio = b.std / a.std if a.std > 0.0 and b.std > 0.0 else None
-    return Evidence(ratio, None, float((one - other).abs().max()), 0.0)
+    return Evidence(_ratio(a, b), None, float((one - other).abs().max()), 0.0)
