@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import first_line, printable
-from torchinit.cli._arguments import Commands, add_constants, add_page_output, add_seed, add_values
+from torchinit.cli._arguments import Commands, add_constants, add_key, add_page_output, add_seed, add_values
 from torchinit.cli._files import read
 from torchinit.cli._inputs import add_input, read_input
 from torchinit.cli._models import MODEL, recording_of
@@ -87,7 +87,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         made = _report(arguments, model, given, recorded or own, inputs, generator, progress)
     save(arguments.output, made.html.encode(), arguments.force)
     output.text(made.summary)
-    output.note(f"wrote {arguments.output}")
+    output.written(arguments.output)
 
 
 def _title(arguments: argparse.Namespace) -> str:
@@ -139,7 +139,7 @@ def add(commands: Commands) -> None:
     meant.add_argument("--recording", metavar="F", help="what was meant: a .init file of `record`")
     add_constants(parser)
     add_input(parser, required=False)
-    parser.add_argument("--key", metavar="KEY", help="which state dict of a checkpoint, such as model_ema or state.net")
+    add_key(parser)
     parser.add_argument("--meta", action="store_true", help="build no values: show what is meant alone")
     add_seed(parser, "seed of what is built, of the noise and of the input (default: 0)")
     parser.add_argument("--time", action="store_true", help="measure how long a draw of all tensors takes")
