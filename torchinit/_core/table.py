@@ -91,10 +91,27 @@ def table(
     return "\n".join(lines)
 
 
-def _shortened(name: str, most: int) -> str:
-    """Cut a long name in the middle; its end says more."""
-    tail = (most - 3) * 2 // 3
-    return name if len(name) <= most else f"{name[: most - 3 - tail]}...{name[len(name) - tail :]}"
+def shortened(words: str, most: int, head: int | None = None, mark: str = "…") -> str:
+    """Cut a long name in the middle, at dots if some are near; its end says more.
+
+    Args:
+        words: the name; control characters are escaped
+        most: characters that are kept, those of ``mark`` included
+        head: how many of them are of the beginning (default: a third)
+        mark: stands for what is left out
+    """
+    words = printable(words)
+    if len(words) <= most:
+        return words
+    head = (most - len(mark)) // 3 if head is None else head
+    start, end = words[:head], words[head + len(words) - most + len(mark) :]
+    before, after = start.rfind(".") + 1, end.find(".") + 1
+    return f"{start[:before] if 3 * before > 2 * head else start}{mark}{end[after:] if 3 * after < len(end) else end}"
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """List the first names, and how many more there are: ``a, b and 3 more``."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _wrapped(words: str, width: int) -> list[str]:
@@ -208,7 +225,7 @@ def fitted(
     widths = _widths(lines, wrapped, width)
     found: list[str] = []
     for number, (name, *line) in enumerate(lines, start=-1):
-        block = [_shortened(name, width)] if len(name) > widths[0] else []
+        block = [shortened(name, width, (width - 1) // 3, "...")] if len(name) > widths[0] else []
         cells = [_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)]
         for each in zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ():
             padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.table import counted, text
+from torchinit._core.table import counted, shortened, text
 from torchinit.diagnostics._moments import chunks, measure, only_finite
 from torchinit.diagnostics._parameters import module_of
-from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, ORANGE_INK, RED, distinct, require_matplotlib, shortened
+from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, ORANGE_INK, RED, distinct, require_matplotlib
 from torchinit.diagnostics._statistics import ParameterStatistics
 
 # More panels could not be told apart.

@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
+from torchinit._core.table import few, shortened
 from torchinit.diagnostics._calls import RESIDUAL
 from torchinit.diagnostics._layer_signal import LayerSignal
-from torchinit.diagnostics._plots import BLUE, GREY, INDIGO, RED, distinct, require_matplotlib, shortened
+from torchinit.diagnostics._plots import BLUE, GREY, INDIGO, RED, distinct, require_matplotlib
 from torchinit.diagnostics._trend import Trend, faults, in_words, path, trends
 
 _COLORS = {"activation": BLUE, "gradient": INDIGO}
@@ -133,9 +134,7 @@ def _caption(rows: Sequence[LayerSignal]) -> str:
     said = "root mean square of each output, and of the gradient there for noise at the model's outputs"
     if not zeros:
         return said
-    names = ", ".join(shortened(name, 40) for name in list(zeros)[:2])
-    more = f" and {len(zeros) - 2} more" if len(zeros) > 2 else ""
-    return f"{said}\n0 on purpose until the first step: {names}{more}"
+    return f"{said}\n0 on purpose until the first step: {few([shortened(name, 40) for name in zeros], 2)}"
 
 
 def _labelled(rows: Sequence[LayerSignal]) -> list[int]:

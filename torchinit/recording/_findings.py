@@ -8,7 +8,7 @@ from functools import cached_property
 
 from torchinit._core.groups import grouped
 from torchinit._core.rows import Rows
-from torchinit._core.table import counted, painted, paragraphs
+from torchinit._core.table import counted, few, painted, paragraphs
 from torchinit.recording._program import Call, Entry, Operation, Program, overwritten, slice_of, storages
 
 FAULT, FACT = "fault", "fact"
@@ -141,8 +141,7 @@ def listed(names: Iterable[str]) -> str:
     'layers.{0..3}.weight, layers.{0..3}.bias'
     """
     groups = [group.name for group in grouped([(name, None) for name in dict.fromkeys(names)])]
-    more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
-    return ", ".join(groups[:_NAMED]) + more
+    return few(groups, _NAMED)
 
 
 def drawn(program: Program) -> set[int]:
