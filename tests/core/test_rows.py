@@ -247,6 +247,23 @@ def test_a_common_beginning_that_is_long_takes_one_line() -> None:
     assert lines[1].startswith("  .query.weight")
 
 
+def test_a_name_above_its_rows_takes_no_column() -> None:
+    rows = [Row(name, said=said) for name in ("embeddings.positions", "head.weight") for said in ("old", "new")]
+    assert_expected_inline(
+        Example(rows).table(40),
+        """\
+name  shape   std  verdict
+embeddings.positions
+      4x3    0.02  old
+      4x3    0.02  new
+head.weight
+      4x3    0.02  old
+      4x3    0.02  new
+
+4 tensors, 0 marked""",
+    )
+
+
 def test_words_share_the_room_by_what_they_need() -> None:
     class Told(Example):
         words = ("kind", "said")

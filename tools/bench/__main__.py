@@ -21,7 +21,7 @@ from torchinit.cli._progress import Progress
 # Relative noise of a measurement on a machine that also does other work.
 _NOISE = 0.03
 _HEADER = ("function", "shape", "dtype", "theirs ms", "ours ms", "ratio", "least", "theirs MiB", "ours MiB")
-_WIDTHS = (24, 16, 10, 22, 22, 8, 7, 11, 9)
+_WIDTHS = (38, 16, 10, 22, 22, 8, 11, 11, 9)
 
 
 def row(case: Case, threads: int, theirs: Timing, ours: Timing) -> dict[str, Any]:
@@ -36,6 +36,7 @@ def row(case: Case, threads: int, theirs: Timing, ours: Timing) -> dict[str, Any
         "ours": vars(ours),
         "ratio": theirs.median / ours.median,
         "least": case.least_with(threads),
+        "most": case.most,
     }
 
 
@@ -51,7 +52,8 @@ def table(rows: list[dict[str, Any]]) -> str:
         ratio = f"{row['ratio']:.2f}" + ("" if row["ratio"] >= row["least"] * (1 - _NOISE) else " *")
         ratio += " w" if row["ours"]["waits"] and not row["theirs"]["waits"] else ""
         memory = [f"{row[side]['extra_bytes'] / 2**20:.1f}" for side in ("theirs", "ours")]
-        cells = (row["shape"], row["dtype"], _spread(row["theirs"]), _spread(row["ours"]), ratio, f"{row['least']:.2f}")
+        least = f"{row['least']:.2f}" + (f" of {row['most']:g}" if row["most"] else "")
+        cells = (row["shape"], row["dtype"], _spread(row["theirs"]), _spread(row["ours"]), ratio, least)
         lines.append((name, *cells, *memory))
     return "\n".join("".join(f"{cell:<{w}} " for cell, w in zip(line, _WIDTHS, strict=True)).rstrip() for line in lines)
 

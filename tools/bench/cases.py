@@ -18,7 +18,7 @@ Fill = Callable[[list[Tensor]], object]
 class Case:
     """A row: the targets, how each side fills them, and the least ratio (theirs / ours) that it should show.
 
-    ``least_of_all`` is that for all threads, if it is another than for one. ``busy`` rows are measured while another
+    ``least_of_all`` is that for all threads, if it is another than for one, and ``most`` a bound on the ratio. ``busy`` rows are measured while another
     process keeps a core busy.
     """
 
@@ -31,6 +31,7 @@ class Case:
     against: str = "torch.nn.init"
     least: float = 1.0
     least_of_all: float | None = None
+    most: float | None = None
     busy: bool = False
 
     def least_with(self, threads: int) -> float:
@@ -53,8 +54,10 @@ _LEAST = {
 }
 _LARGE_LEAST: dict[tuple[str, tuple[int, ...]], float] = {
     ("trunc_normal_", (4096, 4096)): 12.0,
-    ("sparse_", (1024, 8192)): 2.5,
+    ("sparse_", (1024, 8192)): 1.3,
 }
+# What no implementation with upstream's bits can exceed: the random permutations of sparse_ alone take half of its time.
+_MOST: dict[tuple[str, tuple[int, ...]], float] = {("sparse_", (1024, 8192)): 1.9}
 
 
 def _parameter(shape: tuple[int, ...], dtype: torch.dtype, device: str) -> Callable[[], list[Tensor]]:
@@ -90,6 +93,7 @@ def _case(
         against=against,
         least=least,
         least_of_all=least_of_all,
+        most=_MOST.get((label or name, shape)),
     )
 
 

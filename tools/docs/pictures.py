@@ -13,7 +13,6 @@ from torch import Tensor
 import torchinit
 from torchinit import diagnostics
 from torchinit.diagnostics._plots import render
-from torchinit.recipes import Recipe, Rule
 
 _WIDTH, _LAYERS, _BATCH = 512, 50, 256
 # Stop below this scale: nothing is visible there, and subnormal numbers are slow.
@@ -139,13 +138,14 @@ def _draw_tail() -> str:
 
 
 def _tanh_net(seed: int, gain: float = 1.0) -> torch.nn.Module:
-    """Build the model of the guide's page on diagnostics, which has copied rows."""
-    layers = torch.nn.Linear(128, 256), torch.nn.Linear(256, 256), torch.nn.Linear(256, 4)
-    model = torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2])
-    recipe = Recipe([Rule("xavier_normal_", ndim=2, args={"gain": gain}), Rule("default")])
-    recipe.apply_(model, torch.Generator().manual_seed(seed))
+    """Build the model of the guide's first question, which has copied rows."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        layers = torch.nn.Linear(128, 256), torch.nn.Linear(256, 256), torch.nn.Linear(256, 4)
+        for layer in layers:
+            torchinit.xavier_normal_(layer.weight, gain)
     layers[1].weight.data[:32] = layers[1].weight.data[32:64]
-    return model
+    return torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2])
 
 
 def _draw_statistics() -> str:

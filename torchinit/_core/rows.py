@@ -66,7 +66,7 @@ def _under_heads(groups: Sequence[Group], cells: Sequence[list[str]]) -> tuple[l
     for head, members in heads.items():
         if len(members) > 1:
             first = cells[members[0]]
-            lines.append([f"{head}  {first[1]}", *[""] * (len(first) - 1)])
+            lines.append([f"{head}  {first[1]}".rstrip(), *[""] * (len(first) - 1)])
             numbers.append(-1)
         for index in members:
             name, _, *line = cells[index]

@@ -205,7 +205,8 @@ def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) 
     widths = [max(map(len, column)) for column in zip(*cells)]
     room = width - 2 * (len(widths) - 1) - sum(n for i, n in enumerate(widths) if i and i not in wrapped)
     most = room - min(sum(widths[i] for i in wrapped), room * len(wrapped) // (len(wrapped) + 1))
-    widths[0] = max((len(line[0]) for line in cells if len(line[0]) <= most), default=most)
+    # A name without cells needs no column.
+    widths[0] = max((len(name) for name, *rest in cells if len(name) <= most and any(rest)), default=most)
     room -= widths[0]
     for index, left in zip(sorted(wrapped, key=widths.__getitem__), range(len(wrapped), 0, -1)):
         widths[index] = max(min(widths[index], room // left), 1)

@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     recorded = None if arguments.recording is None else load(arguments.recording)
     generator = torch.Generator().manual_seed(arguments.seed)
     with output.progress(1) as progress:
-        progress.step("read", arguments.model)
+        progress.begin("reading", arguments.model)
         model, own = _model(arguments, generator)
         inputs = None
         if arguments.input is not None:
