@@ -74,7 +74,7 @@ class Distribution:
 
 
 def sample(tensor: Tensor) -> Tensor:
-    """Return finite values in float64, sorted, of complex numbers the parts; at most 16384, spread evenly."""
+    """Return finite values in float64, sorted, of complex numbers the parts; at most 8192, spread evenly."""
     tensor = tensor.detach()
     flat = (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).reshape(-1)
     if flat.numel() > SAMPLE:

@@ -79,7 +79,7 @@ class Kind:
 
     @cached_property
     def values(self) -> Tensor:
-        """Finite values of all tensors, sorted; at most 16384 of each, spread evenly."""
+        """Finite values of all tensors, sorted; at most 8192 of each, spread evenly."""
         parts = [_sampled(tensor) for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
         return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.float64, device="cpu")
 
