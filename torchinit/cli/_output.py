@@ -1,9 +1,9 @@
 """The output of a command: its result on stdout; notes, warnings and errors on stderr, one line each."""
 
 import argparse
-import os
 import sys
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,11 @@ class Output:
         else:
             print(rows.table(wide=self._whole, all=self.all, bad=self.bad, color=colored()))
 
-    def written(self, path: str) -> None:
-        """Say which file or directory was written, and its size."""
-        if is_device(path):
-            return
-        files = [file for file in Path(path).rglob("*") if file.is_file()] if os.path.isdir(path) else [Path(path)]
-        self.note(f"wrote {path} ({in_bytes(sum(file.stat().st_size for file in files))})")
+    def written(self, path: str, files: Collection[Path] = ()) -> None:
+        """Say which file was written, or which directory of the files, and the size of what was written."""
+        if not is_device(path):
+            size = sum(file.stat().st_size for file in files or [Path(path)])
+            self.note(f"wrote {path} ({in_bytes(size)})")
 
     def note(self, words: str) -> None:
         sys.stderr.write(f"torchinit: {first_line(words)}\n")

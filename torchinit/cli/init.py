@@ -59,7 +59,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
             _write_script(arguments, opened, fill, progress)
         else:
             rewrite_tensors(opened, targets, out, arguments.key, fill, progress)
-    output.written(out)
+    output.written(out, () if opened.kind == SCRIPT else targets.values())
 
 
 def add(commands: Commands) -> None:
