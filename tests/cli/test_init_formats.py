@@ -121,6 +121,18 @@ def test_directory_is_overwritten_only_by_force(tmp_path: Path, capsys: pytest.C
     assert {path.name for path in folder.iterdir()} == before.keys()
 
 
+def test_the_size_of_what_was_written_is_that_of_the_model_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = written("directory of shards", tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "other.bin").write_bytes(bytes(10**7))
+    assert run("init", folder, "--recipe", "torch", "--like", LIKE, "--seed", 1, "-o", out) == 0
+    assert f"wrote {out} (" in (err := capsys.readouterr().err)
+    assert "MB" not in err
+
+
 def test_one_file_of_a_directory_may_be_written_to_a_file(tmp_path: Path) -> None:
     folder = written("directory with one file", tmp_path)
     wanted = recipes.torch_default().apply_(small(), torch.Generator().manual_seed(7))

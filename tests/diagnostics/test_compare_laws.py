@@ -271,3 +271,20 @@ class _Tabled(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.layer(x) + self.table
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_comparison_leaves_the_values_as_they_are(dtype: torch.dtype) -> None:
+    model = _seeded(lambda: nn.Linear(64, 64)).to(dtype)
+    before = model.weight.detach().clone()
+    compare(model, torch_default())
+    assert torch.equal(model.weight, before)
+
+
+def test_a_comparison_does_not_depend_on_the_default_device() -> None:
+    a, b = _seeded(_net, 0), _seeded(_net, 1)
+    rows, told, laws = statistics(a), compare(a, b), compare(a, torch_default())
+    with torch.device("meta"):
+        assert statistics(a) == rows
+        assert compare(a, b) == told
+        assert compare(a, torch_default()) == laws

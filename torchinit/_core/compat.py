@@ -167,10 +167,12 @@ def one_thread() -> Iterator[None]:
     set_threads = getattr(library, "omp_set_num_threads", None)
     # Returns the number before; 0 stands for that of all threads. MKL's functions are in x86 builds only.
     set_mkl_threads = getattr(library, "MKL_Set_Num_Threads_Local", None)
-    if set_threads is not None:
-        set_threads(1)
-    before = set_mkl_threads(1) if set_mkl_threads is not None else 0
+    before = 0
     try:
+        if set_threads is not None:
+            set_threads(1)
+        if set_mkl_threads is not None:
+            before = set_mkl_threads(1)
         yield
     finally:
         if set_threads is not None:

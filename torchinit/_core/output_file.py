@@ -30,6 +30,15 @@ def check_folder(path: PathLike) -> None:
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
+def check_target(path: PathLike, overwrite: bool) -> None:
+    """Fail with a FileExistsError if a file would be overwritten unasked, or with an OSError as :func:`check_folder`."""
+    if is_device(path):
+        return
+    if not overwrite and os.path.isfile(path):
+        raise FileExistsError(f"an existing file is overwritten only with overwrite=True, got {os.fspath(path)!r}")
+    check_folder(path)
+
+
 @contextmanager
 def staged(path: PathLike) -> Iterator[Path]:
     """Yield where to write a file; it becomes ``path`` at the end of the block, or vanishes if the block raises.

@@ -45,7 +45,8 @@ def overlap(work: Callable[[T], object], pieces: Iterable[T]) -> None:
             except BaseException as error:
                 errors.append(error)
 
-    thread = threading.Thread(target=run)
+    # A second interrupt may keep the last message from the thread, which must not hold up the end of the process then.
+    thread = threading.Thread(target=run, daemon=True)
     try:
         thread.start()
     except RuntimeError:

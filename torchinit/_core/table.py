@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
 
+import torch
+
 Cell = str | int | float | Sequence[int] | None
 
 _MARK = ("\033[33m", "\033[0m")
@@ -92,10 +94,27 @@ def table(
     return "\n".join(lines)
 
 
-def shortened(name: str, most: int) -> str:
-    """Cut a long name in the middle; its end says more."""
-    tail = (most - 3) * 2 // 3
-    return name if len(name) <= most else f"{name[: most - 3 - tail]}...{name[len(name) - tail :]}"
+def shortened(words: str, most: int, head: int | None = None, mark: str = "…") -> str:
+    """Cut a long name in the middle, at dots if some are near; its end says more.
+
+    Args:
+        words: the name; control characters are escaped
+        most: characters that are kept, those of ``mark`` included
+        head: how many of them are of the beginning (default: a third)
+        mark: stands for what is left out
+    """
+    words = printable(words)
+    if len(words) <= most:
+        return words
+    head = (most - len(mark)) // 3 if head is None else head
+    start, end = words[:head], words[head + len(words) - most + len(mark) :]
+    before, after = start.rfind(".") + 1, end.find(".") + 1
+    return f"{start[:before] if 3 * before > 2 * head else start}{mark}{end[after:] if 3 * after < len(end) else end}"
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """List the first names, and how many more there are: ``a, b and 3 more``."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _wrapped(words: str, width: int) -> list[str]:
@@ -108,6 +127,19 @@ def _wrapped(words: str, width: int) -> list[str]:
     steps = [held(step) for step in re.split(r"(?<=[,:]) (?![^(\[]*[)\]])", words)]
     marked = " ".join(re.sub(r"[^ ]*\([^()]*\)|(\*\*|[*/+-]) [^ ]+", lambda part: held(part[0]), x) for x in steps)
     return [line.replace("\xa0", " ") for line in textwrap.wrap(marked, width, break_on_hyphens=False)] or [""]
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Write a dtype without its module: ``float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+def in_bytes(count: float) -> str:
+    """Write a number of bytes in a unit that suits it, to 4 digits: ``1.5 kB``."""
+    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= unit:
+            return f"{count / unit:.4g} {name}"
+    return f"{count:.0f} bytes"
 
 
 def rounded(count: int) -> str:
@@ -197,7 +229,7 @@ def fitted(
     widths = _widths(lines, wrapped, width)
     found: list[str] = []
     for number, (name, *line) in enumerate(lines, start=-1):
-        block = [shortened(name, width)] if len(name) > widths[0] else []
+        block = [shortened(name, width, (width - 1) // 3, "...")] if len(name) > widths[0] else []
         cells = [_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)]
         for each in zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ():
             padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]
@@ -225,11 +257,14 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]], marked: Co
 
 
 def _json_value(cell: Cell) -> Any:
-    # JSON has no NaN and no infinity.
     return cell if not isinstance(cell, float) or math.isfinite(cell) else str(cell)
+
+
+def records(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[dict[str, Any]]:
+    """Return a dict for each row, for JSON, which has no NaN and no infinity: a float that is not finite is a string."""
+    return [{c: _json_value(cell) for c, cell in zip(columns, row, strict=True)} for row in rows]
 
 
 def to_json(columns: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     """Format the table as a JSON list with one object per row; a float that is not finite becomes a string."""
-    records = [{c: _json_value(cell) for c, cell in zip(columns, row, strict=True)} for row in rows]
-    return json.dumps(records, indent=2, allow_nan=False)
+    return json.dumps(records(columns, rows), indent=2, allow_nan=False)

@@ -5,7 +5,7 @@ from torch import nn
 from torchinit._core.modules import full_type
 
 # Names of the module inside torch.compile's and other wrappers.
-_NAMES = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+WRAPPER_NAMES = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
 
 # Types of wrappers and of peft's adapters, by package, and the name of the module inside.
 _TYPES = (
@@ -20,7 +20,7 @@ _TYPES = (
 
 def is_wrapped(module: nn.Module, name: str) -> bool:
     """True if the child of this name is the model, or the layer, that the module wraps."""
-    if name in _NAMES:
+    if name in WRAPPER_NAMES:
         return True
     kind = full_type(module)
     return any(name == inner and kind.startswith(package) for package, inner in _TYPES)

@@ -5,7 +5,9 @@ to it records no gradient. Unlike ``torch.no_grad()`` it is a plain operator, wh
 mobile interpreter.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +17,13 @@ from torchinit._core import tracing, trunc_normal
 from torchinit._core.checks import check_overlap
 from torchinit._core.door import checked_view, enter, is_plain
 from torchinit._core.views import by_group, centre
+
+# Called with the name of a tensor and itself after it is written.
+Done: TypeAlias = Callable[[str, Tensor], object]
+
+
+def ignore(name: str, tensor: Tensor) -> None:
+    """Do nothing after a write."""
 
 
 def no_grad_view(tensor: Tensor) -> Tensor:

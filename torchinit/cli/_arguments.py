@@ -1,13 +1,12 @@
 """Arguments that several commands share: seeds, globs, recipes, and output files."""
 
 import argparse
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from torchinit._core.output_file import is_device
 from torchinit._core.table import first_line, printable
 from torchinit.cli._models import parse_value
-from torchinit.cli._outputs import MODELS, PAGES, PICTURES, RECORDINGS
+from torchinit.cli._outputs import MODELS, PAGES, PICTURES, RECORDINGS, choices, has_suffix
 from torchinit.cli._recordings import recipe_or_recording
 from torchinit.recipes import Recipe
 from torchinit.recording import Recording
@@ -30,35 +29,17 @@ def _seed(words: str) -> int:
     return number
 
 
-def _glob(words: str) -> str:
-    """Parse a glob, and refuse an empty one."""
+def _not_empty(rule: str, words: str) -> str:
     if not words:
-        raise argparse.ArgumentTypeError("a glob must not be empty, got ''")
+        raise argparse.ArgumentTypeError(f"{rule}, got ''")
     return words
 
 
-def key_of_checkpoint(words: str) -> str:
-    """Parse the path of keys to a state dict, and refuse an empty one."""
-    if not words:
-        raise argparse.ArgumentTypeError("a key must name a state dict, got ''")
+def _output(what: str, suffixes: tuple[str, ...], words: str) -> str:
+    """Check the name of a file to write."""
+    if not has_suffix(words, suffixes):
+        raise argparse.ArgumentTypeError(f"the name of {what} must end in {choices(suffixes)}, got {words!r}")
     return words
-
-
-def _check_suffix(words: str, what: str, suffixes: tuple[str, ...]) -> str:
-    if Path(words).suffix.lower() not in suffixes and not is_device(words):
-        choices = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
-        raise argparse.ArgumentTypeError(f"the name of {what} must end in {choices}, got {words!r}")
-    return words
-
-
-def _picture(words: str) -> str:
-    """Check the name of a picture to write."""
-    return _check_suffix(words, "a picture", PICTURES)
-
-
-def _model(words: str) -> str:
-    """Check the name of a TorchScript file to write."""
-    return _check_suffix(words, "a TorchScript file", MODELS)
 
 
 def add_seed(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
@@ -66,17 +47,15 @@ def add_seed(parser: argparse.ArgumentParser, help: str, required: bool = False)
     parser.add_argument("--seed", type=_seed, required=required, default=0, metavar="N", help=help)
 
 
-def _recording(words: str) -> str:
-    """Check the name of a recording or a recipe to write."""
-    return _check_suffix(words, "a recording or a recipe", RECORDINGS)
+def _add_force(parser: argparse.ArgumentParser, what: str) -> None:
+    parser.add_argument("--force", action="store_true", help=f"overwrite {what}")
 
 
 def add_recording_output(parser: argparse.ArgumentParser) -> None:
     """Add ``--output`` for a recording or its recipe, and ``--force``."""
-    parser.add_argument(
-        "-o", "--output", type=_recording, metavar="OUT", help="write OUT.init, or a recipe to OUT.toml"
-    )
-    parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
+    kind = partial(_output, "a recording or a recipe", RECORDINGS)
+    parser.add_argument("-o", "--output", type=kind, metavar="OUT", help="write OUT.init, or a recipe to OUT.toml")
+    _add_force(parser, "OUT if it exists")
 
 
 def _argument(words: str) -> tuple[str, Any]:
@@ -97,15 +76,11 @@ def add_values(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _page(words: str) -> str:
-    """Check the name of a page to write."""
-    return _check_suffix(words, "a page", PAGES)
-
-
 def add_page_output(parser: argparse.ArgumentParser) -> None:
     """Add ``--output`` for a page, and ``--force``."""
-    parser.add_argument("-o", "--output", required=True, type=_page, metavar="OUT", help="the page to write: .html")
-    parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists")
+    kind = partial(_output, "a page", PAGES)
+    parser.add_argument("-o", "--output", required=True, type=kind, metavar="OUT", help="the page to write: .html")
+    _add_force(parser, "OUT if it exists")
 
 
 def add_json(parser: argparse.ArgumentParser, help: str = "print JSON") -> None:
@@ -125,18 +100,21 @@ def add_table(parser: argparse.ArgumentParser, bad: bool = False) -> None:
 
 def add_plot(parser: argparse.ArgumentParser, help: str) -> None:
     """Add ``--plot`` and ``--force``."""
-    parser.add_argument("--plot", type=_picture, metavar="OUT", help=f"{help}: .png, .svg or .pdf; needs matplotlib")
-    parser.add_argument("--force", action="store_true", help="overwrite the picture if it exists")
+    kind = partial(_output, "a picture", PICTURES)
+    parser.add_argument("--plot", type=kind, metavar="OUT", help=f"{help}: .png, .svg or .pdf; needs matplotlib")
+    _add_force(parser, "the picture if it exists")
+
+
+def add_key(parser: argparse.ArgumentParser, name: str = "--key", of: str = "") -> None:
+    """Add ``--key``, or another name of it, for the checkpoint ``of`` several."""
+    kind = partial(_not_empty, "a key must name a state dict")
+    words = f"which state dict of a checkpoint{of}, such as model_ema or state.net"
+    parser.add_argument(name, type=kind, metavar="KEY", help=words)
 
 
 def add_layers(parser: argparse.ArgumentParser) -> None:
     """Add ``--key`` and ``--like``, which say more about a file that is no TorchScript."""
-    parser.add_argument(
-        "--key",
-        type=key_of_checkpoint,
-        metavar="KEY",
-        help="which state dict of a checkpoint, such as model_ema or state.net",
-    )
+    add_key(parser)
     parser.add_argument(
         "--like",
         metavar="MODEL",
@@ -147,9 +125,9 @@ def add_layers(parser: argparse.ArgumentParser) -> None:
 
 def add_model_output(parser: argparse.ArgumentParser, any_kind: bool = False) -> None:
     """Add ``--output``, for a TorchScript file or ``any_kind`` of file, and ``--force``."""
-    kind = str if any_kind else _model
+    kind = str if any_kind else partial(_output, "a TorchScript file", MODELS)
     parser.add_argument("-o", "--output", required=True, type=kind, metavar="OUT", help="the file to write")
-    parser.add_argument("--force", action="store_true", help="overwrite OUT if it exists, also FILE itself")
+    _add_force(parser, "OUT if it exists, also FILE itself")
 
 
 def add_model_and_recipe(parser: argparse.ArgumentParser) -> None:
@@ -162,8 +140,9 @@ def add_model_and_recipe(parser: argparse.ArgumentParser) -> None:
         help="a recipe that `torchinit list` prints, a TOML file, or a recording's .init file",
     )
     add_constants(parser)
+    glob = partial(_not_empty, "a glob must not be empty")
     parser.add_argument(
-        "--keep", action="append", type=_glob, metavar="GLOB", help="leave these parameters as they are; repeatable"
+        "--keep", action="append", type=glob, metavar="GLOB", help="leave these parameters as they are; repeatable"
     )
 
 

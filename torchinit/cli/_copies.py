@@ -15,8 +15,8 @@ from torch import Tensor
 
 from torchinit._core.compat import storage_id
 from torchinit.cli._checkpoints import choose
-from torchinit.cli._exported import is_rewritable, read_exported
-from torchinit.cli._files import EXPORTED, SAFETENSORS
+from torchinit.cli._exported import is_rewritable
+from torchinit.cli._files import EXPORTED, SAFETENSORS, read_archive
 from torchinit.cli._readers import PathLike, is_mappable, load_pickle, refusal
 from torchinit.cli._safetensors import load_safetensors
 from torchinit.cli._zip import mend_checksums
@@ -94,8 +94,7 @@ def open_copy(source: PathLike, stage: PathLike, kind: str, key: str | None) -> 
     if kind == EXPORTED:
         check_rewritable(source)
         copy_file(source, stage)
-        models = read_exported(stage, shared=True)
-        held = choose(source, next(iter(models.values())) if len(models) == 1 else models, key)
+        held = read_archive(stage, source, key, shared=True)
         return FileCopy(held, lambda: mend_checksums(stage))
     loaded = load_pickle(source)
     held = choose(source, loaded, key)

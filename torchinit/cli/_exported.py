@@ -54,7 +54,7 @@ class _Archive:
 
     def _bytes(self, record: str) -> Tensor:
         """Return the bytes of a record; they stay in the file until they are used, if they are not compressed."""
-        about, empty = self._archive.getinfo(self._top + record), torch.empty(0, dtype=torch.uint8)
+        about, empty = self._archive.getinfo(self._top + record), torch.empty(0, dtype=torch.uint8, device="cpu")
         if about.compress_type != zipfile.ZIP_STORED:
             return torch.frombuffer(bytearray(self.read(record)), dtype=torch.uint8) if about.file_size else empty
         with open(self.path, "rb") as file:

@@ -127,13 +127,18 @@ def kind_of_shard(path: PathLike) -> str:
     return kind
 
 
+def read_archive(path: PathLike, source: PathLike, key: str | None, shared: bool = False) -> Mapping[Any, Any]:
+    """Read the entries of the state dict of an exported program, or of the copy ``path`` of ``source``."""
+    models = read_exported(path, shared)
+    return choose(source, next(iter(models.values())) if len(models) == 1 else models, key)
+
+
 def read_held(path: PathLike, kind: str, key: str | None = None) -> Mapping[Any, Any]:
     """Read the entries of a state dict."""
     if kind in (SAFETENSORS, JSON):
         return load_safetensors(path) if kind == SAFETENSORS else read_shards(path, _shard)
     if kind == EXPORTED:
-        models = read_exported(path)
-        return choose(path, next(iter(models.values())) if len(models) == 1 else models, key)
+        return read_archive(path, path, key)
     return choose(path, load_pickle(path), key)
 
 

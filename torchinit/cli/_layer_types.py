@@ -8,15 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.wrappers import plain_names
+from torchinit._core.wrappers import WRAPPER_NAMES, plain_names
 from torchinit.cli._readers import listed
 from torchinit.diagnostics._parameters import TABLE, is_parameter, module_of
 from torchinit.diagnostics._quantized import SCALE, is_scaled
 from torchinit.recipes._layers import storage_key
 from torchinit.recording import Recording
 
-# Parts of names that wrappers of a model add, wherever they stand, and the one that is a wrapper only as the first part.
-_WRAPPERS = ("_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module")
+# The part of names that is a wrapper's only if it comes first.
 _FIRST = "module"
 
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn)(_|\d|$)", re.IGNORECASE)
@@ -55,7 +54,7 @@ def _is_inexact(tensor: Tensor) -> bool:
 
 def _plain(names: Collection[str]) -> dict[str, str]:
     """Map names to those without the parts that wrappers such as ``DistributedDataParallel`` add."""
-    parts = {name: [part for part in name.split(".") if part not in _WRAPPERS] for name in names}
+    parts = {name: [part for part in name.split(".") if part not in WRAPPER_NAMES] for name in names}
     while parts and all(len(each) > 1 and each[0] == _FIRST for each in parts.values()):
         parts = {name: each[1:] for name, each in parts.items()}
     plain = {name: ".".join(each) for name, each in parts.items()}

@@ -1,15 +1,15 @@
 """The output of a command: its result on stdout; notes, warnings and errors on stderr, one line each."""
 
 import argparse
-import os
 import sys
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from torchinit._core.output_file import is_device
 from torchinit._core.rows import Rows
-from torchinit._core.table import colored, first_line, line_width
+from torchinit._core.table import colored, first_line, in_bytes, line_width
 from torchinit.cli._progress import Progress
 from torchinit.recording import Recording
 
@@ -52,16 +52,11 @@ class Output:
         else:
             print(rows.table(wide=self._whole, all=self.all, bad=self.bad, color=colored()))
 
-    def written(self, path: str) -> None:
-        """Say which file or directory was written, and its size."""
-        if is_device(path):
-            return
-        files = [file for file in Path(path).rglob("*") if file.is_file()] if os.path.isdir(path) else [Path(path)]
-        size, unit = float(sum(file.stat().st_size for file in files)), "bytes"
-        for larger in ("kB", "MB", "GB", "TB"):
-            if size >= 1000:
-                size, unit = size / 1000, larger
-        self.note(f"wrote {path} ({size:.4g} {unit})")
+    def written(self, path: str, files: Collection[Path] = ()) -> None:
+        """Say which file was written, or which directory of the files, and the size of what was written."""
+        if not is_device(path):
+            size = sum(file.stat().st_size for file in files or [Path(path)])
+            self.note(f"wrote {path} ({in_bytes(size)})")
 
     def note(self, words: str) -> None:
         sys.stderr.write(f"torchinit: {first_line(words)}\n")

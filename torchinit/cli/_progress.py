@@ -24,7 +24,9 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        self._next = ("", "")
+        with self._lock:
+            # The timer may be showing a line.
+            self._next = ("", "")
         self.clear()
 
     def begin(self, phase: str, what: str = "") -> None:

@@ -1,12 +1,13 @@
 """Use a recording where a command takes a recipe."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import first_line, printable
+from torchinit._core.writes import Done, ignore
 from torchinit.recipes import Recipe, load as load_recipe
 from torchinit.recording import Recording, load
 from torchinit.recording._targets import match, named_tensors, present
@@ -37,7 +38,7 @@ def fill(
     module: nn.Module,
     generator: torch.Generator | None,
     key: Tensor | None,
-    done: Callable[[str, Tensor], object] = lambda name, tensor: None,
+    done: Done = ignore,
 ) -> None:
     """Initialize a module, and call ``done`` with the name of each tensor and itself after it is written."""
     if isinstance(recipe, Recording):

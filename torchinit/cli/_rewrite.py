@@ -8,13 +8,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from torchinit._core.output_file import check_folder, is_device, staged
+from torchinit._core.output_file import check_folder, staged
 from torchinit._core.table import printable
 from torchinit._core.writes import no_grad_copy_
 from torchinit.cli._copies import FileCopy, Pages, check_rewritable, copy_file, open_copy
 from torchinit.cli._files import EXPORTED, JSON, SAFETENSORS, SAVED, SCRIPT, kind_of_shard
 from torchinit.cli._layer_types import chosen
-from torchinit.cli._outputs import MODELS, check_output
+from torchinit.cli._outputs import MODELS, check_output, choices, has_suffix
 from torchinit.cli._progress import Progress
 from torchinit.cli._readers import PathLike
 from torchinit.cli._shards import weight_map
@@ -38,19 +38,6 @@ def may_be_directory(file: PathLike) -> bool:
     return os.path.isdir(file) or os.fspath(file).lower().endswith(".json")
 
 
-def has_suffix(path: PathLike) -> bool:
-    """True if a name says that a file is written."""
-    return Path(path).suffix.lower() in SUFFIXES or is_device(path)
-
-
-def _check_suffix(path: PathLike, kind: str) -> None:
-    """Fail if the name of an output says another format."""
-    suffixes = _SUFFIXES[kind]
-    if not is_device(path) and Path(path).suffix.lower() not in suffixes:
-        choices = " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
-        raise RuntimeError(f"{kind} is written to a name in {choices}, got OUT {printable(os.fspath(path))}")
-
-
 def _targets(opened: Opened, out: PathLike) -> dict[Path, Path]:
     path = Path(opened.path)
     if opened.kind == JSON:
@@ -58,9 +45,12 @@ def _targets(opened: Opened, out: PathLike) -> dict[Path, Path]:
             raise RuntimeError(f"shards are written to a directory, got OUT {printable(os.fspath(out))}")
         names = [path.name, *dict.fromkeys(weight_map(path).values())]
         return {path.parent / name: Path(out, name) for name in names}
-    if os.path.isdir(out) or not has_suffix(out):
+    if os.path.isdir(out) or not has_suffix(out, SUFFIXES):
         return {path: Path(out, path.name)}
-    _check_suffix(out, opened.kind)
+    suffixes = _SUFFIXES[opened.kind]
+    if not has_suffix(out, suffixes):
+        words = f"{opened.kind} is written to a name in {choices(suffixes)}"
+        raise RuntimeError(f"{words}, got OUT {printable(os.fspath(out))}")
     return {path: Path(out)}
 
 

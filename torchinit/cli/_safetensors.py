@@ -83,7 +83,7 @@ def _views(path: PathLike, shared: bool) -> dict[str, Tensor]:
         raise ValueError(f"{os.stat(path).st_size - start:,} bytes of values, where its header has {place:,}")
     storage, found = map_file(path, shared), dict[str, Tensor]()
     for name, dtype, shape, begin, end in entries:
-        own = torch.empty(0, dtype=dtype).set_(sliced(storage, start + begin, start + end))
+        own = torch.empty(0, dtype=dtype, device="cpu").set_(sliced(storage, start + begin, start + end))
         found[name] = own.view(shape)
     return found
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from torchinit import recording
-from torchinit.cli._arguments import Commands, add_json, add_plot, add_table
+from torchinit.cli._arguments import Commands, add_json, add_key, add_plot, add_table
 from torchinit.cli._files import read
 from torchinit.cli._layer_types import of_recording
 from torchinit.cli._models import recording_of_words
@@ -112,9 +112,7 @@ def add(commands: Commands) -> None:
         help="other values of the same distribution, such as those of another seed, are no difference",
     )
     for side in "ab":
-        parser.add_argument(
-            f"--key-{side}", metavar="KEY", help=f"which state dict of a checkpoint {side.upper()} to read, such as ema"
-        )
+        add_key(parser, f"--key-{side}", of=f" {side.upper()}")
     parser.add_argument(
         "--model", metavar="MODEL", help="the model, in a file or as A, that two recipes are planned for"
     )

@@ -17,10 +17,10 @@ from torchinit.cli._arguments import (
 )
 from torchinit.cli._files import JSON, SAFETENSORS, SCRIPT
 from torchinit.cli._output import Output
-from torchinit.cli._outputs import check_output, save
+from torchinit.cli._outputs import check_output, choices, has_suffix, save
 from torchinit.cli._progress import Progress
 from torchinit.cli._recordings import fill as fill_module
-from torchinit.cli._rewrite import SUFFIXES, Fill, check_targets, has_suffix, may_be_directory, rewrite_tensors
+from torchinit.cli._rewrite import SUFFIXES, Fill, check_targets, may_be_directory, rewrite_tensors
 from torchinit.cli._weights import Opened, open_model, planned
 from torchinit.keyed import key
 
@@ -38,9 +38,8 @@ def _write_script(arguments: argparse.Namespace, opened: Opened, fill: Fill, pro
 def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output: Output) -> None:
     out, force = arguments.output, arguments.force
     if not may_be_directory(arguments.file):
-        if not has_suffix(out):
-            choices = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-            parser.error(f"argument -o/--output: the name of a model must end in {choices}, got {out!r}")
+        if not has_suffix(out, SUFFIXES):
+            parser.error(f"argument -o/--output: the name of a model must end in {choices(SUFFIXES)}, got {out!r}")
         check_output(out, force)
     recipe = recipe_of(arguments)
     with output.progress(3) as progress:
@@ -60,7 +59,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
             _write_script(arguments, opened, fill, progress)
         else:
             rewrite_tensors(opened, targets, out, arguments.key, fill, progress)
-    output.written(out)
+    output.written(out, () if opened.kind == SCRIPT else targets.values())
 
 
 def add(commands: Commands) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import printable
-from torchinit.cli._arguments import Commands, add_json, add_plot, add_seed, add_table, key_of_checkpoint
+from torchinit.cli._arguments import Commands, add_json, add_key, add_plot, add_seed, add_table
 from torchinit.cli._files import read
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
@@ -93,12 +93,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="the file or directory to read; of its code, only TorchScript's is run"
     )
-    parser.add_argument(
-        "--key",
-        type=key_of_checkpoint,
-        metavar="KEY",
-        help="which state dict of a checkpoint to show, such as model_ema or state.net",
-    )
+    add_key(parser)
     parser.add_argument(
         "--check", action="store_true", help="exit with 1 if a parameter is marked, and with 2 if there is an error"
     )

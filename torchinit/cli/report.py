@@ -6,13 +6,13 @@ import sys
 from contextlib import redirect_stdout
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import first_line, printable
-from torchinit.cli._arguments import Commands, add_constants, add_page_output, add_seed, add_values
+from torchinit.cli._arguments import Commands, add_constants, add_key, add_page_output, add_seed, add_values
 from torchinit.cli._files import read
 from torchinit.cli._inputs import add_input, read_input
 from torchinit.cli._models import MODEL, recording_of
@@ -25,7 +25,7 @@ from torchinit.diagnostics._parameters import module_of
 from torchinit.recipes import Recipe
 from torchinit.recording import Recording, load
 
-_Model = nn.Module | dict[str, Tensor]
+_Model: TypeAlias = nn.Module | dict[str, Tensor]
 
 
 def _built(arguments: argparse.Namespace, recording: Recording, generator: torch.Generator) -> _Model:
@@ -142,7 +142,7 @@ def add(commands: Commands) -> None:
     meant.add_argument("--recording", metavar="F", help="what was meant: a .init file of `record`")
     add_constants(parser)
     add_input(parser, required=False)
-    parser.add_argument("--key", metavar="KEY", help="which state dict of a checkpoint, such as model_ema or state.net")
+    add_key(parser)
     parser.add_argument("--meta", action="store_true", help="build no values: show what is meant alone")
     add_seed(parser, "seed of what is built, of the noise and of the input (default: 0)")
     parser.add_argument("--time", action="store_true", help="measure how long a draw of all tensors takes")

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from torchinit._core.rows import Rows
-from torchinit._core.table import text, to_json
+from torchinit._core.table import counted, dtype_name, records, text
 from torchinit.diagnostics import _pairs
 from torchinit.diagnostics._fills import Filled
 from torchinit.diagnostics._pairs import Found, compared
@@ -25,8 +25,8 @@ _EQUAL = (_pairs.EQUAL_BITS, _pairs.EQUAL_NUMBERS, _pairs.FITS, _pairs.NOT_COMPA
 # Words of recording.diff, by how much they say; the last are those of what both have.
 _OF_RECORDINGS = {
     "only in a": _pairs.ONLY_A, "only in b": _pairs.ONLY_B, "shape": _pairs.OTHER_SHAPE,
-    "filled by": _pairs.OTHER_LAW, "values": _pairs.OTHER_NUMBERS, "dtype": _pairs.OTHER_DTYPE, "kind": "different kind",
-    "overwritten": "different overwritten draws",
+    "filled by": _pairs.OTHER_LAW, "values": _pairs.OTHER_NUMBERS, "dtype": _pairs.OTHER_DTYPE, "kind": _pairs.OTHER_KIND,
+    "overwritten": _pairs.OTHER_OVERWRITTEN,
 }  # fmt: skip
 
 
@@ -107,7 +107,7 @@ class Comparison(Rows[TensorDifference]):
         """The number of tensors by what was found."""
         total = sum(self.counts.values())
         told = "; ".join(f"{count:,} {what}" for what, count in self.counts.items())
-        return f"{total:,} tensor{'s' * (total != 1)}: {told}" if told else "no tensors"
+        return f"{counted(total, 'tensor')}: {told}" if told else "no tensors"
 
     def to_json(self, bad: bool = False) -> str:
         """Return a JSON object: ``version`` (1), ``counts``, and ``differences`` with an object for each row.
@@ -116,7 +116,7 @@ class Comparison(Rows[TensorDifference]):
             bad: whether to leave out tensors of the same distribution and other values
         """
         rows = [self.cells(row) for row in self.rows if not bad or self.is_marked(row)]
-        differences = json.loads(to_json(self.columns, rows))
+        differences = records(self.columns, rows)
         return json.dumps({"version": 1, "counts": self.counts, "differences": differences}, indent=2)
 
     def plot(self, title: str = "", progress: Callable[[str, str, int], object] | None = None) -> Any:
@@ -160,12 +160,12 @@ def _described(thing: Thing, other: Thing) -> str:
     if tuple(thing.shape) != tuple(other.shape):
         told.append(text(tuple(thing.shape)))
     if thing.dtype != other.dtype and thing.dtype is not None and other.dtype is not None:
-        told.append(str(thing.dtype).removeprefix("torch."))
+        told.append(dtype_name(thing.dtype))
     return ", ".join(filter(None, [*told, words(thing)]))
 
 
 def _alone(thing: Thing) -> str:
-    dtype = "" if thing.dtype is None else f" {str(thing.dtype).removeprefix('torch.')}"
+    dtype = "" if thing.dtype is None else f" {dtype_name(thing.dtype)}"
     return f"{text(tuple(thing.shape))}{dtype}, {words(thing)}"
 
 
@@ -203,11 +203,8 @@ def _recordings(a: Recording, b: Recording) -> Comparison:
         first = min(all_of_it, key=lambda each: order.index(each.what))
         one, other = (", ".join(dict.fromkeys(getattr(each, side) for each in all_of_it)) for side in "ab")
         what = _OF_RECORDINGS[first.what]
-        rows.append(
-            TensorDifference(
-                name, what, None if what == _pairs.ONLY_B else one, None if what == _pairs.ONLY_A else other
-            )
-        )
+        both = None if what == _pairs.ONLY_B else one, None if what == _pairs.ONLY_A else other
+        rows.append(TensorDifference(name, what, *both))
     names = {entry.name for each in (a, b) for entry in each.program.entries}
     counts = Counter(row.what for row in rows)
     same = len(names) - len(rows)

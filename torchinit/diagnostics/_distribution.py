@@ -74,12 +74,12 @@ class Distribution:
 
 
 def sample(tensor: Tensor) -> Tensor:
-    """Return finite values in float64, sorted, of complex numbers the parts; at most 16384, spread evenly."""
+    """Return finite values in float64, sorted, of complex numbers the parts; at most 8192, spread evenly."""
     tensor = tensor.detach()
     flat = (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).reshape(-1)
     if flat.numel() > SAMPLE:
         # A step of irregular length meets no period of the tensor: https://oeis.org/A001622.
-        steps = torch.arange(SAMPLE, dtype=torch.float64)
+        steps = torch.arange(SAMPLE, dtype=torch.float64, device=flat.device)
         index = (steps + (steps * 0.6180339887498949) % 1.0) * (flat.numel() / SAMPLE)
         flat = flat[index.long().clamp_(max=flat.numel() - 1)]
     return only_finite(flat.double()).sort().values

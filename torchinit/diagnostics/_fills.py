@@ -22,8 +22,14 @@ from torchinit.recording._recipe import Laws
 from torchinit.recording._terms import called, number
 from torchinit.recording._values import Values
 
-# Initializers that draw each value by itself, or write one number.
-_SIMPLE = ("uniform_", "normal_", "trunc_normal_", "constant_", "zeros_", "ones_")
+# Initializers that write one number, and those that draw each value by itself as well.
+_CONSTANT = ("constant_", "zeros_", "ones_")
+_SIMPLE = ("uniform_", "normal_", "trunc_normal_", *_CONSTANT)
+
+
+def is_simple(fill: Fill) -> bool:
+    """True if a fill draws each value by itself, or writes one number."""
+    return fill.initializer in _SIMPLE and not fill.by_matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +58,7 @@ class Filled:
         return (
             self.fills is not None
             and not (self.dtype is not None and self.dtype.is_complex)
-            and all(fill.initializer in _SIMPLE and not fill.by_matrix for fill in self.fills)
+            and all(map(is_simple, self.fills))
         )
 
     def parts(self, tensor: Tensor) -> Iterator[tuple[Fill, Tensor]]:
@@ -90,7 +96,7 @@ def _cdf(fill: Fill) -> Callable[[Tensor], Tensor] | None:
     # Digits are left in the tail on the side of 0 alone.
     sign = -1.0 if low > mean else 1.0
     ends = sorted((sign * (low - mean) / std, sign * (high - mean) / std))
-    first, last = _below(torch.tensor(ends, dtype=torch.float64)).tolist()
+    first, last = _below(torch.tensor(ends, dtype=torch.float64, device="cpu")).tolist()
 
     def truncated(x: Tensor) -> Tensor:
         below: Tensor = (_below(sign * (x - mean) / std) - first) / (last - first)
@@ -107,7 +113,7 @@ def law_of(fill: Fill, shape: Sequence[int]) -> Law:
 
 def expected(filled: Filled) -> Law:
     """Return mean and standard deviation of all values together, by the fills or else by a draw."""
-    values = filled.draw().double() if filled.draw is not None else torch.zeros(1)
+    values = filled.draw().double() if filled.draw is not None else torch.zeros(1, device="cpu")
     return Law(float(values.mean()), float(values.std(correction=0)))
 
 
@@ -122,7 +128,7 @@ def alike(a: Filled, b: Filled) -> bool | None:
 
 
 def _equal(a: Fill, b: Fill) -> bool:
-    if a.initializer in ("zeros_", "ones_", "constant_") and b.initializer in ("zeros_", "ones_", "constant_"):
+    if a.initializer in _CONSTANT and b.initializer in _CONSTANT:
         return a.block == b.block and moments(a, (1,)) == moments(b, (1,))
     if replace(a, args=()) != replace(b, args=()) or len(a.args) != len(b.args):
         return False

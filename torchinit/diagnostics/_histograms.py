@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.table import text
+from torchinit._core.table import counted, shortened, text
 from torchinit.diagnostics._moments import chunks, measure, only_finite
 from torchinit.diagnostics._parameters import module_of
-from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, ORANGE_INK, RED, distinct, require_matplotlib, shortened
+from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, ORANGE_INK, RED, distinct, require_matplotlib
 from torchinit.diagnostics._statistics import ParameterStatistics
 
 # More panels could not be told apart.
@@ -133,17 +133,8 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
             axes.stairs(curve.heights, edges, fill=filled, color=color, linewidth=1.3, alpha=0.6 if filled else 1.0)
     for curve, color, place in ((panel.values, BLUE, 0.0), (panel.other, ORANGE_INK, 1.0)):
         if curve is not None and curve.std is not None:
-            side = "right" if place else "left"
-            axes.text(
-                place,
-                0.99,
-                f"std {curve.std:.3g}",
-                transform=axes.transAxes,
-                ha=side,
-                va="top",
-                color=color,
-                fontsize=7,
-            )
+            style = {"ha": "right" if place else "left", "va": "top", "color": color, "fontsize": 7}
+            axes.text(place, 0.99, f"std {curve.std:.3g}", transform=axes.transAxes, **style)
     if panel.values is None:
         axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=GREY, fontsize=8)
     low, high = _span(panel)
@@ -173,17 +164,8 @@ def _legend(figure: Any, label: str, left: float, height: float) -> None:
     from matplotlib.patches import Patch
 
     handles = [Patch(color=BLUE, alpha=0.6), Line2D([], [], color=ORANGE, linewidth=1.3)]
-    labels = ["values", label]
-    legend = figure.legend(
-        handles,
-        labels,
-        loc="upper right",
-        bbox_to_anchor=(1.0 - left, 1.0 - 0.26 / height),
-        ncols=2,
-        frameon=False,
-        fontsize=8,
-        borderaxespad=0,
-    )
+    place = {"loc": "upper right", "bbox_to_anchor": (1.0 - left, 1.0 - 0.26 / height), "borderaxespad": 0}
+    legend = figure.legend(handles, ["values", label], ncols=2, frameon=False, fontsize=8, **place)
     for words in legend.get_texts():
         words.set_parse_math(False)
 
@@ -204,7 +186,7 @@ def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) ->
     def write(x: float, y: float, words: str, size: float, **style: Any) -> None:
         figure.text(x / width, 1.0 - y / height, words, fontsize=size, parse_math=False, va="top", **style)
 
-    count = f"{total} parameter{'s' * (total != 1)}"
+    count = counted(total, "parameter")
     if len(panels) < total:
         count = f"{len(panels)} of {count}; {ORDER}"
     write(_LEFT, 0.08, shortened(title, 30), 10, weight="bold")

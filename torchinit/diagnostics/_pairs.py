@@ -28,20 +28,11 @@ from torchinit.diagnostics._statistics import ParameterStatistics
 EQUAL_BITS, EQUAL_NUMBERS, FITS = "equal bits", "equal statistics", "same distribution"
 OTHER_VALUES, OTHER_LAW, OTHER_NUMBERS = "same distribution, other values", "different distribution", "different values"
 OTHER_SHAPE, OTHER_DTYPE, ONLY_A, ONLY_B = "different shape", "different dtype", "only in A", "only in B"
-NOT_COMPARED = "not compared"
+OTHER_KIND, OTHER_OVERWRITTEN, NOT_COMPARED = "different kind", "different overwritten draws", "not compared"
 
 # What counts list first.
 ORDER = (
-    *(
-        ONLY_A,
-        ONLY_B,
-        OTHER_SHAPE,
-        OTHER_LAW,
-        OTHER_NUMBERS,
-        OTHER_DTYPE,
-        "different kind",
-        "different overwritten draws",
-    ),
+    *(ONLY_A, ONLY_B, OTHER_SHAPE, OTHER_LAW, OTHER_NUMBERS, OTHER_DTYPE, OTHER_KIND, OTHER_OVERWRITTEN),
     *(OTHER_VALUES, FITS, EQUAL_NUMBERS, EQUAL_BITS, NOT_COMPARED),
 )
 
@@ -92,10 +83,6 @@ def _epsilon(tensor: Tensor) -> float:
     return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() or tensor.is_complex() else 0.0
 
 
-def _integers(tensor: Tensor) -> Tensor:
-    return tensor.cpu().to(torch.complex128 if tensor.is_complex() else torch.float64)
-
-
 def _is_set(value: Tensor) -> bool:
     """True for a single value that looks like a number of a person: 0, 1, or of few digits, as a draw has seldom."""
     number, few = value.item(), value.new_tensor(float(f"{value.item():.4g}"))
@@ -132,7 +119,7 @@ def tensors(a: Tensor, b: Tensor) -> Found:
         return Found(EQUAL_BITS)
     if not (is_numeric(a) and is_numeric(b)):
         # NB: some types of integers cannot even be compared.
-        same = a.dtype != b.dtype and torch.equal(_integers(a), _integers(b))
+        same = a.dtype != b.dtype and torch.equal(_wide(a), _wide(b))
         return Found(OTHER_DTYPE if same else OTHER_NUMBERS)
     found = _distributions(a, b)
     return replace(found, what=OTHER_DTYPE) if found.what == OTHER_VALUES and a.dtype != b.dtype else found
@@ -167,7 +154,7 @@ def _are_alike(one: Tensor, other: Tensor) -> bool:
 
 def _against_norms(a: Tensor, law: Law) -> list[Evidence]:
     """Test the mean squares of rows and columns against those of independent values."""
-    found, of_all = [], moments_of(spread(flattened(a), MOST).cpu().double().square_())
+    found, of_all = [], moments_of(spread(flattened(a), MOST).cpu().double().square())
     for sample, count in zip(map(moments_of, norms(a)), (math.prod(a.shape[1:]), *a.shape[:1])):
         if sample.std > 0.0 and of_all.std > 0.0:
             found.append(evidence(sample, Law(law.mean**2 + law.std**2, of_all.std / math.sqrt(count))))
@@ -220,7 +207,7 @@ def against_fill(a: Tensor, filled: Filled) -> Found:
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    tensor = tensor.dequantize() if tensor.is_quantized else tensor.detach().cpu()
+    tensor = (tensor.dequantize() if tensor.is_quantized else tensor.detach()).cpu()
     return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
 
 
@@ -254,14 +241,14 @@ def rows(a: ParameterStatistics, b: ParameterStatistics) -> Found:
         return Found(OTHER_SHAPE)
     if a.std is None or b.std is None:
         return Found(NOT_COMPARED if a.not_finite == b.not_finite else OTHER_LAW)
-    numbers = [(x.mean, x.std, x.min, x.max, x.zeros, x.not_finite) for x in (a, b)]
-    other_type = OTHER_DTYPE if a.dtype != b.dtype else OTHER_VALUES
-    if numbers[0] == numbers[1]:
-        return Found(OTHER_DTYPE if a.dtype != b.dtype else EQUAL_NUMBERS)
+    numbers = {(x.mean, x.std, x.min, x.max, x.zeros, x.not_finite) for x in (a, b)}
+    what = OTHER_DTYPE if a.dtype != b.dtype else EQUAL_NUMBERS if len(numbers) == 1 else OTHER_VALUES
+    if len(numbers) == 1:
+        return Found(what)
     named = {x.distribution for x in (a, b)} - {None, "other"}
     if a.not_finite != b.not_finite or 0.0 in (a.std, b.std) or len(named) > 1:
         return Found(OTHER_LAW)
-    return Found(other_type, evidence(_of_row(a), _of_row(b)))
+    return Found(what, evidence(_of_row(a), _of_row(b)))
 
 
 def row_against_fill(a: ParameterStatistics, filled: Filled) -> Found:
@@ -288,12 +275,10 @@ def compared(a: Thing, b: Thing) -> Found:
         return fills(a, b)
     if isinstance(a, ParameterStatistics) and isinstance(b, ParameterStatistics):
         return rows(a, b)
-    if isinstance(a, Filled):
-        a, b, turned = b, a, True
-    else:
-        turned = False
-    assert isinstance(b, Filled)
-    found = against_fill(a, b) if isinstance(a, Tensor) else row_against_fill(a, b)  # type: ignore[arg-type]
+    turned = isinstance(a, Filled)
+    own, filled = (b, a) if turned else (a, b)
+    assert isinstance(filled, Filled)
+    found = against_fill(own, filled) if isinstance(own, Tensor) else row_against_fill(own, filled)  # type: ignore[arg-type]
     if turned and found.evidence is not None and found.evidence.ratio:
         return replace(found, evidence=replace(found.evidence, ratio=1.0 / found.evidence.ratio))
     return found

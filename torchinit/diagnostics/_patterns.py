@@ -85,7 +85,7 @@ def _known(parameter: Parameter, tensor: Tensor, largest: float) -> Pattern | No
             tries = [("dirac", partial(dirac_, groups=n)) for n in groups]
         tries += [("bilinear", partial(bilinear_, groups=n)) for n in groups]
     for name, fill in tries:
-        filled = fill(torch.empty(tensor.shape, dtype=tensor.dtype))
+        filled = fill(torch.empty_like(tensor))
         ratio = largest / filled.abs().max().item()
         if torch.allclose(tensor.to(wide), filled.to(wide) * ratio, rtol=1e-2, atol=1e-6 * largest):
             return Pattern(name if abs(ratio - 1.0) < 1e-2 else f"{ratio:.3g} x {name}", ratio)
@@ -101,7 +101,7 @@ def _in_blocks(parameter: Parameter, tensor: Tensor, rows: Lines, largest: float
     else:
         return None
     square = blocks[0].shape[0] == blocks[0].shape[1]
-    eye = eye_(torch.empty(blocks[0].shape, dtype=tensor.dtype)) if square else None
+    eye = eye_(torch.empty_like(blocks[0])) if square else None
     if eye is not None and all(torch.equal(block, eye * largest) for block in blocks):
         return Pattern(f"identity in {len(blocks)} blocks", largest)
     if not (rows.are_equally_long(resolution) or square):

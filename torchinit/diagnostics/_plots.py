@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from torchinit._core.table import printable
+from torchinit._core.table import printable, shortened
 
 # Okabe and Ito's blue, orange and vermilion and Tol's indigo, told apart by the color-blind too. No color alone says
 # something: what is marked also has another shape or a sign.
@@ -20,23 +20,6 @@ def require_matplotlib(who: str = "a plot") -> None:
         import matplotlib  # noqa: F401
     except ImportError:
         raise RuntimeError(f"{who} needs the package matplotlib: pip install 'torchinit[plot]'") from None
-
-
-def shortened(words: str, most: int, head: int | None = None) -> str:
-    """Cut a long name in the middle, at dots if some are near.
-
-    Args:
-        words: the name; control characters are escaped
-        most: characters that are kept, the ellipsis included
-        head: how many of them are of the beginning (default: a third)
-    """
-    words = printable(words)
-    if len(words) <= most:
-        return words
-    head = (most - 1) // 3 if head is None else head
-    start, end = words[:head], words[head + len(words) - most + 1 :]
-    before, after = start.rfind(".") + 1, end.find(".") + 1
-    return f"{start[:before] if 3 * before > 2 * head else start}…{end[after:] if 3 * after < len(end) else end}"
 
 
 def distinct(names: Sequence[str], most: int) -> list[str]:

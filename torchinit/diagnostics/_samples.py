@@ -184,7 +184,7 @@ def _distance(a: Sample, b: Sample | Law) -> tuple[float, float] | None:
     if isinstance(b, Law):
         if b.cdf is None:
             return None
-        below, steps = b.cdf(a.values), torch.arange(size + 1, dtype=torch.float64) / size
+        below, steps = b.cdf(a.values), torch.arange(size + 1, dtype=torch.float64, device="cpu") / size
         return max(float((steps[1:] - below).max()), float((below - steps[:-1]).max())), size
     if b.values is None:
         return None
@@ -194,10 +194,10 @@ def _distance(a: Sample, b: Sample | Law) -> tuple[float, float] | None:
 
 def _gap(x: Tensor, y: Tensor) -> float:
     """Return the largest difference of two sorted samples' distribution functions at the values of the first."""
-    own = torch.arange(1, len(x) + 1, dtype=torch.float64) / len(x)
+    own = torch.arange(1, len(x) + 1, dtype=torch.float64, device="cpu") / len(x)
     gap = (own - torch.searchsorted(y, x, right=True) / len(y)).abs_()
     # Of equal values the last one has all of the step.
-    last = torch.ones(len(x), dtype=torch.bool)
+    last = x.new_ones(len(x), dtype=torch.bool)
     torch.ne(x[1:], x[:-1], out=last[:-1])
     return float(gap.mul_(last).max())
 
@@ -216,8 +216,12 @@ def _p_of_ends(values: Tensor, cdf: Callable[[Tensor], Tensor], resolution: floa
     """Test the least and the greatest value, so that few values outside a law's bounds are enough."""
     ends = values[[0, -1]]
     rounding = resolution * float(ends.abs().max())
-    ends = cdf(ends + torch.tensor([rounding, -rounding], dtype=torch.float64))
+    ends = cdf(ends + ends.new_tensor([rounding, -rounding]))
     return min(1.0, 2.0 * len(values) * min(float(ends[0]), 1.0 - float(ends[1])))
+
+
+def _ratio(a: Sample | Law, b: Sample | Law) -> float | None:
+    return b.std / a.std if a.std > 0.0 and b.std > 0.0 else None
 
 
 def evidence(a: Sample, b: Sample | Law) -> Evidence:
@@ -233,14 +237,12 @@ def evidence(a: Sample, b: Sample | Law) -> Evidence:
         each.append(_p_of_ends(a.values, b.cdf, max(slack, 1e-6)))
     kurtosis = max(x.kurtosis for x in (a, b) if isinstance(x, Sample))
     error = math.sqrt(sum((kurtosis - 1.0) / (4.0 * size) for size in sizes))
-    ratio = b.std / a.std if a.std > 0.0 and b.std > 0.0 else None
-    return Evidence(ratio, error, found and found[0], min([1.0, *(len(each) * p for p in each)]))
+    return Evidence(_ratio(a, b), error, found and found[0], min([1.0, *(len(each) * p for p in each)]))
 
 
 def between(a: Law, b: Law) -> Evidence:
     """Say how far apart two laws are that are known to differ."""
     ends = [law.mean + side * law.std for law in (a, b) for side in (-6.0, 6.0)]
-    points = torch.linspace(min(ends), max(ends), 4097, dtype=torch.float64)
+    points = torch.linspace(min(ends), max(ends), 4097, dtype=torch.float64, device="cpu")
     one, other = ((points >= law.mean).double() if law.cdf is None else law.cdf(points) for law in (a, b))
-    ratio = b.std / a.std if a.std > 0.0 and b.std > 0.0 else None
-    return Evidence(ratio, None, float((one - other).abs().max()), 0.0)
+    return Evidence(_ratio(a, b), None, float((one - other).abs().max()), 0.0)

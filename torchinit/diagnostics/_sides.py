@@ -76,26 +76,26 @@ def _of_weights(model: nn.Module | Mapping[str, Any]) -> Side:
     return Side(dict(tensors), _ties(tensors))
 
 
+def _with_ties(found: Mapping[str, Thing], tied: Mapping[str, str]) -> dict[str, Thing]:
+    return {**found, **{name: found[first] for name, first in tied.items() if first in found}}
+
+
 def _of_recording(recording: Recording) -> Side:
     found, tied = of_recording(recording)
-    things: dict[str, Thing] = {**found, **{name: found[first] for name, first in tied.items() if first in found}}
-    return Side(things, tied, frozenset(x.name for x in recording.program.entries if not x.persistent))
+    return Side(_with_ties(found, tied), tied, frozenset(x.name for x in recording.program.entries if not x.persistent))
 
 
 def _of_plan(plan: Plan) -> Side:
     found, tied = of_plan(plan)
-    things: dict[str, Thing] = {**found, **{name: found[first] for name, first in tied.items() if first in found}}
     # A plan lists the buffers, which a file may lack, and shows a parametrized weight in place of its originals.
     hidden = {step.target for step in plan.steps if step.through is not None}
-    return Side(
-        things, tied, frozenset(hidden | {row.name for row in plan.rows if row.rule in ("buffer", "statistics")})
-    )
+    reset = {row.name for row in plan.rows if row.rule in ("buffer", "statistics")}
+    return Side(_with_ties(found, tied), tied, frozenset(hidden | reset))
 
 
 def _of_statistics(found: Statistics) -> Side:
     tied = {name: row.name for row in found for name in row.tied}
-    rows = {row.name: row for row in found}
-    return Side({**rows, **{name: rows[first] for name, first in tied.items()}}, tied)
+    return Side(_with_ties({row.name: row for row in found}, tied), tied)
 
 
 def planned(recipe: Recipe, other: Comparable) -> Plan:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from torchinit._core.compat import forget_optimized_forward
 from torchinit._core.rows import Rows
-from torchinit._core.table import Cell
+from torchinit._core.table import Cell, dtype_name, text
 from torchinit._core.writes import no_grad_copy_
 from torchinit.diagnostics._calls import RESIDUAL, CalledLayer, LayerCall
 from torchinit.diagnostics._dispatch import OperatorTrace, find_layers, flatten, rms
@@ -101,10 +101,7 @@ def _restored(module: nn.Module, parameters: list[nn.Parameter], seed: int) -> I
 
 def _described(inputs: Sequence[Any]) -> str:
     described = (
-        f"{str(i.dtype).removeprefix('torch.')} {'x'.join(map(str, i.shape)) or 'scalar'}"
-        if isinstance(i, Tensor)
-        else type(i).__name__
-        for i in inputs
+        f"{dtype_name(i.dtype)} {text(i.shape)}" if isinstance(i, Tensor) else type(i).__name__ for i in inputs
     )
     return ", ".join(described) or "nothing"
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
+from torchinit._core.table import few, shortened
 from torchinit.diagnostics._calls import RESIDUAL
 from torchinit.diagnostics._layer_signal import LayerSignal
-from torchinit.diagnostics._plots import BLUE, GREY, INDIGO, RED, distinct, require_matplotlib, shortened
-from torchinit.diagnostics._trend import Trend, faults, in_words, path, trends
+from torchinit.diagnostics._plots import BLUE, GREY, INDIGO, RED, distinct, require_matplotlib
+from torchinit.diagnostics._trend import Trend, faults, in_words, is_drawn, path, trends
 
 _COLORS = {"activation": BLUE, "gradient": INDIGO}
 
@@ -27,7 +28,7 @@ def _axis_limits(values: Sequence[float]) -> tuple[float, float]:
 
 def _draw_values(axes: Any, rows: Sequence[LayerSignal], values: Sequence[float | None], color: str) -> None:
     """Draw a line along the residual stream, or through all layers if there is none."""
-    drawn = [i for i, v in enumerate(values) if v is not None and 0 < v < math.inf]
+    drawn = [i for i, v in enumerate(values) if is_drawn(v)]
     stream = [i for i in drawn if rows[i].kind == RESIDUAL]
     layers = [i for i in drawn if rows[i].kind != RESIDUAL]
     line = stream or layers
@@ -49,20 +50,16 @@ def _draw_edges(axes: Any, values: Sequence[float | None], said: Sequence[str], 
             edges.setdefault((0.0, "o", GREY, "white"), []).append(index)
         elif value is None and said[index]:
             edges.setdefault((0.0, "x", RED, RED), []).append(index)
-        elif value is not None and not 0 < value < math.inf:
+        elif value is not None and not is_drawn(value):
             edges.setdefault((0.0, "<", RED, RED) if value == 0 else (1.0, ">", RED, RED), []).append(index)
     for (edge, symbol, color, face), rows in edges.items():
         style = {"color": color, "markerfacecolor": face, "markersize": 5.5, "clip_on": False, "zorder": 3}
         axes.plot([edge] * len(rows), rows, symbol, transform=axes.get_yaxis_transform(), **style)
 
 
-def _is_drawn(fitted: Trend | None) -> TypeGuard[Trend]:
-    return fitted is not None and 0 < fitted.total < math.inf
-
-
 def _draw_trend(axes: Any, fitted: Trend | None, along: Sequence[int]) -> None:
     """Draw the fitted line over the rows that it is fitted to, in the signal's order."""
-    if not _is_drawn(fitted):
+    if fitted is None or not is_drawn(fitted.total):
         return
     scales = [fitted.start * fitted.factor**step for step in range(len(along))]
     axes.plot(scales, along, "--", color="black", linewidth=1, zorder=1, gid="trend")
@@ -74,11 +71,11 @@ def _panel(
     """Draw one scale against the layers."""
     values = [getattr(row, what) for row in rows]
     purpose = [getattr(row, f"{what}_zeroed_by") for row in rows]
-    finite = [v for v in values if v is not None and 0 < v < math.inf]
+    finite = [v for v in values if is_drawn(v)]
     axes.set_xscale("log")
     axes.set_xlim(*_axis_limits(finite or [1.0]))
     _draw_values(axes, rows, values, _COLORS[what])
-    marked = [i for i, v in enumerate(values) if said[i] and v is not None and 0 < v < math.inf]
+    marked = [i for i, v in enumerate(values) if said[i] and is_drawn(v)]
     axes.plot([values[i] for i in marked], marked, "D", color=RED, markersize=5.5, gid="marked")
     _draw_edges(axes, values, said, purpose)
     along = path(rows)
@@ -101,7 +98,7 @@ def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence
     handles = [entry("a layer's output", "o", BLUE, markersize=3.2 if stream else 4)]
     if stream:
         handles.append(entry("the residual stream, after a branch", "s", BLUE, linestyle="-", linewidth=2.2, alpha=0.7))
-    for fitted in [each for each in trends(rows) if _is_drawn(each)][:1]:
+    for fitted in [each for each in trends(rows) if each is not None and is_drawn(each.total)][:1]:
         handles.append(entry(f"trend: one factor per {fitted.step}", "", "black", linestyle="--", linewidth=1))
     if any(row.activation_zeroed_by or row.gradient_zeroed_by for row in rows):
         handles.append(entry("zero on purpose", "o", GREY, markerfacecolor="white"))
@@ -133,9 +130,7 @@ def _caption(rows: Sequence[LayerSignal]) -> str:
     said = "root mean square of each output, and of the gradient there for noise at the model's outputs"
     if not zeros:
         return said
-    names = ", ".join(shortened(name, 40) for name in list(zeros)[:2])
-    more = f" and {len(zeros) - 2} more" if len(zeros) > 2 else ""
-    return f"{said}\n0 on purpose until the first step: {names}{more}"
+    return f"{said}\n0 on purpose until the first step: {few([shortened(name, 40) for name in zeros], 2)}"
 
 
 def _labelled(rows: Sequence[LayerSignal]) -> list[int]:

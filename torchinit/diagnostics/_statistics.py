@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torchinit._core.rows import Rows
 from torchinit._core.scale import xavier_std
-from torchinit._core.table import Cell, counted
+from torchinit._core.table import Cell, counted, dtype_name
 from torchinit.diagnostics._moments import Moments, measure
 from torchinit.diagnostics._parameters import Parameter, module_of, parameters
 from torchinit.diagnostics._quantized import described, with_unlisted
@@ -94,7 +94,7 @@ class Statistics(Rows[ParameterStatistics]):
 
     def cells(self, row: ParameterStatistics) -> list[Cell]:
         cells: dict[str, Cell] = {column: getattr(row, column) for column in self.columns}
-        cells["dtype"] = str(row.dtype).removeprefix("torch.")
+        cells["dtype"] = dtype_name(row.dtype)
         cells["tied"] = ", ".join(row.tied) or None
         if isinstance(row.mean, complex):
             cells["mean"] = f"{row.mean:.6g}"

@@ -84,19 +84,19 @@ def lines(matrix: Tensor, largest: float, has_zeros: bool) -> tuple[Lines, Lines
         the rows and the columns, of complex numbers the columns of the parts
     """
     rows, columns = matrix.shape[0], matrix.shape[1] * (2 if matrix.is_complex() else 1)
-    across, along = _direction(columns), _direction(rows)
+    across, along = _direction(columns, matrix.device), _direction(rows, matrix.device)
     row_parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    squares, projections = (torch.zeros(columns, dtype=torch.float64) for _ in range(2))
-    nonzeros = torch.zeros(columns, dtype=torch.int64) if has_zeros else torch.full((columns,), rows)
+    squares, projections = (across.new_zeros(columns, dtype=torch.float64) for _ in range(2))
+    nonzeros = across.new_full((columns,), 0 if has_zeros else rows, dtype=torch.int64)
     step = max(1, _CHUNK // columns)
     for start in range(0, rows, step):
         part = wide(matrix[start : start + step], largest)
         height = len(part)
-        present = (part != 0).sum(1) if has_zeros else torch.full((height,), columns)
+        present = (part != 0).sum(1) if has_zeros else part.new_full((height,), columns, dtype=torch.int64)
         # Products with vectors are faster than sums along dimension 0.
         square = part * part
-        row_parts.append((square @ torch.ones(columns), part @ across, present))
-        squares += torch.ones(height) @ square
+        row_parts.append((square @ part.new_ones(columns), part @ across, present))
+        squares += part.new_ones(height) @ square
         projections += along[start : start + step] @ part
         if has_zeros:
             nonzeros += (part != 0).sum(0)
@@ -104,9 +104,9 @@ def lines(matrix: Tensor, largest: float, has_zeros: bool) -> tuple[Lines, Lines
     return Lines(norms.sqrt(), products, counts, columns), Lines(squares.sqrt(), projections, nonzeros, rows)
 
 
-def _direction(size: int) -> Tensor:
+def _direction(size: int, device: torch.device) -> Tensor:
     """Return a vector without symmetries, so that different rows have different products with it."""
-    return torch.cos(1.0 + torch.arange(size, dtype=torch.float64) ** 2).float()
+    return torch.cos(1.0 + torch.arange(size, dtype=torch.float64, device=device) ** 2).float()
 
 
 def differ(rows: Lines, bits: float) -> bool:
@@ -138,7 +138,7 @@ def copies(matrix: Tensor, rows: Lines) -> int:
 
 def _evenly(size: int, most: int) -> Tensor:
     count = min(size, most)
-    return torch.arange(count) * size // count
+    return torch.arange(count, device="cpu") * size // count
 
 
 def rank(matrix: Tensor, largest: float) -> tuple[int, int]:
@@ -163,7 +163,7 @@ def orthogonal_gain(matrix: Tensor, largest: float, resolution: float) -> float 
     part = (part.to(torch.complex128) if part.is_complex() else part.double()) / largest
     gram = part @ part.mH
     square = gram.diagonal().real.mean().item()
-    rest = (gram / square - torch.eye(len(gram))).abs().max().item()
+    rest = (gram / square - torch.eye(len(gram), device=gram.device)).abs().max().item()
     return largest * math.sqrt(square) if rest < _rounding(resolution) else None
 
 
@@ -191,7 +191,7 @@ def is_sparse(rows: Lines, columns: Lines) -> bool:
 
 def constant_rows(matrix: Tensor, rows: Lines) -> int:
     """Count the rows whose values are all equal, but not 0; at most 256 are looked at."""
-    expected = rows.norms * (_direction(rows.length).sum().abs() / math.sqrt(rows.length))
+    expected = rows.norms * (_direction(rows.length, rows.norms.device).sum().abs() / math.sqrt(rows.length))
     near = (rows.projections.abs() - expected).abs() <= 1e-4 * rows.norms
     found = near.nonzero().flatten()
     part = matrix[found[_evenly(len(found), 256)]]

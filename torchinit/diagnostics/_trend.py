@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from torchinit.diagnostics._calls import RESIDUAL
 from torchinit.diagnostics._layer_signal import LayerSignal
@@ -77,6 +78,11 @@ def trend(values: Sequence[float | None]) -> Trend | None:
     total = slope * (len(values) - 1)
     verdict = "keep their scale" if abs(total) <= math.log(LIMIT) else "vanish" if total < 0 else "explode"
     return Trend(_exp(y - slope * x), _exp(slope), _exp(total), verdict)
+
+
+def is_drawn(value: float | None) -> TypeGuard[float]:
+    """True if a logarithmic axis holds a value."""
+    return value is not None and 0 < value < math.inf
 
 
 def path(rows: Sequence[LayerSignal]) -> list[int]:

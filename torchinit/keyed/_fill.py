@@ -237,10 +237,7 @@ def _values_of_any_size(bits: Tensor, normal: bool, piece: Tensor, full_size: li
     dtype = torch.float64 if piece.dtype == torch.float64 else torch.float32
     per_block = 2 if dtype == torch.float64 else 4
     rows, run = stream_run(shape, full_size)
-    first, stride = 0, 1
-    for d in reversed(range(len(shape))):
-        first += begin[d] * stride
-        stride *= full_size[d]
+    first = run_start(full_size, begin)
     starts = _run_starts(shape[:rows], full_size, device) + first % per_block
     # NB: an exporter can prove neither that block_count() is not 1, nor that its blocks hold a slice of ``run`` values.
     # So draw at least two blocks, and gather.

@@ -1,13 +1,14 @@
 """Runs a recipe's fills by key: each parameter is drawn by itself, in any order."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor
 
 from torchinit import keyed
 from torchinit._core.registry import INITIALIZERS
+from torchinit._core.writes import Done
 from torchinit.keyed._piece import piece_of, place_, views
 from torchinit.recipes._blocks import Block, split_shape, view_block
 from torchinit.recipes._draws import Draws
@@ -108,9 +109,7 @@ def write_by_key(name: str, tensor: Tensor, fills: Sequence[Fill], key: Tensor) 
                 call(view, fill, None)
 
 
-def write_all_by_key(
-    steps: Sequence[Step], key: Tensor, done: Callable[[str, Tensor], object] = lambda name, tensor: None
-) -> None:
+def write_all_by_key(steps: Sequence[Step], key: Tensor, done: Done) -> None:
     """Run the steps by key, and call ``done`` after each tensor.
 
     Raise before the first write if a parametrization does not take what is drawn.

@@ -1,12 +1,13 @@
 """A recipe: an ordered list of rules for the parameters of a model."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TypeVar
 
 import torch
 from torch import nn
 
+from torchinit._core.writes import Done, ignore
 from torchinit.keyed import compiled
 from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
@@ -237,7 +238,7 @@ class Recipe:
         generator: torch.Generator | None = None,
         key: torch.Tensor | None = None,
         compile: bool = False,
-        done: Callable[[str, torch.Tensor], object] = lambda name, tensor: None,
+        done: Done = ignore,
     ) -> _Module:
         """Do what :meth:`apply_` does, and call ``done`` with the name and the tensor after each write."""
         if key is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from torchinit._core import modules
+from torchinit._core.table import few
 from torchinit.recipes._layers import Layer
 from torchinit.recipes._match import Match
 from torchinit.recipes._parametrized import Parametrized
@@ -83,10 +84,9 @@ def _check_same_names(found: Match, base: Match) -> None:
         known = set(others)
         only = [name for name in some if name not in known]
         if only:
-            listed = ", ".join(only[:3]) + f" and {len(only) - 3} more" * (len(only) > 3)
             raise RecipeError(
                 "the base model of mup must have the same layers as the model and differ only in width, got parameters"
-                f" that only {where} has: {listed}"
+                f" that only {where} has: {few(only, 3)}"
             )
     tied, base_tied = ({one.plain[a]: one.plain[b] for a, b in one.tied.items()} for one in (found, base))
     differing = [name for name in names if tied.get(name) != base_tied.get(name)]

@@ -15,6 +15,7 @@ from torchinit._core.attached import (
     signature,
     with_methods,
 )
+from torchinit._core.table import few
 from torchinit._core.wrappers import plain_names
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording import _scripted
@@ -82,18 +83,13 @@ def _pairs(program: Program, module: torch.jit.ScriptModule) -> list[tuple[Entry
     known = {entry.name for entry in entries}
     others = {"the module lacks": known - set(names), "the recording lacks": set(names) - known}
     if any(others.values()):
-        listed = "; ".join(f"{what} {_listed(sorted(found))}" for what, found in others.items() if found)
+        listed = "; ".join(f"{what} {few(sorted(found), 5)}" for what, found in others.items() if found)
         raise ValueError(
             f"a module must have the recording's tensors, got other names: {listed};"
             " record the very module that was scripted or traced, with what wraps it"
         )
     writable(match(entries, module, strict=True))
     return [(entry, names[entry.name]) for entry in entries]
-
-
-def _listed(names: list[str], most: int = 5) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def _keyed_rows(by_key: KeyedProgram, names: list[str], targets: Targets, store: Store) -> Rows:

@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_map
 
 from torchinit._core.groups import grouped
 from torchinit._core.rows import Rows
-from torchinit._core.table import Cell, counted, text
-from torchinit.recording._program import Entry, Program, Ref
+from torchinit._core.table import Cell, counted, dtype_name, text
+from torchinit.recording._program import Entry, Program
 from torchinit.recording._regions import box_of, index_text
 from torchinit.recording._terms import filling, owner
 from torchinit.recording._values import Value, Values, draws_of
@@ -79,13 +79,8 @@ class Described:
 
     def shape(self, usual: str) -> str:
         """Write the shape, and the dtype if it is not the usual one."""
-        dtype = dtype_of(self.entry.ref)
+        dtype = dtype_name(self.entry.ref.dtype)
         return text(self.entry.ref.size) + (f" {dtype}" if dtype != usual else "")
-
-
-def dtype_of(ref: Ref) -> str:
-    """Return the name of a dtype."""
-    return str(ref.dtype).removeprefix("torch.")
 
 
 def describe(program: Program, values: Values) -> list[Described]:
@@ -138,7 +133,7 @@ class Description(Rows[Described]):
     def __init__(self, program: Program) -> None:
         values = Values(program)
         super().__init__(describe(program, values))
-        dtypes = Counter([dtype_of(entry.ref) for entry in program.entries] or ["float32"])
+        dtypes = Counter([dtype_name(entry.ref.dtype) for entry in program.entries] or ["float32"])
         self.usual_dtype = dtypes.most_common(1)[0][0]
         self._draws = {id(draw) for draw in values.draws}
 
@@ -205,7 +200,7 @@ def _tensor_json(x: Described) -> dict[str, Any]:
     return {
         "name": entry.name,
         "shape": list(entry.ref.size),
-        "dtype": dtype_of(entry.ref),
+        "dtype": dtype_name(entry.ref.dtype),
         "kind": entry.kind,
         "persistent": entry.persistent,
         "module": entry.module,

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from torchinit._core.groups import grouped
 from torchinit._core.rows import Rows
-from torchinit._core.table import Cell
-from torchinit.recording._describe import Described, describe, dtype_of
+from torchinit._core.table import Cell, counted, dtype_name
+from torchinit.recording._describe import Described, describe
 from torchinit.recording._program import Program, slice_of
 from torchinit.recording._recording import Recording
 from torchinit.recording._replay import Memory, States, run
@@ -59,7 +59,7 @@ class Differences(Rows[Difference]):
     def summary(self) -> str:
         """The number of tensors that differ, in words."""
         count = len({name for row in self.rows for name in row.tensors})
-        return f"{count} tensor{'s' * (count != 1)} differ{'s' * (count == 1)}" if count else "no difference"
+        return f"{counted(count, 'tensor')} differ{'s' * (count == 1)}" if count else "no difference"
 
     def each(self) -> list[Difference]:
         return [replace(row, name=name, tensors=(name,)) for row in self.rows for name in row.tensors]
@@ -127,9 +127,9 @@ def _changes(x: Described, y: Described, a: Program, b: Program) -> Iterator[tup
     """Yield what differs between two tensors, and how it is in each."""
     one, other = x.entry.ref, y.entry.ref
     if one.size != other.size:
-        yield "shape", x.shape(dtype_of(one)), y.shape(dtype_of(other))
+        yield "shape", x.shape(dtype_name(one.dtype)), y.shape(dtype_name(other.dtype))
     if one.dtype != other.dtype:
-        yield "dtype", dtype_of(one), dtype_of(other)
+        yield "dtype", dtype_name(one.dtype), dtype_name(other.dtype)
     if x.kind != y.kind:
         yield "kind", x.kind, y.kind
     same = _plain(x.filled_by()) == _plain(y.filled_by())

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from torchinit._core.table import dtype_name
 from torchinit.recording._operators import is_allowed, results, written_by
 from torchinit.recording._program import Call, Entry, Operation, Program, Ref, slice_of, storages
 from torchinit.recording._storages import RecordError
@@ -117,7 +118,7 @@ class Encoder:
 def _ref(ref: Ref) -> list[Any]:
     """Encode a tensor; leave out what most have at the end: contiguous strides, no offset, not conjugated."""
     stride = None if ref.stride == contiguous_stride(ref.size) else list(ref.stride)
-    encoded = [ref.storage, str(ref.dtype).removeprefix("torch."), list(ref.size), stride, ref.offset, ref.conj]
+    encoded = [ref.storage, dtype_name(ref.dtype), list(ref.size), stride, ref.offset, ref.conj]
     while encoded[-1] in (None, 0, False) and len(encoded) > 3:
         encoded.pop()
     return encoded

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from torchinit._core.output_file import PathLike, check_folder, is_device, write_whole
+from torchinit._core.output_file import PathLike, check_target, is_device, write_whole
 from torchinit._core.table import first_line, printable
 from torchinit.recording._decode import decode
 from torchinit.recording._encode import encode
@@ -109,9 +109,7 @@ def save(recording: Recording, path: PathLike, overwrite: bool) -> None:
     """Write a recording; see :meth:`torchinit.recording.Recording.save`."""
     if Path(path).suffix.lower() != SUFFIX and not is_device(path):
         raise ValueError(f"the name of a recording's file must end in {SUFFIX}, got {os.fspath(path)!r}")
-    if not overwrite and os.path.isfile(path):
-        raise FileExistsError(f"an existing file is overwritten only with overwrite=True, got {os.fspath(path)!r}")
-    check_folder(path)
+    check_target(path, overwrite)
     write_whole(path, serialize(recording.program))
 
 

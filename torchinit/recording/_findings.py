@@ -2,13 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from torchinit._core.groups import grouped
 from torchinit._core.rows import Rows
-from torchinit._core.table import counted, line_width, painted, paragraphs
+from torchinit._core.table import counted, few, painted, paragraphs
 from torchinit.recording._program import Call, Entry, Operation, Program, overwritten, slice_of, storages
 
 FAULT, FACT = "fault", "fact"
@@ -59,20 +59,15 @@ class Findings(Rows[Finding]):
         told = [counted(n, what) for n, what in ((faults, FAULT), (len(self) - faults, FACT)) if n]
         return ", ".join(told) or "the audit found nothing"
 
-    def table(
-        self,
-        width: int | None = None,
-        *,
-        wide: bool = False,
-        all: bool = False,
-        bad: bool = False,
-        color: bool = False,
-    ) -> str:
-        """Write each finding as a paragraph, as wide as the terminal, or with ``wide`` as a line."""
-        rows = [row for row in self if not bad or self.is_marked(row)]
-        texts = paragraphs([str(row) for row in rows], None if wide else line_width(width))
-        shown = [painted(x) if color and self.is_marked(row) else x for row, x in zip(rows, texts)]
-        return "\n".join([*shown, *[""] * bool(shown), self.summary])
+    def _whole(self, rows: Sequence[Finding], color: bool) -> list[str]:
+        return self._paragraphs(rows, None, color)
+
+    def _fitted(self, rows: Sequence[Finding], width: int, all: bool, color: bool) -> list[str]:
+        return self._paragraphs(rows, width, color)
+
+    def _paragraphs(self, rows: Sequence[Finding], width: int | None, color: bool) -> list[str]:
+        texts = paragraphs(map(str, rows), width)
+        return [*(painted(x) if color and self.is_marked(row) else x for row, x in zip(rows, texts)), ""]
 
 
 def short(place: str) -> str:
@@ -146,8 +141,7 @@ def listed(names: Iterable[str]) -> str:
     'layers.{0..3}.weight, layers.{0..3}.bias'
     """
     groups = [group.name for group in grouped([(name, None) for name in dict.fromkeys(names)])]
-    more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
-    return ", ".join(groups[:_NAMED]) + more
+    return few(groups, _NAMED)
 
 
 def drawn(program: Program) -> set[int]:

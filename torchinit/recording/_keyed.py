@@ -1,11 +1,11 @@
 """Fills a model's tensors from a key: piece by piece where the steps are elementwise, otherwise whole and then cut."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor
 
 from torchinit import keyed
-from torchinit._core.writes import no_grad_copy_
+from torchinit._core.writes import Done, no_grad_copy_
 from torchinit.keyed._fill import one_key
 from torchinit.keyed._piece import place_
 from torchinit.keyed._tiles import tiles
@@ -42,12 +42,7 @@ def _draw_keys(steps: Iterable[Step], key: Tensor) -> dict[Draw, Tensor]:
     return found
 
 
-def fill_by_key(
-    program: KeyedProgram,
-    targets: Sequence[Target],
-    key: Tensor,
-    done: Callable[[str, Tensor], object] = lambda name, tensor: None,
-) -> None:
+def fill_by_key(program: KeyedProgram, targets: Sequence[Target], key: Tensor, done: Done) -> None:
     """Fill tensors, or this rank's parts of them, without communication.
 
     Args:

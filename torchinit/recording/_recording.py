@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torchinit._core.groups import grouped
 from torchinit._core.messages import warn_user
+from torchinit._core.writes import Done, ignore
 from torchinit.keyed import compiled
 from torchinit.recipes import Recipe
 from torchinit.recording._attach import attach
@@ -26,6 +27,7 @@ from torchinit.recording._skeleton import real_copy
 from torchinit.recording._targets import fill_in_order, match, writable
 
 _Module = TypeVar("_Module", bound=nn.Module)
+_Find = Callable[[Tensor], Ref | None]
 
 
 class Recording:
@@ -37,12 +39,7 @@ class Recording:
         find: returns which part of the program's memory a tensor of the skeleton is, or None
     """
 
-    def __init__(
-        self,
-        program: Program,
-        skeleton: nn.Module | None = None,
-        find: Callable[[Tensor], Ref | None] = lambda tensor: None,
-    ) -> None:
+    def __init__(self, program: Program, skeleton: nn.Module | None = None, find: _Find = lambda tensor: None) -> None:
         self.program, self._skeleton, self._find = program, skeleton, find
 
     @cached_property
@@ -200,7 +197,7 @@ class Recording:
         key: Tensor | None = None,
         strict: bool = True,
         compile: bool = False,
-        done: Callable[[str, Tensor], object] = lambda name, tensor: None,
+        done: Done = ignore,
     ) -> _Module:
         """Fill a model, and tensors of it that are neither parameters nor buffers; call ``done`` after each tensor."""
         origins = {"seed": seed, "generator": generator, "key": key}
@@ -220,9 +217,8 @@ class Recording:
             with compiled() if compile else nullcontext():
                 fill_by_key(keyed_program(whole) if more else self.keyed_program, targets, words, done)
             return model
-        if seed is not None:
-            generator = torch.Generator().manual_seed(seed)
-        fill_in_order(self.program, targets, generator, done)
+        drawn = generator if seed is None else torch.Generator().manual_seed(seed)
+        fill_in_order(self.program, targets, drawn, done)
         return model
 
     @cached_property

@@ -1,6 +1,6 @@
 """The tensors of a model that a recording fills, by name."""
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from torchinit._core import dtensor
 from torchinit._core.checks import check_overlap
 from torchinit._core.wrappers import plain_names
-from torchinit._core.writes import no_grad_view
+from torchinit._core.writes import Done, no_grad_view
 from torchinit.keyed._piece import place_
 from torchinit.recording._program import Entry, Program
 from torchinit.recording._replay import Memory, replay
@@ -103,12 +103,7 @@ def boxes(tensor: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
         yield view, [0] * tensor.dim()
 
 
-def fill_in_order(
-    program: Program,
-    targets: Sequence[Target],
-    generator: torch.Generator | None,
-    done: Callable[[str, Tensor], object] = lambda name, tensor: None,
-) -> None:
+def fill_in_order(program: Program, targets: Sequence[Target], generator: torch.Generator | None, done: Done) -> None:
     """Replay a program from a generator's state, write what each target holds of it, and call ``done`` after each.
 
     A storage whose memory is a target's own is filled there.

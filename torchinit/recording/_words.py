@@ -8,6 +8,7 @@ from typing import Any
 
 from torch.utils._pytree import tree_flatten
 
+from torchinit._core.table import dtype_name
 from torchinit.recording import _terms
 from torchinit.recording._program import Ref
 from torchinit.recording._regions import Box, index_text
@@ -110,7 +111,7 @@ def _step(value: Value, source: Value) -> tuple[str, int]:
     if value.kind == "call" and value.call is not None:
         return _terms.call_words(value.call), 0
     if name_of(value) in ("to_copy", "copy") and value.ref is not None:
-        return f"to {str(value.ref.dtype).removeprefix('torch.')}", 0
+        return f"to {dtype_name(value.ref.dtype)}", 0
     sides = operands(value)
     if sides is not None and sides[0] is source and filling(sides[1]) is not None:
         symbol, binds = INFIX[name_of(value)]

@@ -4,7 +4,6 @@ import re
 
 from torchinit.diagnostics._trend import Trend
 
-_FANS = "Draw it anew with the fans of its layer, for example by kaiming_normal_ or xavier_uniform_."
 _UNITS = "Units that are equal get equal gradients and stay equal; draw every row anew."
 
 # What to do for each fault of a verdict, the first that matches.
@@ -51,8 +50,10 @@ _FAULTS: tuple[tuple[str, str], ...] = (
         r"(row|column) \d+ is ",
         "One unit or input is scaled unlike the others; look for a write to a part of the weight.",
     ),
-    (r"std \S+ is \S+ x He", _FANS),
-    (r"std \S+ is .* x He", _FANS),
+    (
+        r"std \S+ is .* x He",
+        "Draw it anew with the fans of its layer, for example by kaiming_normal_ or xavier_uniform_.",
+    ),
 )
 _OTHER = "Compare how it was drawn with how its layer uses it, and draw it anew."
 

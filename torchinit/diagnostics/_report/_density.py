@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from torchinit.diagnostics._distribution import sample
-from torchinit.diagnostics._fills import Filled, law_of
+from torchinit.diagnostics._fills import Filled, is_simple, law_of
 from torchinit.recipes._expected import shares
 from torchinit.recipes._fill import Fill
 
@@ -55,13 +55,10 @@ def _plain(fill: Fill, shape: Sequence[int]) -> Cdf | None:
         rows, *columns = fill.matrix_shape(shape)
         size, gain = max(rows, math.prod(columns)), float(fill.args[0])  # type: ignore[arg-type]
         return sphere(size, gain) if size > 3 and gain else None
-    if fill.by_matrix or fill.initializer not in _SIMPLE:
+    if not is_simple(fill):
         return None
     law = law_of(fill, shape)
     return point(law.mean) if law.std == 0.0 else law.cdf
-
-
-_SIMPLE = ("uniform_", "normal_", "trunc_normal_", "constant_", "zeros_", "ones_")
 
 
 def density_of(filled: Filled) -> Cdf | None:
@@ -70,13 +67,8 @@ def density_of(filled: Filled) -> Cdf | None:
         return None
     # Both parts of a complex value count, so its law is no formula of one number.
     is_complex = filled.dtype is not None and filled.dtype.is_complex
-    parts: list[tuple[float, Cdf]] = []
-    for share, fill in shares(filled.fills or (), filled.shape):
-        part = None if is_complex else _plain(fill, filled.shape)
-        if part is None:
-            parts = []
-            break
-        parts.append((share, part))
-    if parts:
-        return lambda x: sum((share * part(x) for share, part in parts), torch.zeros_like(x))
+    parts = [(share, _plain(fill, filled.shape)) for share, fill in shares(filled.fills or (), filled.shape)]
+    known = [(share, part) for share, part in parts if part is not None and not is_complex]
+    if known and len(known) == len(parts):
+        return lambda x: sum((share * part(x) for share, part in known), torch.zeros_like(x))
     return learnt(filled.draw()) if math.prod(filled.shape) <= _DRAWN else None

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import nn
 
+from torchinit._core.table import dtype_name
 from torchinit.diagnostics._report._kinds import Kind
 from torchinit.diagnostics._report._meant import Intent
 from torchinit.diagnostics._signal import Signal
@@ -106,19 +107,11 @@ def memory(model: nn.Module) -> list[Memory]:
     """Add up the memory of parameters and buffers by their types, that of tied ones once."""
     found: dict[tuple[str, str], list[int]] = {}
     for kind, tensor in [("parameters", x) for x in model.parameters()] + [("buffers", x) for x in model.buffers()]:
-        sums = found.setdefault((kind, str(tensor.dtype).removeprefix("torch.")), [0, 0, 0])
+        sums = found.setdefault((kind, dtype_name(tensor.dtype)), [0, 0, 0])
         sums[0] += 1
         sums[1] += tensor.numel()
         sums[2] += tensor.numel() * tensor.element_size()
     return [Memory(*key, *sums) for key, sums in found.items()]
-
-
-def written_bytes(count: float) -> str:
-    """Write a number of bytes in a unit that suits it."""
-    for unit, name in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if count >= unit:
-            return f"{count / unit:.4g} {name}"
-    return f"{count:.0f} B"
 
 
 def timed(draw: Callable[[], object]) -> float:

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from torchinit._core.table import text
-from torchinit.diagnostics._report._html import Html, plural, tag
+from torchinit._core.table import counted, text
+from torchinit.diagnostics._report._html import Html, tag
 from torchinit.diagnostics._report._kinds import Kind
 
 # Units of the picture, which is stretched to its place.
@@ -80,7 +80,7 @@ def histogram(kind: Kind) -> Html:
     steps = tag("path", d=_steps(heights, top), class_="values")
     line = tag("path", d=_curve(density, top), class_="meant") if density is not None else ""
     beyond = int((values < low).sum() + (values > high).sum())
-    outside = f"{plural(beyond, 'value')} farther out" if beyond else ""
+    outside = f"{counted(beyond, 'value')} farther out" if beyond else ""
     picture = tag(
         "svg",
         tag("title", _described(kind, low, high)),

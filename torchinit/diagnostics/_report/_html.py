@@ -45,14 +45,9 @@ def code(name: str) -> Html:
     return tag("code", Html(broken))
 
 
-def counted(name: str, count: int) -> Html:
+def repeated(name: str, count: int) -> Html:
     """Write the name of one or several tensors."""
     return joined(code(name), Html(f' <span class="count">{TIMES}{count}</span>') if count > 1 else "")
-
-
-def plural(count: int, what: str) -> str:
-    """Write a count and a noun."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def table(

@@ -14,6 +14,7 @@ from torchinit._core.table import text
 from torchinit.diagnostics._distribution import sample, truncation
 from torchinit.diagnostics._fills import law_of
 from torchinit.diagnostics._report._density import Cdf
+from torchinit.diagnostics._report._html import Html, repeated
 from torchinit.diagnostics._report._meant import Meant
 from torchinit.diagnostics._statistics import ParameterStatistics
 from torchinit.recipes._fill import Fill
@@ -40,6 +41,10 @@ class Kind:
     @property
     def first(self) -> ParameterStatistics:
         return self.rows[0]
+
+    @property
+    def heading(self) -> Html:
+        return repeated(self.group.name, len(self.rows))
 
     @property
     def agrees(self) -> bool | None:
@@ -74,7 +79,7 @@ class Kind:
 
     @cached_property
     def values(self) -> Tensor:
-        """Finite values of all tensors, sorted; at most 16384 of each, spread evenly."""
+        """Finite values of all tensors, sorted; at most 8192 of each, spread evenly."""
         parts = [_sampled(tensor) for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
         return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.float64, device="cpu")
 

@@ -13,7 +13,7 @@ from torchinit.diagnostics._compare import compare
 from torchinit.diagnostics._fills import Filled, of_plan, of_recording
 from torchinit.diagnostics._pairs import OTHER_DTYPE
 from torchinit.diagnostics._report._density import Cdf, density_of
-from torchinit.diagnostics._report._html import counted
+from torchinit.diagnostics._report._html import repeated
 from torchinit.recipes import Plan, Recipe
 from torchinit.recipes._expected import mixed_moments
 from torchinit.recipes._rule import KEEP
@@ -95,7 +95,7 @@ def by_recipe(model: nn.Module, recipe: Recipe, progress: Progress | None) -> In
     keys = [(row.name, (row.shape, row.module, row.rule, row.initializer, row.mean, row.std)) for row in plan.rows]
     lines: list[list[Cell]] = []
     for group in grouped(keys):
-        row, name = plan.rows[group.members[0]], counted(group.name, len(group.members))
+        row, name = plan.rows[group.members[0]], repeated(group.name, len(group.members))
         lines.append([name, row.module, row.shape, row.initializer, row.mean, row.std, row.rule])
     kept = sum(row.initializer == KEEP for row in plan.rows)
     note = f"{kept} of {len(plan.rows)} tensors have no rule, or one that keeps them as they are." if kept else ""
@@ -124,7 +124,7 @@ def by_recording(model: nn.Module, recording: Recording, progress: Progress | No
     lines: list[list[Cell]] = []
     for group, members in description.groups(description.rows):
         _, shape, filled_by, _ = description.together(members)
-        lines.append([counted(group.name, len(members)), shape, filled_by, members[0].overwritten_words])
+        lines.append([repeated(group.name, len(members)), shape, filled_by, members[0].overwritten_words])
     columns = ["tensor", "shape", "filled by", "overwritten"]
     if not any(line[-1] for line in lines):
         columns, lines = columns[:-1], [line[:-1] for line in lines]

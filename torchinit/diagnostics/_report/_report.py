@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit import keyed
-from torchinit._core.output_file import check_folder, is_device, write_whole
+from torchinit._core.output_file import check_target, write_whole
 from torchinit.diagnostics._parameters import module_of
 from torchinit.diagnostics._preview import with_rest_kept
 from torchinit.diagnostics._report._facts import Facts, timed
@@ -64,12 +64,7 @@ class Report:
             FileExistsError: if the file exists and ``overwrite`` is not set
             OSError: if the file cannot be written; an existing file is still whole
         """
-        if not is_device(path):
-            if not overwrite and os.path.isfile(path):
-                raise FileExistsError(
-                    f"an existing file is overwritten only with overwrite=True, got {os.fspath(path)!r}"
-                )
-            check_folder(path)
+        check_target(path, overwrite)
         write_whole(path, self.html.encode())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torchinit._core.table import text
 from torchinit.diagnostics._layer_signal import LayerSignal
 from torchinit.diagnostics._report._html import Html, tag
-from torchinit.diagnostics._trend import Trend, path
+from torchinit.diagnostics._trend import Trend, is_drawn, path
 
 # Units of the picture, which is stretched to its place.
 _WIDTH, _HEIGHT = 600, 200
@@ -38,7 +38,7 @@ class _Axes:
 
     def __init__(self, values: Sequence[float | None]) -> None:
         self.values = values
-        self.low, self.high = _decades([x for x in values if x is not None and 0.0 < x < math.inf] or [1.0])
+        self.low, self.high = _decades([x for x in values if is_drawn(x)] or [1.0])
 
     def level(self, value: float) -> float:
         height = math.inf if math.isnan(value) else math.log10(value) if value > 0.0 else -math.inf
@@ -83,9 +83,9 @@ def scales(what: str, rows: Sequence[LayerSignal], wrong: Sequence[str], fitted:
     ticks = _ticks(axes.low, axes.high)
     levels = [axes.level(10.0**n) for n in ticks]
     parts: list[str] = [tag("path", d="".join(f"M0 {y:.5g}H{_WIDTH}" for y in levels), class_="grid")]
-    known = ((i, value) for i in stream if (value := values[i]) is not None and 0.0 < value < math.inf)
+    known = ((i, value) for i in stream if is_drawn(value := values[i]))
     parts.append(axes.line(list(known), "line"))
-    if fitted is not None and 0.0 < fitted.total < math.inf and fitted.start > 0.0:
+    if fitted is not None and is_drawn(fitted.total) and fitted.start > 0.0:
         first, last = stream[:: len(stream) - 1] if what == "activations" else stream[:: 1 - len(stream)]
         parts.append(axes.line([(first, fitted.start), (last, fitted.start * fitted.total)], "trend"))
     parts += _dots(axes, rows, what, wrong, stream)

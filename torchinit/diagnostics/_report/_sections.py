@@ -1,9 +1,9 @@
 """The parts of a report below its head."""
 
-from torchinit._core.table import Cell, text
-from torchinit.diagnostics._report._facts import WAYS, Facts, memory, written_bytes
+from torchinit._core.table import Cell, counted, dtype_name, in_bytes, text
+from torchinit.diagnostics._report._facts import WAYS, Facts, memory
 from torchinit.diagnostics._report._histogram import histogram
-from torchinit.diagnostics._report._html import TIMES, Html, Number, code, counted, details, joined, plural, table, tag
+from torchinit.diagnostics._report._html import TIMES, Html, Number, code, details, joined, table, tag
 from torchinit.diagnostics._report._kinds import Kind
 from torchinit.diagnostics._report._meant import Intent
 from torchinit.diagnostics._report._scales import scales
@@ -37,13 +37,13 @@ def _intent(intent: Intent) -> list[str]:
     lead = tag("p", f"What {intent.source} makes of each tensor; repeated layers are one row.")
     rows = table(intent.columns, intent.lines, {}, [])
     note = tag("p", intent.note, class_="soft") if intent.note else ""
-    return [lead, _folded(f"Show {plural(len(intent.lines), 'row')}", rows, len(intent.lines)), note]
+    return [lead, _folded(f"Show {counted(len(intent.lines), 'row')}", rows, len(intent.lines)), note]
 
 
 def _lines(kind: Kind) -> list[str]:
     """Say in a few lines what a kind is, beside its picture."""
     first = kind.first
-    dtype = str(first.dtype).removeprefix("torch.")
+    dtype = dtype_name(first.dtype)
     lines = [f"{text(first.shape)} {dtype}, std {kind.span('std')}"]
     if kind.verdict:
         lines.append(kind.verdict)
@@ -56,13 +56,13 @@ def _lines(kind: Kind) -> list[str]:
 
 def _panel(kind: Kind) -> Html:
     said = [tag("p", line, class_="what" if kind.is_bad and i == 1 else "soft") for i, line in enumerate(_lines(kind))]
-    heading = tag("h3", counted(kind.group.name, len(kind.rows)))
+    heading = tag("h3", kind.heading)
     return tag("section", heading, *said, histogram(kind), class_="panel bad" if kind.is_bad else "panel", id=kind.id)
 
 
 def _row(kind: Kind, with_meant: bool) -> list[Cell]:
     first = kind.first
-    cells: list[Cell] = [counted(kind.group.name, len(kind.rows)), first.shape]
+    cells: list[Cell] = [kind.heading, first.shape]
     cells += [Number(kind.span(column)) for column in ("mean", "std", "min", "max")]
     meant = [kind.meant.words if kind.meant else None] if with_meant else []
     agrees = {True: "yes", False: "no", None: None}[kind.agrees]
@@ -98,10 +98,10 @@ def distributions(facts: Facts) -> Html:
         if len(drawn) > MAX_PANELS:
             parts.append(tag("p", f"{len(drawn) - MAX_PANELS:,} more kinds are in the table only.", class_="soft"))
         numbers = _numbers(drawn, False, with_meant)
-        parts.append(details(f"The same in numbers: {plural(len(drawn), 'kind')}", numbers))
+        parts.append(details(f"The same in numbers: {counted(len(drawn), 'kind')}", numbers))
     if rest:
         parts.append(tag("h3", "Constant, empty or without numbers"))
-        parts.append(_folded(f"Show {plural(len(rest), 'kind')}", _numbers(rest, True, with_meant), len(rest)))
+        parts.append(_folded(f"Show {counted(len(rest), 'kind')}", _numbers(rest, True, with_meant), len(rest)))
     return joined(*parts)
 
 
@@ -124,7 +124,7 @@ def signal(facts: Facts) -> Html:
     ]
     columns = ["layer", "type", "output", "activation", TIMES, "gradient", TIMES, "weight", "its gradient", "note"]
     listed = table(columns, lines, {}, [i for i, row in enumerate(rows) if rows.is_marked(row)])
-    numbers = details(f"All {plural(len(rows), 'row')} in numbers", listed)
+    numbers = details(f"All {counted(len(rows), 'row')} in numbers", listed)
     return joined(tag("p", _lead(rows)), tag("div", *figures, class_="pair"), numbers)
 
 
@@ -136,7 +136,7 @@ def _lead(rows: Signal) -> str:
     said += " The dashed line is the trend; gradients come from the right."
     meant = sum(bool(row.activation_zeroed_by or row.gradient_zeroed_by) for row in rows)
     if meant:
-        said += f" {plural(meant, 'row')} {'is' if meant == 1 else 'are'} zero on purpose, in grey at the bottom."
+        said += f" {counted(meant, 'row')} {'is' if meant == 1 else 'are'} zero on purpose, in grey at the bottom."
     return said + (" Squares are marked." if any(map(rows.is_marked, rows)) else "")
 
 
@@ -157,8 +157,7 @@ def overwritten(facts: Facts) -> Html:
 def costs(facts: Facts) -> Html:
     """Show the memory of the model by type, and how long a draw of it takes."""
     lines: list[list[Cell]] = [
-        [x.kind, x.dtype, x.tensors, Number(f"{x.values:,}"), Number(written_bytes(x.nbytes))]
-        for x in memory(facts.model)
+        [x.kind, x.dtype, x.tensors, Number(f"{x.values:,}"), Number(in_bytes(x.nbytes))] for x in memory(facts.model)
     ]
     parts: list[str] = [table(["of", "type", "tensors", "values", "memory"], lines, {}, [])] if lines else []
     if facts.seconds:

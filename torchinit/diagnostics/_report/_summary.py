@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from torchinit._core.table import rounded
+from torchinit._core.table import counted, in_bytes, rounded
 from torchinit.diagnostics._report._advice import for_fault, for_note, for_trend
-from torchinit.diagnostics._report._facts import Facts, memory, written_bytes
-from torchinit.diagnostics._report._html import TIMES, Html, counted, joined, plural, tag
+from torchinit.diagnostics._report._facts import Facts, memory
+from torchinit.diagnostics._report._html import TIMES, Html, joined, tag
 from torchinit.diagnostics._report._kinds import Kind
 from torchinit.recording._findings import listed, short
 
@@ -25,12 +25,12 @@ def _problems(facts: Facts) -> Iterator[str]:
         yield f"The {' and the '.join(found)} {'are not finite' if verdict == 'not finite' else verdict}."
     layers = {name for names in _other_faults(facts).values() for name in names}
     if layers:
-        yield f"The signal does not arrive at {plural(len(layers), 'layer')}."
+        yield f"The signal does not arrive at {counted(len(layers), 'layer')}."
     if facts.others and facts.intent is not None:
         count = sum(len(kind.rows) for kind in facts.others)
-        yield f"{plural(count, 'tensor')} {'is' if count == 1 else 'are'} not as {facts.intent.source} says."
+        yield f"{counted(count, 'tensor')} {'is' if count == 1 else 'are'} not as {facts.intent.source} says."
     if facts.faults:
-        yield f"The audit of the model's code finds {plural(len(facts.faults), 'fault')}."
+        yield f"The audit of the model's code finds {counted(len(facts.faults), 'fault')}."
 
 
 def judged(facts: Facts) -> list[str]:
@@ -57,11 +57,11 @@ def _facts(facts: Facts) -> Html:
     total = memory(facts.model)
     marked = sum(row.bad for row in facts.rows)
     shown: list[tuple[str, str, str, bool]] = [
-        ("Tensors", f"{len(facts.rows):,}", plural(len(facts.kinds), "kind"), False),
+        ("Tensors", f"{len(facts.rows):,}", counted(len(facts.kinds), "kind"), False),
         ("Values", rounded(facts.values), "", False),
         (
             "Memory",
-            written_bytes(sum(x.nbytes for x in total)),
+            in_bytes(sum(x.nbytes for x in total)),
             ", ".join(dict.fromkeys(x.dtype for x in total)),
             False,
         ),
@@ -104,16 +104,13 @@ def _said(kind: Kind) -> str:
 
 def marked(facts: Facts) -> Html:
     """Say what is marked, why, and what to do about it."""
-    marks = [
-        _mark(counted(kind.group.name, len(kind.rows)), _said(kind), for_fault(kind.verdict), kind.id)
-        for kind in facts.bad
-    ]
+    marks = [_mark(kind.heading, _said(kind), for_fault(kind.verdict), kind.id) for kind in facts.bad]
     for kind in facts.others:
-        marks.append(_mark(counted(kind.group.name, len(kind.rows)), unlike(kind), _UNLIKE, kind.id))
+        marks.append(_mark(kind.heading, unlike(kind), _UNLIKE, kind.id))
     for what, fitted in facts.lost.items():
         marks.append(_mark(what.capitalize(), f"{fitted}{_first(facts, what)}", for_trend(what, fitted), "signal"))
     for note, names in _other_faults(facts).items():
-        marks.append(_mark(listed(names), f"{note}, at {plural(len(names), 'layer')}", for_note(note), "signal"))
+        marks.append(_mark(listed(names), f"{note}, at {counted(len(names), 'layer')}", for_note(note), "signal"))
     for finding in facts.faults:
         place = f" ({short(finding.place)})" if finding.place else ""
         marks.append(_mark(finding.tensor or "The code", finding.what + place, f"{finding.right.capitalize()}."))
