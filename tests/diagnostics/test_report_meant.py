@@ -268,3 +268,9 @@ def test_time_is_measured_only_on_request_and_stands_in_one_place() -> None:
     assert any(x.attributes.get("id") == "times" for x in _page(model, None, recording, measure_time=True).elements)
     # Without a recipe, nothing says how to draw.
     assert "times" not in [x.attributes.get("id") for x in _page(model, measure_time=True).elements]
+
+
+def test_a_recipe_that_says_nothing_of_any_tensor_is_told() -> None:
+    nothing = Recipe([Rule("zeros_", name="*.absent", optional=True), Rule("keep")], name="mine")
+    said = report(nn.Linear(64, 64), nothing).summary
+    assert said.endswith("No tensor was compared, because the recipe mine says nothing of any.")

@@ -42,7 +42,10 @@ def judged(facts: Facts) -> list[str]:
         return ["The model has no parameters, so there is nothing to judge."]
     if facts.is_without_numbers:
         return ["No tensor has values yet, so there is nothing to judge but the plan."]
-    return ["Nothing is wrong with this initialization, as far as it was measured."]
+    nothing = "Nothing is wrong with this initialization, as far as it was measured."
+    if facts.intent is not None and not facts.intent.of:
+        return [nothing, f"No tensor was compared, because {facts.intent.source} says nothing of any."]
+    return [nothing]
 
 
 def _verdict(facts: Facts) -> Html:
