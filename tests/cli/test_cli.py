@@ -120,7 +120,7 @@ def test_only_a_slow_command_reports_its_steps(
     assert without_written(capsys.readouterr().err) == ""
     request.getfixturevalue("slow_clock")
     assert run(*arguments) == 0
-    assert without_written(capsys.readouterr().err) == "[1/3] read ...\n[2/3] initialize ...\n[3/3] write ...\n"
+    assert without_written(capsys.readouterr().err) == "[1/3] reading ...\n[2/3] initializing ...\n[3/3] writing ...\n"
 
 
 @pytest.mark.usefixtures("slow_clock")
@@ -128,6 +128,7 @@ def test_progress_on_a_terminal_is_overwritten_and_cleared(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "1000")
     assert run("attach", model, "--recipe", "torch", "-o", tmp_path / "out.pt") == 0
-    lines = [f"[1/3] read {model}", f"[2/3] attach {model}", f"[3/3] write {tmp_path / 'out.pt'}", ""]
+    lines = [f"[1/3] reading {model}", f"[2/3] attaching {model}", f"[3/3] writing {tmp_path / 'out.pt'}", ""]
     assert without_written(capsys.readouterr().err) == "".join(f"\r\033[K{line}" for line in lines)

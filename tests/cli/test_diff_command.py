@@ -30,6 +30,18 @@ def test_exit_code_says_whether_the_models_differ(tmp_path: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out) == json.loads(torchinit.recording.diff(*pair).to_json())
 
 
+@pytest.mark.parametrize("model", ["net.init", A])
+def test_recipe_is_compared_with_the_layers_of_a_recording(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torchinit.record(lambda: nn.Linear(3, 4)).save("net.init")
+    assert run("diff", model, "torch") == run("diff", "torch", model) == 0
+    assert run("diff", model, "xavier") == 1
+    assert run("diff", "torch", "xavier", "--model", model) == 1
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("a", "said"),
     [

@@ -176,7 +176,9 @@ RULE = "a model file must hold a TorchScript archive, a state dict or safetensor
 def test_error_of_the_system_keeps_its_words(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == "[Errno 2] No such file or directory: 'DIR/none'"
     (tmp_path / "folder").mkdir()
-    assert refusal(tmp_path / "folder", load_torchscript) == "[Errno 21] Is a directory: 'DIR/folder'"
+    assert refusal(tmp_path / "folder", load_torchscript).endswith(
+        "needs a TorchScript file, got DIR/folder, a directory"
+    )
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "pipe") == f"{RULE}DIR/pipe, not a regular file"
 

@@ -179,6 +179,7 @@ def test_progress_leaves_the_output_alone(
     terminal: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "1000")
     assert run_inspect(nn.Linear(2, 3), tmp_path, "--json", "--plot", str(tmp_path / "a.png")) == 0
     shown = capsys.readouterr()
     assert len(json.loads(shown.out)) == 2

@@ -48,7 +48,7 @@ REFUSED = {
         "attach": f"{_CODE}a file of torch.save",
         "probe": "--like must name a model with the tensors of FILE, got",
     },
-    **{kind: {"attach": "Is a directory: 'FILE'"} for kind in ("directory of shards", "directory with one file")},
+    **{kind: {"attach": f"{_CODE}a directory"} for kind in ("directory of shards", "directory with one file")},
     "`.pt2` of torch 2.8": {
         "init": f"{_HELD}a torch.export archive of torch 2.8 or older, or of AOTInductor; only inspect reads its weights",
         "attach": f"{_CODE}a torch.export archive",

@@ -39,6 +39,21 @@ def broken():
 def words():
     return "words"
 
+class Talks(nn.Linear):
+    def forward(self, x):
+        print("run")
+        return super().forward(x)
+
+def talks():
+    print("made")
+    return Talks(1, 1)
+
+def exits():
+    raise SystemExit(0)
+
+def explains():
+    raise ValueError("the width is wrong:\\n    it must be 4\\nand more")
+
 net = nn.Linear(1, 1)
 """
 
@@ -51,6 +66,35 @@ def nets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.delitem(sys.modules, "nets_of_a_test", raising=False)
     yield lambda: sys.modules["nets_of_a_test"]
     sys.modules.pop("nets_of_a_test", None)
+
+
+def test_what_the_code_of_a_model_prints_is_not_in_the_result(nets: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("record", "nets_of_a_test:talks", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["summary"]["tensors"] == 2
+    assert captured.err == "made\n"
+    torch.save(nn.Linear(1, 1).state_dict(), "net.pt")
+    assert run("probe", "net.pt", "--like", "nets_of_a_test:talks", "--input", "2x1", "--json") == 0
+    captured = capsys.readouterr()
+    assert [row["layer"] for row in json.loads(captured.out)] == [""]
+    assert "run\n" in captured.err
+    assert run("report", "nets_of_a_test:talks", "--input", "2x1", "-o", "out.html") == 0
+    assert "run\n" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["record", "diff", "report"])
+def test_code_that_exits_is_an_error(command: str, nets: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    more = {"record": [], "diff": ["torch"], "report": ["-o", "out.html"]}[command]
+    assert run(command, "nets_of_a_test:exits", *more) == (2 if command == "diff" else 1)
+    assert capsys.readouterr().err == (
+        "torchinit: the code of nets_of_a_test:exits must make a model, got SystemExit: 0\n"
+    )
+    assert not Path("out.html").exists()
+
+
+def test_line_of_an_error_that_introduces_another_is_not_all(nets: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("record", "nets_of_a_test:explains") == 1
+    assert capsys.readouterr().err.endswith("got ValueError: the width is wrong: it must be 4\n")
 
 
 def test_record_saves_what_the_function_records(nets: Any, capsys: pytest.CaptureFixture[str]) -> None:

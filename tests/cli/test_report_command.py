@@ -65,6 +65,17 @@ def test_recipe_and_recording_say_what_was_meant(folder: Path) -> None:
     assert said["--recording", "net.init"][0][2] == "kaiming_uniform_(a=2.236)"
 
 
+def test_summary_fits_the_terminal(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert run("report", "net.pt", "-o", "report.html") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert max(map(len, lines)) <= 40
+
+
 @pytest.mark.parametrize("model", ["reported:net", "net.init"])
 def test_model_that_record_takes_is_built_and_says_what_was_meant(model: str, folder: Path) -> None:
     assert run("record", "reported:net", "-o", "net.init") == 0

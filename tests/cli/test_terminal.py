@@ -175,6 +175,37 @@ def test_a_first_step_that_takes_long_is_shown_while_it_runs(
     assert capsys.readouterr().err == ""
 
 
+def test_a_line_of_progress_fits_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("torchinit.cli._progress.monotonic", time.monotonic)
+    with Progress() as progress:
+        progress.step("measuring", f"blocks.{'inner.' * 40}weight", 9)
+        shown = capsys.readouterr().err.removeprefix("\r\033[K")
+    assert len(shown) == 59
+    assert shown.startswith("[1/9] measuring ")
+    assert shown.endswith(".weight")
+
+
+@pytest.mark.parametrize("command", ["init", "report"])
+def test_a_count_of_steps_never_passes_its_total(
+    command: str, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)).state_dict(), tmp_path / "weights.pt")
+    counts: list[tuple[str, int, int]] = []
+    monkeypatch.setattr(Progress, "_show", lambda self: counts.append((self._next[0], self.done, self.total)))
+    if command == "init":
+        assert run("init", tmp_path / "weights.pt", "--recipe", "llama", "--seed", 0, "-o", tmp_path / "new.pt") == 0
+    else:
+        assert run("report", blocks, "--recipe", "xavier", "--input", "4x32", "-o", tmp_path / "out.html") == 0
+    assert all(done <= total for _, done, total in counts if total)
+    # The last step of a phase is the last of the count.
+    assert counts[-1][1] == counts[-1][2]
+    assert len({phase for phase, _, _ in counts}) >= 4
+
+
 def test_a_step_that_ends_in_time_is_never_shown(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -305,6 +305,17 @@ def test_a_state_dict_without_dotted_names_is_refused() -> None:
 )
 def test_layout_does_not_matter(how: Callable[[Tensor], Tensor]) -> None:
     values = _normal(0, 64, 48)
-    assert _what(how(values), values) in ("equal bits", "same distribution, other values")
+    assert _what(how(values), values) == _what(how(values), how(values)) == "equal bits"
     assert _what(how(values), _normal(1, 64, 48)) == "same distribution, other values"
     assert _what(how(values), _normal(1, 64, 48, std=0.03)) == "different distribution"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_tensors_have_equal_bits_if_their_scales_are_equal() -> None:
+    values = _normal(0, 64, 48)
+    one, same, finer = (torch.quantize_per_tensor(values, scale, 0, torch.qint8) for scale in (0.01, 0.01, 0.005))
+    assert _what(one, same) == "equal bits"
+    assert _what(one, finer) != "equal bits"
+    scales, points = torch.full([64], 0.01), torch.zeros(64)
+    channels = torch.quantize_per_channel(values, scales, points, 0, torch.qint8)
+    assert _what(channels, channels) == "equal bits"

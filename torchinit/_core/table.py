@@ -30,9 +30,12 @@ def printable(words: str) -> str:
 
 
 def first_line(words: str) -> str:
-    """Return the first line that is not blank, without colors and with control characters escaped."""
-    lines = re.sub(r"\x1b\[\d*m", "", words).splitlines()
-    return printable(next((line.strip() for line in lines if line.strip()), ""))
+    """Return the first line that is not blank, without colors and with control characters escaped.
+
+    A line that ends in a colon introduces the next one, which is returned as well.
+    """
+    lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", words).splitlines() if line.strip()]
+    return printable(" ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]))
 
 
 def text(cell: Cell) -> str:

@@ -176,7 +176,7 @@ def load_torchscript(path: PathLike) -> torch.jit.ScriptModule:
         RuntimeError: if the file holds something else or is damaged; the message is one line
         OSError: if the file cannot be read
     """
-    kind = kind_of(path)
+    kind = "a directory" if os.path.isdir(path) else kind_of(path)
     if kind != SCRIPT:
         raise RuntimeError(f"this command needs a TorchScript file, got {printable(os.fspath(path))}, {kind}")
     return load_script(path)

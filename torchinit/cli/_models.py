@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from typing import Any
 
 from torch import nn
@@ -158,6 +158,8 @@ def recording_of(model: str, values: Mapping[str, Any]) -> Recording:
         return load(model)
     with ExitStack() as stack:
         stack.enter_context(_offline())
+        # The output of a command is its result alone.
+        stack.enter_context(redirect_stdout(sys.stderr))
         if not model.startswith(("timm:", "hf:")):
             # A script's own folder comes first too.
             stack.enter_context(_importable(os.getcwd()))
@@ -165,7 +167,7 @@ def recording_of(model: str, values: Mapping[str, Any]) -> Recording:
             return record(_builder(model, values))
         except (RecordError, _NoModelError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise RuntimeError(
                 f"the code of {printable(model)} must make a model, got {type(error).__name__}: {first_line(str(error))}"
             ) from error

@@ -4,7 +4,7 @@ import sys
 from threading import Lock, Timer
 from time import monotonic
 
-from torchinit._core.table import printable
+from torchinit._core.table import line_width, printable, shortened
 
 
 class Progress:
@@ -35,9 +35,9 @@ class Progress:
         self._show()
 
     def step(self, phase: str, what: str = "", total: int | None = None) -> None:
-        """Begin the next step of a phase; ``total`` corrects the number of steps."""
-        self.done += 1
+        """Begin the next step of a phase; ``total`` corrects the number of steps, and a full count starts anew."""
         self.total = self.total if total is None else total
+        self.done = 1 if total is not None and self.done >= total else self.done + 1
         self._next = (phase, f"[{self.done}/{self.total}] {phase} {printable(what)}")
         self._show()
 
@@ -47,7 +47,8 @@ class Progress:
             if not phase or monotonic() < self._start:
                 return
             if sys.stderr.isatty():
-                sys.stderr.write(f"\r\033[K{line}")
+                # NB: a line that wraps is not cleared as a whole.
+                sys.stderr.write(f"\r\033[K{shortened(line, line_width() - 1)}")
             elif phase != self.phase:
                 sys.stderr.write(f"{line[: line.index(phase)]}{phase} ...\n")
             sys.stderr.flush()

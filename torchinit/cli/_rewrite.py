@@ -79,7 +79,7 @@ def _copies(
     """Copy the files of a model, and open the copies of those with tensors."""
     copies = dict[Path, FileCopy]()
     for source, stage in stages.items():
-        progress.step("copy", str(source), total)
+        progress.step("copying", str(source), total)
         if opened.kind == JSON and source == Path(opened.path):
             copy_file(source, stage)
         else:
@@ -133,13 +133,15 @@ def rewrite_tensors(
     """
     with _folders(targets, out), ExitStack() as stack:
         stages = {source: stack.enter_context(staged(target)) for source, target in targets.items()}
-        total = progress.done + 2 * len(stages) + len(list(opened.model.module.parameters()))
+        module = opened.model.module
+        tensors = sum(1 for each in (module.parameters(), module.buffers()) for _ in each)
+        total = progress.done + 2 * len(stages) + tensors
         copies = _copies(opened, stages, key, progress, total)
         model = chosen(_tensors(opened, copies), opened.kept, opened.layers)
         pages = Pages(list(stages.values()))
 
         def done(name: str, tensor: Tensor) -> None:
-            progress.step("initialize", name, total)
+            progress.step("initializing", name, total)
             pages.written(tensor)
 
         with warnings.catch_warnings():
@@ -150,5 +152,5 @@ def rewrite_tensors(
             no_grad_copy_(other, tensor)
             pages.written(other)
         for source, each in copies.items():
-            progress.step("write", str(source), total)
+            progress.step("writing", str(source), total)
             each.finish()

@@ -1,6 +1,7 @@
 """Open a model in a file of any kind for a recipe or a recording, and plan what that does to it."""
 
 import argparse
+import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -141,6 +142,7 @@ def open_program(arguments: argparse.Namespace) -> nn.Module:
         _refuse_like(like, file)
         return load_script(path)
     if like is None or is_recording(like):
+        kind = "a directory" if os.path.isdir(file) else kind
         named = f"{printable(file)}, {kind}" if like is None else printable(like)
         raise RuntimeError(
             f"a probe runs a model's code, which --like names (package.module:factory, timm:NAME or hf:TYPE), got {named}"

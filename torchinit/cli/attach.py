@@ -16,15 +16,15 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     check_output(arguments.output, arguments.force)
     recipe = recipe_of(arguments)
     with output.progress(3) as progress:
-        progress.step("read", arguments.file)
+        progress.step("reading", arguments.file)
         module = load_torchscript(arguments.file)
         extras = output_extras(arguments.file, arguments.output, arguments.mobile)
         check_script(module, arguments.file, output)
-        progress.step("attach", arguments.file)
+        progress.step("attaching", arguments.file)
         if isinstance(recipe, Recording):
             recipe = fitted(recipe, module)
         attached = recipe.attach(module, mobile=arguments.mobile)
-        progress.step("write", arguments.output)
+        progress.step("writing", arguments.output)
         save(arguments.output, serialize(attached, extras), arguments.force)
     output.written(arguments.output)
 

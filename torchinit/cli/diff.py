@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torchinit import recording
 from torchinit.cli._arguments import Commands, add_json, add_key, add_plot, add_table
 from torchinit.cli._files import read
+from torchinit.cli._layer_types import of_recording
 from torchinit.cli._models import recording_of_words
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_plot, save_plot
@@ -22,7 +24,7 @@ from torchinit.recipes import Plan, Recipe, load as load_recipe
 from torchinit.recipes._shipped import SHIPPED
 from torchinit.recording import Recording
 
-_Operand: TypeAlias = torch.jit.ScriptModule | dict[str, Tensor] | Recording | Recipe
+_Operand: TypeAlias = torch.nn.Module | dict[str, Tensor] | Recording | Recipe
 
 _SIDE = (
     "a model file as inspect reads it, a recording's .init file, timm:NAME, hf:TYPE or package.module:factory, with"
@@ -45,22 +47,28 @@ def _operand(words: str, key: str | None) -> _Operand:
     return load_recipe(words)
 
 
-def _both(arguments: argparse.Namespace, output: Output) -> list[_Operand | Plan]:
+def _both(arguments: argparse.Namespace, output: Output) -> Sequence[_Operand | Plan]:
     """Read both sides; two recipes are planned for a third model."""
-    pair: list[_Operand | Plan] = []
+    pair: list[_Operand] = []
     with output.progress(2) as progress:
         for words, key in ((arguments.a, arguments.key_a), (arguments.b, arguments.key_b)):
-            progress.step("read", words)
+            progress.step("reading", words)
             pair.append(_operand(words, key))
-    recipes = [each for each in pair if isinstance(each, Recipe)]
-    if len(recipes) < 2:
+    models = [each for each in pair if not isinstance(each, Recipe)]
+    if len(models) == 2:
         return pair
-    if arguments.model is None:
+    if models:
+        model: _Operand = models[0]
+    elif arguments.model is None:
         raise RuntimeError("two recipes are compared by what they do to a model, got none; add --model MODEL")
-    model = _operand(arguments.model, None)
+    else:
+        model = _operand(arguments.model, None)
     if isinstance(model, Recipe):
         raise RuntimeError(f"--model must name a model, got the recipe {arguments.model}")
-    return [planned(recipe, model) for recipe in recipes]
+    if isinstance(model, Recording) and model._skeleton is None:
+        # A recording's file has the types of layers, without modules.
+        model = of_recording(model)
+    return [planned(each, model) if isinstance(each, Recipe) else each for each in pair]
 
 
 def _run(arguments: argparse.Namespace, output: Output) -> int:
@@ -80,7 +88,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
             "A and B must have values or laws to compare, got tensors without values, or a recipe whose rules match none"
         )
     if arguments.plot is not None:
-        save_plot(arguments, found.plot())
+        save_plot(arguments, found.plot(f"A: {arguments.a}, B: {arguments.b}"))
         output.written(arguments.plot)
     output.show(found)
     return int(bool(found))

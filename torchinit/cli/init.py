@@ -29,9 +29,9 @@ def _write_script(arguments: argparse.Namespace, opened: Opened, fill: Fill, pro
     """Initialize a TorchScript module, and write it."""
     module, extras = opened.model.module, output_extras(opened.path, arguments.output)
     assert isinstance(module, torch.jit.ScriptModule)
-    progress.step("initialize", arguments.file)
+    progress.step("initializing", arguments.file)
     fill(module)
-    progress.step("write", arguments.output)
+    progress.step("writing", arguments.output)
     save(arguments.output, serialize(module, extras), arguments.force)
 
 
@@ -43,7 +43,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
         check_output(out, force)
     recipe = recipe_of(arguments)
     with output.progress(3) as progress:
-        progress.step("read", arguments.file)
+        progress.step("reading", arguments.file)
         opened = open_model(arguments, recipe, output)
         targets = check_targets(opened, out, force)
         recipe, _ = planned(recipe, opened.model, arguments.file, output)

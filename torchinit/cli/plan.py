@@ -10,7 +10,7 @@ from torchinit.cli._weights import open_model, planned
 def _run(arguments: argparse.Namespace, output: Output) -> None:
     recipe = recipe_of(arguments)
     with output.progress(1) as progress:
-        progress.step("read", arguments.file)
+        progress.step("reading", arguments.file)
         opened = open_model(arguments, recipe, output)
     _, plan = planned(recipe, opened.model, arguments.file, output)
     output.show(plan)

@@ -1,6 +1,8 @@
 """``probe``: show where a model's activations and gradients vanish or explode, on noise."""
 
 import argparse
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import torch
@@ -17,7 +19,8 @@ from torchinit.diagnostics._trend import LIMIT
 def _run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.plot is not None:
         check_plot(arguments)
-    with output.progress() as progress:
+    # The output of a command is its result alone.
+    with output.progress() as progress, redirect_stdout(sys.stderr):
         progress.begin("reading", arguments.file)
         module = open_program(arguments)
         generator = torch.Generator().manual_seed(arguments.seed)

@@ -22,7 +22,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.output is not None:
         check_output(arguments.output, arguments.force)
     with output.progress(1) as progress:
-        progress.step("record", arguments.model)
+        progress.step("recording", arguments.model)
         recording = recording_of(arguments.model, dict(arguments.values))
     if arguments.output is not None:
         _save(recording, arguments.output, arguments.force)

@@ -2,9 +2,11 @@
 
 import argparse
 import os
+import sys
+from contextlib import redirect_stdout
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ from torchinit.diagnostics._parameters import module_of
 from torchinit.recipes import Recipe
 from torchinit.recording import Recording, load
 
-_Model = nn.Module | dict[str, Tensor]
+_Model: TypeAlias = nn.Module | dict[str, Tensor]
 
 
 def _built(arguments: argparse.Namespace, recording: Recording, generator: torch.Generator) -> _Model:
@@ -74,7 +76,8 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
     given = None if arguments.recipe is None else recipe_or_recording(arguments.recipe, dict(arguments.set))
     recorded = None if arguments.recording is None else load(arguments.recording)
     generator = torch.Generator().manual_seed(arguments.seed)
-    with output.progress(1) as progress:
+    # The output of a command is its result alone.
+    with output.progress(1) as progress, redirect_stdout(sys.stderr):
         progress.begin("reading", arguments.model)
         model, own = _model(arguments, generator)
         inputs = None
@@ -86,7 +89,7 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
             inputs = [read_input(text, model, generator) for text in arguments.input]
         made = _report(arguments, model, given, recorded or own, inputs, generator, progress)
     save(arguments.output, made.html.encode(), arguments.force)
-    output.text(made.summary)
+    output.paragraph(made.summary, indent=0)
     output.written(arguments.output)
 
 

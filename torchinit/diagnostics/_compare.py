@@ -106,7 +106,7 @@ class Comparison(Rows[TensorDifference]):
     def summary(self) -> str:
         """The number of tensors by what was found."""
         total = sum(self.counts.values())
-        told = "; ".join(f"{count} {what}" for what, count in self.counts.items())
+        told = "; ".join(f"{count:,} {what}" for what, count in self.counts.items())
         return f"{counted(total, 'tensor')}: {told}" if told else "no tensors"
 
     def to_json(self, bad: bool = False) -> str:

@@ -63,8 +63,12 @@ def is_numeric(tensor: Tensor) -> bool:
 
 
 def _bits_equal(a: Tensor, b: Tensor) -> bool:
-    if a.dtype != b.dtype or a.shape != b.shape or a.is_quantized or a.layout is not torch.strided:
+    if a.dtype != b.dtype or a.shape != b.shape:
         return False
+    if a.is_quantized:
+        # NB: compares scales and zero points too.
+        return torch.equal(a, b)
+    a, b = (x if x.layout is torch.strided else x.to_dense() for x in (a, b))
     if a.is_complex():
         a, b = torch.view_as_real(a.resolve_conj()), torch.view_as_real(b.resolve_conj())
     integer = _INTEGERS[a.element_size()]

@@ -215,7 +215,7 @@ def _parameters(module: nn.Module, layers: list[CalledLayer]) -> list[nn.Paramet
     if not parameters:
         raise RuntimeError(
             f"a probe needs a module with floating parameters, got {Layer('', module).kind} without any"
-            " (torch.jit.freeze makes them constants)"
+            " (torch.jit.freeze makes them constants, and quantization packs them)"
         )
     if any(p.is_meta for p in parameters):
         raise RuntimeError("a probe needs parameters with values, got some on the meta device")
