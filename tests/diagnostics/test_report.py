@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tests.support.pages import Page, check
 from tests.support.signal_models import he, tower
 from torchinit import recipes
 from torchinit.diagnostics import Report, report
+from torchinit.diagnostics._report._advice import for_trend
+from torchinit.diagnostics._trend import Trend
 from torchinit.recipes import Recipe, Rule
 
 
@@ -313,3 +316,10 @@ def test_progress_is_told_of_both_measurements() -> None:
     told: list[str] = []
     report(nn.Linear(3, 4), inputs=torch.ones(2, 3), progress=lambda phase, *_: told.append(phase))
     assert list(dict.fromkeys(told)) == ["measuring", "forward", "backward"]
+
+
+def test_weights_are_advised_for_a_factor_per_layer_and_not_per_sum_of_a_stream() -> None:
+    fitted = Trend(1.0, 4.0, 4.0**9, "explode")
+    assert "each layer multiplies their scale by 4. Weights 0.25 times" in for_trend("activations", fitted)
+    stream = for_trend("activations", replace(fitted, step="residual sum"))
+    assert "each residual sum multiplies their scale by 4. Lower" in stream

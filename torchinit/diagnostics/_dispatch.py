@@ -211,7 +211,7 @@ class OperatorTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
         layer = origins[0].layer
         held = [(name, p) for name, p in layer.parameters if any(_holds(p, a) for a in addresses)]
         name, parameter = next(((n, p) for n, p in held if is_zero(p)), held[0])
-        return self._zeros.setdefault(id(parameter), ZeroWeight(layer.qualified(name), parameter, weight.dim() >= 2))
+        return self._zeros.setdefault(id(parameter), ZeroWeight(layer.qualified(name), parameter))
 
     def _record_sum(self, operands: list[tuple[Tensor, int | None]], output: Tensor) -> None:
         """Keep a sum that a residual connection may have made; all of them are known only at the end."""

@@ -37,13 +37,11 @@ class ZeroWeight:
     Attributes:
         name: qualified name
         parameter: the parameter
-        is_matrix: True for at least two dimensions
         values: the values that are products with it
     """
 
     name: str
     parameter: nn.Parameter
-    is_matrix: bool
     values: list[int] = field(default_factory=list)
 
 

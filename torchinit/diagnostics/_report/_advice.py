@@ -86,7 +86,8 @@ def for_trend(what: str, fitted: Trend) -> str:
         return f"The {what} are not finite. {_NOTES[0][1]}"
     if fitted.factor in (0.0, 1.0):
         return f"The {what} {fitted.verdict}. {for_note(fitted.verdict)}"
-    return (
-        f"The {what} {fitted.verdict}: each layer multiplies their scale by {fitted.factor:.3g}."
-        f" Weights {1.0 / fitted.factor:.3g} times as large would keep it. {for_note(fitted.verdict)}"
-    )
+    said = f"The {what} {fitted.verdict}: each {fitted.step} multiplies their scale by {fitted.factor:.3g}."
+    # A sum has the stream in it as well, which no weight scales.
+    if fitted.step == "layer":
+        said += f" Weights {1.0 / fitted.factor:.3g} times as large would keep it."
+    return f"{said} {for_note(fitted.verdict)}"
