@@ -16,7 +16,7 @@ from expecttest import assert_expected_inline
 from torch import nn
 
 from tests.support.model_files import WRITERS, Net, load, refusal, rewrite, saved_model as saved_model
-from torchinit.cli._files import load_torchscript
+from torchinit.cli._files import kind_of, load_torchscript
 
 
 class Malicious:
@@ -293,3 +293,15 @@ def test_refusal_names_an_unknown_operator_of_an_archive(tmp_path: Path) -> None
     torch.jit.script(nn.ReLU()).save(str(path))
     rewrite(path, b"torch.relu(", b"ops.nowhere.relu(")
     assert "ops.nowhere" in refusal(path) or "nowhere::relu" in refusal(path)
+
+
+def test_what_another_option_or_command_takes_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("rules.toml").write_text('[[rule]]\ninit = "zeros_"\n')
+    for path, why in (
+        ("rules.toml", "a recipe; list --recipe shows it, and --recipe takes it"),
+        ("vision:net", "the name of a model; record, diff and report build it"),
+    ):
+        with pytest.raises(RuntimeError) as error:
+            kind_of(path)
+        assert str(error.value) == f"{RULE}{path}, {why}"

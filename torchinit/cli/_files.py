@@ -56,6 +56,9 @@ def _zip_kind(path: PathLike) -> str:
 
 def kind_of(path: PathLike) -> str:
     """Find the kind of a file by its first bytes; its name does not matter."""
+    name = os.fspath(path)
+    if ":" in name and os.sep not in name and not os.path.lexists(path):
+        raise refusal(path, "the name of a model; record, diff and report build it")
     status = os.stat(path)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
@@ -77,6 +80,8 @@ def kind_of(path: PathLike) -> str:
         raise refusal(path, "a recording; record shows it, and --recipe takes it")
     if head.lstrip().startswith(b"{"):
         return JSON
+    if name.endswith(".toml"):
+        raise refusal(path, "a recipe; list --recipe shows it, and --recipe takes it")
     raise refusal(path, f"which starts with {head!r}")
 
 

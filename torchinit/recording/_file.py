@@ -91,6 +91,8 @@ def deserialize(contents: bytes) -> Program:
     """
     try:
         content = json.loads(contents, object_pairs_hook=_object, parse_float=_finite, parse_constant=_finite)
+    except UnicodeDecodeError:
+        raise RecordError("it must be whole JSON text, got bytes that are no text") from None
     except (ValueError, RecursionError) as error:
         raise RecordError(f"it must be whole JSON text, got an error: {error}") from None
     if type(content) is not dict or type(content.get("format")) is not int:
