@@ -22,7 +22,7 @@ def test_demo_shows_all_names_and_exits_zero() -> None:
     assert [line.split()[0] for line in names.splitlines() if line.endswith(("yes", "README)"))][-26:] == demo.NAMES
     missing = native.missing()
     if missing is None:
-        assert "layers.{0,1}  x2" in attached
+        assert "layers.{0,1}.mlp.fc1.weight " in attached
         assert f"  {'the traced file had no reset_parameters':60}yes\n" in attached
         assert attached.count("yes\n") == 1 + len(built().state_dict())
     else:

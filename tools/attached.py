@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import torchinit
 from tools import native
+from torchinit import recording
 
 SEED = 2026
 
@@ -84,7 +85,9 @@ def attach_and_reset() -> tuple[str, list[tuple[str, bool]]]:
         traced.save(str(folder / "traced.pt"))
         before = torch.jit.load(str(folder / "traced.pt"))  # type: ignore[no-untyped-call]
         sizes = [f"{key}={value}" for key, value in SIZES.items()]
-        table = _torchinit(folder, "record", f"hf:{KIND}", *sizes, "-o", "model.init")
+        _torchinit(folder, "record", f"hf:{KIND}", *sizes, "-o", "model.init")
+        # As a terminal shows it; a pipe gets a line for each tensor.
+        table = f"{recording.load(folder / 'model.init').describe(100)}\n"
         _torchinit(folder, "attach", "traced.pt", "--recipe", "model.init", "-o", "attached.pt")
         state = reset_in_cpp(folder / "attached.pt", "script", SEED)
     with torch.random.fork_rng(devices=[]), torchinit.patch_torch():
@@ -96,10 +99,9 @@ def attach_and_reset() -> tuple[str, list[tuple[str, bool]]]:
     ]
 
 
-def _torchinit(folder: Path, *command: str) -> str:
+def _torchinit(folder: Path, *command: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "torchinit", *command], cwd=folder, capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
         raise RuntimeError(f"torchinit {command[0]} failed: {done.stderr.strip()}")
-    return done.stdout

@@ -50,15 +50,13 @@ def groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     """Write a PNG of 880 pixels: one bar a row, from 1 to the ratio theirs / ours on a logarithmic axis."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     chosen = groups(rows)
     lines = sum(1 + len(group) for _, group in chosen)
     most = max(row["ratio"] for _, group in chosen for row in group)
-    figure, axes = plt.subplots(figsize=(8, 0.23 * lines + 1.1), layout="constrained")
+    figure = Figure(figsize=(8, 0.23 * lines + 1.1), layout="constrained")
+    axes = figure.subplots()
     axes.set_xscale("log")
     axes.set_xlim(0.4, 2 * most)
     position, ticks = 0.0, list[tuple[float, str]]()
@@ -85,7 +83,6 @@ def draw(rows: Sequence[Row], title: str, path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, fontsize=9)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _label(row: Row) -> str:
