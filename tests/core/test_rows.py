@@ -17,7 +17,7 @@ WIDTHS = (40, 60, 80, 120, 200)
 
 @dataclass(frozen=True)
 class Row:
-    """What a row of a test shows."""
+    """A row of a test."""
 
     name: str
     kind: str = "Linear"

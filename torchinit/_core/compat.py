@@ -157,16 +157,21 @@ def plain_state(device_type: str) -> Iterator[None]:
         yield
 
 
+@functools.cache
+def _set_thread_counts() -> tuple[Any, Any]:
+    """Find the functions that set the calling thread's count, of OpenMP and of MKL, which only x86 builds have."""
+    library = ctypes.CDLL(torch._C.__file__)
+    return getattr(library, "omp_set_num_threads", None), getattr(library, "MKL_Set_Num_Threads_Local", None)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run the operators of a block in the calling thread alone, if torch is built with OpenMP.
 
     NB: torch.set_num_threads() would also set the threads of MKL everywhere, and of threads that begin meanwhile.
     """
-    library, threads = ctypes.CDLL(torch._C.__file__), torch.get_num_threads()
-    set_threads = getattr(library, "omp_set_num_threads", None)
-    # Returns the number before; 0 stands for that of all threads. MKL's functions are in x86 builds only.
-    set_mkl_threads = getattr(library, "MKL_Set_Num_Threads_Local", None)
+    (set_threads, set_mkl_threads), threads = _set_thread_counts(), torch.get_num_threads()
+    # MKL's own function returns the number before; 0 stands for that of all threads.
     before = 0
     try:
         if set_threads is not None:

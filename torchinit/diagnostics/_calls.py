@@ -1,4 +1,4 @@
-"""What a probe records: calls of layers, and sums of a stream and a branch."""
+"""Calls of layers, and sums of a stream and a branch, as a probe records them."""
 
 import math
 from dataclasses import dataclass, field
