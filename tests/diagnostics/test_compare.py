@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import torchinit
 from torchinit.diagnostics import Comparison, compare
-from torchinit.diagnostics._samples import spread
+from torchinit.diagnostics._pairs import _strongest
+from torchinit.diagnostics._samples import Evidence, _gap, spread
 
 _SIZE = 768
 
@@ -319,3 +320,15 @@ def test_quantized_tensors_have_equal_bits_if_their_scales_are_equal() -> None:
     scales, points = torch.full([64], 0.01), torch.zeros(64)
     channels = torch.quantize_per_channel(values, scales, points, 0, torch.qint8)
     assert _what(channels, channels) == "equal bits"
+
+
+def test_equal_values_have_their_step_at_once() -> None:
+    few, many = (torch.tensor(values, dtype=torch.float64) for values in ([0.0, 1.0], [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]))
+    assert _gap(few, many) == _gap(many, few) == 0.0
+    assert _gap(many, torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64)) == 0.25
+
+
+def test_the_least_p_of_several_tests_counts_all_of_them() -> None:
+    each = [Evidence(1.0, 0.1, 0.2, p) for p in (0.5, 0.01, 0.3)]
+    assert _strongest(each) == Evidence(1.0, 0.1, 0.2, 0.03)
+    assert _strongest([Evidence(1.0, 0.1, 0.2, 0.8)] * 2).p == 1.0
