@@ -13,6 +13,9 @@ import torchinit
 from tests.support.command_line import run, without_written
 from tests.support.layers import LAYERS
 from torchinit import cli
+from torchinit.diagnostics._trend import LIMIT
+
+COMMANDS = ("list", "record", "diff", "plan", "init", "attach", "inspect", "probe", "report", "bundle")
 
 
 def test_version_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,8 +29,53 @@ def test_version_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert shown.count("\n") == 1
 
 
+def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_help_and_usage_errors_do_not_wait_for_torch() -> None:
+    _python(f"""
+import contextlib, sys
+from torchinit import cli
+for words in (["-h"], ["--version"], [], ["init", "x"], *([name, "-h"] for name in {COMMANDS})):
+    with contextlib.suppress(SystemExit):
+        cli.main(words)
+assert not {{"torch", "numpy"}} & sys.modules.keys()
+""")
+
+
+def test_help_of_probe_states_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("probe", "--help")
+    assert f" by more than {LIMIT:g} in all" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("torchinit in", ["init", "inspect"]),
+        ("torchinit inspect m --ch", ["--check"]),
+        ("torchinit plan m --recipe ngp", ["ngpt"]),
+        ("torchinit plan m --recipe ./mine", ["./mine.toml", "./mine/"]),
+    ],
+)
+def test_shell_completes_commands_options_and_recipes(line: str, expected: list[str], tmp_path: Path) -> None:
+    pytest.importorskip("argcomplete")
+    (tmp_path / "mine.toml").touch()
+    (tmp_path / "mine").mkdir()
+    asked = {"_ARGCOMPLETE": "1", "COMP_LINE": line, "COMP_POINT": str(len(line)), "_ARGCOMPLETE_IFS": "\n"}
+    asked["_ARGCOMPLETE_STDOUT_FILENAME"] = str(tmp_path / "words")
+    code = f"import os; os.chdir({str(tmp_path)!r}); from torchinit import cli; cli.main()"
+    _python(code, **asked)
+    assert sorted((tmp_path / "words").read_text().split()) == expected
+
+
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("list", "plan", "init", "attach", "inspect", "probe", "bundle"):
+    for command in COMMANDS:
         with pytest.raises(SystemExit) as raised:
             cli.main([command, "--help"])
         assert raised.value.code == 0

@@ -101,7 +101,7 @@ def test_import_adds_only_its_own_modules_to_torch() -> None:
 
 
 # The extras of setup.cfg, imported on use.
-EXTRAS = {"matplotlib", "tomli"}
+EXTRAS = {"argcomplete", "matplotlib", "tomli"}
 
 
 def test_package_imports_nothing_but_torch_the_standard_library_and_extras() -> None:
@@ -143,6 +143,29 @@ def test_no_file_of_the_package_opens_a_grad_mode_context_or_writes_through_data
         assert not found, path
 
 
+def test_import_does_not_load_torch() -> None:
+    code = "import sys, torchinit; assert 'torch' not in sys.modules; print(len(vars(torchinit)))"
+    done = _run(code)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("use", ["torch.jit.script(f)(w)", "torch.compile(f, backend='eager', fullgraph=True)(w)"])
+def test_functions_are_loaded_wherever_the_first_one_is_used(use: str, tmp_path: Path) -> None:
+    # TorchScript needs a file.
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import warnings, torchinit, torch\n"
+        "warnings.simplefilter('ignore')\n"
+        "def f(w: torch.Tensor):\n"
+        "    return torchinit.ones_(w)\n"
+        "w = torch.zeros(2)\n"
+        f"{use}\n"
+        "assert w.tolist() == [1, 1]\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_import_loads_only_the_initializers_and_does_little() -> None:
     # Count modules and function calls. Milliseconds depend on the machine; `make bench` reports them.
     done = _run(
@@ -153,6 +176,7 @@ def test_import_loads_only_the_initializers_and_does_little() -> None:
         "    calls += event == 'call' and 'importlib' not in frame.f_code.co_filename\n"
         "sys.setprofile(count)\n"
         "import torchinit\n"
+        "torchinit.normal_\n"
         "sys.setprofile(None)\n"
         "print(json.dumps([sorted(set(sys.modules) - before), calls]))"
     )

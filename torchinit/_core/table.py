@@ -1,4 +1,4 @@
-"""Aligned tables, as text and as JSON."""
+"""Aligned tables, as text and as JSON. Nothing here imports torch: the command line needs it for a message."""
 
 import html
 import json
@@ -12,8 +12,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any
-
-import torch
 
 Cell = str | int | float | Sequence[int] | None
 
@@ -129,7 +127,7 @@ def _wrapped(words: str, width: int) -> list[str]:
     return [line.replace("\xa0", " ") for line in textwrap.wrap(marked, width, break_on_hyphens=False)] or [""]
 
 
-def dtype_name(dtype: torch.dtype) -> str:
+def dtype_name(dtype: object) -> str:
     """Write a dtype without its module: ``float32``."""
     return str(dtype).removeprefix("torch.")
 

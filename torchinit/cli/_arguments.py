@@ -1,21 +1,22 @@
 """Arguments that several commands share: seeds, globs, recipes, and output files."""
 
 import argparse
+import ast
+import glob
+import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from pathlib import Path
+from typing import Any, TypeAlias
 
-from torchinit._core.table import first_line, printable
-from torchinit.cli._models import parse_value
-from torchinit.cli._outputs import MODELS, PAGES, PICTURES, RECORDINGS, choices, has_suffix
-from torchinit.cli._recordings import recipe_or_recording
-from torchinit.recipes import Recipe
-from torchinit.recording import Recording
+from torchinit._core.table import first_line
+from torchinit.cli._suffixes import MODELS, PAGES, PICTURES, RECORDINGS, choices, has_suffix
 
-if TYPE_CHECKING:
-    Commands: TypeAlias = argparse._SubParsersAction[argparse.ArgumentParser]
-else:
-    # NB: at run time this class is not generic.
-    Commands = argparse._SubParsersAction
+# A parser, or a group of its arguments.
+_Parser: TypeAlias = argparse._ActionsContainer
+
+MODEL = "timm:NAME, hf:TYPE, package.module:factory, or a .init file"
+
+_MISSPELLED = {"true": "True", "false": "False", "none": "None", "null": "None"}
 
 
 def _seed(words: str) -> int:
@@ -42,20 +43,39 @@ def _output(what: str, suffixes: tuple[str, ...], words: str) -> str:
     return words
 
 
-def add_seed(parser: argparse.ArgumentParser, help: str, required: bool = False) -> None:
+def add_seed(parser: _Parser, help: str, required: bool = False) -> None:
     """Add ``--seed``, with default 0 unless it is required."""
     parser.add_argument("--seed", type=_seed, required=required, default=0, metavar="N", help=help)
 
 
-def _add_force(parser: argparse.ArgumentParser, what: str) -> None:
+def _add_force(parser: _Parser, what: str) -> None:
     parser.add_argument("--force", action="store_true", help=f"overwrite {what}")
 
 
-def add_recording_output(parser: argparse.ArgumentParser) -> None:
+def add_recording_output(parser: _Parser) -> None:
     """Add ``--output`` for a recording or its recipe, and ``--force``."""
     kind = partial(_output, "a recording or a recipe", RECORDINGS)
     parser.add_argument("-o", "--output", type=kind, metavar="OUT", help="write OUT.init, or a recipe to OUT.toml")
     _add_force(parser, "OUT if it exists")
+
+
+def parse_value(words: str) -> tuple[str, Any]:
+    """Parse ``name=value``, in which a value is a Python literal, or else a string.
+
+    Raises:
+        ValueError: if there is no name, or the value is almost a literal
+    """
+    name, equals, text = words.partition("=")
+    if not equals or not name.isidentifier():
+        raise ValueError(f"an argument must be name=value, got {words!r}")
+    try:
+        return name, ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        if text.lower() in _MISSPELLED:
+            raise ValueError(
+                f"a value must be a Python literal such as {_MISSPELLED[text.lower()]}, got {words!r}"
+            ) from None
+        return name, text
 
 
 def _argument(words: str) -> tuple[str, Any]:
@@ -65,7 +85,7 @@ def _argument(words: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(first_line(str(error))) from None
 
 
-def add_values(parser: argparse.ArgumentParser) -> None:
+def add_values(parser: _Parser) -> None:
     """Add ``NAME=VALUE`` words for a model that is built."""
     parser.add_argument(
         "values",
@@ -76,19 +96,19 @@ def add_values(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_page_output(parser: argparse.ArgumentParser) -> None:
+def add_page_output(parser: _Parser) -> None:
     """Add ``--output`` for a page, and ``--force``."""
     kind = partial(_output, "a page", PAGES)
     parser.add_argument("-o", "--output", required=True, type=kind, metavar="OUT", help="the page to write: .html")
     _add_force(parser, "OUT if it exists")
 
 
-def add_json(parser: argparse.ArgumentParser, help: str = "print JSON") -> None:
+def add_json(parser: _Parser, help: str = "print JSON") -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help=help)
 
 
-def add_table(parser: argparse.ArgumentParser, bad: bool = False) -> None:
+def add_table(parser: _Parser, bad: bool = False) -> None:
     """Add ``--wide`` and ``--all``, and ``--bad`` if rows can be marked."""
     parser.add_argument(
         "--wide", action="store_true", help="print all columns, whole names and a line for each row, as to a pipe"
@@ -98,21 +118,21 @@ def add_table(parser: argparse.ArgumentParser, bad: bool = False) -> None:
         parser.add_argument("--bad", action="store_true", help="print the marked rows only")
 
 
-def add_plot(parser: argparse.ArgumentParser, help: str) -> None:
+def add_plot(parser: _Parser, help: str) -> None:
     """Add ``--plot`` and ``--force``."""
     kind = partial(_output, "a picture", PICTURES)
     parser.add_argument("--plot", type=kind, metavar="OUT", help=f"{help}: .png, .svg or .pdf; needs matplotlib")
     _add_force(parser, "the picture if it exists")
 
 
-def add_key(parser: argparse.ArgumentParser, name: str = "--key", of: str = "") -> None:
+def add_key(parser: _Parser, name: str = "--key", of: str = "") -> None:
     """Add ``--key``, or another name of it, for the checkpoint ``of`` several."""
     kind = partial(_not_empty, "a key must name a state dict")
     words = f"which state dict of a checkpoint{of}, such as model_ema or state.net"
     parser.add_argument(name, type=kind, metavar="KEY", help=words)
 
 
-def add_layers(parser: argparse.ArgumentParser) -> None:
+def add_layers(parser: _Parser) -> None:
     """Add ``--key`` and ``--like``, which say more about a file that is no TorchScript."""
     add_key(parser)
     parser.add_argument(
@@ -123,22 +143,32 @@ def add_layers(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_output(parser: argparse.ArgumentParser, any_kind: bool = False) -> None:
+def add_model_output(parser: _Parser, any_kind: bool = False) -> None:
     """Add ``--output``, for a TorchScript file or ``any_kind`` of file, and ``--force``."""
     kind = str if any_kind else partial(_output, "a TorchScript file", MODELS)
     parser.add_argument("-o", "--output", required=True, type=kind, metavar="OUT", help="the file to write")
     _add_force(parser, "OUT if it exists, also FILE itself")
 
 
-def add_model_and_recipe(parser: argparse.ArgumentParser) -> None:
+def _recipes(prefix: str, **_: object) -> list[str]:
+    """Complete a recipe: the names of those that are shipped, and files."""
+    shipped = Path(__file__).parents[1] / "recipes" / "shipped"
+    return [name for name in sorted(file.stem for file in shipped.glob("*.toml")) if name.startswith(prefix)] + [
+        os.path.join(path, "") if os.path.isdir(path) else path for path in sorted(glob.glob(f"{glob.escape(prefix)}*"))
+    ]
+
+
+def add_recipe(parser: _Parser, help: str, required: bool = False) -> None:
+    """Add ``--recipe``."""
+    added = parser.add_argument("--recipe", required=required, metavar="R", help=help)
+    # Read by argcomplete.
+    added.completer = _recipes  # type: ignore[attr-defined]
+
+
+def add_model_and_recipe(parser: _Parser) -> None:
     """Add a file, ``--recipe``, ``--set`` and ``--keep``."""
     parser.add_argument("file", metavar="FILE", help="the file of a model; attach takes TorchScript alone")
-    parser.add_argument(
-        "--recipe",
-        required=True,
-        metavar="R",
-        help="a recipe that `torchinit list` prints, a TOML file, or a recording's .init file",
-    )
+    add_recipe(parser, "a recipe that `torchinit list` prints, a TOML file, or a recording's .init file", required=True)
     add_constants(parser)
     glob = partial(_not_empty, "a glob must not be empty")
     parser.add_argument(
@@ -157,7 +187,7 @@ def _constant(words: str) -> tuple[str, float | str]:
         return name, text
 
 
-def add_constants(parser: argparse.ArgumentParser) -> None:
+def add_constants(parser: _Parser) -> None:
     """Add ``--set``."""
     parser.add_argument(
         "--set",
@@ -169,11 +199,13 @@ def add_constants(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def recipe_of(arguments: argparse.Namespace) -> Recipe | Recording:
-    """Load the recipe of ``--recipe``, keeping the parameters of ``--keep``; or a recording, which fills all."""
-    recipe = recipe_or_recording(arguments.recipe, dict(arguments.set))
-    if not arguments.keep:
-        return recipe
-    if isinstance(recipe, Recording):
-        raise RuntimeError(f"--keep goes with a recipe, got the recording {printable(arguments.recipe)}")
-    return recipe.keeping(*arguments.keep)
+def add_input(parser: _Parser, required: bool) -> None:
+    """Add ``--input``."""
+    parser.add_argument(
+        "--input",
+        required=required,
+        action="append",
+        metavar="SHAPE",
+        help="standard normal noise of this shape, 8x3x32x32 or 8,3,32,32; or integers from 0 to 999, 2x16:1000; or a"
+        " file with a tensor that torch.save wrote; once for each argument of forward",
+    )

@@ -1,6 +1,5 @@
 """The inputs that a command runs a model on: noise of a shape, integers, or a file."""
 
-import argparse
 import os
 import re
 import warnings
@@ -43,15 +42,3 @@ def read_input(text: str, module: nn.Module, generator: torch.Generator) -> Tens
         return torch.randint(bound, shape, generator=generator)
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     return torch.randn(shape, generator=generator, dtype=dtype)
-
-
-def add_input(parser: argparse.ArgumentParser, required: bool) -> None:
-    """Add ``--input``."""
-    parser.add_argument(
-        "--input",
-        required=required,
-        action="append",
-        metavar="SHAPE",
-        help="standard normal noise of this shape, 8x3x32x32 or 8,3,32,32; or integers from 0 to 999, 2x16:1000; or a"
-        " file with a tensor that torch.save wrote; once for each argument of forward",
-    )

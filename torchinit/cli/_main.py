@@ -1,55 +1,24 @@
-"""Parse the arguments, run a command, and turn errors into one line and an exit code."""
+"""Parse the arguments and run a command."""
 
 import argparse
 import io
 import os
-import platform
 import sys
 import warnings
+from importlib import import_module
 
-import torch
-
-import torchinit
-from torchinit.cli import attach, bundle, diff, init, inspect, list as list_, plan, probe, record, report
 from torchinit.cli._output import Output
-from torchinit.recipes import RecipeError
+from torchinit.cli._parser import make_parser
 
 
-def _version() -> str:
-    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    return f"torchinit {torchinit.__version__}, torch {torch.__version__}, {python}"
+def _parsed(arguments: list[str] | None) -> argparse.Namespace:
+    parser = make_parser()
+    if "_ARGCOMPLETE" in os.environ:
+        # The shell asks for completions; this does not return.
+        import argcomplete
 
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="torchinit",
-        description="Weight initialization.",
-        # Keep the version in one line.
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command in (list_, record, diff, plan, init, attach, inspect, probe, report, bundle):
-        command.add(commands)
-    return parser
-
-
-def _run(arguments: argparse.Namespace, output: Output) -> int:
-    code = 0
-    try:
-        code = arguments.run(arguments, output) or 0
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader closed the pipe; discard what is still buffered.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, RuntimeError, RecipeError) as error:
-        output.error(error)
-        return int(getattr(arguments, "failed", 1))
-    except KeyboardInterrupt:
-        # A shell's exit code for a program that SIGINT ended.
-        return 130
-    return code
+        argcomplete.autocomplete(parser)
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,9 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Escape what the encoding lacks, as stderr does.
         sys.stdout.reconfigure(errors="backslashreplace")
-    parsed = _parser().parse_args(arguments)
+    parsed = _parsed(arguments)
     output = Output(parsed)
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
+        # NB: torch warns of it when it is first imported; no command needs NumPy.
+        warnings.filterwarnings("ignore", "Failed to initialize NumPy")
         warnings.showwarning = output.warning  # type: ignore[assignment]
-        return _run(parsed, output)
+        try:
+            # Imported only now, because torch takes seconds.
+            return int(import_module("torchinit.cli._run").run(parsed, output))
+        except KeyboardInterrupt:
+            # A shell's exit code for a program that SIGINT ended.
+            return 130

@@ -1,6 +1,5 @@
 """Record the models that a command line names: those of timm and transformers, of any module, or of a file."""
 
-import ast
 import difflib
 import importlib
 import os
@@ -13,14 +12,12 @@ from typing import Any
 from torch import nn
 
 from torchinit._core.table import first_line, printable
+from torchinit.cli._arguments import MODEL, parse_value
 from torchinit.cli._recordings import SUFFIX, is_recording
 from torchinit.recording import RecordError, Recording, load, record
 
 # Nothing is downloaded, and no note of a library mixes with the output.
 _ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-_MISSPELLED = {"true": "True", "false": "False", "none": "None", "null": "None"}
-
-MODEL = "timm:NAME, hf:TYPE, package.module:factory, or a .init file"
 
 
 class _NoModelError(RuntimeError):
@@ -108,25 +105,6 @@ def _of_module(module: str, path: str, values: Mapping[str, Any]) -> Callable[[]
         what = "nothing" if found is None else f"an object of {type(found).__name__}"
         raise _NoModelError(f"a factory must be a function or class that makes a model, got {what} for {module}:{path}")
     return lambda: found(**values)
-
-
-def parse_value(words: str) -> tuple[str, Any]:
-    """Parse ``name=value``, in which a value is a Python literal, or else a string.
-
-    Raises:
-        ValueError: if there is no name, or the value is almost a literal
-    """
-    name, equals, text = words.partition("=")
-    if not equals or not name.isidentifier():
-        raise ValueError(f"an argument must be name=value, got {words!r}")
-    try:
-        return name, ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        if text.lower() in _MISSPELLED:
-            raise ValueError(
-                f"a value must be a Python literal such as {_MISSPELLED[text.lower()]}, got {words!r}"
-            ) from None
-        return name, text
 
 
 def _builder(model: str, values: Mapping[str, Any]) -> Callable[[], nn.Module]:

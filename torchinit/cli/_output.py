@@ -5,13 +5,16 @@ import sys
 import textwrap
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchinit._core.output_file import is_device
 from torchinit._core.rows import Rows
 from torchinit._core.table import colored, first_line, in_bytes, line_width
 from torchinit.cli._progress import Progress
-from torchinit.recording import Recording
+
+if TYPE_CHECKING:
+    # Not at run time: it imports torch, and this module is loaded for help as well.
+    from torchinit.recording import Recording
 
 
 def _described(error: Exception) -> str:
@@ -44,9 +47,9 @@ class Output:
         """Print a text in lines of the terminal's width, those after the first indented."""
         print(words if self._whole else textwrap.fill(words, line_width(), subsequent_indent=" " * indent))
 
-    def show(self, result: Rows[Any] | Recording) -> None:
+    def show(self, result: "Rows[Any] | Recording") -> None:
         """Print a result."""
-        rows = result._description if isinstance(result, Recording) else result
+        rows = result if isinstance(result, Rows) else result._description
         if self.json:
             print(rows.to_json(bad=self.bad))
         else:

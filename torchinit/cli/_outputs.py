@@ -2,30 +2,13 @@
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torchinit._core.output_file import PathLike, check_folder, is_device, write_whole
 from torchinit._core.table import printable
+from torchinit.cli._suffixes import PICTURES
 from torchinit.diagnostics._plots import render, require_matplotlib
-
-# Suffixes of pictures and of TorchScript files; .ptl is for the mobile interpreter.
-PICTURES = (".png", ".svg", ".pdf")
-MODELS = (".pt", ".pth", ".ts", ".ptl")
-# A recording, and the recipe that it amounts to.
-RECORDINGS = (".init", ".toml")
-PAGES = (".html", ".htm")
-
-
-def has_suffix(path: PathLike, suffixes: Sequence[str]) -> bool:
-    """True if a file to write has one of the suffixes, or is a device, which needs none."""
-    return Path(path).suffix.lower() in suffixes or is_device(path)
-
-
-def choices(suffixes: Sequence[str]) -> str:
-    """List suffixes in a message."""
-    return " or ".join(filter(None, [", ".join(suffixes[:-1]), suffixes[-1]]))
 
 
 def is_same_file(path: PathLike, other: PathLike) -> bool:

@@ -1,5 +1,6 @@
 """Use a recording where a command takes a recipe."""
 
+import argparse
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -31,6 +32,16 @@ def recipe_or_recording(name: str, constants: Mapping[str, float | str] | None =
     if constants:
         raise RuntimeError(f"--set goes with a recipe, got the recording {printable(name)}")
     return load(name)
+
+
+def recipe_of(arguments: argparse.Namespace) -> Recipe | Recording:
+    """Load the recipe of ``--recipe``, keeping the parameters of ``--keep``; or a recording, which fills all."""
+    recipe = recipe_or_recording(arguments.recipe, dict(arguments.set))
+    if not arguments.keep:
+        return recipe
+    if isinstance(recipe, Recording):
+        raise RuntimeError(f"--keep goes with a recipe, got the recording {printable(arguments.recipe)}")
+    return recipe.keeping(*arguments.keep)
 
 
 def fill(

@@ -14,10 +14,11 @@ from torchinit._core.writes import no_grad_copy_
 from torchinit.cli._copies import FileCopy, Pages, check_rewritable, copy_file, open_copy
 from torchinit.cli._files import EXPORTED, JSON, SAFETENSORS, SAVED, SCRIPT, kind_of_shard
 from torchinit.cli._layer_types import chosen
-from torchinit.cli._outputs import MODELS, check_output, choices, has_suffix
+from torchinit.cli._outputs import check_output
 from torchinit.cli._progress import Progress
 from torchinit.cli._readers import PathLike
 from torchinit.cli._shards import weight_map
+from torchinit.cli._suffixes import MODELS, choices, has_suffix
 from torchinit.cli._weights import Opened
 
 # The suffixes of files by what they hold.

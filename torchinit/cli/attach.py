@@ -3,16 +3,15 @@
 import argparse
 
 from torchinit.cli._archive import output_extras, serialize
-from torchinit.cli._arguments import Commands, add_model_and_recipe, add_model_output, recipe_of
 from torchinit.cli._files import load_torchscript
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_output, save
-from torchinit.cli._recordings import fitted
+from torchinit.cli._recordings import fitted, recipe_of
 from torchinit.cli._weights import check_script
 from torchinit.recording import Recording
 
 
-def _run(arguments: argparse.Namespace, output: Output) -> None:
+def run(arguments: argparse.Namespace, output: Output) -> None:
     check_output(arguments.output, arguments.force)
     recipe = recipe_of(arguments)
     with output.progress(3) as progress:
@@ -27,14 +26,3 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         progress.step("writing", arguments.output)
         save(arguments.output, serialize(attached, extras), arguments.force)
     output.written(arguments.output)
-
-
-def add(commands: Commands) -> None:
-    """Register the command."""
-    parser = commands.add_parser(
-        "attach", help="give a saved model methods reset_parameters and reset_parameters_keyed"
-    )
-    add_model_and_recipe(parser)
-    add_model_output(parser)
-    parser.add_argument("--mobile", action="store_true", help="for the mobile interpreter: the method takes a seed")
-    parser.set_defaults(run=_run)

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from torchinit import recording
-from torchinit.cli._arguments import Commands, add_json, add_key, add_plot, add_table
 from torchinit.cli._files import read
 from torchinit.cli._layer_types import of_recording
 from torchinit.cli._models import recording_of_words
@@ -25,11 +24,6 @@ from torchinit.recipes._shipped import SHIPPED
 from torchinit.recording import Recording
 
 _Operand: TypeAlias = torch.nn.Module | dict[str, Tensor] | Recording | Recipe
-
-_SIDE = (
-    "a model file as inspect reads it, a recording's .init file, timm:NAME, hf:TYPE or package.module:factory, with"
-    " arguments in one word, 'hf:gpt2 n_layer=2', or a recipe: a name or a TOML file"
-)
 
 
 def _operand(words: str, key: str | None) -> _Operand:
@@ -71,7 +65,7 @@ def _both(arguments: argparse.Namespace, output: Output) -> Sequence[_Operand | 
     return [planned(each, model) if isinstance(each, Recipe) else each for each in pair]
 
 
-def _run(arguments: argparse.Namespace, output: Output) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.plot is not None:
         for words in (arguments.a, arguments.b):
             arguments.file = words
@@ -92,31 +86,3 @@ def _run(arguments: argparse.Namespace, output: Output) -> int:
         output.written(arguments.plot)
     output.show(found)
     return int(bool(found))
-
-
-def add(commands: Commands) -> None:
-    """Register the command."""
-    parser = commands.add_parser(
-        "diff",
-        help="compare two models, or how they are initialized",
-        description="Compare two models tensor by tensor: whether bits are equal, else whether shapes, types and"
-        " distributions are, by tests at the size of each tensor. Values are tested against what a recording or a recipe"
-        " fills a tensor with, and two of these are compared by their laws. The exit code is 0 if they are equal, 1 if they"
-        " differ, and 2 if there is an error.",
-    )
-    for name in ("a", "b"):
-        parser.add_argument(name, metavar=name.upper(), help=_SIDE if name == "a" else "likewise")
-    parser.add_argument(
-        "--any-seed",
-        action="store_true",
-        help="other values of the same distribution, such as those of another seed, are no difference",
-    )
-    for side in "ab":
-        add_key(parser, f"--key-{side}", of=f" {side.upper()}")
-    parser.add_argument(
-        "--model", metavar="MODEL", help="the model, in a file or as A, that two recipes are planned for"
-    )
-    add_table(parser)
-    add_json(parser)
-    add_plot(parser, "draw the distributions that differ")
-    parser.set_defaults(run=_run, failed=2)

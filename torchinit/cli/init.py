@@ -7,20 +7,13 @@ import torch
 
 from torchinit._core.table import printable
 from torchinit.cli._archive import output_extras, serialize
-from torchinit.cli._arguments import (
-    Commands,
-    add_layers,
-    add_model_and_recipe,
-    add_model_output,
-    add_seed,
-    recipe_of,
-)
 from torchinit.cli._files import JSON, SAFETENSORS, SCRIPT
 from torchinit.cli._output import Output
-from torchinit.cli._outputs import check_output, choices, has_suffix, save
+from torchinit.cli._outputs import check_output, save
 from torchinit.cli._progress import Progress
-from torchinit.cli._recordings import fill as fill_module
+from torchinit.cli._recordings import fill as fill_module, recipe_of
 from torchinit.cli._rewrite import SUFFIXES, Fill, check_targets, may_be_directory, rewrite_tensors
+from torchinit.cli._suffixes import choices, has_suffix
 from torchinit.cli._weights import Opened, open_model, planned
 from torchinit.keyed import key
 
@@ -35,11 +28,13 @@ def _write_script(arguments: argparse.Namespace, opened: Opened, fill: Fill, pro
     save(arguments.output, serialize(module, extras), arguments.force)
 
 
-def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output: Output) -> None:
+def run(arguments: argparse.Namespace, output: Output) -> None:
     out, force = arguments.output, arguments.force
     if not may_be_directory(arguments.file):
         if not has_suffix(out, SUFFIXES):
-            parser.error(f"argument -o/--output: the name of a model must end in {choices(SUFFIXES)}, got {out!r}")
+            arguments.usage_error(
+                f"argument -o/--output: the name of a model must end in {choices(SUFFIXES)}, got {out!r}"
+            )
         check_output(out, force)
     recipe = recipe_of(arguments)
     with output.progress(3) as progress:
@@ -60,14 +55,3 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace, output:
         else:
             rewrite_tensors(opened, targets, out, arguments.key, fill, progress)
     output.written(out, () if opened.kind == SCRIPT else targets.values())
-
-
-def add(commands: Commands) -> None:
-    """Register the command."""
-    parser = commands.add_parser("init", help="re-initialize a saved model")
-    add_model_and_recipe(parser)
-    add_layers(parser)
-    add_model_output(parser, any_kind=True)
-    add_seed(parser, "seed of the generator for all draws", required=True)
-    parser.add_argument("--keyed", action="store_true", help="draw each parameter from the seed and its name alone")
-    parser.set_defaults(run=partial(_run, parser))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 from torchinit._core.registry import INITIALIZERS
 from torchinit._core.table import first_line, to_json
-from torchinit.cli._arguments import Commands, add_constants, add_json
 from torchinit.cli._output import Output
 from torchinit.recipes import load
 from torchinit.recipes._read import about
@@ -26,8 +25,10 @@ def _signature(function: Callable[..., object]) -> str:
     return str(inspect.signature(function)).replace("torch._C.", "torch.")
 
 
-def _run(arguments: argparse.Namespace, output: Output) -> None:
+def run(arguments: argparse.Namespace, output: Output) -> None:
     if arguments.recipe is not None:
+        if output.json:
+            arguments.usage_error("a recipe is printed as TOML; --json goes without --recipe")
         output.text(load(arguments.recipe, **dict(arguments.set)).to_toml(), end="")
         return
     rows = [["initializer", name, _signature(e.function), _summary(e.function)] for name, e in INITIALIZERS.items()]
@@ -39,12 +40,3 @@ def _run(arguments: argparse.Namespace, output: Output) -> None:
         output.paragraph(f"{name}{signature}", indent=8)
         if does:
             output.paragraph(f"    {does}", indent=4)
-
-
-def add(commands: Commands) -> None:
-    """Register the command."""
-    parser = commands.add_parser("list", help="list the initializers with their signatures, and the recipes")
-    parser.add_argument("--recipe", metavar="R", help="print this recipe as TOML instead, as a start for your own")
-    add_constants(parser)
-    add_json(parser)
-    parser.set_defaults(run=_run)

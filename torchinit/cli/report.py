@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import first_line, printable
-from torchinit.cli._arguments import Commands, add_constants, add_key, add_page_output, add_seed, add_values
 from torchinit.cli._files import read
-from torchinit.cli._inputs import add_input, read_input
-from torchinit.cli._models import MODEL, recording_of
+from torchinit.cli._inputs import read_input
+from torchinit.cli._models import recording_of
 from torchinit.cli._output import Output
 from torchinit.cli._outputs import check_output, is_same_file, save
 from torchinit.cli._progress import Progress
@@ -69,7 +68,7 @@ def _model(arguments: argparse.Namespace, generator: torch.Generator) -> tuple[_
     return _built(arguments, recording, generator), recording
 
 
-def _run(arguments: argparse.Namespace, output: Output) -> None:
+def run(arguments: argparse.Namespace, output: Output) -> None:
     check_output(arguments.output, arguments.force)
     if is_same_file(arguments.output, arguments.model):
         raise RuntimeError(f"-o must name another file than the input, got {printable(arguments.output)}")
@@ -123,29 +122,3 @@ def _report(
         )
     except ValueError as error:
         raise RuntimeError(first_line(str(error))) from None
-
-
-def add(commands: Commands) -> None:
-    """Register the command."""
-    parser = commands.add_parser(
-        "report",
-        help="write a page about how a model is initialized, with pictures",
-        description="Write one page of HTML, without a script and without anything from elsewhere: what is marked and what"
-        " to do about it, what was meant, how the values are distributed, how the scale of the signal moves through the"
-        " layers, which draws are overwritten, and the memory. MODEL is a file or directory that `inspect` reads, or a"
-        f" model that `record` takes: {MODEL}. Such a model is built, and its own code says what was meant.",
-    )
-    parser.add_argument("model", metavar="MODEL", help="the file to read, or the model to build")
-    add_values(parser)
-    meant = parser.add_mutually_exclusive_group()
-    meant.add_argument("--recipe", metavar="R", help="what was meant: a recipe's name, a TOML file or a .init file")
-    meant.add_argument("--recording", metavar="F", help="what was meant: a .init file of `record`")
-    add_constants(parser)
-    add_input(parser, required=False)
-    add_key(parser)
-    parser.add_argument("--meta", action="store_true", help="build no values: show what is meant alone")
-    add_seed(parser, "seed of what is built, of the noise and of the input (default: 0)")
-    parser.add_argument("--time", action="store_true", help="measure how long a draw of all tensors takes")
-    parser.add_argument("--date", action="store_true", help="show today's date")
-    add_page_output(parser)
-    parser.set_defaults(run=_run)
