@@ -48,6 +48,19 @@ assert not {{"torch", "numpy"}} & sys.modules.keys()
 """)
 
 
+def test_warnings_of_libraries_that_name_their_files_are_not_shown(tmp_path: Path) -> None:
+    # torch warns of it in C++.
+    _python(f"""
+import warnings, torch
+warnings.simplefilter("ignore")
+quantized = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(torch.nn.Linear(2, 2)))
+torch.jit.script(quantized).save({str(tmp_path / "q.pt")!r})
+""")
+    done = _python(f"from torchinit import cli; cli.main(['inspect', {str(tmp_path / 'q.pt')!r}])")
+    assert done.stderr == ""
+    assert "qint8" in done.stdout
+
+
 def test_help_of_probe_states_the_limit(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run("probe", "--help")

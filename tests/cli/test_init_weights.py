@@ -124,7 +124,7 @@ def test_names_tell_embeddings_and_norms_from_weights(tmp_path: Path, capsys: py
     assert rows == {
         "tok_emb.weight": ("Embedding?", "ones_"),
         "ln_f.weight": ("norm?", "constant_"),
-        "head.weight": ("Module", "zeros_"),
+        "head.weight": ("layer?", "zeros_"),
     }
 
 
@@ -170,6 +170,24 @@ def test_weights_that_only_types_tell_are_an_error_that_names_like(
         " timm:NAME, hf:TYPE or a .init file): no rule matches 1 parameter: norm.weight"
     )
     assert said.count("\n") == 1
+
+
+def test_layers_without_a_type_are_named_by_a_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"0.weight": torch.ones(2, 3, 4, 5), "1.weight": torch.ones(2, 3)}, tmp_path / "in.pt")
+    assert run("plan", tmp_path / "in.pt", "--recipe", "torch") == 1
+    assert "no rule matches 2 parameters: 0.weight (convolution?), 1.weight (layer?); " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["plan", "init"])
+def test_weights_without_any_are_refused(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({}, tmp_path / "in.pt")
+    more = ["--seed", 0, "-o", tmp_path / "out.pt"] if command == "init" else []
+    assert run(command, tmp_path / "in.pt", "--recipe", "gpt2", *more) == 1
+    assert capsys.readouterr() == (
+        "",
+        f"torchinit: a model must have tensors to initialize, got {tmp_path}/in.pt without any\n",
+    )
+    assert not (tmp_path / "out.pt").exists()
 
 
 def test_order_of_safetensors_is_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

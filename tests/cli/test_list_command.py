@@ -61,3 +61,10 @@ def test_names_are_escaped_for_an_ascii_terminal(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding="ascii"))
     assert run("list", "--recipe", tmp_path / "r.toml") == 0
     assert b"B\\xe4r" in out.getvalue()
+
+
+def test_list_of_a_recipe_takes_no_json(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        run("list", "--recipe", "gpt2", "--json")
+    assert raised.value.code == 2
+    assert "a recipe is printed as TOML; --json goes without --recipe" in capsys.readouterr().err

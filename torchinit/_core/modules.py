@@ -28,7 +28,7 @@ def full_type(module: nn.Module) -> str:
         package = re.sub(r"\.___torch_mangle_\d+", "", qualified_type(module).rpartition(".")[0])
         return f"{package}.{unparametrized(str(module.original_name), package)}".lstrip(".")
     kind = own_class(module)
-    return f"{kind.__module__}.{kind.__name__}"
+    return f"{kind.__module__}.{kind.__name__}".lstrip(".")
 
 
 def own_class(module: nn.Module) -> type:

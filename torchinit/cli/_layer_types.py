@@ -20,13 +20,14 @@ _FIRST = "module"
 
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn)(_|\d|$)", re.IGNORECASE)
 
-# Layers that names and shapes tell. The names have a mark that no rule's glob means.
-_PACKAGE = {"__module__": "untyped"}
+# Layers that names and shapes tell, of no package. The names have a mark that no rule's glob means.
+_PACKAGE = {"__module__": ""}
 _NORMALIZATION = type("norm?", (nn.Module,), _PACKAGE)
 # With a bias, a norm starts from 1 and 0; without one, the norm may multiply by 1 + weight.
 _BIASED_NORMALIZATION = type("norm?", (nn.LayerNorm,), _PACKAGE)
 _TABLE = type("Embedding?", (nn.Module,), _PACKAGE)
 _CONVOLUTION = type("convolution?", (nn.Module,), _PACKAGE)
+_OTHER = type("layer?", (nn.Module,), _PACKAGE)
 
 
 class LayersError(RuntimeError):
@@ -75,7 +76,7 @@ def _told_kind(path: str, module: nn.Module) -> type[nn.Module] | None:
     """Return the type that stands for a layer of these names and shapes."""
     own, leaf = {name: p.dim() for name, p in module._parameters.items() if p is not None}, path.rpartition(".")[2]
     if module._modules or not own.keys() <= {"weight", "bias"}:
-        return None
+        return _OTHER if own else None
     if "running_mean" in module._buffers:
         return nn.BatchNorm2d
     if own == {"weight": 1, "bias": 1}:
@@ -84,7 +85,7 @@ def _told_kind(path: str, module: nn.Module) -> type[nn.Module] | None:
         return _NORMALIZATION
     if own == {"weight": 2} and TABLE.search(leaf):
         return _TABLE
-    return _CONVOLUTION if own.get("weight", 0) > 2 else None
+    return _CONVOLUTION if own.get("weight", 0) > 2 else _OTHER if own else None
 
 
 def by_names(tensors: Mapping[str, Tensor]) -> FileModule:

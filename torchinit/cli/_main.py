@@ -41,6 +41,9 @@ def main(arguments: list[str] | None = None) -> int:
         # NB: torch warns of it when it is first imported; no command needs NumPy.
         warnings.filterwarnings("ignore", "Failed to initialize NumPy")
         warnings.showwarning = output.warning  # type: ignore[assignment]
+        if "torch" not in sys.modules:
+            # Read when torch is imported. Its C++ code warns in lines that name its source files.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         try:
             # Imported only now, because torch takes seconds.
             return int(import_module("torchinit.cli._run").run(parsed, output))

@@ -120,6 +120,8 @@ def open_model(arguments: argparse.Namespace, recipe: Recipe | Recording, output
         check_script(module, file, output)
         return Opened(path, kind, FileModule(module, typed=True))
     held, tensors = read_tensors(path, kind, arguments.key)
+    if not tensors:
+        raise RuntimeError(f"a model must have tensors to initialize, got {printable(file)} without any")
     kept = kept_weights(tensors)
     # Packed values are no tensors of the file.
     tensors = {name: tensor for name, tensor in tensors.items() if held.get(name) is tensor}

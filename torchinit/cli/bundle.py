@@ -11,5 +11,7 @@ from torchinit.deploy import write_package
 def run(arguments: argparse.Namespace, output: Output) -> None:
     if os.path.exists(arguments.directory) and not os.path.isdir(arguments.directory):
         raise RuntimeError(f"DIR must be a folder to write to, got {printable(arguments.directory)}, a file")
-    for path in write_package(arguments.directory, force=arguments.force):
+    paths = write_package(arguments.directory, force=arguments.force)
+    for path in paths:
         output.text(str(path))
+    output.written(arguments.directory, paths)
