@@ -3,7 +3,9 @@
 import argparse
 import platform
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import torchinit
@@ -168,12 +170,20 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
 }
 
 
+def _torch_version() -> str:
+    # Its package's metadata do not say which CUDA it was built for.
+    found = find_spec("torch")
+    assert found is not None
+    assert found.origin is not None
+    return str(run_path(str(Path(found.origin).with_name("version.py")))["__version__"])
+
+
 class _Version(argparse.Action):
-    """Print the versions; that of torch as its package says it."""
+    """Print the versions."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-        print(f"torchinit {torchinit.__version__}, torch {version('torch')}, {python}")
+        print(f"torchinit {torchinit.__version__}, torch {_torch_version()}, {python}")
         parser.exit()
 
 
