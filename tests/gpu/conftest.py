@@ -19,4 +19,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if _LACKS_GPU:
-        pytest.skip("no CUDA device" if item.path.name != "test_gpu.py" else "no CUDA device; no test here is collected")
+        pytest.skip(
+            "no CUDA device" if item.path.name != "test_gpu.py" else "no CUDA device; no test here is collected"
+        )
