@@ -1,6 +1,7 @@
 """Does a keyed initializer run on ExecuTorch's portable runtime and draw the same as eager code?"""
 
 import importlib
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.support.outcome import ulps
+from tools.codegen.__main__ import ROOT
 from torchinit import keyed
 
 pytestmark = [
@@ -133,6 +135,17 @@ def _is_buffer_kept(program: Any) -> bool:
             return False
         held = drawn
     return True
+
+
+def test_examples_of_the_docs_run() -> None:
+    _runtime()
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", (ROOT / "docs/guide/export.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    examples = [block for block in blocks if "executorch" in block]
+    assert examples
+    for example in examples:
+        exec(example, {"__name__": "example"})
 
 
 # One test, since it takes half a minute to export the program.

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 # A few hundred independent p-values at this level fail one suite in a thousand.
 LEVEL = 3e-6
 SEED = 2026
-COUNT = 3000
+COUNT = 1000
 
 
 @dataclass(frozen=True)

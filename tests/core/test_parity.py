@@ -17,9 +17,12 @@ USUAL_SHAPES = ((17,), (17, 4), (6, 4, 3, 3))
 
 def _cases(record: Record, layouts: list[str]) -> list[Case]:
     generators = (False, True) if record.takes_generator else (False,)
+    if record.name != record.current_name:
+        # A deprecated name only passes its arguments on.
+        return [Case(record, *row) for row in pairwise(layouts, USUAL_DTYPES, USUAL_SHAPES, record.calls, generators)]
     rows = pairwise(layouts, FLOATING + COMPLEX + INTEGER, SHAPES, record.calls, generators)
     # Plus every layout with the usual dtypes and shapes.
-    rows += itertools.product(layouts, USUAL_DTYPES, USUAL_SHAPES, record.calls[:1], generators)
+    rows += itertools.product(layouts, USUAL_DTYPES, USUAL_SHAPES, record.calls[:1], generators[-1:])
     return [Case(record, *row) for row in rows]
 
 
@@ -40,7 +43,8 @@ def test_outcome_on_a_cuda_device_equals_the_oracles(record: Record, monkeypatch
 def test_every_known_difference_is_seen() -> None:
     seen = set()
     shapes = ((4, 3), (0, 0), (2, 3, 0), (6, 4, 3, 3))
-    for record, layout in itertools.product(UPSTREAMS, ("contiguous", "channels_last")):
+    current = [record for record in UPSTREAMS if record.name == record.current_name]
+    for record, layout in itertools.product(current, ("contiguous", "channels_last")):
         for dtype, shape, arguments in itertools.product(FLOATING + COMPLEX + INTEGER, shapes, record.calls):
             difference = compare(Case(record, layout, dtype, shape, arguments, record.takes_generator))
             seen.add(difference and difference.reason)

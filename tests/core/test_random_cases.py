@@ -54,7 +54,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("record", [r for r in UPSTREAMS if r.name == r.current_name], ids=call_id)
 @hypothesis.settings(
-    max_examples=60, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 @hypothesis.given(data=st.data())
 def test_random_call_equals_the_oracles(record: Record, data: st.DataObject) -> None:

@@ -1,181 +1,23 @@
 """The record table that drives every suite: the calls and refusals of each initializer."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tests.support.record import Record, Refusal
-
-
-def _zeros(*shape: int, dtype: torch.dtype = torch.float32) -> Callable[[], Tensor]:
-    return lambda: torch.zeros(shape, dtype=dtype)
-
-
-def _refuse(
-    tensor: Callable[[], Tensor],
-    error: type[Exception],
-    scripts: bool = True,
-    differs: str = "",
-    **arguments: Any,
-) -> Refusal:
-    return Refusal(tensor, arguments, error, scripts, differs)
-
-
-_KERNEL = "upstream's message names a kernel, not a rule"
-_NO_VALUE = "upstream's message has no value"
-_SAMPLER = "upstream's sampler loops without end, divides by zero or names an inner call"
-_SILENT = "upstream accepts it silently"
-
-_NAN = float("nan")
-_INTEGER = _zeros(4, 3, dtype=torch.int32)
-_BOOL = _zeros(4, 3, dtype=torch.bool)
-_NO_FANS = _refuse(_zeros(3), ValueError)
-_NOT_DRAWN = (
-    _refuse(_INTEGER, NotImplementedError, differs=_KERNEL),
-    _refuse(_BOOL, NotImplementedError, differs=_KERNEL),
-)
-_KAIMING = (
-    *_NOT_DRAWN,
-    _NO_FANS,
-    _refuse(_zeros(), ValueError),
-    _refuse(_zeros(4, 3), ValueError, mode="fan_avg"),
-    _refuse(_zeros(4, 3), ValueError, nonlinearity="maxout"),
-    _refuse(_zeros(4, 3), ValueError, nonlinearity="gelu", a=0.5, differs="upstream has no gelu"),
-    _refuse(_zeros(4, 3), ValueError, scripts=False, a=True),
-    _refuse(_zeros(4, 3), ValueError, scripts=False, a="0.1"),
-)
-
-_CURRENT = (
-    Record(
-        "uniform_",
-        ({}, {"a": -2.0, "b": 3.0}),
-        (5, 7),
-        (
-            *_NOT_DRAWN,
-            _refuse(_zeros(4, 3), RuntimeError, a=1.0, b=0.0),
-            _refuse(_zeros(4, 3), RuntimeError, a=_NAN, differs=_NO_VALUE),
-            _refuse(_zeros(4, 3), RuntimeError, b=float("inf"), differs=_NO_VALUE),
-        ),
-    ),
-    Record(
-        "normal_",
-        ({}, {"mean": 1.0, "std": 0.02}, {"std": 0.0}),
-        (5, 7),
-        (
-            *_NOT_DRAWN,
-            _refuse(_zeros(4, 3), RuntimeError, std=-0.5),
-            _refuse(_zeros(0, 3), RuntimeError, std=-0.5),
-            _refuse(_zeros(4, 3), RuntimeError, std=_NAN),
-        ),
-    ),
-    Record(
-        "trunc_normal_",
-        (
-            {},
-            {"std": 0.02},
-            {"mean": 0.5, "std": 2.0, "a": -1.0, "b": 4.0},
-            {"a": 0.3, "b": 0.3},
-            {"a": 0.0, "b": float("inf")},
-        ),
-        (5, 7),
-        (
-            *_NOT_DRAWN,
-            _refuse(_zeros(4, 3, dtype=torch.complex64), NotImplementedError, differs=_KERNEL),
-            _refuse(_zeros(4, 3), RuntimeError, std=-0.5, differs=_SAMPLER),
-            _refuse(_zeros(4, 3), RuntimeError, std=_NAN, differs=_SAMPLER),
-            _refuse(_zeros(4, 3), RuntimeError, std=float("inf"), differs=_SAMPLER),
-            _refuse(_zeros(4, 3), RuntimeError, mean=_NAN, differs=_SAMPLER),
-            _refuse(_zeros(4, 3), RuntimeError, a=2.0, b=-2.5, differs=_SAMPLER),
-            _refuse(_zeros(4, 3), RuntimeError, a=_NAN, differs=_SAMPLER),
-            _refuse(_zeros(4, 3), RuntimeError, a=float("inf"), b=float("inf"), differs=_SAMPLER),
-        ),
-        ({"a": 3.0, "b": 10.0}, {"mean": 30.0, "std": 2.0}),
-    ),
-    Record(
-        "constant_",
-        ({"val": 0.3}, {"val": -2.0}, {"val": 1.0}),
-        (5, 7),
-        (_refuse(_zeros(4, 3, dtype=torch.int8), RuntimeError, val=300.0),),
-    ),
-    Record("ones_", ({},), (5, 7)),
-    Record("zeros_", ({},), (5, 7)),
-    Record("eye_", ({},), (5, 7), (_refuse(_zeros(3), ValueError), _refuse(_zeros(4, 3, 2), ValueError))),
-    Record(
-        "dirac_",
-        ({}, {"groups": 2}, {"groups": 3}),
-        (6, 4, 3, 3),
-        (
-            _refuse(_zeros(4, 3), ValueError),
-            _refuse(_zeros(4, 3, 3, 3, 3, 3), ValueError),
-            _refuse(_zeros(4, 3, 3), ValueError, groups=3),
-            _refuse(_zeros(4, 3, 3), ValueError, groups=0, differs="upstream divides by zero"),
-            _refuse(_zeros(4, 3, 3), ValueError, groups=-2, differs=_SILENT),
-            _refuse(_zeros(4, 3, 3), TypeError, scripts=False, groups=2.0, differs="upstream's is its loop's"),
-        ),
-    ),
-    Record(
-        "xavier_uniform_",
-        ({}, {"gain": 0.3}),
-        (5, 7),
-        (
-            *_NOT_DRAWN,
-            _NO_FANS,
-            _refuse(_zeros(4, 3), RuntimeError, gain=-1.0),
-            _refuse(_zeros(4, 3), RuntimeError, gain=_NAN, differs=_NO_VALUE),
-        ),
-    ),
-    Record(
-        "xavier_normal_",
-        ({}, {"gain": 0.3}),
-        (5, 7),
-        (
-            *_NOT_DRAWN,
-            _NO_FANS,
-            _refuse(_zeros(4, 3), RuntimeError, gain=-1.0),
-            _refuse(_zeros(4, 3), RuntimeError, gain=_NAN),
-        ),
-    ),
-    Record(
-        "kaiming_uniform_",
-        ({}, {"a": 5**0.5}, {"mode": "FAN_OUT", "nonlinearity": "relu"}, {"nonlinearity": "linear"}),
-        (5, 7),
-        (*_KAIMING, _refuse(_zeros(4, 3), RuntimeError, a=_NAN, differs=_NO_VALUE)),
-    ),
-    Record(
-        "kaiming_normal_",
-        ({}, {"a": 0.2}, {"mode": "fan_out", "nonlinearity": "tanh"}, {"nonlinearity": "selu"}),
-        (5, 7),
-        (*_KAIMING, _refuse(_zeros(4, 3), RuntimeError, a=_NAN)),
-    ),
-    Record("orthogonal_", ({}, {"gain": 0.3}), (5, 7), (*_NOT_DRAWN, _refuse(_zeros(3), ValueError))),
-    Record(
-        "sparse_",
-        ({"sparsity": 0.1}, {"sparsity": 0.65, "std": 0.5}, {"sparsity": 0.0}, {"sparsity": 1.0}),
-        (5, 7),
-        (
-            _refuse(_INTEGER, NotImplementedError, sparsity=0.5, differs=_KERNEL),
-            _refuse(_zeros(4, 3, 2), ValueError, sparsity=0.5),
-            _refuse(_zeros(4, 3), ValueError, sparsity=-0.5, differs=_SILENT),
-            _refuse(_zeros(4, 3), ValueError, sparsity=1.25, differs=_SILENT),
-            _refuse(_zeros(4, 3), ValueError, sparsity=_NAN, differs="upstream fails to make it an integer"),
-            _refuse(_zeros(4, 3), RuntimeError, sparsity=0.5, std=-1.0),
-        ),
-    ),
-)
+from tests.support.upstream_records import BOOL, CURRENT, INTEGER, NAN, refuse, zeros
 
 _LACKS = "upstream has no such function"
 _UNDRAWN = (
-    _refuse(_INTEGER, NotImplementedError, differs=_LACKS),
-    _refuse(_BOOL, NotImplementedError, differs=_LACKS),
+    refuse(INTEGER, NotImplementedError, differs=_LACKS),
+    refuse(BOOL, NotImplementedError, differs=_LACKS),
 )
 
 
 def _refused(*shape: int, error: type[Exception] = ValueError, scripts: bool = True, **arguments: Any) -> Refusal:
     """Make a refusal of a function that upstream lacks, for a tensor of this shape."""
-    return _refuse(_zeros(*shape), error, scripts, _LACKS, **arguments)
+    return refuse(zeros(*shape), error, scripts, _LACKS, **arguments)
 
 
 _SCALING = (
@@ -183,7 +25,7 @@ _SCALING = (
     _refused(4, 3, mode="fan"),
     _refused(4, 3, distribution="cauchy"),
     _refused(4, 3, scale=-1.0),
-    _refused(4, 3, scale=_NAN),
+    _refused(4, 3, scale=NAN),
     _refused(4, 3, scale=float("inf")),
 )
 _KERNELS = (_refused(4, 3), _refused(4, 3, 3, 3, 3, 3))
@@ -202,8 +44,8 @@ _OWN = (
         (
             *_UNDRAWN,
             _refused(4, 3, error=RuntimeError, std=-0.5),
-            _refused(4, 3, error=RuntimeError, std=_NAN),
-            _refused(4, 3, error=RuntimeError, mean=_NAN),
+            _refused(4, 3, error=RuntimeError, std=NAN),
+            _refused(4, 3, error=RuntimeError, mean=NAN),
             _refused(4, 3, error=RuntimeError, a=2.0, b=-2.5),
             _refused(4, 3, error=RuntimeError, a=1.0, b=1.0, correct_std=True),
             _refused(4, 3, error=RuntimeError, std=1e30, a=1e30, b=2e30),
@@ -227,7 +69,7 @@ _OWN = (
         "sine_uniform_",
         ({}, {"omega": 2.5}, {"is_first": True}),
         (5, 7),
-        (*_UNDRAWN, _refused(3), _refused(4, 3, omega=0.0), _refused(4, 3, omega=_NAN)),
+        (*_UNDRAWN, _refused(3), _refused(4, 3, omega=0.0), _refused(4, 3, omega=NAN)),
     ),
     Record(
         "identity_",
@@ -238,7 +80,7 @@ _OWN = (
             _refused(4, 3, 3, 3, 3, 3),
             _refused(4, 3, groups=3),
             _refused(4, 3, groups=0),
-            _refuse(_zeros(4, 3, dtype=torch.int8), RuntimeError, differs=_LACKS, gain=300.0),
+            refuse(zeros(4, 3, dtype=torch.int8), RuntimeError, differs=_LACKS, gain=300.0),
         ),
     ),
     Record(
@@ -246,7 +88,7 @@ _OWN = (
         ({"blocks": 2}, {"blocks": 3, "gain": 0.3}, {"blocks": 1}),
         (6, 7),
         (
-            _refuse(_INTEGER, NotImplementedError, differs=_LACKS, blocks=2),
+            refuse(INTEGER, NotImplementedError, differs=_LACKS, blocks=2),
             _refused(3, blocks=3),
             _refused(4, 3, blocks=3),
             _refused(4, 3, blocks=0),
@@ -257,7 +99,7 @@ _OWN = (
         ({}, {"gain": 0.3}, {"groups": 2}),
         (8, 3, 3),
         (
-            _refuse(_zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            refuse(zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
             *_KERNELS,
             _refused(4, 5, 3),
             _refused(4, 3, 3, groups=2),
@@ -270,7 +112,7 @@ _OWN = (
         ({}, {"groups": 2}, {"groups": 3}),
         (6, 4, 4, 3),
         (
-            _refuse(_zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            refuse(zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
             *_KERNELS,
             _refused(4, 3, 3, groups=3),
             _refused(4, 3, 3, groups=0),
@@ -285,7 +127,7 @@ _OWN = (
         ),
         (12, 7, 3),
         (
-            _refuse(_zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            refuse(zeros(4, 3, 3, dtype=torch.int32), NotImplementedError, differs=_LACKS),
             *_KERNELS,
             _refused(5, 3, 3),
             _refused(4, 3, 3, 3, upscale_factor=3),
@@ -302,14 +144,14 @@ _OWN = (
         (
             _refused(4, 3),
             _refused(6),
-            _refuse(_zeros(4, dtype=torch.int8), RuntimeError, differs=_LACKS, forget=300.0),
+            refuse(zeros(4, dtype=torch.int8), RuntimeError, differs=_LACKS, forget=300.0),
         ),
     ),
     Record(
         "prior_bias_",
         ({}, {"prior": 0.3}),
         (5, 7),
-        (*_UNDRAWN, _refused(4, prior=0.0), _refused(4, prior=1.0), _refused(4, prior=_NAN)),
+        (*_UNDRAWN, _refused(4, prior=0.0), _refused(4, prior=1.0), _refused(4, prior=NAN)),
     ),
     Record(
         "rotary_inv_freq_",
@@ -328,12 +170,12 @@ _OWN = (
         ),
         (12,),
         (
-            _refuse(_zeros(4, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            refuse(zeros(4, dtype=torch.int32), NotImplementedError, differs=_LACKS),
             _refused(4, 3),
             _refused(),
             _refused(4, base=-10000.0),
             _refused(4, base=1.0),
-            _refused(4, base=_NAN),
+            _refused(4, base=NAN),
             _refused(4, scaling="ntk"),
             _refused(4, factor=2.0),
             _refused(4, scaling="linear", factor=0.0),
@@ -361,12 +203,12 @@ _OWN = (
         ),
         (5, 8),
         (
-            _refuse(_zeros(4, 2, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            refuse(zeros(4, 2, dtype=torch.int32), NotImplementedError, differs=_LACKS),
             _refused(4),
             _refused(4, 3, 2),
             _refused(4, 3),
             _refused(4, 6, base=-1.0),
-            _refused(4, 6, base=_NAN),
+            _refused(4, 6, base=NAN),
             _refused(4, 6, layout="halves"),
             _refused(4, 6, formula="float16"),
             _refused(4, 2, endpoint=True),
@@ -379,11 +221,11 @@ _OWN = (
         ({}, {"bias_max": 5.0}, {"formula": "mpt"}, {"formula": "float64"}),
         (12,),
         (
-            _refuse(_zeros(4, dtype=torch.int32), NotImplementedError, differs=_LACKS),
+            refuse(zeros(4, dtype=torch.int32), NotImplementedError, differs=_LACKS),
             _refused(),
             _refused(4, 3),
             _refused(4, bias_max=0.0),
-            _refused(4, bias_max=_NAN),
+            _refused(4, bias_max=NAN),
             _refused(4, formula="falcon"),
         ),
     ),
@@ -394,20 +236,20 @@ _OWN = (
         (5, 7),
         (
             *_UNDRAWN,
-            _refuse(_zeros(4, 3, dtype=torch.complex64), NotImplementedError, differs=_LACKS),
+            refuse(zeros(4, 3, dtype=torch.complex64), NotImplementedError, differs=_LACKS),
             _refused(4, low=0.0),
-            _refused(4, low=_NAN),
+            _refused(4, low=NAN),
             _refused(4, low=0.2),
             _refused(4, high=float("inf")),
             _refused(4, floor=-1e-4),
-            _refused(4, floor=_NAN),
+            _refused(4, floor=NAN),
         ),
     ),
 )
 
 RECORDS = (
-    *_CURRENT,
-    *(replace(record, name=record.row.deprecated) for record in _CURRENT if record.row.deprecated),
+    *CURRENT,
+    *(replace(record, name=record.row.deprecated) for record in CURRENT if record.row.deprecated),
     *_OWN,
 )
 UPSTREAMS = tuple(record for record in RECORDS if record.upstream)

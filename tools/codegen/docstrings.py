@@ -1,6 +1,7 @@
 """Reads the docstring of a function, without importing the package."""
 
 import ast
+import functools
 import re
 import textwrap
 from dataclasses import dataclass
@@ -50,11 +51,17 @@ def _parse(text: str) -> Docstring:
     )
 
 
+@functools.cache
+def _functions(path: Path) -> dict[str, str]:
+    """Return the docstrings of a file's functions by name."""
+    nodes = ast.parse(path.read_text()).body
+    return {node.name: ast.get_docstring(node) or "" for node in nodes if isinstance(node, ast.FunctionDef)}
+
+
 def docstring(function: Function) -> Docstring:
     """Read the docstring of a function of ``torchinit.<family>``; the family may be a glob pattern."""
     pattern = f"torchinit/{function.family.replace('.', '/')}.py"
     for path in sorted(ROOT.glob(pattern)):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.FunctionDef) and node.name == function.name:
-                return _parse((ast.get_docstring(node) or "") + "\n")
+        if function.name in _functions(path):
+            return _parse(_functions(path)[function.name] + "\n")
     raise CodegenError(f"{ROOT / pattern}:1: no function {function.name!r}; define what the registry names")
