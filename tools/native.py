@@ -69,7 +69,7 @@ def _build(project: Path, prefix: Path) -> None:
 
 
 @contextlib.contextmanager
-def _folder(*compiled: str | bytes) -> Iterator[Path]:
+def folder_of(*compiled: str | bytes) -> Iterator[Path]:
     """Make the folder named by the hash of everything compiled; of several test workers, one at a time builds."""
     texts = [text.encode() if isinstance(text, str) else text for text in compiled]
     folder = CACHE / hashlib.sha256(b"\n".join(texts)).hexdigest()[:16]
@@ -86,7 +86,7 @@ def _cached(texts: list[str], name: str, build: Callable[[Path], object]) -> Pat
     """
     texts += [torch.__version__, torch.utils.cmake_prefix_path]
     texts += [path.read_text() for path in (ROOT / "torchinit").rglob("*") if path.suffix in (".h", ".cmake")]
-    with _folder(*texts) as folder:
+    with folder_of(*texts) as folder:
         write_package(folder, force=True)
         if not (folder / "build" / name).exists():
             build(folder)
@@ -137,7 +137,7 @@ def package(program: Any) -> Any:
     exported = io.BytesIO()
     torch.export.save(program, exported)
     machine = torch.__version__, torch.backends.cpu.get_cpu_capability()
-    with _folder(*machine, repr(options), exported.getvalue()) as folder, torch._inductor.config.patch(options):
+    with folder_of(*machine, repr(options), exported.getvalue()) as folder, torch._inductor.config.patch(options):
         path = folder / "program.pt2"
         if not path.exists():
             made = torch._inductor.aoti_compile_and_package(program, package_path=str(folder / "made.pt2"))
