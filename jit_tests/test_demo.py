@@ -1,7 +1,6 @@
 """Does ``make demo`` succeed, and does it fail when torchinit does?"""
 
 import runpy
-import warnings
 
 import pytest
 import torch
@@ -12,10 +11,10 @@ from tools.attached import built
 
 
 @pytest.mark.slow
+# Run as a program, an imported module is executed anew.
+@pytest.mark.filterwarnings("ignore:'tools.demo' found in sys.modules:RuntimeWarning")
 def test_demo_shows_all_names_and_exits_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as done, warnings.catch_warnings():
-        # Run as a program, the module is executed anew.
-        warnings.simplefilter("ignore")
+    with pytest.raises(SystemExit) as done:
         runpy.run_module("tools.demo", run_name="__main__")
     out, err = capsys.readouterr()
     assert done.value.code == 0, out + err
