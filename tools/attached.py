@@ -1,7 +1,7 @@
 """Resets a saved model in a C++ program that knows nothing of torchinit."""
 
-import subprocess
-import sys
+import contextlib
+import io
 import tempfile
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import torchinit
 from tools import native
-from torchinit import recording
+from torchinit import cli, recording
 
 SEED = 2026
 
@@ -85,10 +85,11 @@ def attach_and_reset() -> tuple[str, list[tuple[str, bool]]]:
         traced.save(str(folder / "traced.pt"))
         before = torch.jit.load(str(folder / "traced.pt"))  # type: ignore[no-untyped-call]
         sizes = [f"{key}={value}" for key, value in SIZES.items()]
-        _torchinit(folder, "record", f"hf:{KIND}", *sizes, "-o", "model.init")
+        recorded, attached = str(folder / "model.init"), str(folder / "attached.pt")
+        _torchinit("record", f"hf:{KIND}", *sizes, "-o", recorded)
         # As a terminal shows it; a pipe gets a line for each tensor.
-        table = f"{recording.load(folder / 'model.init').describe(100)}\n"
-        _torchinit(folder, "attach", "traced.pt", "--recipe", "model.init", "-o", "attached.pt")
+        table = f"{recording.load(recorded).describe(100)}\n"
+        _torchinit("attach", str(folder / "traced.pt"), "--recipe", recorded, "-o", attached)
         state = reset_in_cpp(folder / "attached.pt", "script", SEED)
     with torch.random.fork_rng(devices=[]), torchinit.patch_torch():
         torch.manual_seed(SEED)
@@ -99,9 +100,9 @@ def attach_and_reset() -> tuple[str, list[tuple[str, bool]]]:
     ]
 
 
-def _torchinit(folder: Path, *command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "torchinit", *command], cwd=folder, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise RuntimeError(f"torchinit {command[0]} failed: {done.stderr.strip()}")
+def _torchinit(*command: str) -> None:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = cli.main(list(command))
+    if code != 0:
+        raise RuntimeError(f"torchinit {command[0]} failed: {said.getvalue().strip()}")

@@ -1,14 +1,17 @@
-"""Builds C++ programs against the installed torch with CMake, and keeps them between runs in ``.cache/native``."""
+"""Builds C++ programs and AOTInductor packages for the installed torch, and keeps them in ``.cache/native``."""
 
+import contextlib
 import fcntl
 import functools
 import hashlib
+import io
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -65,18 +68,25 @@ def _build(project: Path, prefix: Path) -> None:
     run([cmake, "--build", str(into)], project)
 
 
-def _cached(texts: list[str], name: str, build: Callable[[Path], object]) -> Path:
-    """Build ``build/name`` in a folder named by the hash of everything compiled, unless it is there.
+@contextlib.contextmanager
+def folder_of(*compiled: str | bytes) -> Iterator[Path]:
+    """Make the folder named by the hash of everything compiled; of several test workers, one at a time builds."""
+    texts = [text.encode() if isinstance(text, str) else text for text in compiled]
+    folder = CACHE / hashlib.sha256(b"\n".join(texts)).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
 
-    Returns the folder. The archives are written anew each time, because programs load them at run time.
+
+def _cached(texts: list[str], name: str, build: Callable[[Path], object]) -> Path:
+    """Build ``build/name`` from these texts, the package and torch, unless it is there; return the folder.
+
+    The archives are written anew each time, because programs load them at run time.
     """
     texts += [torch.__version__, torch.utils.cmake_prefix_path]
     texts += [path.read_text() for path in (ROOT / "torchinit").rglob("*") if path.suffix in (".h", ".cmake")]
-    folder = CACHE / hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        # Of several test workers, one builds.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with folder_of(*texts) as folder:
         write_package(folder, force=True)
         if not (folder / "build" / name).exists():
             build(folder)
@@ -116,3 +126,20 @@ def example() -> Path:
     """Build the package's own example as a user does; return the package's folder, which holds it in ``build``."""
     texts = [path.read_text() for path in sorted((ROOT / "torchinit" / "deploy" / "package" / "example").iterdir())]
     return _cached(texts, "example", lambda folder: _build(folder / "example", folder))
+
+
+def package(program: Any) -> Any:
+    """Compile a program of torch.export with AOTInductor, unless the same one was compiled before, and load it."""
+    import torch._inductor.config
+
+    # The compiled code's speed is not looked at. Random draws come from eager's generator.
+    options = {"fallback_random": True, "aot_inductor.compile_wrapper_opt_level": "O0"}
+    exported = io.BytesIO()
+    torch.export.save(program, exported)
+    machine = torch.__version__, torch.backends.cpu.get_cpu_capability()
+    with folder_of(*machine, repr(options), exported.getvalue()) as folder, torch._inductor.config.patch(options):
+        path = folder / "program.pt2"
+        if not path.exists():
+            made = torch._inductor.aoti_compile_and_package(program, package_path=str(folder / "made.pt2"))
+            os.replace(made, path)
+        return torch._inductor.aoti_load_package(path)
