@@ -70,7 +70,9 @@ def test_suffix_that_names_no_format_is_refused(command: str, capsys: pytest.Cap
     ("command", "suffix", "head"),
     [("inspect", ".png", b"\x89PNG"), ("probe", ".SVG", b"<?xml version"), ("inspect", ".pdf", b"%PDF-")],
 )
-def test_suffix_decides_the_format_of_a_picture(command: str, suffix: str, head: bytes, layer: Path, tmp_path: Path) -> None:
+def test_suffix_decides_the_format_of_a_picture(
+    command: str, suffix: str, head: bytes, layer: Path, tmp_path: Path
+) -> None:
     pictures = []
     for name in ("a", "b"):
         assert run(command, layer, *OUTPUTS[command], tmp_path / f"{name}{suffix}") == 0

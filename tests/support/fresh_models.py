@@ -71,7 +71,6 @@ _WHISPER |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_s
 
 FRESH: dict[str, Callable[[], nn.Module]] = {
     "resnet10t": _timm("resnet10t", num_classes=10),
-    "resnet26": _timm("resnet26", num_classes=10),
     "vit": _timm("test_vit"),
     "deit": _timm("deit_tiny_patch16_224", depth=3, img_size=32, num_classes=10),
     "deit distilled": _timm("deit_tiny_distilled_patch16_224", depth=2, img_size=32, num_classes=10),
