@@ -299,6 +299,16 @@ weight  6x4    [0:2] ones_, [2:4] ones_, [4:] ones_ [1]
     )
 
 
+def test_single_values_overwrite_a_draw_together() -> None:
+    def build() -> nn.Module:
+        layer = nn.Linear(3, 1, bias=False)
+        for index in range(3):
+            nn.init.ones_(layer.weight[:, index])
+        return layer
+
+    assert described(build).endswith("\n1 tensor, 3 values, 1 draw, 1 overwritten")
+
+
 def test_32_layers_at_80_columns() -> None:
     assert_expected_inline(
         described(Llama),
