@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-import torch
+from torch import nn
 
-from jit_tests.scripting import run_quietly
-from tests.support.layers import Mixed, seeded
+from tests.support.command_line import scripted
+from tests.support.layers import Mixed
 
 
 @pytest.fixture(autouse=True)
@@ -22,5 +22,16 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    run_quietly(torch.jit.script, seeded(Mixed, 1)).save(str(tmp_path / "model.pt"))
+    (tmp_path / "model.pt").write_bytes(scripted(Mixed))
     return tmp_path / "model.pt"
+
+
+@pytest.fixture
+def layer(tmp_path: Path) -> Path:
+    """Return a model of one layer, where the kinds of its parameters do not matter."""
+    (tmp_path / "layer.pt").write_bytes(scripted(_layer))
+    return tmp_path / "layer.pt"
+
+
+def _layer() -> nn.Module:
+    return nn.Linear(3, 4)

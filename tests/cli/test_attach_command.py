@@ -31,22 +31,22 @@ def test_attach_writes_a_file_for_the_mobile_interpreter(model: Path, tmp_path: 
         assert torch.equal(got, wanted)
 
 
-def test_mobile_option_alone_decides_what_attach_writes(model: Path, tmp_path: Path) -> None:
-    run_quietly(load(model)._save_for_lite_interpreter, str(tmp_path / "in.ptl"))
+def test_mobile_option_alone_decides_what_attach_writes(layer: Path, tmp_path: Path) -> None:
+    run_quietly(load(layer)._save_for_lite_interpreter, str(tmp_path / "in.ptl"))
     for more, mobile in (([], False), (["--mobile"], True)):
         assert run("attach", tmp_path / "in.ptl", "--recipe", "torch", "-o", tmp_path / "out.pt", "--force", *more) == 0
         names = zipfile.ZipFile(tmp_path / "out.pt").namelist()
         assert any(name.endswith("/bytecode.pkl") for name in names) == mobile
 
 
-def test_misspelt_name_to_keep_is_a_warning(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_misspelt_name_to_keep_is_a_warning(layer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     more = ["--recipe", "torch", "--keep", "boddy.*", "-o", tmp_path / "out.pt"]
-    assert run("attach", model, *more) == 0
+    assert run("attach", layer, *more) == 0
     assert "rule 1 matched no parameter: Rule('keep', name='boddy.*')" in capsys.readouterr().err
 
 
-def test_attach_hides_torchs_own_warnings(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_attach_hides_torchs_own_warnings(layer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        assert run("attach", model, "--recipe", "torch", "-o", tmp_path / "o.ptl", "--mobile") == 0
+        assert run("attach", layer, "--recipe", "torch", "-o", tmp_path / "o.ptl", "--mobile") == 0
     assert without_written(capsys.readouterr().err) == ""

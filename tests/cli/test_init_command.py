@@ -55,8 +55,8 @@ def test_extra_files_of_an_archive_survive(tmp_path: Path) -> None:
     assert extra == {"labels.txt": b"cat\ndog", "deep/er.bin": b"\x00\xff"}
 
 
-def test_extra_files_are_not_duplicated(model: Path, tmp_path: Path) -> None:
-    torch.jit.save(load(model), str(tmp_path / "in.pt"), _extra_files={"extra/a": " b\n", "a": "c"})
+def test_extra_files_are_not_duplicated(layer: Path, tmp_path: Path) -> None:
+    torch.jit.save(load(layer), str(tmp_path / "in.pt"), _extra_files={"extra/a": " b\n", "a": "c"})
     assert run("init", tmp_path / "in.pt", "--recipe", "torch", "--seed", 1, "-o", tmp_path / "out.pt") == 0
     before, after = (zipfile.ZipFile(tmp_path / name) for name in ("in.pt", "out.pt"))
     records = [sorted(n.partition("/")[2] for n in archive.namelist() if "/extra/" in n) for archive in (before, after)]
@@ -72,17 +72,17 @@ def test_extra_files_are_not_duplicated(model: Path, tmp_path: Path) -> None:
 
 
 def test_full_disk_leaves_the_old_file_whole(
-    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    layer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     (tmp_path / "out.pt").write_text("old")
     monkeypatch.setattr(os, "replace", full)
-    assert run("init", model, "--recipe", "torch", "--seed", 7, "-o", tmp_path / "out.pt", "--force") == 1
+    assert run("init", layer, "--recipe", "torch", "--seed", 7, "-o", tmp_path / "out.pt", "--force") == 1
     assert capsys.readouterr().err == f"torchinit: No space left on device: '{tmp_path}/out.pt'\n"
     assert (tmp_path / "out.pt").read_text() == "old"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt", "out.pt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["layer.pt", "out.pt"]
 
 
 @pytest.mark.parametrize(

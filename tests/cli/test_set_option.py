@@ -22,9 +22,7 @@ def test_commands_pass_the_numbers_to_the_recipe(
     assert capsys.readouterr().out == recipes.orthogonal_rl(policy_gain=0.1, gain=1.0).to_toml()
 
 
-def test_numbers_go_to_a_file_that_extends_a_recipe(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_numbers_go_to_a_file_that_extends_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "r.toml").write_text('extends = "xavier"\n')
     assert run("list", "--recipe", tmp_path / "r.toml", "--set", "gain=3") == 0
     assert capsys.readouterr().out == recipes.xavier(3.0).to_toml()
@@ -39,21 +37,21 @@ def test_numbers_go_to_a_file_that_extends_a_recipe(
     ],
 )
 def test_wrong_number_is_one_line_and_exit_1(
-    words: str, message: str, model: Path, capsys: pytest.CaptureFixture[str]
+    words: str, message: str, layer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("plan", model, "--recipe", "xavier", "--set", words) == 1
+    assert run("plan", layer, "--recipe", "xavier", "--set", words) == 1
     assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize("words", ["gain", "=3", "gain=", "a b=3"])
 def test_words_that_are_no_number_by_name_are_wrong_usage(
-    words: str, model: Path, capsys: pytest.CaptureFixture[str]
+    words: str, layer: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
-        run("plan", model, "--recipe", "xavier", "--set", words)
+        run("plan", layer, "--recipe", "xavier", "--set", words)
     assert f"a constant must be NAME=VALUE, got {words!r}" in capsys.readouterr().err
 
 
-def test_recording_has_no_numbers_to_set(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("plan", model, "--recipe", "r.init", "--set", "std=1") == 1
+def test_recording_has_no_numbers_to_set(layer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", layer, "--recipe", "r.init", "--set", "std=1") == 1
     assert capsys.readouterr().err == "torchinit: --set goes with a recipe, got the recording r.init\n"

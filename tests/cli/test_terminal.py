@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import torchinit
-from tests.support.command_line import load, run
+from tests.support.command_line import load, run, scripted
 from torchinit.cli._progress import Progress
 from torchinit.diagnostics import statistics
 
@@ -58,8 +58,7 @@ class Blocks(nn.Module):
 
 @pytest.fixture
 def blocks(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    torch.jit.script(Blocks()).save(str(tmp_path / "blocks.pt"))
+    (tmp_path / "blocks.pt").write_bytes(scripted(Blocks))
     return tmp_path / "blocks.pt"
 
 
@@ -233,11 +232,8 @@ def test_a_check_of_a_file_without_parameters_is_an_error(
     assert said == f"torchinit: --check needs a file with parameters, got {tmp_path / 'none.pt'} without any\n"
 
 
-def test_a_warning_of_a_rule_of_many_names_is_a_readable_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    torch.jit.script(nn.Linear(3, 4)).save(str(tmp_path / "m.pt"))
-    assert run("plan", tmp_path / "m.pt", "--recipe", "orthogonal-rl") == 0
+def test_a_warning_of_a_rule_of_many_names_is_a_readable_line(layer: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", layer, "--recipe", "orthogonal-rl") == 0
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 2
     assert all(line.startswith("torchinit: warning: orthogonal-rl.toml:") for line in warnings)

@@ -49,12 +49,10 @@ def _model(seed: int) -> dict[str, Tensor]:
     return found
 
 
-@pytest.mark.parametrize("start", range(0, 20, 2))
-def test_other_seeds_of_one_recipe_have_one_distribution(start: int) -> None:
-    base = _model(1000)
-    for seed in range(start, start + 2):
-        found = compare(base, _model(seed))
-        assert found.counts == {"same distribution, other values": 133, "equal bits": 19}
+@pytest.mark.parametrize("seed", range(8))
+def test_other_seeds_of_one_recipe_have_one_distribution(seed: int) -> None:
+    found = compare(_model(1000), _model(seed))
+    assert found.counts == {"same distribution, other values": 133, "equal bits": 19}
 
 
 def test_five_percent_of_a_standard_deviation_are_found_in_a_matrix() -> None:

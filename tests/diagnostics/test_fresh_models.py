@@ -1,10 +1,8 @@
 """Are freshly built models of timm and transformers left unmarked?"""
 
 import pytest
-import torch
 
-from tests.support.fresh_models import FRESH, report
-from torchinit.diagnostics import statistics
+from tests.support.fresh_models import report, statistics_of
 
 
 def test_at_most_one_percent_of_fresh_tensors_is_marked() -> None:
@@ -37,6 +35,5 @@ def test_at_most_one_percent_of_fresh_tensors_is_marked() -> None:
 )
 def test_parameter_of_a_fresh_model_is_named(model: str, name: str, said: str | None) -> None:
     pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    rows = {row.name: row for row in statistics(FRESH[model]())}
+    rows = {row.name: row for row in statistics_of(model)}
     assert (rows[name].verdict, rows[name].bad) == (said, False)

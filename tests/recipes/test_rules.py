@@ -1,13 +1,12 @@
 """Are wrong rules refused in one line that names the place, and do rules survive TOML?"""
 
 import inspect
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch import nn
 
+from tests.support.allocated import Allocated
 from tools.codegen.functions import FUNCTIONS
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes import Recipe, RecipeError, Rule
@@ -188,17 +187,13 @@ def test_recipe_takes_only_rules(rules: list) -> None:
 
 
 def test_validation_needs_no_memory_and_a_rule_of_a_command_names_its_line() -> None:
-    code = """
-import resource
-from torchinit.recipes import Rule
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-Rule("ones_", ndim=64)
-Rule("dirac_", args={"groups": 10**9})
-assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
-Rule("x_")
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "RecipeError: <string>:8: unknown initializer 'x_'" in done.stderr, done.stderr
+    with Allocated() as allocated:
+        Rule("ones_", ndim=64)
+        Rule("dirac_", args={"groups": 10**9})
+    assert allocated.peak < 200_000
+    # Python runs the code of `python -c` under this name.
+    with pytest.raises(RecipeError, match=r"^<string>:3: unknown initializer 'x_'"):
+        exec(compile("\n\nRule('x_')", "<string>", "exec"), {"Rule": Rule})
 
 
 def test_equal_recipes_have_equal_hashes_and_numbers_of_numpy_become_pythons() -> None:

@@ -11,12 +11,12 @@ from expecttest import assert_expected_inline
 from torch import nn
 
 import torchinit
-from tests.support.described_models import Holder, Llama, Rotary, Tied
+from tests.support.described_models import Holder, Llama, Rotary, Tied, recorded
 from torchinit.recording import Recording
 
 
 def described(build: Callable[[], nn.Module], width: int = 80) -> str:
-    return torchinit.record(build).describe(width)
+    return recorded(build).describe(width)
 
 
 @pytest.mark.parametrize("subject", [Recording.describe, Recording.to_json])
@@ -299,6 +299,16 @@ weight  6x4    [0:2] ones_, [2:4] ones_, [4:] ones_ [1]
     )
 
 
+def test_single_values_overwrite_a_draw_together() -> None:
+    def build() -> nn.Module:
+        layer = nn.Linear(3, 1, bias=False)
+        for index in range(3):
+            nn.init.ones_(layer.weight[:, index])
+        return layer
+
+    assert described(build).endswith("\n1 tensor, 3 values, 1 draw, 1 overwritten")
+
+
 def test_32_layers_at_80_columns() -> None:
     assert_expected_inline(
         described(Llama),
@@ -340,8 +350,12 @@ def test_names_are_whole_where_they_fit() -> None:
     assert line.endswith("  x32  11008x4096  normal_(0, 0.02) [2]")
 
 
+def _encoder_and_decoder() -> nn.Module:
+    return nn.Transformer(8, 2, 2, 2, 16)
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 200])
-@pytest.mark.parametrize("build", [Llama, Packed, lambda: nn.Transformer(64, 2, 2, 2)])
+@pytest.mark.parametrize("build", [Llama, Packed, _encoder_and_decoder])
 def test_no_line_is_wider_than_asked(build: Callable[[], nn.Module], width: int) -> None:
     lines = described(build, width).splitlines()
     assert max(map(len, lines)) <= width
@@ -353,7 +367,7 @@ def test_a_name_longer_than_the_line_is_cut_in_the_middle() -> None:
 
 
 def test_print_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    recording = torchinit.record(Llama)
+    recording = recorded(Llama)
     for columns in (60, 150):
         monkeypatch.setenv("COLUMNS", str(columns))
         assert str(recording) == recording.describe(columns)

@@ -9,7 +9,7 @@ from expecttest import assert_expected_inline
 from torch import nn
 
 import torchinit
-from tests.support.described_models import Holder, Llama, Tied
+from tests.support.described_models import Holder, Llama, Tied, recorded
 
 
 def test_repr_is_one_line() -> None:
@@ -34,7 +34,7 @@ def test_html_is_one_escaped_element() -> None:
 
 
 def test_html_shows_what_was_overwritten() -> None:
-    page = torchinit.record(Llama)._repr_html_()
+    page = recorded(Llama)._repr_html_()
     (row,) = (row for row in page.split("</tr>") if "up_proj" in row)
     assert re.findall(r"<td[^>]*>([^<]*)</td>", row) == [
         "layers.{0..31}.mlp.up_proj.weight",

@@ -102,10 +102,12 @@ def test_recording_70_billion_parameters_makes_no_large_tensor(monkeypatch: pyte
 
     monkeypatch.setattr(torchinit.recording._storages.Storages, "_add", counted)
 
-    def layer() -> nn.Module:
-        return nn.ModuleList([nn.Linear(8192, 8192), nn.Linear(8192, 28672), nn.RMSNorm(8192), nn.LSTM(8192, 8192)])
+    n = 16384
 
-    recording = torchinit.record(lambda: nn.ModuleList(layer() for _ in range(80)))
+    def layer() -> nn.Module:
+        return nn.ModuleList([nn.Linear(n, n), nn.Linear(n, 57344), nn.RMSNorm(n), nn.LSTM(n, n)])
+
+    recording = torchinit.record(lambda: nn.ModuleList(layer() for _ in range(20)))
     assert sum(entry.ref.numel for entry in recording.program.entries) > 60e9
     assert sum(real) < 40e6
 

@@ -1,6 +1,5 @@
 """Does a sharded model get the bits of one process, from a seed and from a key, without communication?"""
 
-import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -22,21 +21,26 @@ from tests.support.built import tensors_of
 from tests.support.distributed import on_ranks
 from tests.support.recorded_chains import MODELS, Copies, Views
 from torchinit import keyed
+from torchinit.recording import Recording
 
 pytestmark = pytest.mark.slow
 
 KEY = keyed.key(11)
 
 
+# What differs from one process, the peak of memory and a shard's size, and what was refused.
+Results = tuple[list[str], tuple[int, int], list[str]]
+
+
 class Net(nn.Module):
     """Every kind of chain, layers for tensor parallelism, and sizes that no number of ranks divides."""
 
-    def __init__(self) -> None:
+    def __init__(self, chains: list[str]) -> None:
         super().__init__()
         self.inputs, self.outputs = nn.Linear(12, 8), nn.Linear(8, 12)
         nn.init.trunc_normal_(self.outputs.weight, std=0.1)
         self.copies, self.views = Copies(), Views()
-        self.chains = nn.ModuleDict({f"{name} chain": MODELS[name]() for name in SHARDABLE})
+        self.chains = nn.ModuleDict({f"{name} chain": MODELS[name]() for name in chains})
 
 
 def _shardable() -> list[str]:
@@ -49,13 +53,16 @@ def _shardable() -> list[str]:
 SHARDABLE = _shardable()
 
 
-@functools.cache
-def _expected() -> dict[str, dict[str, Tensor]]:
+def _net() -> Net:
+    """Build the model with all chains on two ranks; by key, ranks of eight have all of them too."""
+    return Net(SHARDABLE if dist.get_world_size() == 2 else SHARDABLE[::3])
+
+
+def _expected(recording: Recording) -> dict[str, dict[str, Tensor]]:
     """Return the tensors that one process has, by the draws' origin."""
-    recording = torchinit.record(Net)
     with torch.random.fork_rng(devices=[]), torchinit.patch_torch():
         torch.manual_seed(5)
-        seeded = Net()
+        seeded = _net()
     return {"seed": tensors_of(seeded), "key": tensors_of(recording.build(key=KEY))}
 
 
@@ -93,7 +100,7 @@ ALIKE = {
 def _made(sharding: str, dtype: torch.dtype | None) -> nn.Module:
     """Make a model on meta, shard it, and give it memory with no number in it."""
     with torch.device("meta"):
-        model = Net()
+        model = _net()
     if dtype is not None:
         model.to(dtype)
     SHARDINGS[sharding](model)
@@ -116,7 +123,8 @@ def _same(tensor: Tensor, expected: Tensor) -> bool:
 def _wrong(rank: int) -> list[str]:
     """Fill the model in every sharding, from a seed and from a key; return what differs from one process."""
     warnings.simplefilter("ignore")
-    recording, wrong = torchinit.record(Net), list[str]()
+    recording, wrong = torchinit.record(_net), list[str]()
+    expected = _expected(recording)
     for sharding, dtype in (("fully sharded", None), ("parallel", torch.bfloat16), ("both", None)):
         # NB: torch 2.6's gloo cannot gather uneven parts of a 2-D mesh.
         if sharding == "both" and (dist.get_world_size() < 4 or torch.__version__ < "2.7"):
@@ -141,14 +149,18 @@ def _wrong(rank: int) -> list[str]:
             wrong += [
                 f"{sharding} {origin} {name}"
                 for name, tensor in tensors_of(model).items()
-                if not _same(tensor, _expected()[origin][name])
+                if not _same(tensor, expected[origin][name])
             ]
     return wrong
 
 
-@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("size", [1, 4])
 def test_sharded_model_has_the_bits_of_one_process(size: int) -> None:
     assert on_ranks(size, _wrong) == [[]] * size
+
+
+def test_sharded_model_has_the_bits_of_one_process_on_two_ranks(two_ranks: list[Results]) -> None:
+    assert [wrong for wrong, _, _ in two_ranks] == [[]] * 2
 
 
 class Large(nn.Module):
@@ -161,7 +173,7 @@ class Large(nn.Module):
         self.chained = nn.Parameter(torch.exp(torch.rand(6001, 1024) * 3.0 + 1.0).mul(torch.randn(6001, 1024)))
 
 
-def _memory(rank: int) -> tuple[int, int]:
+def _memory() -> tuple[int, int]:
     """Return the peak of what a key allocates, and the size of the largest shard."""
     recording = torchinit.record(Large)
     with torch.device("meta"):
@@ -174,8 +186,8 @@ def _memory(rank: int) -> tuple[int, int]:
     return allocated.peak, max(shard.nbytes for shard in shards)
 
 
-def test_rank_allocates_at_most_a_shard_by_key() -> None:
-    for peak, shard in on_ranks(2, _memory):
+def test_rank_allocates_at_most_a_shard_by_key(two_ranks: list[Results]) -> None:
+    for _, (peak, shard), _ in two_ranks:
         assert 0 < peak <= shard
 
 
@@ -207,14 +219,19 @@ def _distributed(model: nn.Module, mesh: Any, placements: tuple[Any, ...]) -> No
                 tensors[name] = made.setdefault(id(tensor), whole)
 
 
-def _wrong_of_eight(rank: int) -> list[str]:
+# Each column of a mesh of 2 x 4 ranks once, and both rows.
+SOME_OF_EIGHT = (0, 3, 5, 6)
+
+
+def _wrong_of_eight(process: int) -> list[str]:
     """Fill each model as one rank of a 2-D mesh that nobody else is in; return what differs from one process."""
     dist.destroy_process_group()
     # Any message to another rank would be lost.
+    rank = SOME_OF_EIGHT[process]
     dist.init_process_group("fake", rank=rank, world_size=8, store=FakeStore())
     mesh, wrong = init_device_mesh("cpu", (2, 4)), []
-    # A model is on one of the mesh's two rows, in each placement once.
-    for name, make in list(MODELS.items())[rank // 4 :: 2]:
+    for name, make in MODELS.items():
+        # A model is in each placement once.
         recording, placements = torchinit.record(make), PLACEMENTS[(rank + len(name)) % 4]
         expected, model = tensors_of(recording.build(key=KEY)), recording.build(seed=0)
         _distributed(model, mesh, placements)
@@ -228,11 +245,11 @@ def _wrong_of_eight(rank: int) -> list[str]:
     return wrong
 
 
-def test_eight_ranks_have_their_parts() -> None:
-    assert on_ranks(8, _wrong_of_eight) == [[]] * 8
+def test_ranks_of_eight_have_their_parts() -> None:
+    assert on_ranks(4, _wrong_of_eight) == [[]] * 4
 
 
-def _refused(_: int) -> list[str]:
+def _refused() -> list[str]:
     mesh = init_device_mesh("cpu", (2,))
     model = nn.Linear(6, 4)
 
@@ -258,10 +275,20 @@ def _refused(_: int) -> list[str]:
     return messages
 
 
-def test_target_that_cannot_be_filled_is_refused_before_a_write() -> None:
-    for found in on_ranks(2, _refused):
+def test_target_that_cannot_be_filled_is_refused_before_a_write(two_ranks: list[Results]) -> None:
+    for _, _, found in two_ranks:
         assert found == [
             *["a DTensor with a Partial placement cannot be initialized, got (Partial(sum),)"] * 2,
             "a sharded tensor must not be computed from the whole of its earlier values, got weight; record how the model"
             " is built, or fill it before it is sharded",
         ]
+
+
+def _on_two(rank: int) -> Results:
+    return _wrong(rank), _memory(), _refused()
+
+
+@pytest.fixture(scope="module")
+def two_ranks() -> list[Results]:
+    """Run all that needs two ranks in one group."""
+    return on_ranks(2, _on_two)

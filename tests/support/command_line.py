@@ -1,9 +1,12 @@
 """Helpers for the tests of the command line."""
 
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from jit_tests.scripting import run_quietly
 from tests.support.layers import Mixed, seeded
@@ -18,6 +21,14 @@ def run(*arguments: object) -> int:
 def without_written(err: str) -> str:
     """Return what a command said on stderr, without the lines about files that it wrote."""
     return re.sub(r"torchinit: wrote .+ \([\d.]+ (bytes|kB|MB)\)\n", "", err)
+
+
+@functools.cache
+def scripted(make: Callable[[], nn.Module]) -> bytes:
+    """Script a model of seed 1, once for all tests; return the contents of its file."""
+    with torch.random.fork_rng(devices=[]):
+        contents: bytes = run_quietly(torch.jit.script, seeded(make, 1)).save_to_buffer()
+    return contents
 
 
 def load(path: Path) -> torch.jit.ScriptModule:

@@ -1,7 +1,19 @@
 """Models whose recordings are described."""
 
+import functools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+import torchinit
+from torchinit.recording import Recording
+
+
+@functools.cache
+def recorded(build: Callable[[], nn.Module]) -> Recording:
+    """Record a model once for all tests."""
+    return torchinit.record(build)
 
 
 class Holder(nn.Module):

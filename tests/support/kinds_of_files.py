@@ -1,7 +1,10 @@
 """A model in each kind of file that the command line may be given."""
 
+import functools
 import io
 import json
+import shutil
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -145,10 +148,18 @@ KINDS: dict[str, tuple[str, Callable[[Path], object]]] = {
 }
 
 
+@functools.cache
+def _made(kind: str) -> tempfile.TemporaryDirectory[str]:
+    """Write a kind of file once for all tests; the folder is removed with the process."""
+    folder, (name, write) = tempfile.TemporaryDirectory(), KINDS[kind]
+    write(Path(folder.name) / name)
+    return folder
+
+
 def written(kind: str, folder: Path) -> Path:
     """Write a kind of file into an empty folder."""
-    name, write = KINDS[kind]
-    write(folder / name)
+    name, _ = KINDS[kind]
+    shutil.copytree(_made(kind).name, folder, dirs_exist_ok=True)
     if "torch 2.9" in kind and not is_rewritable(folder / name):
         pytest.skip("this torch is older")
     return folder / name

@@ -71,14 +71,14 @@ LAYERS = {
         lambda: nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8))
     ),
     "TransformerEncoder": Example(
-        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), 3, nn.LayerNorm(8)),
+        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0), 2, nn.LayerNorm(8)),
         (_noise(3, 2, 8),),
     ),
     "TransformerDecoder": Example(
         lambda: nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0), 2),
         (_noise(3, 2, 8), _noise(4, 2, 8)),
     ),
-    "Transformer": Example(lambda: nn.Transformer(8, 2, 2, 2, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8))),
+    "Transformer": Example(lambda: nn.Transformer(8, 2, 1, 1, 16, dropout=0.0), (_noise(3, 2, 8), _noise(4, 2, 8))),
     "AdaptiveLogSoftmaxWithLoss": Example(
         lambda: nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10]), (_noise(2, 8), torch.tensor([1, 12])), scripts=False
     ),

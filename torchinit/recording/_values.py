@@ -159,7 +159,8 @@ class Values:
         earlier, dead = self._live.get(ref.storage, []), self._dead.setdefault(ref.storage, [])
         writes = [*earlier, _Write(ref, value, adds)]
         if not adds:
-            ended = [write for write in earlier if _ends(write, writes)]
+            # A write elsewhere ends nothing.
+            ended = [write for write in earlier if meet(write.ref, ref) and _ends(write, writes)]
             # A value that goes into the next one has not ended.
             dead += [x for x in ended if x.value.drawn and not any(x.value is step for step in value.steps())]
             writes = [write for write in writes if write not in ended]
