@@ -133,7 +133,8 @@ def package(program: Any) -> Any:
     import torch._inductor.config
 
     # The compiled code's speed is not looked at. Random draws come from eager's generator.
-    options = {"fallback_random": True, "aot_inductor.compile_wrapper_opt_level": "O0"}
+    # NB: inductor writes to its metadata, which would change the keys of its cache for all later compilations.
+    options = {"fallback_random": True, "aot_inductor.compile_wrapper_opt_level": "O0", "aot_inductor.metadata": {}}
     exported = io.BytesIO()
     torch.export.save(program, exported)
     machine = torch.__version__, torch.backends.cpu.get_cpu_capability()
