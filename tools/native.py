@@ -65,10 +65,24 @@ def _build(project: Path, prefix: Path) -> None:
     run([cmake, "--build", str(into)], project)
 
 
+@functools.cache
+def _package_digest() -> str:
+    suffixes = (".py", ".h", ".cmake", ".cpp", ".txt")
+    files = sorted(path for path in (ROOT / "torchinit").rglob("*") if path.suffix in suffixes)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _write_archives(folder: Path) -> None:
+    written = folder / "package.sha256"
+    if not written.exists() or written.read_text() != _package_digest():
+        write_package(folder, force=True)
+        written.write_text(_package_digest())
+
+
 def _cached(texts: list[str], name: str, build: Callable[[Path], object]) -> Path:
     """Build ``build/name`` in a folder named by the hash of everything compiled, unless it is there.
 
-    Returns the folder. The archives are written anew each time, because programs load them at run time.
+    Returns the folder. Programs load the archives at run time: they are written anew when the package has changed.
     """
     texts += [torch.__version__, torch.utils.cmake_prefix_path]
     texts += [path.read_text() for path in (ROOT / "torchinit").rglob("*") if path.suffix in (".h", ".cmake")]
@@ -77,7 +91,7 @@ def _cached(texts: list[str], name: str, build: Callable[[Path], object]) -> Pat
     with (CACHE / "lock").open("w") as lock:
         # Of several test workers, one builds.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write_package(folder, force=True)
+        _write_archives(folder)
         if not (folder / "build" / name).exists():
             build(folder)
     return folder
