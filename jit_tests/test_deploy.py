@@ -29,7 +29,7 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 
 def _eager(record: Record, arguments: dict[str, Any], dtype: torch.dtype, seed: int | None) -> list[torch.Tensor]:
-    torch.manual_seed(3)
+    torch.default_generator.manual_seed(3)
     drawn = {} if seed is None else {"generator": torch.Generator().manual_seed(seed)}
     return [record.function(torch.zeros(record.shape, dtype=dtype), **arguments, **drawn), torch.rand(1)]
 
@@ -52,7 +52,7 @@ def test_method_of_the_loaded_bundle_draws_the_same_as_eager(loaded: Any, record
     for seed in (None, 9) if record.takes_generator else (None,):
         for dtype in DTYPES:
             expected = _eager(record, arguments, dtype, seed)
-            torch.manual_seed(3)
+            torch.default_generator.manual_seed(3)
             drawn = {} if seed is None else {"generator": torch.Generator().manual_seed(seed)}
             weight = torch.zeros(record.shape, dtype=dtype)
             assert getattr(loaded, record.name)(weight, **arguments, **drawn) is not None
@@ -77,7 +77,7 @@ def test_method_in_the_lite_interpreter_draws_the_same_as_eager(lite: Any, recor
     for seed in (None, 9) if record.takes_generator else (None,):
         for dtype in DTYPES:
             expected = _eager(record, arguments, dtype, seed)
-            torch.manual_seed(3)
+            torch.default_generator.manual_seed(3)
             weight = torch.zeros(record.shape, dtype=dtype)
             lite.run_method(record.name, weight, *_positional(record, arguments, seed))
             assert torch.equal(weight, expected[0])
@@ -87,7 +87,7 @@ def test_method_in_the_lite_interpreter_draws_the_same_as_eager(lite: Any, recor
 @pytest.mark.parametrize("record", [r for r in RECORDS if r.calls[0] == {} and r.name == r.current_name], ids=call_id)
 def test_lite_method_has_the_defaults(lite: Any, record: Record) -> None:
     expected = _eager(record, {}, torch.float32, None)
-    torch.manual_seed(3)
+    torch.default_generator.manual_seed(3)
     assert torch.equal(lite.run_method(record.name, torch.zeros(record.shape)), expected[0])
 
 
