@@ -129,8 +129,10 @@ def _call(case: Case, function: Function) -> str:
 
 def _lambda(case: Case, source: str, function: Function) -> str:
     tensor = "tensor" if any(argument.name == "tensor" for argument in function.arguments) else ""
+    init = f"const torchinit::{'Init' if source == 'Generator' else 'MobileInit'}& init"
     unused = f"const {source}&{' source' if case.with_generator else ''}"
-    return f"      [&](const at::Tensor& {tensor}, {unused}) {{ return result({_call(case, function)}); }},"
+    body = f"return result({_call(case, function)});"
+    return f"      []({init}, const at::Tensor& {tensor}, {unused}) {{ {body} }},"
 
 
 @functools.cache

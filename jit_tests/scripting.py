@@ -1,6 +1,7 @@
 """Script each function once, without torch.jit's own deprecation warning."""
 
 import functools
+import io
 import re
 import warnings
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 import torchinit
+from torchinit._core import compat
 
 
 @functools.cache
@@ -42,3 +44,27 @@ def run_quietly(function: Callable[..., Any], *arguments: Any, **keywords: Any) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return function(*arguments, **keywords)
+
+
+def reloaded(module: torch.jit.ScriptModule) -> torch.jit.ScriptModule:
+    """Save a module and load it, with functions of its own."""
+    return run_quietly(torch.jit.load, io.BytesIO(module.save_to_buffer()))
+
+
+def mobile_bytes(module: torch.jit.ScriptModule) -> bytes:
+    """Save a module for the mobile (lite) interpreter."""
+    return run_quietly(compat.save_mobile, module)
+
+
+def on_mobile(module: torch.jit.ScriptModule) -> Any:
+    """Save a module and load it into the mobile (lite) interpreter."""
+    return run_quietly(compat.load_mobile, mobile_bytes(module))
+
+
+def unoptimized() -> Any:
+    """Return a context that runs TorchScript as written; optimizing a long method takes seconds.
+
+    NB: only for loaded modules. A function that first runs in this context is never inlined, and saving any module that
+    calls it for the mobile interpreter then fails; a loaded module has functions of its own.
+    """
+    return torch.jit.optimized_execution(False)

@@ -1,17 +1,11 @@
 """Do attached methods draw stacked and packed parameters the same as apply_, in a program that stays small?"""
 
-import io
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.jit.mobile import _load_for_lite_interpreter
 
-from jit_tests.scripting import run_quietly
+from jit_tests.scripting import on_mobile, reloaded, run_quietly, unoptimized
 from tests.support.stacks import STACKS, Stacks
-from tools import native
-from tools.attached import reset_in_cpp
 from torchinit import keyed
 from torchinit.recipes import Recipe, Rule
 
@@ -26,42 +20,51 @@ def _different(net: nn.Module, expected: nn.Module) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "mobile"), [("scripted", False), ("traced", True)])
-def test_attached_methods_draw_the_same_as_eager_apply(kind: str, mobile: bool) -> None:
+@pytest.mark.parametrize("kind", ["scripted", "traced"])
+def test_attached_methods_draw_the_same_as_eager_apply_in_script_and_on_mobile(kind: str) -> None:
     seeded, by_key = STACKS.apply_(Stacks(), _generator()), STACKS.apply_(Stacks(), key=keyed.key(7))
-    script, x = run_quietly(torch.jit.script, Stacks()), torch.zeros(1)
+    script, x = run_quietly(torch.jit.script, Stacks()), torch.zeros(1, dtype=torch.float64)
     module = script if kind == "scripted" else run_quietly(torch.jit.trace, Stacks(), x, check_trace=False)
-    net = STACKS.attach(module, mobile)
-    net = run_quietly(torch.jit.load, io.BytesIO(net.save_to_buffer()))
-    # Later runs use the optimized graph, which is the same for both kinds.
-    for _ in range(3 if kind == "scripted" else 1):
-        with torch.jit.optimized_execution(kind == "scripted"):
-            net.reset_parameters(7 if mobile else _generator())
-            assert _different(net, seeded) == []
-            net.reset_parameters_keyed(7)
-            assert _different(net, by_key) == []
-
-
-def test_mobile_interpreter_draws_the_same() -> None:
-    net = STACKS.attach(run_quietly(torch.jit.script, Stacks()), mobile=True)
-    data = run_quietly(net._save_to_buffer_for_lite_interpreter)
-    lite, x = run_quietly(_load_for_lite_interpreter, io.BytesIO(data)), torch.zeros(1, dtype=torch.float64)
-    for method in ("reset_parameters", "reset_parameters_keyed"):
-        net.run_method = getattr(net, method)
-        net.run_method(7)
+    net = STACKS.attach(module, mobile=True)
+    lite, net = on_mobile(net), reloaded(net)
+    for method, expected in (("reset_parameters", seeded), ("reset_parameters_keyed", by_key)):
+        with unoptimized():
+            getattr(net, method)(7)
+        assert _different(net, expected) == []
         lite.run_method(method, 7)
-        assert torch.equal(lite(x), net(x))
-        assert bool(net(x).isfinite())
+        assert torch.equal(lite(x), expected(x))
+        assert bool(expected(x).isfinite())
+
+
+class Optimized(nn.Module):
+    """A parameter for each kind of code in a method: whole, in blocks, blocks drawn as one matrix, and in stacks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name, shape in {"whole": (4, 3), "blocks": (6, 3), "joined": (16, 6), "stack": (3, 4, 6)}.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(native.missing() is not None, reason=f"no compiler: {native.missing()}")
-def test_cpp_draws_the_same_without_python(tmp_path: Path) -> None:
-    STACKS.attach(run_quietly(torch.jit.script, Stacks())).save(tmp_path / "net.pt")
-    expected = STACKS.apply_(Stacks(), key=keyed.key(7)).state_dict()
-    state = reset_in_cpp(tmp_path / "net.pt", "script", 7, "reset_parameters_keyed")
-    assert set(state) == set(expected)
-    assert [name for name, values in state.items() if not torch.equal(values, expected[name])] == []
+def test_later_optimised_runs_draw_the_same_as_eager_apply() -> None:
+    recipe = Recipe(
+        [
+            Rule("uniform_", name="whole"),
+            Rule("uniform_", name="blocks", blocks=[1, 2], repeat=True),
+            Rule("orthogonal_", name="joined", blocks=[4, 2, 2], repeat=True),
+            Rule("orthogonal_", name="stack", batch_dims=1, transposed=True),
+        ]
+    )
+    seeded, by_key = recipe.apply_(Optimized(), _generator()), recipe.apply_(Optimized(), key=keyed.key(7))
+    net = recipe.attach(run_quietly(torch.jit.script, Optimized()))
+    for _ in range(3):
+        net.reset_parameters(_generator())
+        assert _different(net, seeded) == []
+        net.reset_parameters_keyed(7)
+        assert _different(net, by_key) == []
 
 
 class Block(nn.Module):
@@ -83,12 +86,12 @@ def test_program_of_many_experts_stays_small() -> None:
         ]
     )
     model = nn.Sequential(*[Block() for _ in range(48)])
-    net = recipe.attach(run_quietly(torch.jit.trace, model, torch.zeros(1), check_trace=False))
+    net = reloaded(recipe.attach(run_quietly(torch.jit.trace, model, torch.zeros(1), check_trace=False)))
     assert len(net.reset_parameters.code.splitlines()) < 48 * 40
     assert len(net.reset_parameters_keyed.code.splitlines()) < 1500
     graph = net._c._get_method("reset_parameters_keyed").graph
     # For the gates, the projections and the second matrices: a loop over the layers, and one over the experts in it.
     assert len(graph.findAllNodes("prim::Loop")) == 6
-    with torch.jit.optimized_execution(False):
+    with unoptimized():
         net.reset_parameters(_generator())
         assert _different(net, recipe.apply_(model, _generator())) == []

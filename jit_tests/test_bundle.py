@@ -1,5 +1,6 @@
 """Does each method of the bundles call its function with the right arguments and defaults?"""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from expecttest import assert_expected_inline
 
 import torchinit
+from jit_tests.scripting import reloaded, unoptimized
 from tests.support.keyed_records import CALLS as KEYED_CALLS
 from tests.support.records import CALLS, call_id
 from tools.codegen.deployed import PREFIX, deployed, interface
@@ -32,8 +34,9 @@ KEYS: dict[str, tuple[Any, ...]] = {
 
 
 @pytest.fixture(scope="module")
-def bundles() -> tuple[Any, Any]:
-    return bundle(), mobile_bundle()
+def bundles() -> Iterator[tuple[Any, Any]]:
+    with unoptimized():
+        yield reloaded(bundle()), reloaded(mobile_bundle())
 
 
 @pytest.mark.parametrize(("record", "arguments"), [(r, a) for r, a in CALLS if r.name == r.current_name], ids=call_id)

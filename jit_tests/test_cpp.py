@@ -93,19 +93,20 @@ def test_archive_of_another_kind_is_refused_in_one_sentence(tmp_path: Path) -> N
     run_quietly(torch.jit.script(torch.nn.Linear(2, 2)).save, str(tmp_path / "other.pt"))
     other = "torchinit/init.h needs the torchinit.pt that was written with it, got something else"
     release = "got one of another release; write both by `python -m torchinit bundle`"
-    for name, opening, ending in (
-        ("none.pt", f"cannot load {tmp_path}/none.pt: open file failed", "none.pt"),
-        ("other.pt", other, "bundle`"),
-        ("old.pt", "torchinit/init.h needs the torchinit.pt that was written with it", release),
+    done = _run("archive", *(tmp_path / name for name in ("none.pt", "other.pt", "old.pt", "old.ptl")))
+    assert done.returncode == 0, done.stderr
+    # Each archive as torchinit.pt, then as torchinit.ptl.
+    lines = done.stdout.splitlines()
+    for line, opening, ending in (
+        (lines[0], f"cannot load {tmp_path}/none.pt: open file failed", "none.pt"),
+        (lines[2], other, "bundle`"),
+        (lines[4], "torchinit/init.h needs the torchinit.pt that was written with it", release),
     ):
-        done = _run("archive", tmp_path / name)
-        assert done.returncode == 0, done.stderr
-        first, second = done.stdout.splitlines()
-        assert first.startswith(opening)
-        assert first.endswith(ending)
-        assert second.startswith("cannot load")
-    mobile = _run("archive", tmp_path / "old.ptl").stdout.splitlines()[1]
-    assert mobile == f"torchinit/init.h needs the torchinit.ptl that was written with it, {release}"
+        assert line.startswith(opening)
+        assert line.endswith(ending)
+    assert all(line.startswith("cannot load") for line in (lines[1], lines[3], lines[5]))
+    assert len(lines) == 8
+    assert lines[7] == f"torchinit/init.h needs the torchinit.ptl that was written with it, {release}"
 
 
 _NEEDS_20 = "cxx_std_20" in (Path(torch.utils.cmake_prefix_path) / "Torch" / "TorchConfig.cmake").read_text()

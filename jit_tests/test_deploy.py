@@ -1,5 +1,6 @@
 """Do the bundles draw the same as eager code, and is the package written completely or not at all?"""
 
+import functools
 import io
 import os
 import re
@@ -24,11 +25,12 @@ from torchinit.deploy import _package
 
 CURRENT = [(record, arguments) for record, arguments in CALLS if record.name == record.current_name]
 _TEMPORARY = tempfile.TemporaryDirectory
+MADE_ONCE = pytest.mark.usefixtures("_archives_made_once")
 DTYPES = (torch.float32, torch.bfloat16, torch.float64)
 
 
 def _eager(record: Record, arguments: dict[str, Any], dtype: torch.dtype, seed: int | None) -> list[torch.Tensor]:
-    torch.manual_seed(3)
+    torch.default_generator.manual_seed(3)
     drawn = {} if seed is None else {"generator": torch.Generator().manual_seed(seed)}
     return [record.function(torch.zeros(record.shape, dtype=dtype), **arguments, **drawn), torch.rand(1)]
 
@@ -51,7 +53,7 @@ def test_method_of_the_loaded_bundle_draws_the_same_as_eager(loaded: Any, record
     for seed in (None, 9) if record.takes_generator else (None,):
         for dtype in DTYPES:
             expected = _eager(record, arguments, dtype, seed)
-            torch.manual_seed(3)
+            torch.default_generator.manual_seed(3)
             drawn = {} if seed is None else {"generator": torch.Generator().manual_seed(seed)}
             weight = torch.zeros(record.shape, dtype=dtype)
             assert getattr(loaded, record.name)(weight, **arguments, **drawn) is not None
@@ -76,7 +78,7 @@ def test_method_in_the_lite_interpreter_draws_the_same_as_eager(lite: Any, recor
     for seed in (None, 9) if record.takes_generator else (None,):
         for dtype in DTYPES:
             expected = _eager(record, arguments, dtype, seed)
-            torch.manual_seed(3)
+            torch.default_generator.manual_seed(3)
             weight = torch.zeros(record.shape, dtype=dtype)
             lite.run_method(record.name, weight, *_positional(record, arguments, seed))
             assert torch.equal(weight, expected[0])
@@ -86,7 +88,7 @@ def test_method_in_the_lite_interpreter_draws_the_same_as_eager(lite: Any, recor
 @pytest.mark.parametrize("record", [r for r in RECORDS if r.calls[0] == {} and r.name == r.current_name], ids=call_id)
 def test_lite_method_has_the_defaults(lite: Any, record: Record) -> None:
     expected = _eager(record, {}, torch.float32, None)
-    torch.manual_seed(3)
+    torch.default_generator.manual_seed(3)
     assert torch.equal(lite.run_method(record.name, torch.zeros(record.shape)), expected[0])
 
 
@@ -110,50 +112,49 @@ def test_seed_is_accepted_for_a_meta_tensor() -> None:
     assert module.normal_(torch.zeros(3, device="meta"), seed=1).is_meta
 
 
-def test_importing_deploy_scripts_nothing_and_warns_of_nothing() -> None:
-    code = (
-        "import warnings; warnings.simplefilter('error')\n"
-        "import torch\n"
-        "torch.jit.script = None\n"
-        "import torchinit.deploy, torchinit.cli"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def _command(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "torchinit", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_command_writes_the_package_and_prints_its_paths(tmp_path: Path) -> None:
-    done = _command("bundle", tmp_path / "made" / "here")
+def test_import_scripts_nothing_and_the_command_writes_the_package_without_a_warning(tmp_path: Path) -> None:
+    code = """
+import sys, torch
+script, torch.jit.script = torch.jit.script, None
+import torchinit.deploy, torchinit.cli
+torch.jit.script = script
+sys.exit(torchinit.cli.main(["bundle", sys.argv[1]]))
+"""
+    made = tmp_path / "made" / "here"
+    command = [sys.executable, "-W", "error", "-c", code, str(made)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(rf"torchinit: wrote {re.escape(str(tmp_path))}/made/here \([\d.]+ MB\)\n", done.stderr)
     written = [Path(line) for line in done.stdout.splitlines()]
-    assert written == [tmp_path / "made" / "here" / name for name in _package.FILES]
-    found = [path for path in (tmp_path / "made" / "here").rglob("*") if path.is_file()]
+    assert written == [made / name for name in _package.FILES]
+    found = [path for path in made.rglob("*") if path.is_file()]
     assert sorted(found) == sorted(written)
     assert all(path.stat().st_size > 0 for path in written)
 
 
-def test_command_overwrites_only_when_forced(tmp_path: Path) -> None:
+_SCRIPT_BYTES, _MOBILE_BYTES = functools.cache(_package._script_bytes), functools.cache(_package._mobile_bytes)
+
+
+@pytest.fixture
+def _archives_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give tests of files the same archives; making them takes most of the time of writing a package."""
+    monkeypatch.setattr(_package, "_script_bytes", _SCRIPT_BYTES)
+    monkeypatch.setattr(_package, "_mobile_bytes", _MOBILE_BYTES)
+
+
+@MADE_ONCE
+def test_command_overwrites_only_when_forced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "include" / "torchinit").mkdir(parents=True)
     header = tmp_path / "include" / "torchinit" / "init.h"
     header.write_text("mine")
-    done = _command("bundle", tmp_path)
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr == (
-        f"torchinit: {tmp_path} must not hold a bundle already unless it is forced, got include/torchinit/init.h\n"
+    assert cli.main(["bundle", str(tmp_path)]) == 1
+    assert capsys.readouterr() == (
+        "",
+        f"torchinit: {tmp_path} must not hold a bundle already unless it is forced, got include/torchinit/init.h\n",
     )
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [header]
     assert header.read_text() == "mine"
-    assert _command("bundle", tmp_path, "--force").returncode == 0
+    assert cli.main(["bundle", str(tmp_path), "--force"]) == 0
     assert "class Init" in header.read_text()
 
 
@@ -169,6 +170,7 @@ def test_command_reports_an_unwritable_path_in_one_line(tmp_path: Path, capsys: 
         assert stopped.value.code == 2
 
 
+@MADE_ONCE
 @pytest.mark.parametrize("other", [b"not an archive", None], ids=["damaged", "draws something else"])
 def test_archives_that_do_not_load_or_agree_replace_nothing(
     other: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -187,6 +189,7 @@ def test_archives_that_do_not_load_or_agree_replace_nothing(
     assert (tmp_path / "torchinit.pt").read_text() == "old"
 
 
+@MADE_ONCE
 def test_old_file_is_replaced_not_overwritten_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy.write_package(tmp_path)
     held = (tmp_path / "torchinit.pt").open("rb")
@@ -204,6 +207,7 @@ def test_old_file_is_replaced_not_overwritten_in_place(tmp_path: Path, monkeypat
     held.close()
 
 
+@MADE_ONCE
 def test_folder_or_dangling_link_where_a_file_goes_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     (tmp_path / "torchinitConfig.cmake").mkdir()
     with pytest.raises(FileExistsError, match="must not hold a folder where a file goes, got torchinitConfig"):
@@ -221,12 +225,22 @@ def test_folder_or_dangling_link_where_a_file_goes_is_refused_before_anything_is
         deploy.write_package("")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="ulimit needs POSIX")
-def test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    command = f"ulimit -f 40; exec {sys.executable} -m torchinit bundle {tmp_path}/made"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
-    assert done.returncode == 1, done.stderr
-    assert done.stderr.count("\n") == 1
+@MADE_ONCE
+@pytest.mark.skipif(os.name != "posix", reason="a limit on the size of files needs POSIX")
+def test_full_disk_is_an_error_in_one_line_and_leaves_nothing_behind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    try:
+        code = cli.main(["bundle", str(tmp_path / "made")])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    error = capsys.readouterr().err
+    assert code == 1, error
+    assert error.count("\n") == 1
     assert not [path for path in (tmp_path / "made").rglob("*") if path.is_file() or path.name.startswith(".")]
 
 

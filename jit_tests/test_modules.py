@@ -80,27 +80,30 @@ def test_reset_parameters_in_the_lite_interpreter_gives_the_same_model(model: ty
     assert not torch.equal(lite(x), initial)
 
 
-@MODELS
-def test_loaded_file_resets_where_torchinit_cannot_be_imported(model: type[nn.Module], tmp_path: Path) -> None:
-    compiled = _scripted(model)
-    run_quietly(torch.jit.save, compiled, str(tmp_path / "model.pt"))
-    expected = _reset(compiled)
-    torch.save({name: parameter.detach() for name, parameter in expected.items()}, tmp_path / "expected.pt")
+def test_loaded_files_reset_where_torchinit_cannot_be_imported(tmp_path: Path) -> None:
+    for model in INPUTS:
+        compiled = _scripted(model)
+        run_quietly(torch.jit.save, compiled, str(tmp_path / f"{model.__name__}.pt"))
+        expected = {name: parameter.detach() for name, parameter in _reset(compiled).items()}
+        torch.save(expected, tmp_path / f"{model.__name__}.expected")
     code = """
 import sys
 sys.modules["torchinit"] = None
 import torch
-module = torch.jit.load("model.pt")
-initial = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
-torch.manual_seed(11)
-module.reset_parameters()
-expected = torch.load("expected.pt")
-assert any(not torch.equal(parameter, initial[name]) for name, parameter in module.named_parameters())
-assert all(torch.equal(parameter, expected[name]) for name, parameter in module.named_parameters())
-print("equal")
+for model in sys.argv[1:]:
+    module = torch.jit.load(f"{model}.pt")
+    initial = {name: parameter.detach().clone() for name, parameter in module.named_parameters()}
+    torch.manual_seed(11)
+    module.reset_parameters()
+    expected = torch.load(f"{model}.expected")
+    assert any(not torch.equal(parameter, initial[name]) for name, parameter in module.named_parameters()), model
+    assert all(torch.equal(parameter, expected[name]) for name, parameter in module.named_parameters()), model
+    print(model)
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.stdout == "equal\n", done.stderr
+    names = [model.__name__ for model in INPUTS]
+    command = [sys.executable, "-c", code, *names]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.split() == names, done.stderr
 
 
 @pytest.mark.parametrize(("record", "arguments"), CALLS, ids=call_id)

@@ -118,7 +118,7 @@ def _check(row: Function, call: Call) -> None:
 
 @every_row
 def test_any_call_has_the_eager_outcome(row: Function) -> None:
-    @check_many(calls(row), 20)
+    @check_many(calls(row), 12)
     def check(call: Call) -> None:
         _check(row, call)
 
@@ -127,7 +127,7 @@ def test_any_call_has_the_eager_outcome(row: Function) -> None:
 
 @every_row
 def test_call_that_the_schema_does_not_allow_is_refused_before_a_write_or_converted(row: Function) -> None:
-    @check_many(wrong_calls(row), 10)
+    @check_many(wrong_calls(row), 6)
     def check(call: Call) -> None:
         compiled = observe_call(call, _scripted(function_of(row)))
         if call.target is None or call.target.layout != "inference":

@@ -45,9 +45,9 @@ def test_optimised_later_runs_equal_eager(record: Record, arguments: dict[str, A
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for seed in range(5):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             eager = record.function(torch.zeros(record.shape), **arguments)
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             tensor = torch.zeros(record.shape)
             assert scripted(record.name)(tensor, **arguments) is not None
             assert torch.equal(tensor, eager), f"run {seed}"
@@ -107,7 +107,7 @@ def test_scripted_fans_equal_eager_fans(shape: tuple[int, ...]) -> None:
 def test_scripted_trunc_normal_of_several_chunks_equals_eager(arguments: dict[str, float], dtype: torch.dtype) -> None:
     tensors = []
     for function in (torchinit.trunc_normal_, scripted("trunc_normal_")):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         tensors.append(function(torch.zeros(700, 1000, dtype=dtype), **arguments))
     assert torch.equal(*tensors)
     assert (tensors[0] != 0).all()

@@ -4,6 +4,7 @@ import contextlib
 import io
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +17,17 @@ SEED = 2026
 
 _PROGRAM = """\
 #include <torch/csrc/jit/mobile/import.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 #include <torch/script.h>
 #include <torch/torch.h>
 #include <fstream>
 
-int main(int, char** arguments) {
-  const std::string kind = arguments[1];
-  const std::string method = arguments[5];
-  const int64_t seed = std::stoll(arguments[3]);
+c10::Dict<std::string, at::Tensor> reset(
+    const std::string& path, const std::string& kind, int64_t seed, const std::string& method) {
   c10::Dict<std::string, at::Tensor> state;
-  if (kind == "script") {
-    auto net = torch::jit::load(arguments[2]);
+  if (kind != "mobile") {
+    torch::jit::setGraphExecutorOptimize(kind == "script");
+    auto net = torch::jit::load(path);
     if (method == "reset_parameters") {
       net.run_method(method, at::make_generator<at::CPUGeneratorImpl>(seed));
     } else {
@@ -35,27 +36,46 @@ int main(int, char** arguments) {
     for (const auto& parameter : net.named_parameters()) state.insert(parameter.name, parameter.value.detach());
     for (const auto& buffer : net.named_buffers()) state.insert(buffer.name, buffer.value);
   } else {
-    auto net = torch::jit::_load_for_mobile(arguments[2]);
+    auto net = torch::jit::_load_for_mobile(path);
     net.get_method(method)({c10::IValue(seed)});
     for (const auto& parameter : net.named_parameters()) state.insert(parameter.first, parameter.second.detach());
   }
-  const auto bytes = torch::pickle_save(state);
-  std::ofstream(arguments[4], std::ios::binary).write(bytes.data(), bytes.size());
+  return state;
+}
+
+// The output, then the path, kind, seed and method of each reset.
+int main(int count, char** arguments) {
+  c10::List<c10::Dict<std::string, at::Tensor>> states;
+  for (int i = 2; i + 3 < count; i += 4) {
+    states.push_back(reset(arguments[i], arguments[i + 1], std::stoll(arguments[i + 2]), arguments[i + 3]));
+  }
+  const auto bytes = torch::pickle_save(states);
+  std::ofstream(arguments[1], std::ios::binary).write(bytes.data(), bytes.size());
 }
 """
 
 
-def reset_in_cpp(path: Path, kind: str, seed: int, method: str = "reset_parameters") -> dict[str, Tensor]:
-    """Load a file in C++, as ``"script"`` or ``"mobile"``, reset it there, and return its parameters and buffers.
+class Reset(NamedTuple):
+    """A file, how to run it ("script", "unoptimized" script or "mobile"), and the seed for one of its methods."""
+
+    path: Path
+    kind: str
+    seed: int
+    method: str = "reset_parameters"
+
+
+def reset_in_cpp(*resets: Reset) -> list[dict[str, Tensor]]:
+    """Load and reset each file in one C++ program, and return the parameters and buffers of each.
 
     The mobile interpreter names only the parameters that need a gradient; it takes the others for buffers.
     """
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "state.pt"
-        native.run([str(native.program(_PROGRAM)), kind, str(path), str(seed), str(output), method], path.parent)
+        output = Path(folder) / "states.pt"
+        words = [str(word) for given in resets for word in given]
+        native.run([str(native.program(_PROGRAM)), str(output), *words], Path(folder))
         # C++'s pickle names a function of torch.jit, which weights_only refuses.
-        state: dict[str, Tensor] = torch.load(output, weights_only=False)
-    return state
+        states: list[dict[str, Tensor]] = torch.load(output, weights_only=False)
+    return states
 
 
 # A vision transformer of transformers, as it is, but small.
@@ -90,7 +110,7 @@ def attach_and_reset() -> tuple[str, list[tuple[str, bool]]]:
         # As a terminal shows it; a pipe gets a line for each tensor.
         table = f"{recording.load(recorded).describe(100)}\n"
         _torchinit("attach", str(folder / "traced.pt"), "--recipe", recorded, "-o", attached)
-        state = reset_in_cpp(folder / "attached.pt", "script", SEED)
+        (state,) = reset_in_cpp(Reset(Path(attached), "script", SEED))
     with torch.random.fork_rng(devices=[]), torchinit.patch_torch():
         torch.manual_seed(SEED)
         fresh = built()

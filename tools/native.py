@@ -79,15 +79,29 @@ def folder_of(*compiled: str | bytes) -> Iterator[Path]:
         yield folder
 
 
+@functools.cache
+def _package_digest() -> str:
+    suffixes = (".py", ".h", ".cmake", ".cpp", ".txt")
+    files = sorted(path for path in (ROOT / "torchinit").rglob("*") if path.suffix in suffixes)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _write_archives(folder: Path) -> None:
+    written = folder / "package.sha256"
+    if not written.exists() or written.read_text() != _package_digest():
+        write_package(folder, force=True)
+        written.write_text(_package_digest())
+
+
 def _cached(texts: list[str], name: str, build: Callable[[Path], object]) -> Path:
     """Build ``build/name`` from these texts, the package and torch, unless it is there; return the folder.
 
-    The archives are written anew each time, because programs load them at run time.
+    Programs load the archives at run time: they are written anew when the package has changed.
     """
     texts += [torch.__version__, torch.utils.cmake_prefix_path]
     texts += [path.read_text() for path in (ROOT / "torchinit").rglob("*") if path.suffix in (".h", ".cmake")]
     with folder_of(*texts) as folder:
-        write_package(folder, force=True)
+        _write_archives(folder)
         if not (folder / "build" / name).exists():
             build(folder)
     return folder

@@ -1,5 +1,6 @@
 """Picks few of many combinations so that every possible pair of values still occurs."""
 
+import functools
 import itertools
 import os
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ def pairwise(*axes: Sequence[Any], possible: Callable[..., bool] = lambda *value
         if possible(*(axis[index] for axis, index in zip(axes, row, strict=True)))
     ]
     if not EXHAUSTIVE:
-        rows = _covering(rows)
+        rows = _covering(tuple(rows))
     return [tuple(axis[index] for axis, index in zip(axes, row, strict=True)) for row in rows]
 
 
@@ -28,12 +29,13 @@ def _pairs(row: tuple[int, ...]) -> set[tuple[tuple[int, int], ...]]:
     return set(itertools.combinations(enumerate(row), 2))
 
 
-def _covering(rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+@functools.cache
+def _covering(rows: tuple[tuple[int, ...], ...]) -> list[tuple[int, ...]]:
     """Pick the rows that cover the most new pairs, with a lower threshold in each pass."""
     missing = set[tuple[tuple[int, int], ...]]().union(*map(_pairs, rows))
     found = []
     for wanted in range(len(_pairs(rows[0])) if rows else 0, 0, -1):
-        left = []
+        left: list[tuple[int, ...]] = []
         for row in rows:
             new = _pairs(row) & missing
             if len(new) >= wanted:
@@ -41,5 +43,5 @@ def _covering(rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
                 missing -= new
             elif new:
                 left.append(row)
-        rows = left
+        rows = tuple(left)
     return found
