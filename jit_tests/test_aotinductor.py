@@ -62,7 +62,9 @@ class Everything(nn.Module):
 def _packaged(module: nn.Module, arguments: tuple[Any, ...], path: Path, dynamic_shapes: Any = None) -> Any:
     program = torch.export.export(module, arguments, dynamic_shapes=dynamic_shapes)
     # Without these options inductor reorders the draws of a graph.
-    with torch._inductor.config.patch({"fallback_random": True, "aot_inductor.compile_wrapper_opt_level": "O0"}):
+    options = {"fallback_random": True, "aot_inductor.compile_wrapper_opt_level": "O0"}
+    # NB: inductor writes to its metadata, which would change the keys of its cache for all later compilations.
+    with torch._inductor.config.patch({**options, "aot_inductor.metadata": {}}):
         package = torch._inductor.aoti_compile_and_package(program, package_path=os.fspath(path))
     return torch._inductor.aoti_load_package(package)
 
