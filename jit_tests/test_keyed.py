@@ -13,6 +13,7 @@ from torch.jit.mobile import _load_for_lite_interpreter
 from jit_tests.scripting import last_line, rounded, run_quietly
 from tests.support.keyed_records import CALLS, REFUSALS, ROWS, KeyedCall
 from tests.support.outcome import ulps
+from tests.support.philox_operator import philox_as_one_operator
 from tests.support.record import Refusal
 from tests.support.records import call_id
 from tools.codegen.deployed import PREFIX
@@ -140,33 +141,35 @@ def _check_program(program: torch.export.ExportedProgram, calls: list[KeyedCall]
     assert not [op for op in called if torch.Tag.nondeterministic_seeded in op.tags]
 
 
-# One export of all, which takes two thirds of the time of an export for each.
+# Philox is one operator in the following: its rounds, which are the same for all, take most of the time to trace.
+# jit_tests/test_philox.py and test_keyed_dynamic.py trace and compile them.
+
+
 def test_exported_values_are_the_eager_ones_and_no_operator_is_random() -> None:
     # strict=True also traces as torch.compile(fullgraph=True) does.
-    _check_program(torch.export.export(Buffers(SOME), (KEY,), strict=True), SOME)
+    with philox_as_one_operator():
+        exported = torch.export.export(Buffers(SOME), (KEY,), strict=True)
+    _check_program(exported, SOME)
 
 
-# Between them: uniform and normal draws, QR, sort and scatter, and the tail.
-@pytest.mark.parametrize(
-    "call",
-    [call for call in SOME if call.name in ("orthogonal_", "sparse_") or call.arguments.get("b") == 10.0],
-    ids=str,
-)
-def test_decomposed_values_are_the_eager_ones_and_no_operator_is_random(call: KeyedCall) -> None:
-    exported = torch.export.export(Buffers([call]), (KEY,), strict=False)
-    _check_program(exported, [call])
-    _check_program(exported.run_decompositions(), [call])
+# Between them: uniform and normal draws, QR, sort and scatter, sub-pixels, and the tail.
+VARIOUS = [call for call in SOME if call.name in ("orthogonal_", "sparse_", "icnr_") or call.arguments.get("b") == 10.0]
 
 
-@pytest.mark.parametrize(
-    "call",
-    [call for call in SOME if call.name in ("orthogonal_", "icnr_") or call.arguments.get("b") == 10.0],
-    ids=str,
-)
-def test_compiled_values_are_the_eager_ones(call: KeyedCall) -> None:
+def test_decomposed_values_are_the_eager_ones_and_no_operator_is_random() -> None:
+    with philox_as_one_operator():
+        exported = torch.export.export(Buffers(VARIOUS), (KEY,), strict=False)
+        decomposed = exported.run_decompositions()
+    _check_program(exported, VARIOUS)
+    _check_program(decomposed, VARIOUS)
+
+
+def test_compiled_values_are_the_eager_ones() -> None:
     torch._dynamo.reset()
-    (drawn,) = torch.compile(Buffers([call]), fullgraph=True, backend="aot_eager")(KEY)
-    assert torch.equal(drawn, Buffers([call])(KEY)[0])
+    with philox_as_one_operator():
+        compiled = torch.compile(Buffers(VARIOUS), fullgraph=True, backend="aot_eager")(KEY)
+    for call, drawn, expected in zip(VARIOUS, compiled, Buffers(VARIOUS)(KEY), strict=True):
+        assert torch.equal(drawn, expected), call
 
 
 @pytest.mark.parametrize("call", [call for call in SOME if call.name == "kaiming_uniform_"], ids=str)
@@ -174,7 +177,9 @@ def test_sizes_may_be_symbolic(call: KeyedCall) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager", dynamic=True)
     for shape in ((6, 5), (4, 9), (11, 8)):
-        assert torch.equal(compiled(torch.empty(shape), KEY), call(torch.empty(shape), KEY))
+        with philox_as_one_operator():
+            drawn = compiled(torch.empty(shape), KEY)
+        assert torch.equal(drawn, call(torch.empty(shape), KEY))
 
 
 def test_inductor_draws_uniform_values_exactly_and_others_within_4_ulp() -> None:
@@ -186,7 +191,9 @@ def test_inductor_draws_uniform_values_exactly_and_others_within_4_ulp() -> None
 
     torch._dynamo.reset()
     weight = torch.empty(37, 11)
-    for call, made, expected in zip(chosen, torch.compile(draw, fullgraph=True)(weight, KEY), draw(weight, KEY)):
+    with philox_as_one_operator():
+        compiled = torch.compile(draw, fullgraph=True)(weight, KEY)
+    for call, made, expected in zip(chosen, compiled, draw(weight, KEY)):
         if call.name == "kaiming_uniform_":
             assert torch.equal(made, expected)
         else:

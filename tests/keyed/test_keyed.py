@@ -27,6 +27,8 @@ FLOATS = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 # FIRST_CALLS: one call an initializer. TAILS: draws from a tail, which take another path.
 FIRST_CALLS = [next(call for call in CALLS if call.name == name) for name in ROWS]
 TAILS = [call for call in CALLS if call.arguments.get("a") == 3.0]
+# The initializers that the others call to draw.
+PRIMITIVES = ("uniform_", "normal_", "trunc_normal_", "inverse_softplus_log_uniform_", "sparse_", "orthogonal_")
 every_call = pytest.mark.parametrize("call", CALLS, ids=str)
 
 
@@ -131,7 +133,7 @@ def test_another_key_or_seed_or_offset_draws_other_values(call: KeyedCall) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("call", [*FIRST_CALLS, *TAILS], ids=str)
+@pytest.mark.parametrize("call", [*(c for c in FIRST_CALLS if c.name in PRIMITIVES), *TAILS], ids=str)
 def test_neither_threads_nor_tiles_matter(call: KeyedCall) -> None:
     # More values than one tile.
     shape, threads, drawn = call.weight_shape(1620, 250), torch.get_num_threads(), []
@@ -318,28 +320,6 @@ def test_fans_are_those_of_the_whole() -> None:
             torch.empty(50, 200, 3, 3), KEY, 0.0, mode, "relu", [100, 200, 3, 3], [50, 0, 0, 0]
         )
         assert abs(float(part.std()) / (2 / fan) ** 0.5 - 1) < 0.02
-
-
-def test_bounds_that_the_dtype_cannot_hold_are_refused() -> None:
-    for dtype, bound in (
-        (torch.float16, 1e5),
-        (torch.float32, 1e39),
-        (torch.float32, 3e38),
-        (torch.bfloat16, 3.395e38),
-    ):
-        weight = torch.zeros(3, dtype=dtype)
-        with pytest.raises(RuntimeError, match=r"uniform_ expects .* dtype holds"):
-            keyed.uniform_(weight, KEY, -bound, bound)
-        assert not weight.any()
-    assert keyed.uniform_(torch.zeros(3, dtype=torch.float64), KEY, -1e39, 1e39).isfinite().all()
-
-
-@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
-def test_more_than_64_bits_are_refused(value: int) -> None:
-    with pytest.raises(ValueError, match=rf"seed must be in .*, got {value}"):
-        keyed.key(value)
-    with pytest.raises(ValueError, match=rf"data must be in .*, got {value}"):
-        keyed.fold_in(KEY, value)
 
 
 def test_names_are_hashed_by_fnv_1a() -> None:

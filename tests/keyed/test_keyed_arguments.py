@@ -212,3 +212,25 @@ def test_keys_are_derived_under_vmap() -> None:
     assert torch.equal(vmap(keyed.fold_in)(KEYS, torch.arange(3)), each)
     assert torch.equal(vmap(lambda key: keyed.fold_in(key, "a"))(KEYS), keyed.fold_in(KEYS, "a"))
     assert torch.equal(vmap(lambda key: keyed.split(key, 2))(KEYS), torch.stack([keyed.split(key, 2) for key in KEYS]))
+
+
+def test_bounds_that_the_dtype_cannot_hold_are_refused() -> None:
+    for dtype, bound in (
+        (torch.float16, 1e5),
+        (torch.float32, 1e39),
+        (torch.float32, 3e38),
+        (torch.bfloat16, 3.395e38),
+    ):
+        weight = torch.zeros(3, dtype=dtype)
+        with pytest.raises(RuntimeError, match=r"uniform_ expects .* dtype holds"):
+            keyed.uniform_(weight, KEY, -bound, bound)
+        assert not weight.any()
+    assert keyed.uniform_(torch.zeros(3, dtype=torch.float64), KEY, -1e39, 1e39).isfinite().all()
+
+
+@pytest.mark.parametrize("value", [2**64, -(2**63) - 1])
+def test_more_than_64_bits_are_refused(value: int) -> None:
+    with pytest.raises(ValueError, match=rf"seed must be in .*, got {value}"):
+        keyed.key(value)
+    with pytest.raises(ValueError, match=rf"data must be in .*, got {value}"):
+        keyed.fold_in(KEY, value)

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 
 LEVEL = 1e-6
 SEED = 2026
-PAIRS = 1000
-VALUES = 1_000_000
+PAIRS = 300
+VALUES = 500_000
 
 
 def _derived(names: list[str]) -> Tensor:
@@ -41,8 +41,8 @@ OTHERS: dict[str, Callable[[], Tensor]] = {
     "first": lambda: _derived([f"{i}.layer.weight" for i in range(PAIRS + 1)]),
     "last": lambda: _derived([f"weight{i}" for i in range(PAIRS + 1)]),
     "parts": lambda: _derived([f"layers.{i // 4}.{'qkvo'[i % 4]}" for i in range(PAIRS + 1)]),
-    "nested": lambda: keyed.split(keyed.split(keyed.key(SEED), 7), 143).flatten(0, 1),
-    "mixed": lambda: torch.cat([make()[:334] for make in FAMILIES.values()]),
+    "nested": lambda: keyed.split(keyed.split(keyed.key(SEED), 7), 43).flatten(0, 1),
+    "mixed": lambda: torch.cat([make()[:100] for make in FAMILIES.values()]),
 }
 
 
@@ -138,7 +138,7 @@ def test_normal_values_of_one_key_and_of_the_next_are_uncorrelated_and_so_are_th
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, *OTHERS])
-def test_no_two_of_a_thousand_keys_are_correlated(family: str) -> None:
+def test_no_two_of_300_keys_are_correlated(family: str) -> None:
     keys, count = {**FAMILIES, **OTHERS}[family](), 8192
     values = torch.stack([keyed.uniform_(torch.empty(count), key) for key in keys]).sub_(0.5)
     # Normalize the rows: a row's length would be common to all of its scores.
@@ -269,8 +269,8 @@ def test_normal_values_are_normal(dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_normal_values_have_the_right_tail_mass(dtype: torch.dtype) -> None:
-    # A radius drawn from 16 bits would end at 4.85; 19 of these draws should lie beyond 4.9.
-    bounds, observed, count = [3.0, 3.5, 4.0, 4.5, 4.9], torch.zeros(2, 5), 20_000_000
+    # A radius drawn from 16 bits would end at 4.854; 16 of these draws should lie beyond 4.86.
+    bounds, observed, count = [3.0, 3.5, 4.0, 4.5, 4.86], torch.zeros(2, 5), 14_000_000
     values = torch.empty(count // 10, dtype=dtype)
     for key in keyed.split(keyed.key(SEED), 10):
         keyed.normal_(values, key)
