@@ -31,11 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     import torch
 
-    # NB: torch.manual_seed also queues a formatted stack for CUDA on each call, until CUDA starts.
     torch.default_generator.manual_seed(0)
 
 
 def pytest_collection_finish() -> None:
+    import torch
+
+    # NB: torch.manual_seed formats a stack for each kind of device on each call, to seed that device when it starts.
+    for device in (torch.cuda, torch.xpu, torch.mtia):
+        if not device.is_available():
+            device.manual_seed_all = lambda seed: None
     # The objects of torch and of the collected tests live to the end: keep the garbage collector off them.
     gc.collect()
     gc.freeze()
