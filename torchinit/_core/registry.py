@@ -246,7 +246,7 @@ EXTRAS = (
         "int? original_max_position_embeddings=None, int? seq_len=None, float low_freq_factor=1., "
         "float high_freq_factor=4., float beta_fast=32., float beta_slow=1., bool truncate=True, "
         "float partial_rotary_factor=1., float[]? factors=None) -> Tensor",
-        "_core.tables",
+        "_core.rotary",
         choices={"scaling": ROTARY_SCALING},
         ndim=1,
         structured=True,
