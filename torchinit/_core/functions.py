@@ -31,7 +31,6 @@ from torchinit._core.fans import (
 )
 from torchinit._core.gains import calculate_gain, depth_scaled_std
 from torchinit._core.layers import bilinear_, icnr_, lstm_bias_, prior_bias_
-from torchinit._core.patch import patch_torch
 from torchinit._core.rotary import rotary_inv_freq_
 from torchinit._core.structured import (
     block_orthogonal_,

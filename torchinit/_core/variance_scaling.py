@@ -7,7 +7,6 @@ import torch
 from torch import SymFloat, Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
-from torch.nn.init import kaiming_uniform_ as _upstream_kaiming_uniform_
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from torchinit._core.checks import check_inexact, check_partitioned, check_trunc_normal, check_uniform
@@ -25,6 +24,8 @@ from torchinit._core.scale import (
 )
 from torchinit._core.symbolic import depends_on_shape
 from torchinit._core.writes import _no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_, no_grad_mul_
+
+_upstream: Any = torch.nn.init.kaiming_uniform_  # the one of these that a class can override
 
 
 def _fill_uniform(function: str, tensor: Tensor, bound: float, generator: torch.Generator | None) -> Tensor:
@@ -177,8 +178,9 @@ def kaiming_uniform_(
     """
     if has_torch_function_variadic(tensor):
         if not is_exporting():
-            given: Any = {"a": a, "mode": mode, "nonlinearity": nonlinearity, "generator": generator}
-            return handle_torch_function(_upstream_kaiming_uniform_, (tensor,), tensor=tensor, **given)
+            return handle_torch_function(  # type: ignore[no-any-return]
+                _upstream, (tensor,), tensor=tensor, a=a, mode=mode, nonlinearity=nonlinearity, generator=generator
+            )
     if 0 in tensor.shape:
         check_partitioned(tensor)
         warn_user("Initializing zero-element tensors is a no-op")
