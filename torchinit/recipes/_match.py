@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from torchinit._core.compat import mark_to_keep
 from torchinit._core.groups import with_stars
-from torchinit.recipes._bind import bind
 from torchinit.recipes._defaults import default_fills, statistics
 from torchinit.recipes._effective import recipe_layers
 from torchinit.recipes._layers import Layer, storage_key
@@ -98,13 +97,31 @@ def _reason_to_keep(layer: Layer, name: str, tensor: Tensor, rule: Rule | None, 
     return "no gradient" if rule is None or (tensor.dim() >= 2 and not rule.names_exactly) else ""
 
 
+def _bound(rules: Sequence[Rule], layers: Sequence[Layer]) -> Sequence[Rule]:
+    """Count what ``{layer}`` matches in a model, and find the last of ``{last}``, for the rules that have them."""
+    if not any(rule.counts for rule in rules):
+        return rules
+    parameters = [
+        (layer.kinds, layer.names(name), parameter.dim(), role_of(layer, name, parameter.dim()))
+        for layer in layers
+        for name, parameter in layer.parameters()
+    ]
+    buffers = [
+        (layer.kinds, layer.names(name), buffer.dim(), "buffer")
+        for layer in layers
+        for name, buffer in layer.module._buffers.items()
+        if buffer is not None
+    ]
+    return [rule.in_model([*parameters, *buffers]) for rule in rules]
+
+
 def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
     if not isinstance(module, nn.Module):
         hint = "; take its module()" if isinstance(module, torch.export.ExportedProgram) else ""
         raise TypeError(f"a recipe needs a torch.nn.Module, got {type(module).__name__}{hint}")
     layers, parametrized = recipe_layers(rules, module, _first_match)
-    rules = bind(rules, layers)
+    rules = _bound(rules, layers)
     trains = any(parameter.requires_grad for parameter in module.parameters())
     found = Match(bound=rules, trains=trains, parametrized=parametrized)
     # peft freezes the whole model around its adapters.
