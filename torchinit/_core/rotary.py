@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
 
-from torchinit._core.checks import check_inexact, refuse_dimensions
+from torchinit._core.checks import check_inexact, check_partitioned, refuse_dimensions
 from torchinit._core.compat import is_tracing
 from torchinit._core.messages import format_float
 from torchinit._core.tables import check_base, check_positive, write_table_
@@ -232,6 +232,7 @@ def rotary_inv_freq_(
         ...     torch.empty(64), 500000.0, "llama3", original_max_position_embeddings=8192, **numbers
         ... )
     """
+    check_partitioned(tensor)
     if tensor.dim() != 1:
         refuse_dimensions(tensor, "1")
     check_inexact("rotary_inv_freq_", tensor)

@@ -45,7 +45,6 @@ def write_table_(tensor: Tensor, values: Tensor) -> Tensor:
 def _check_positions(tensor: Tensor, padding_idx: int | None) -> None:
     shape = list(tensor.shape)
     if tensor.dim() != 2 and not (tensor.dim() == 3 and (shape[0] == 1 or shape[1] == 1)):
-        check_partitioned(tensor)
         raise ValueError(
             "sinusoidal_ needs shape [length, features], or 3 dimensions with a 1 before or after the length, got shape"
             f" {shape}"
@@ -116,6 +115,7 @@ def sinusoidal_(
                 [ 0.9093, -0.4161,  0.0200,  0.9998]])
         >>> whisper = torchinit.sinusoidal_(torch.empty(1500, 384), layout="sin_cos", endpoint=True)
     """
+    check_partitioned(tensor)
     _check_positions(tensor, padding_idx)
     check_base(base)
     if layout not in ["interleaved", "sin_cos", "cos_sin"]:
@@ -166,6 +166,7 @@ def alibi_slopes_(tensor: Tensor, bias_max: float = 8.0, formula: str = "bloom")
         >>> torchinit.alibi_slopes_(torch.empty(6))
         tensor([0.2500, 0.0625, 0.0156, 0.0039, 0.5000, 0.1250])
     """
+    check_partitioned(tensor)
     heads = tensor.numel()
     if tensor.dim() == 0 or (tensor.dim() > 1 and heads != max(list(tensor.shape))):
         refuse_dimensions(tensor, "1")
@@ -228,6 +229,7 @@ def log_arange_(tensor: Tensor) -> Tensor:
         tensor([[0.0000, 0.6931, 1.0986],
                 [0.0000, 0.6931, 1.0986]])
     """
+    check_partitioned(tensor)
     if tensor.dim() == 0:
         refuse_dimensions(tensor, "1 or more")
     check_inexact("log_arange_", tensor)
