@@ -72,6 +72,9 @@ _UNDERSCORED = (
     "_no_grad_zero_",
 )
 
+# Names that other modules than ``_core.functions`` have.
+_ELSEWHERE = {"patch_torch": "torchinit._core.patch", "record": "torchinit.recording"}
+
 _SUBPACKAGES = ("deploy", "diagnostics", "keyed", "recipes", "recording")
 
 
@@ -79,12 +82,12 @@ def __getattr__(name: str) -> Any:
     # Everything is imported on first use: `torchinit --help` need not wait for torch.
     if name in _SUBPACKAGES:
         return import_module(f"torchinit.{name}")
-    if name == "record":
-        return import_module("torchinit.recording").record
+    if name in _ELSEWHERE:
+        return getattr(import_module(_ELSEWHERE[name]), name)
     if name not in __all__ and name not in _UNDERSCORED:
         raise AttributeError(f"module 'torchinit' has no attribute {name!r}")
     functions = import_module("torchinit._core.functions")
-    globals().update({each: getattr(functions, each) for each in (*__all__, *_UNDERSCORED) if each != "record"})
+    globals().update({each: getattr(functions, each) for each in (*__all__, *_UNDERSCORED) if each not in _ELSEWHERE})
     return globals()[name]
 
 

@@ -167,9 +167,8 @@ def test_writer_leaves_the_old_file_whole_when_it_fails(tmp_path: Path, monkeypa
 )
 def test_bad_entry_fails_in_one_line_that_names_its_place(schema: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "registry.py"
-    path.write_text(
-        REGISTRY.read_text().replace("lecun_normal_(Tensor tensor, Generator? generator=None) -> Tensor", schema)
-    )
+    old = "xavier_normal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor"
+    path.write_text(REGISTRY.read_text().replace(old, schema))
     with pytest.raises(CodegenError) as caught:
         read(path)
     assert message in str(caught.value)

@@ -51,10 +51,8 @@ def _sources(node: Any) -> Iterator[Tensor]:
 def _is_original(parameter: Tensor) -> bool:
     """True if a module registers the parameter under a name of an original."""
     return any(
-        type(holder) is dict and any(own is parameter and _ORIGINAL.fullmatch(name) for name, own in _items(holder))
+        own is parameter and isinstance(name, str) and _ORIGINAL.fullmatch(name)
         for holder in gc.get_referrers(parameter)
+        if type(holder) is dict
+        for name, own in holder.items()
     )
-
-
-def _items(holder: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in holder.items() if isinstance(name, str))

@@ -31,7 +31,7 @@ from torchinit._core.fans import (
 )
 from torchinit._core.gains import calculate_gain, depth_scaled_std
 from torchinit._core.layers import bilinear_, icnr_, lstm_bias_, prior_bias_
-from torchinit._core.patch import patch_torch
+from torchinit._core.rotary import rotary_inv_freq_
 from torchinit._core.structured import (
     block_orthogonal_,
     delta_orthogonal_,
@@ -41,7 +41,7 @@ from torchinit._core.structured import (
     orthogonal_,
     sparse_,
 )
-from torchinit._core.tables import alibi_slopes_, log_arange_, rotary_inv_freq_, sinusoidal_
+from torchinit._core.tables import alibi_slopes_, log_arange_, sinusoidal_
 from torchinit._core.variance_scaling import (
     kaiming_normal_,
     kaiming_uniform_,

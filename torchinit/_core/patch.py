@@ -7,18 +7,13 @@ from typing import Any
 import torch
 from torch.nn.modules import activation, transformer
 
-from torchinit._core import deprecated, distributions, fans, gains, structured, variance_scaling, writes
+from torchinit._core import functions
 
 _UPSTREAM = vars(torch.nn.init)
 
-_FAMILIES = (distributions, deprecated, fans, gains, writes, variance_scaling, structured)
-
 # Our function for each name of torch.nn.init.
 _OURS_BY_NAME = {
-    name: function
-    for family in _FAMILIES
-    for name, function in vars(family).items()
-    if type(function) is FunctionType and function.__module__ == family.__name__ and name in _UPSTREAM
+    name: function for name, function in vars(functions).items() if type(function) is FunctionType and name in _UPSTREAM
 }
 # The same by upstream's function; other namespaces may hold it under any name.
 _OURS_BY_UPSTREAM = {_UPSTREAM[name]: function for name, function in _OURS_BY_NAME.items()}
@@ -154,7 +149,7 @@ def patch_torch(*also: ModuleType | dict[Any, Any]) -> Patch:
         try:
             for namespace in (torch.nn.init, activation, transformer, *also):
                 # torchinit itself holds some of upstream's functions, for overrides.
-                if namespace not in _FAMILIES:
+                if not getattr(namespace, "__name__", "").startswith("torchinit."):
                     patch._swap(vars(namespace) if isinstance(namespace, ModuleType) else namespace)
         except BaseException:
             patch.restore()

@@ -57,19 +57,27 @@ class Initializer(Entry):
 
     Args:
         ndim: dimensions of the smallest weight to try it on
-        needs_fans: its standard deviation follows from the fans
         alias_of: the initializer that it equals, with other numbers
         structured: a value depends on its position, or only some shapes are valid
         indivisible: values depend on each other, so a shard cannot be drawn without the whole
-        has_scale: its values have a spread around a center, which can be divided
+        fixed_scale: a recipe cannot divide the spread of its values
     """
 
     ndim: int = 2
-    needs_fans: bool = False
     alias_of: str | None = None
     structured: bool = False
     indivisible: bool = False
-    has_scale: bool = False
+    fixed_scale: bool = False
+
+    @property
+    def needs_fans(self) -> bool:
+        """True if its standard deviation follows from the fans."""
+        return self.family == "_core.variance_scaling"
+
+    @property
+    def has_scale(self) -> bool:
+        """True if its values have a spread around a center, which can be divided."""
+        return self.draws and not self.fixed_scale
 
     @property
     def flattens(self) -> bool:
@@ -112,44 +120,33 @@ UPSTREAM = (
         "uniform_(Tensor tensor, float a=0., float b=1., Generator? generator=None) -> Tensor",
         "_core.distributions",
         deprecated="uniform",
-        has_scale=True,
     ),
     Initializer(
         "normal_(Tensor tensor, float mean=0., float std=1., Generator? generator=None) -> Tensor",
         "_core.distributions",
         deprecated="normal",
-        has_scale=True,
     ),
     Initializer(
         "trunc_normal_(Tensor tensor, float mean=0., float std=1., float a=-2., float b=2., "
         "Generator? generator=None) -> Tensor",
         "_core.distributions",
-        has_scale=True,
     ),
     Initializer("constant_(Tensor tensor, float val) -> Tensor", "_core.distributions", deprecated="constant"),
     Initializer("ones_(Tensor tensor) -> Tensor", "_core.distributions"),
     Initializer("zeros_(Tensor tensor) -> Tensor", "_core.distributions"),
     Initializer("eye_(Tensor tensor) -> Tensor", "_core.structured", deprecated="eye", structured=True),
     Initializer(
-        "dirac_(Tensor tensor, int groups=1) -> Tensor",
-        "_core.structured",
-        deprecated="dirac",
-        ndim=3,
-        structured=True,
+        "dirac_(Tensor tensor, int groups=1) -> Tensor", "_core.structured", deprecated="dirac", ndim=3, structured=True
     ),
     Initializer(
         "xavier_uniform_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
         "_core.variance_scaling",
         deprecated="xavier_uniform",
-        needs_fans=True,
-        has_scale=True,
     ),
     Initializer(
         "xavier_normal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
         "_core.variance_scaling",
         deprecated="xavier_normal",
-        needs_fans=True,
-        has_scale=True,
     ),
     Initializer(
         'kaiming_uniform_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
@@ -157,8 +154,6 @@ UPSTREAM = (
         "_core.variance_scaling",
         choices=_KAIMING,
         deprecated="kaiming_uniform",
-        needs_fans=True,
-        has_scale=True,
     ),
     Initializer(
         'kaiming_normal_(Tensor tensor, float a=0., str mode="fan_in", str nonlinearity="leaky_relu", '
@@ -166,8 +161,6 @@ UPSTREAM = (
         "_core.variance_scaling",
         choices=_KAIMING,
         deprecated="kaiming_normal",
-        needs_fans=True,
-        has_scale=True,
     ),
     Initializer(
         "orthogonal_(Tensor tensor, float gain=1., Generator? generator=None) -> Tensor",
@@ -175,7 +168,6 @@ UPSTREAM = (
         deprecated="orthogonal",
         structured=True,
         indivisible=True,
-        has_scale=True,
     ),
     Initializer(
         "sparse_(Tensor tensor, float sparsity, float std=0.01, Generator? generator=None) -> Tensor",
@@ -183,6 +175,7 @@ UPSTREAM = (
         deprecated="sparse",
         structured=True,
         indivisible=True,
+        fixed_scale=True,
     ),
     # Private upstream, but imported by other packages.
     Entry("_calculate_fan_in_and_fan_out(Tensor tensor) -> ((int, int))", "_core.fans"),
@@ -209,33 +202,18 @@ EXTRAS = (
         "Generator? generator=None, bool correct_std=False) -> Tensor",
         "_core.distributions",
         alias_of="trunc_normal_",
-        has_scale=True,
     ),
     Initializer(
         'variance_scaling_(Tensor tensor, float scale=1., str mode="fan_in", str distribution="truncated_normal", '
         "int? fan_in=None, int? fan_out=None, Generator? generator=None) -> Tensor",
         "_core.variance_scaling",
         choices=_SCALING,
-        needs_fans=True,
-        has_scale=True,
     ),
-    Initializer(
-        "lecun_uniform_(Tensor tensor, Generator? generator=None) -> Tensor",
-        "_core.variance_scaling",
-        needs_fans=True,
-        has_scale=True,
-    ),
-    Initializer(
-        "lecun_normal_(Tensor tensor, Generator? generator=None) -> Tensor",
-        "_core.variance_scaling",
-        needs_fans=True,
-        has_scale=True,
-    ),
+    Initializer("lecun_uniform_(Tensor tensor, Generator? generator=None) -> Tensor", "_core.variance_scaling"),
+    Initializer("lecun_normal_(Tensor tensor, Generator? generator=None) -> Tensor", "_core.variance_scaling"),
     Initializer(
         "sine_uniform_(Tensor tensor, float omega=30., bool is_first=False, Generator? generator=None) -> Tensor",
         "_core.variance_scaling",
-        needs_fans=True,
-        has_scale=True,
     ),
     Initializer("identity_(Tensor tensor, float gain=1., int groups=1) -> Tensor", "_core.structured", structured=True),
     Initializer(
@@ -243,7 +221,6 @@ EXTRAS = (
         "_core.structured",
         structured=True,
         indivisible=True,
-        has_scale=True,
     ),
     Initializer(
         "delta_orthogonal_(Tensor tensor, float gain=1., int groups=1, Generator? generator=None) -> Tensor",
@@ -251,7 +228,6 @@ EXTRAS = (
         ndim=3,
         structured=True,
         indivisible=True,
-        has_scale=True,
     ),
     Initializer("bilinear_(Tensor tensor, int groups=1) -> Tensor", "_core.layers", ndim=3, structured=True),
     Initializer(
@@ -261,6 +237,7 @@ EXTRAS = (
         choices=_SCALING,
         ndim=3,
         structured=True,
+        fixed_scale=True,
     ),
     Initializer("lstm_bias_(Tensor tensor, float forget=1.) -> Tensor", "_core.layers", ndim=1, structured=True),
     Initializer("prior_bias_(Tensor tensor, float prior=0.01) -> Tensor", "_core.layers", alias_of="constant_"),
@@ -269,7 +246,7 @@ EXTRAS = (
         "int? original_max_position_embeddings=None, int? seq_len=None, float low_freq_factor=1., "
         "float high_freq_factor=4., float beta_fast=32., float beta_slow=1., bool truncate=True, "
         "float partial_rotary_factor=1., float[]? factors=None) -> Tensor",
-        "_core.tables",
+        "_core.rotary",
         choices={"scaling": ROTARY_SCALING},
         ndim=1,
         structured=True,
@@ -294,6 +271,7 @@ EXTRAS = (
         "float floor=0.0001, Generator? generator=None) -> Tensor",
         "_core.distributions",
         ndim=1,
+        fixed_scale=True,
     ),
 )
 

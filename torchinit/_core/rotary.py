@@ -8,19 +8,13 @@ import math
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+from torch.jit import is_scripting
 
+from torchinit._core.checks import check_inexact, check_partitioned, refuse_dimensions
+from torchinit._core.compat import is_tracing
 from torchinit._core.messages import format_float
-
-
-def check_base(base: float) -> None:
-    # Near float32's largest number; the tables are computed in float32.
-    if not 1.0 < base <= 1e38:
-        raise ValueError(f"base must be a finite number above 1, got {format_float(base)}")
-
-
-def check_positive(name: str, value: float) -> None:
-    if not 0.0 < value <= 1e38:
-        raise ValueError(f"{name} must be a positive finite number, got {format_float(value)}")
+from torchinit._core.tables import check_base, check_positive, write_table_
 
 
 def _check_used(scaling: str, factor: float, partial_rotary_factor: float, factors: list[float] | None) -> None:
@@ -45,7 +39,7 @@ def _check_used(scaling: str, factor: float, partial_rotary_factor: float, facto
         raise ValueError(f"factors must be None unless the scaling is longrope, got {len(factors)} factors")
 
 
-def check_rotary(
+def _check(
     size: int,
     base: float,
     scaling: str,
@@ -120,20 +114,21 @@ def _llama3(inv_freq: Tensor, factor: float, length: int, bands: list[float]) ->
     return torch.where(torch.logical_or(is_long, is_short), scaled, blended)
 
 
-def inverse_frequencies(
+def _inverse_frequencies(
     size: int,
     device: torch.device,
     base: float,
     scaling: str,
     factor: float,
-    length: int,
+    original: int | None,
     seq_len: int | None,
     bands: list[float],
     truncate: bool,
     partial_rotary_factor: float,
     factors: list[float] | None,
 ) -> Tensor:
-    """Compute the values; ``bands`` are low_freq_factor, high_freq_factor, beta_fast and beta_slow."""
+    """Check the numbers, and compute the values; ``bands`` are low_freq_factor, high_freq_factor, beta_fast and beta_slow."""
+    length = _check(size, base, scaling, factor, original, seq_len, bands, partial_rotary_factor, factors)
     dim, turning = 2 * size, size
     if scaling == "dynamic":
         base = _dynamic_base(base, factor, length, length if seq_len is None else seq_len, dim)
@@ -143,7 +138,7 @@ def inverse_frequencies(
     powers = torch.pow(base, torch.arange(0, 2 * turning, 2, dtype=torch.float32, device=device) / dim)
     if scaling == "yarn":
         return _yarn(powers, size, base, factor, length, bands, truncate)
-    if scaling == "longrope" and factors is not None:
+    if factors is not None and len(factors) > 0:
         # NB: not torch.tensor(), for which a GPU waits.
         divisors = [torch.full([], number, dtype=torch.float32, device=device) for number in factors]
         return torch.reciprocal(torch.stack(divisors) * powers)
@@ -153,3 +148,98 @@ def inverse_frequencies(
     if scaling == "proportional":
         inv_freq = torch.cat([inv_freq, inv_freq.new_zeros([size - turning])])
     return inv_freq if scaling == "default" or scaling == "dynamic" else inv_freq / factor
+
+
+def _constant_size(tensor: Tensor) -> int:
+    """Return the length of a tensor of one dimension; a trace would compute with a tensor of float32 in its place."""
+    if not is_scripting():
+        if not is_dynamo_compiling() and is_tracing():
+            return int(tensor.size(0))
+    return tensor.size(0)
+
+
+def rotary_inv_freq_(
+    tensor: Tensor,
+    base: float = 10000.0,
+    scaling: str = "default",
+    factor: float = 1.0,
+    original_max_position_embeddings: int | None = None,
+    seq_len: int | None = None,
+    low_freq_factor: float = 1.0,
+    high_freq_factor: float = 4.0,
+    beta_fast: float = 32.0,
+    beta_slow: float = 1.0,
+    truncate: bool = True,
+    partial_rotary_factor: float = 1.0,
+    factors: list[float] | None = None,
+) -> Tensor:
+    r"""Fill a vector with the inverse frequencies of rotary position embeddings.
+
+    Su et al., "RoFormer: Enhanced transformer with rotary position embedding" (2021),
+    https://arxiv.org/abs/2104.09864. The arguments have the names and the meaning of ``rope_parameters`` in a
+    configuration of transformers, with ``scaling`` for ``rope_type`` and ``base`` for ``rope_theta``. A layer that
+    rotates a part of each head alone has a shorter tensor.
+
+    .. math:: x_i = \text{base}^{-2 i / \text{dim}}, \quad \text{dim} = 2 \, \text{size}
+
+    Each scaling changes these values:
+
+    - ``"default"``: not at all
+    - ``"linear"``: divided by ``factor``
+    - ``"dynamic"``: the base grows with ``seq_len``, times :math:`(\text{factor} \, \text{seq\_len} /
+      \text{original} - (\text{factor} - 1))^{\text{dim} / (\text{dim} - 2)}`
+    - ``"yarn"``: the values that turn less often than ``beta_slow`` times in the original length are divided by
+      ``factor``, those that turn more often than ``beta_fast`` times stay, and between them a ramp blends the two
+    - ``"llama3"``: the values whose wavelength exceeds the original length over ``low_freq_factor`` are divided by
+      ``factor``, those below that over ``high_freq_factor`` stay, and a ramp blends the two between
+    - ``"longrope"``: each value is divided by its own number of ``factors``
+    - ``"proportional"``: the values after the first ``partial_rotary_factor`` of them are 0, and all are divided by
+      ``factor``
+
+    Args:
+        tensor: a floating-point or complex vector with one value for each pair of rotated dimensions
+        base: the base of the powers, above 1
+        scaling: ``"default"``, ``"linear"``, ``"dynamic"``, ``"yarn"``, ``"longrope"``, ``"llama3"`` or
+            ``"proportional"``
+        factor: how many times longer than the original length a sequence may be
+        original_max_position_embeddings: the original length, in positions; ``"dynamic"``, ``"yarn"`` and ``"llama3"``
+            need it
+        seq_len: length of the sequence for ``"dynamic"``, in positions; below the original length that one counts
+            (default: the original length)
+        low_freq_factor: for ``"llama3"``
+        high_freq_factor: for ``"llama3"``, above ``low_freq_factor``
+        beta_fast: for ``"yarn"``, in turns
+        beta_slow: for ``"yarn"``, in turns
+        truncate: whether the ramp of ``"yarn"`` begins and ends at whole indices
+        partial_rotary_factor: share of the values that ``"proportional"`` does not set to 0, in :math:`[0, 1]`
+        factors: the divisors of ``"longrope"``, one for each value: the short or the long ones of a configuration
+
+    Returns:
+        ``tensor``
+
+    Raises:
+        ValueError: if ``tensor`` does not have 1 dimension, for an unknown scaling, and if a number is missing, out of
+            its range or not used by the scaling
+        NotImplementedError: if ``tensor`` holds integers or booleans
+
+    Examples:
+        >>> torchinit.rotary_inv_freq_(torch.empty(4))
+        tensor([1.0000, 0.1000, 0.0100, 0.0010])
+        >>> torchinit.rotary_inv_freq_(torch.empty(4), scaling="linear", factor=4.0)
+        tensor([0.2500, 0.0250, 0.0025, 0.0003])
+        >>> numbers = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
+        >>> inv_freq = torchinit.rotary_inv_freq_(
+        ...     torch.empty(64), 500000.0, "llama3", original_max_position_embeddings=8192, **numbers
+        ... )
+    """
+    check_partitioned(tensor)
+    if tensor.dim() != 1:
+        refuse_dimensions(tensor, "1")
+    check_inexact("rotary_inv_freq_", tensor)
+    bands = [low_freq_factor, high_freq_factor, beta_fast, beta_slow]
+    length, share = original_max_position_embeddings, partial_rotary_factor
+    size = _constant_size(tensor)
+    values = _inverse_frequencies(
+        size, tensor.device, base, scaling, factor, length, seq_len, bands, truncate, share, factors
+    )
+    return write_table_(tensor, values)

@@ -1,4 +1,4 @@
-"""Tables that models compute when they are built: frequencies, positions, slopes and decays.
+"""Tables that models compute when they are built: positions, slopes and decays; ``rotary`` has frequencies.
 
 Every value is computed in float32, as the models do, and then written to the tensor's dtype. The order of
 floating-point operations is that of transformers, for equal bits.
@@ -9,146 +9,42 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
 
 from torchinit._core.checks import check_inexact, check_overlap, check_partitioned, refuse_dimensions
-from torchinit._core.compat import is_tracing
 from torchinit._core.door import enter, is_plain
-from torchinit._core.rotary import check_base, check_positive, check_rotary, inverse_frequencies
+from torchinit._core.messages import format_float
 from torchinit._core.symbolic import as_float
 from torchinit._core.writes import no_grad_copy_
 
 
-def constant_size(tensor: Tensor) -> int:
-    """Return the length of a tensor of one dimension; a trace would compute with a tensor of float32 in its place."""
-    if not is_scripting():
-        if not is_dynamo_compiling() and is_tracing():
-            return int(tensor.size(0))
-    return tensor.size(0)
+def check_base(base: float) -> None:
+    # Near float32's largest number; the tables are computed in float32.
+    if not 1.0 < base <= 1e38:
+        raise ValueError(f"base must be a finite number above 1, got {format_float(base)}")
 
 
-def rotary_inv_freq_(
-    tensor: Tensor,
-    base: float = 10000.0,
-    scaling: str = "default",
-    factor: float = 1.0,
-    original_max_position_embeddings: int | None = None,
-    seq_len: int | None = None,
-    low_freq_factor: float = 1.0,
-    high_freq_factor: float = 4.0,
-    beta_fast: float = 32.0,
-    beta_slow: float = 1.0,
-    truncate: bool = True,
-    partial_rotary_factor: float = 1.0,
-    factors: list[float] | None = None,
-) -> Tensor:
-    r"""Fill a vector with the inverse frequencies of rotary position embeddings.
-
-    Su et al., "RoFormer: Enhanced transformer with rotary position embedding" (2021),
-    https://arxiv.org/abs/2104.09864. The arguments have the names and the meaning of ``rope_parameters`` in a
-    configuration of transformers, with ``scaling`` for ``rope_type`` and ``base`` for ``rope_theta``. A layer that
-    rotates a part of each head alone has a shorter tensor.
-
-    .. math:: x_i = \text{base}^{-2 i / \text{dim}}, \quad \text{dim} = 2 \, \text{size}
-
-    Each scaling changes these values:
-
-    - ``"default"``: not at all
-    - ``"linear"``: divided by ``factor``
-    - ``"dynamic"``: the base grows with ``seq_len``, times :math:`(\text{factor} \, \text{seq\_len} /
-      \text{original} - (\text{factor} - 1))^{\text{dim} / (\text{dim} - 2)}`
-    - ``"yarn"``: the values that turn less often than ``beta_slow`` times in the original length are divided by
-      ``factor``, those that turn more often than ``beta_fast`` times stay, and between them a ramp blends the two
-    - ``"llama3"``: the values whose wavelength exceeds the original length over ``low_freq_factor`` are divided by
-      ``factor``, those below that over ``high_freq_factor`` stay, and a ramp blends the two between
-    - ``"longrope"``: each value is divided by its own number of ``factors``
-    - ``"proportional"``: the values after the first ``partial_rotary_factor`` of them are 0, and all are divided by
-      ``factor``
-
-    Args:
-        tensor: a floating-point or complex vector with one value for each pair of rotated dimensions
-        base: the base of the powers, above 1
-        scaling: ``"default"``, ``"linear"``, ``"dynamic"``, ``"yarn"``, ``"longrope"``, ``"llama3"`` or
-            ``"proportional"``
-        factor: how many times longer than the original length a sequence may be
-        original_max_position_embeddings: the original length, in positions; ``"dynamic"``, ``"yarn"`` and ``"llama3"``
-            need it
-        seq_len: length of the sequence for ``"dynamic"``, in positions; below the original length that one counts
-            (default: the original length)
-        low_freq_factor: for ``"llama3"``
-        high_freq_factor: for ``"llama3"``, above ``low_freq_factor``
-        beta_fast: for ``"yarn"``, in turns
-        beta_slow: for ``"yarn"``, in turns
-        truncate: whether the ramp of ``"yarn"`` begins and ends at whole indices
-        partial_rotary_factor: share of the values that ``"proportional"`` does not set to 0, in :math:`[0, 1]`
-        factors: the divisors of ``"longrope"``, one for each value: the short or the long ones of a configuration
-
-    Returns:
-        ``tensor``
-
-    Raises:
-        ValueError: if ``tensor`` does not have 1 dimension, for an unknown scaling, and if a number is missing, out of
-            its range or not used by the scaling
-        NotImplementedError: if ``tensor`` holds integers or booleans
-
-    Examples:
-        >>> torchinit.rotary_inv_freq_(torch.empty(4))
-        tensor([1.0000, 0.1000, 0.0100, 0.0010])
-        >>> torchinit.rotary_inv_freq_(torch.empty(4), scaling="linear", factor=4.0)
-        tensor([0.2500, 0.0250, 0.0025, 0.0003])
-        >>> numbers = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
-        >>> inv_freq = torchinit.rotary_inv_freq_(
-        ...     torch.empty(64), 500000.0, "llama3", original_max_position_embeddings=8192, **numbers
-        ... )
-    """
-    if not is_scripting():
-        if not is_plain(tensor):
-            fill = partial(
-                rotary_inv_freq_,
-                base=base,
-                scaling=scaling,
-                factor=factor,
-                original_max_position_embeddings=original_max_position_embeddings,
-                seq_len=seq_len,
-                low_freq_factor=low_freq_factor,
-                high_freq_factor=high_freq_factor,
-                beta_fast=beta_fast,
-                beta_slow=beta_slow,
-                truncate=truncate,
-                partial_rotary_factor=partial_rotary_factor,
-                factors=factors,
-            )
-            if enter(tensor, fill) is None:
-                return tensor
-    if tensor.dim() != 1:
-        refuse_dimensions(tensor, "1")
-    check_inexact("rotary_inv_freq_", tensor)
-    bands = [low_freq_factor, high_freq_factor, beta_fast, beta_slow]
-    original, share = original_max_position_embeddings, partial_rotary_factor
-    size = constant_size(tensor)
-    length = check_rotary(size, base, scaling, factor, original, seq_len, bands, share, factors)
-    if tensor.numel() == 0 or tensor.is_meta:
-        return tensor
-    check_overlap(tensor)
-    values = inverse_frequencies(
-        size, tensor.device, base, scaling, factor, length, seq_len, bands, truncate, share, factors
-    )
-    return no_grad_copy_(tensor, values)
+def check_positive(name: str, value: float) -> None:
+    if not 0.0 < value <= 1e38:
+        raise ValueError(f"{name} must be a positive finite number, got {format_float(value)}")
 
 
-def _write_(tensor: Tensor, values: Tensor) -> Tensor:
+def write_table_(tensor: Tensor, values: Tensor) -> Tensor:
     """Round float64 values to float32 first, as transformers does; a tensor of 64 bits takes all digits."""
+    check_overlap(tensor)
     if not (tensor.dtype == torch.float64 or tensor.dtype == torch.complex128):
         values = values.to(torch.float32)
     # NB: not left to copy_; a program of torch.export forgets that copy_ converts, once it is decomposed.
-    return no_grad_copy_(tensor, values.to(tensor.dtype))
+    values = values.to(tensor.dtype)
+    if not is_scripting():
+        if not is_plain(tensor) and enter(tensor, partial(no_grad_copy_, source=values)) is None:
+            return tensor
+    return no_grad_copy_(tensor, values)
 
 
 def _check_positions(tensor: Tensor, padding_idx: int | None) -> None:
     shape = list(tensor.shape)
     if tensor.dim() != 2 and not (tensor.dim() == 3 and (shape[0] == 1 or shape[1] == 1)):
-        check_partitioned(tensor)
         raise ValueError(
             "sinusoidal_ needs shape [length, features], or 3 dimensions with a 1 before or after the length, got shape"
             f" {shape}"
@@ -219,13 +115,7 @@ def sinusoidal_(
                 [ 0.9093, -0.4161,  0.0200,  0.9998]])
         >>> whisper = torchinit.sinusoidal_(torch.empty(1500, 384), layout="sin_cos", endpoint=True)
     """
-    if not is_scripting():
-        if not is_plain(tensor):
-            fill = partial(
-                sinusoidal_, base=base, layout=layout, endpoint=endpoint, formula=formula, padding_idx=padding_idx
-            )
-            if enter(tensor, fill) is None:
-                return tensor
+    check_partitioned(tensor)
     _check_positions(tensor, padding_idx)
     check_base(base)
     if layout not in ["interleaved", "sin_cos", "cos_sin"]:
@@ -235,9 +125,6 @@ def sinusoidal_(
     if endpoint and tensor.size(-1) == 2:
         raise ValueError(f"endpoint needs at least 4 features, got shape {list(tensor.shape)}")
     check_inexact("sinusoidal_", tensor)
-    if tensor.numel() == 0 or tensor.is_meta:
-        return tensor
-    check_overlap(tensor)
     length = tensor.size(0) if tensor.dim() == 2 else tensor.size(0) * tensor.size(1)
     angles = _angles(length, tensor.size(-1) // 2, base, endpoint, formula, tensor.device)
     sines, cosines = angles.sin(), angles.cos()
@@ -247,7 +134,7 @@ def sinusoidal_(
         table = torch.cat([sines, cosines] if layout == "sin_cos" else [cosines, sines], dim=1)
     if padding_idx is not None:
         table.narrow(0, padding_idx % length, 1).zero_()
-    return _write_(tensor, table.reshape(tensor.shape))
+    return write_table_(tensor, table.reshape(tensor.shape))
 
 
 def alibi_slopes_(tensor: Tensor, bias_max: float = 8.0, formula: str = "bloom") -> Tensor:
@@ -279,10 +166,7 @@ def alibi_slopes_(tensor: Tensor, bias_max: float = 8.0, formula: str = "bloom")
         >>> torchinit.alibi_slopes_(torch.empty(6))
         tensor([0.2500, 0.0625, 0.0156, 0.0039, 0.5000, 0.1250])
     """
-    if not is_scripting():
-        if not is_plain(tensor):
-            if enter(tensor, partial(alibi_slopes_, bias_max=bias_max, formula=formula)) is None:
-                return tensor
+    check_partitioned(tensor)
     heads = tensor.numel()
     if tensor.dim() == 0 or (tensor.dim() > 1 and heads != max(list(tensor.shape))):
         refuse_dimensions(tensor, "1")
@@ -290,10 +174,7 @@ def alibi_slopes_(tensor: Tensor, bias_max: float = 8.0, formula: str = "bloom")
     if formula not in ["bloom", "mpt", "float64"]:
         raise ValueError(f"Formula {formula} not supported, please use one of ['bloom', 'mpt', 'float64']")
     check_inexact("alibi_slopes_", tensor)
-    if tensor.numel() == 0 or tensor.is_meta:
-        return tensor
-    check_overlap(tensor)
-    return _write_(tensor, _slopes(heads, bias_max, formula, tensor.device).view(tensor.shape))
+    return write_table_(tensor, _slopes(heads, bias_max, formula, tensor.device).view(tensor.shape))
 
 
 def _mpt_slopes(heads: int, bias_max: float, device: torch.device) -> Tensor:
@@ -348,14 +229,9 @@ def log_arange_(tensor: Tensor) -> Tensor:
         tensor([[0.0000, 0.6931, 1.0986],
                 [0.0000, 0.6931, 1.0986]])
     """
-    if not is_scripting():
-        if not is_plain(tensor) and enter(tensor, log_arange_) is None:
-            return tensor
+    check_partitioned(tensor)
     if tensor.dim() == 0:
         refuse_dimensions(tensor, "1 or more")
     check_inexact("log_arange_", tensor)
-    if tensor.numel() == 0 or tensor.is_meta:
-        return tensor
-    check_overlap(tensor)
     counts = torch.arange(1, tensor.size(-1) + 1, dtype=torch.float32, device=tensor.device)
-    return no_grad_copy_(tensor, counts.log().expand(tensor.shape))
+    return write_table_(tensor, counts.log().expand(tensor.shape))

@@ -1,12 +1,12 @@
 """Variance scaling: Xavier, Kaiming, LeCun and others, whose standard deviation follows from the fans."""
 
 import math
+from typing import Any
 
 import torch
 from torch import SymFloat, Tensor
 from torch.compiler import is_dynamo_compiling
 from torch.jit import is_scripting
-from torch.nn.init import kaiming_uniform_ as _upstream_kaiming_uniform_
 from torch.overrides import handle_torch_function, has_torch_function_variadic
 
 from torchinit._core.checks import check_inexact, check_partitioned, check_trunc_normal, check_uniform
@@ -25,21 +25,17 @@ from torchinit._core.scale import (
 from torchinit._core.symbolic import depends_on_shape
 from torchinit._core.writes import _no_grad_normal_, _no_grad_trunc_normal_, _no_grad_uniform_, no_grad_mul_
 
+_upstream: Any = torch.nn.init.kaiming_uniform_  # the one of these that a class can override
 
-def _fill_uniform(
-    function: str, tensor: Tensor, bound: float, generator: torch.Generator | None, shared: bool = False
-) -> Tensor:
-    """Draw within a bound; if ``shared``, the parts of a complex value share its variance, unlike upstream's."""
+
+def _fill_uniform(function: str, tensor: Tensor, bound: float, generator: torch.Generator | None) -> Tensor:
     if not is_scripting():
         if (type(bound) is SymFloat or is_dynamo_compiling()) and depends_on_shape(bound, tensor):  # type: ignore[comparison-overlap]
             # The same bits in float32 and float64 if the kernel fuses its multiply-add: 2x - 1 is exact for a draw x.
-            part = math.sqrt(2.0) if shared and tensor.is_complex() else 1.0
-            return no_grad_mul_(_no_grad_uniform_(tensor, -1.0, 1.0, generator), bound / part)
+            return no_grad_mul_(_no_grad_uniform_(tensor, -1.0, 1.0, generator), bound)
     # Fast path: most calls need no further check.
     if not (tensor.is_floating_point() and bound < 1e300):
         check_uniform(function, tensor, -bound, bound)
-        if shared and tensor.is_complex():
-            bound = bound / math.sqrt(2.0)
     return _no_grad_uniform_(tensor, -bound, bound, generator)
 
 
@@ -67,7 +63,9 @@ def fill_scaled(
 ) -> Tensor:
     """Draw from the named distribution around 0 that has the standard deviation ``std``."""
     if distribution == "uniform":
-        return _fill_uniform(function, tensor, uniform_bound(std), generator, True)
+        # Unlike upstream's, the real and the imaginary part share the variance.
+        bound = uniform_bound(std) / math.sqrt(2.0) if tensor.is_complex() else uniform_bound(std)
+        return _fill_uniform(function, tensor, bound, generator)
     if distribution == "normal":
         return _fill_normal(function, tensor, std, generator)
     return _fill_truncated(function, tensor, std, generator)
@@ -180,14 +178,8 @@ def kaiming_uniform_(
     """
     if has_torch_function_variadic(tensor):
         if not is_exporting():
-            return handle_torch_function(
-                _upstream_kaiming_uniform_,
-                (tensor,),
-                tensor=tensor,
-                a=a,
-                mode=mode,  # type: ignore[arg-type]
-                nonlinearity=nonlinearity,  # type: ignore[arg-type]
-                generator=generator,
+            return handle_torch_function(  # type: ignore[no-any-return]
+                _upstream, (tensor,), tensor=tensor, a=a, mode=mode, nonlinearity=nonlinearity, generator=generator
             )
     if 0 in tensor.shape:
         check_partitioned(tensor)
@@ -337,8 +329,8 @@ def lecun_uniform_(tensor: Tensor, generator: torch.Generator | None = None) -> 
         True
     """
     fan_in, fan_out = _calculate_fan_in_and_fan_out(tensor)
-    bound = uniform_bound(variance_scaling_std(fan_in, fan_out, 1.0, "fan_in"))
-    return _fill_uniform("lecun_uniform_", tensor, bound, generator, True)
+    std = variance_scaling_std(fan_in, fan_out, 1.0, "fan_in")
+    return fill_scaled("lecun_uniform_", tensor, std, "uniform", generator)
 
 
 def lecun_normal_(tensor: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -62,12 +62,10 @@ def _write(  # type: ignore[no-untyped-def]
     if normal:
         value_0, value_1 = standard_normal(word_0, word_1)
         value_2, value_3 = standard_normal(word_2, word_3)
+        values = tl.interleave(tl.interleave(value_0, value_2), tl.interleave(value_1, value_3))
     else:
-        value_0 = (word_0 & 0xFFFFFF).to(tl.float32) * 2.0**-24
-        value_1 = (word_1 & 0xFFFFFF).to(tl.float32) * 2.0**-24
-        value_2 = (word_2 & 0xFFFFFF).to(tl.float32) * 2.0**-24
-        value_3 = (word_3 & 0xFFFFFF).to(tl.float32) * 2.0**-24
-    values = tl.interleave(tl.interleave(value_0, value_2), tl.interleave(value_1, value_3))
+        words = tl.interleave(tl.interleave(word_0, word_2), tl.interleave(word_1, word_3))
+        values = (words & 0xFFFFFF).to(tl.float32) * 2.0**-24
     values = (values * scale + shift).to(out.dtype.element_ty)
     at = first * 4 + tl.arange(0, 4 * blocks)
     if aligned:

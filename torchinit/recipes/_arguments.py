@@ -75,22 +75,24 @@ def _is_expression(initializer: str, name: str, value: Any) -> bool:
     return isinstance(value, str) and bool({int, float} & set(_types(initializer, name)))
 
 
-def expressions_of(given: Mapping[str, Any]) -> dict[str, Expression]:
-    """Parse the arguments that are strings and must be numbers."""
-    initializer, found = given["initializer"], {}
-    for name, value in given["args"].items():
+def expressions_of(initializer: str, args: Mapping[str, Any], globs: Sequence[str]) -> dict[str, Expression]:
+    """Parse the arguments that are strings and must be numbers, of a rule with these globs."""
+    found = {}
+    for name, value in args.items():
         if _is_expression(initializer, name, value):
             with told_of(f"{name} of {initializer}"):
                 found[name] = one = parse(value)
-                if one.names & {"layer", "layers"} and not any("{layer}" in glob for glob in given["name"] or ()):
+                if one.names & {"layer", "layers"} and not any("{layer}" in glob for glob in globs):
                     raise RecipeError(f"needs {{layer}} in the name of the rule, got {value!r}")
     return found
 
 
-def computed(given: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Value]:
+def computed(
+    initializer: str, args: Mapping[str, Value], expressions: Mapping[str, Expression], known: Mapping[str, Any]
+) -> dict[str, Value]:
     """Return the arguments with the expressions computed."""
-    initializer, values = given["initializer"], dict(given["args"])
-    for name, one in given["expressions"].items():
+    values = dict(args)
+    for name, one in expressions.items():
         with told_of(f"{name} of {initializer}"):
             number = one.value(known)
             if _types(initializer, name)[0] is int:

@@ -37,7 +37,10 @@ def recipe_layers(
     chosen: dict[str, Parametrized] = {}
     if not found:
         return layers, chosen
-    layers = [_with_effective(layer, found.get(layer.path, [])) for layer in layers]
+    layers = [
+        layer.with_weights(effective=tuple((each.own, each.weight) for each in found.get(layer.path, [])))
+        for layer in layers
+    ]
     for layer in layers:
         for each in found.get(layer.path, []):
             each.rule = first_match(rules, layer, each.own, each.weight)
@@ -47,12 +50,6 @@ def recipe_layers(
                     each.check([])
     hidden = {name for each in chosen.values() for name in each.originals}
     return [_as_seen(layer, set(chosen), hidden) for layer in layers], chosen
-
-
-def _with_effective(layer: Layer, weights: Sequence[Parametrized]) -> Layer:
-    if not weights:
-        return layer
-    return layer.with_weights(effective=tuple((each.own, each.weight) for each in weights))
 
 
 def _as_seen(layer: Layer, chosen: set[str], hidden: set[str]) -> Layer:

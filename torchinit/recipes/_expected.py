@@ -11,9 +11,10 @@ from torchinit._core.compat import plain_eager
 from torchinit._core.distributions import inverse_softplus_log_uniform
 from torchinit._core.fans import fans
 from torchinit._core.layers import bilinear_, subpixel_shape
+from torchinit._core.rotary import rotary_inv_freq_
 from torchinit._core.scale import variance_scaling_std
 from torchinit._core.special import truncated_moments
-from torchinit._core.tables import alibi_slopes_, log_arange_, rotary_inv_freq_
+from torchinit._core.tables import alibi_slopes_, log_arange_
 from torchinit.recipes._blocks import block_shape
 from torchinit.recipes._fill import Fill
 

@@ -11,7 +11,7 @@ import math
 import operator
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -106,28 +106,37 @@ class Expression:
         raise RecipeError(f"must be a finite number, got {failure} in {self.text!r}")
 
 
+def _operation(node: ast.expr) -> tuple[Callable[..., float], list[ast.expr]] | None:
+    """Return the function of an operation and what it takes; None for anything else."""
+    if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)], [node.left, node.right]
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
+        return _OPERATORS[type(node.op)], [node.operand]
+    if isinstance(node, ast.Call):
+        _check_call(node)
+        return _FUNCTIONS[ast.unparse(node.func)], node.args
+    return None
+
+
 def _evaluate(node: ast.expr, known: Mapping[str, Any]) -> float:
-    if isinstance(node, ast.Constant):
-        return float(node.value)  # type: ignore[arg-type]
+    operation = _operation(node)
+    if operation is not None:
+        function, parts = operation
+        return function(*(_evaluate(part, known) for part in parts))
     if isinstance(node, ast.Name):
         return float(known[node.id])
     if isinstance(node, ast.Subscript):
         return float(known["size"][_index(node)])
-    if isinstance(node, ast.BinOp):
-        return _OPERATORS[type(node.op)](_evaluate(node.left, known), _evaluate(node.right, known))
-    if isinstance(node, ast.Call):
-        return _FUNCTIONS[ast.unparse(node.func)](*(_evaluate(argument, known) for argument in node.args))
-    assert isinstance(node, ast.UnaryOp)
-    return _OPERATORS[type(node.op)](_evaluate(node.operand, known))
+    assert isinstance(node, ast.Constant)
+    return float(node.value)  # type: ignore[arg-type]
 
 
 def _index(node: ast.Subscript) -> int:
     """Return the index of ``size[i]``, which is an integer, perhaps negative."""
-    index = node.slice
-    sign = -1 if isinstance(index, ast.UnaryOp) and isinstance(index.op, ast.USub) else 1
-    number = index.operand if isinstance(index, ast.UnaryOp) and sign == -1 else index
-    if isinstance(number, ast.Constant) and type(number.value) is int:
-        return sign * number.value
+    with suppress(ValueError):
+        index = ast.literal_eval(node.slice)
+        if type(index) is int:
+            return index
     raise RecipeError(f"must have an integer as the index of size, got {ast.unparse(node)}")
 
 
@@ -155,21 +164,17 @@ def _check_depth(tree: ast.AST) -> None:
 
 def _check(node: ast.expr, names: set[str]) -> None:
     """Refuse a part that is not allowed; collect the names."""
-    parts: list[ast.expr] = []
-    if isinstance(node, ast.Name):
+    operation = _operation(node)
+    if operation is not None:
+        for part in operation[1]:
+            _check(part, names)
+    elif isinstance(node, ast.Name):
         if node.id == "size":
             raise RecipeError("must take one size, such as size[0], got size")
         names.add(node.id)
     elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "size":
         _index(node)
         names.add("size")
-    elif isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-        parts = [node.left, node.right]
-    elif isinstance(node, ast.UnaryOp) and type(node.op) in _OPERATORS:
-        parts = [node.operand]
-    elif isinstance(node, ast.Call):
-        _check_call(node)
-        parts = node.args
     elif not (isinstance(node, ast.Constant) and type(node.value) in (int, float)):
         raise RecipeError(
             f"must be made of numbers, names, + - * / **, parentheses and {', '.join(_FUNCTIONS)}, got"
@@ -177,8 +182,6 @@ def _check(node: ast.expr, names: set[str]) -> None:
         )
     elif abs(node.value) > 1e308 or node.value != node.value:  # type: ignore[arg-type]
         raise RecipeError(f"must have finite numbers, got {ast.unparse(node)}")
-    for part in parts:
-        _check(part, names)
 
 
 @lru_cache(maxsize=4096)

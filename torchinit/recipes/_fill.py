@@ -104,7 +104,7 @@ def _variance_scaling(
     return _zero_mean(distribution, variance_scaling_std(fan_in or fans[0], fan_out or fans[1], scale, mode.lower()))
 
 
-# Initializers that need fans take them first; the others are aliases.
+# Those that need fans, and aliases, which take None for them.
 _RESOLVERS: dict[str, Callable[..., Fill]] = {
     "xavier_uniform_": lambda fans, gain: _zero_mean("uniform", xavier_std(fans[0], fans[1], gain)),
     "xavier_normal_": lambda fans, gain: _zero_mean("normal", xavier_std(fans[0], fans[1], gain)),
@@ -114,8 +114,8 @@ _RESOLVERS: dict[str, Callable[..., Fill]] = {
     "lecun_uniform_": partial(_variance_scaling, scale=1.0, mode="fan_in", distribution="uniform"),
     "lecun_normal_": partial(_variance_scaling, scale=1.0, mode="fan_in", distribution="truncated_normal"),
     "sine_uniform_": lambda fans, **given: uniform_within(sine_bound(fans[0], **given)),
-    "trunc_normal_tf_": lambda mean, **given: Fill("trunc_normal_", (mean, *truncation_bounds(mean, **given))),
-    "prior_bias_": lambda prior: Fill("constant_", (prior_logit(prior),)),
+    "trunc_normal_tf_": lambda fans, mean, **given: Fill("trunc_normal_", (mean, *truncation_bounds(mean, **given))),
+    "prior_bias_": lambda fans, prior: Fill("constant_", (prior_logit(prior),)),
 }
 # Initializers whose complex uniform values share the variance between both parts; those of upstream do not.
 _SHARED = ("variance_scaling_", "lecun_uniform_")
@@ -124,15 +124,13 @@ _SHARED = ("variance_scaling_", "lecun_uniform_")
 def resolve(initializer: str, args: Mapping[str, Value], fans: Fans | None = None, is_complex: bool = False) -> Fill:
     """Resolve an initializer to a plain fill that draws the same; ``fans`` may differ from those of the shape."""
     given: dict[str, Any] = {name: args.get(name, p.default) for name, p in ARGUMENTS[initializer].items()}
-    if INITIALIZERS[initializer].needs_fans:
-        fill = _RESOLVERS[initializer](fans, **given)
-        if is_complex and initializer in _SHARED and fill.initializer == "uniform_":
-            bound: Any = fill.args[1]
-            return uniform_within(bound / math.sqrt(2.0))
-        return fill
-    if INITIALIZERS[initializer].alias_of is not None:
-        return _RESOLVERS[initializer](**given)
-    return Fill(initializer, tuple(given.values()))
+    if initializer not in _RESOLVERS:
+        return Fill(initializer, tuple(given.values()))
+    fill = _RESOLVERS[initializer](fans, **given)
+    if is_complex and initializer in _SHARED and fill.initializer == "uniform_":
+        bound: Any = fill.args[1]
+        return uniform_within(bound / math.sqrt(2.0))
+    return fill
 
 
 def scale_residual(fill: Fill, divisor: float, with_bounds: bool) -> Fill:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from torchinit._core.compat import mark_to_keep
 from torchinit._core.groups import with_stars
-from torchinit.recipes._bind import bind
 from torchinit.recipes._defaults import default_fills, statistics
 from torchinit.recipes._effective import recipe_layers
 from torchinit.recipes._layers import Layer, storage_key
@@ -43,7 +42,7 @@ class Match:
         rules: the rule of each, if there is one
         tied: the first name of each other name of a parameter
         kept: why a parameter is kept whatever its rule says
-        frozen: the parameters without a gradient, in a model that has others
+        trains: whether some parameter has a gradient
         used: ids of the rules that some parameter matches
         parametrized: the parametrized weights
     """
@@ -55,7 +54,7 @@ class Match:
     rules: dict[str, Rule] = field(default_factory=dict)
     tied: dict[str, str] = field(default_factory=dict)
     kept: dict[str, str] = field(default_factory=dict)
-    frozen: set[str] = field(default_factory=set)
+    trains: bool = False
     used: set[int] = field(default_factory=set)
     parametrized: dict[str, Parametrized] = field(default_factory=dict)
 
@@ -98,56 +97,81 @@ def _reason_to_keep(layer: Layer, name: str, tensor: Tensor, rule: Rule | None, 
     return "no gradient" if rule is None or (tensor.dim() >= 2 and not rule.names_exactly) else ""
 
 
+def _bound(rules: Sequence[Rule], layers: Sequence[Layer]) -> Sequence[Rule]:
+    """Count what ``{layer}`` matches in a model, and find the last of ``{last}``, for the rules that have them."""
+    if not any(rule.counts for rule in rules):
+        return rules
+    parameters = [
+        (layer.kinds, layer.names(name), parameter.dim(), role_of(layer, name, parameter.dim()))
+        for layer in layers
+        for name, parameter in layer.parameters()
+    ]
+    buffers = [
+        (layer.kinds, layer.names(name), buffer.dim(), "buffer")
+        for layer in layers
+        for name, buffer in layer.module._buffers.items()
+        if buffer is not None
+    ]
+    return [rule.in_model([*parameters, *buffers]) for rule in rules]
+
+
 def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     """Find the rule of each parameter: the first that matches its first name, or keep if any of its names is kept."""
     if not isinstance(module, nn.Module):
         hint = "; take its module()" if isinstance(module, torch.export.ExportedProgram) else ""
         raise TypeError(f"a recipe needs a torch.nn.Module, got {type(module).__name__}{hint}")
     layers, parametrized = recipe_layers(rules, module, _first_match)
-    rules = bind(rules, layers)
-    found = Match(bound=rules, parametrized=parametrized)
-    first: dict[Hashable, str] = {}
-    uncovered: dict[str, Layer] = {}
+    rules = _bound(rules, layers)
     trains = any(parameter.requires_grad for parameter in module.parameters())
+    found = Match(bound=rules, trains=trains, parametrized=parametrized)
     # peft freezes the whole model around its adapters.
-    adapted = trains and any(layer.full_type.startswith("peft.") for layer in layers)
-    for layer in layers:
-        parameters = layer.parameters()
-        for name, parameter in parameters:
-            qualified = layer.qualified(name)
-            found.tensors[qualified], found.plain[qualified] = parameter, layer.plain_name(name)
-            stored = parametrized[qualified].stored if qualified in parametrized else parameter
-            owner = first.setdefault(storage_key(stored), qualified)
-            rule = _first_match(rules, layer, name, parameter)
-            if owner != qualified:
-                found.tied[qualified] = owner
-                if rule is None or rule.initializer != KEEP:
-                    continue
-            reason = _reason_to_keep(layer, name, parameter, rule, trains and not adapted)
-            if reason and owner == qualified:
-                found.kept[owner] = reason
-            if trains and not parameter.requires_grad:
-                found.frozen.add(qualified)
-            if rule is not None:
-                found.used.add(id(rule))
-                found.rules[owner] = rule
-                layer = _like(layer, rule)
-            elif not reason:
-                uncovered[qualified] = layer
-        found.layers.append(MatchedLayer(layer, parameters))
-    missing = [(name, layer) for name, layer in uncovered.items() if name not in found.rules]
+    judged = trains and not any(layer.full_type.startswith("peft.") for layer in layers)
+    first: dict[Hashable, str] = {}
+    uncovered = [each for layer in layers for each in _match_parameters(rules, layer, found, first, judged)]
+    missing = [(name, layer) for name, layer in uncovered if name not in found.rules]
     if missing:
         raise RecipeError(_uncovered(missing))
-    _add_buffers(rules, found)
-    return found
-
-
-def _add_buffers(rules: Sequence[Rule], found: Match) -> None:
     # The buffers of a parametrization go with its weight.
-    owned = {name for through in found.parametrized.values() for name in through.owned()}
+    owned = tuple(f"{name}." for through in parametrized.values() for name in through.owned())
     for matched in found.layers:
         matched.statistics.extend(_match_statistics(rules, matched, found))
         matched.buffers.extend(_match_buffers(rules, matched, found, owned))
+    return found
+
+
+def _match_parameters(
+    rules: Sequence[Rule], layer: Layer, found: Match, first: dict[Hashable, str], judged: bool
+) -> Iterator[tuple[str, Layer]]:
+    """Find the rules of a layer's parameters, and yield those without one.
+
+    Args:
+        rules: the rules
+        layer: the layer
+        found: what is found goes here
+        first: the first name of each parameter so far, by its storage
+        judged: whether a missing gradient can be a reason to keep a parameter
+    """
+    parameters = layer.parameters()
+    for name, parameter in parameters:
+        qualified = layer.qualified(name)
+        found.tensors[qualified], found.plain[qualified] = parameter, layer.plain_name(name)
+        through = found.parametrized.get(qualified)
+        owner = first.setdefault(storage_key(parameter if through is None else through.stored), qualified)
+        rule = _first_match(rules, layer, name, parameter)
+        if owner != qualified:
+            found.tied[qualified] = owner
+            if rule is None or rule.initializer != KEEP:
+                continue
+        reason = _reason_to_keep(layer, name, parameter, rule, judged)
+        if reason and owner == qualified:
+            found.kept[owner] = reason
+        if rule is not None:
+            found.used.add(id(rule))
+            found.rules[owner] = rule
+            layer = _like(layer, rule)
+        elif not reason:
+            yield qualified, layer
+    found.layers.append(MatchedLayer(layer, parameters))
 
 
 def _uncovered(missing: Sequence[tuple[str, Layer]]) -> str:
@@ -191,23 +215,15 @@ def _match_statistics(rules: Sequence[Rule], matched: MatchedLayer, found: Match
     return chosen
 
 
-def _with_parents(name: str) -> Iterator[str]:
-    """Yield a qualified name, then those of the modules around it."""
-    while name:
-        yield name
-        name = name.rpartition(".")[0]
-
-
 def _match_buffers(
-    rules: Sequence[Rule], matched: MatchedLayer, found: Match, owned: set[str]
+    rules: Sequence[Rule], matched: MatchedLayer, found: Match, owned: tuple[str, ...]
 ) -> list[tuple[str, Tensor]]:
-    """List the other buffers of a layer, and find the rules that speak of buffers."""
+    """List the other buffers of a layer but those below ``owned``, and find the rules that speak of buffers."""
     layer, reset = matched.layer, dict(matched.statistics)
-    others = [(name, b) for name, b in layer.module._buffers.items() if b is not None and name not in reset]
     listed = []
-    for name, buffer in others:
+    for name, buffer in layer.module._buffers.items():
         qualified = layer.qualified(name)
-        if owned and any(part in owned for part in _with_parents(qualified)):
+        if buffer is None or name in reset or f"{qualified}.".startswith(owned):
             continue
         listed.append((name, buffer))
         found.tensors[qualified], found.plain[qualified] = buffer, layer.plain_name(name)

@@ -119,9 +119,11 @@ class Parametrized:
 
     def check(self, fills: Sequence[Fill]) -> None:
         """Raise if no weight that these fills draw can be written."""
-        missing = self._missing()
+        missing, normalizing = self._missing(), self._normalizing()
         if missing is not None:
             raise self._error(f"must have a right_inverse to write the weight through, got {missing} without one")
+        if normalizing is not None and mixed_moments(fills, self.weight.shape) == (0.0, 0.0):
+            raise self._error(f"must take a weight that is not 0, which {normalizing} normalizes, got 0")
 
     def expected(self, fills: Sequence[Fill]) -> Moments | None:
         """Return the expected mean and standard deviation of the effective weight; None if they are not known."""
@@ -147,6 +149,10 @@ class Parametrized:
     def _missing(self) -> str | None:
         """Name what has no right_inverse."""
         return self.label
+
+    def _normalizing(self) -> str | None:
+        """Name what divides the weight by its norm."""
+        return None
 
     def _solve(self, value: Tensor, draws: Draws) -> Solution:
         raise NotImplementedError
@@ -189,10 +195,6 @@ class SpectralNormed(Parametrized):
     def owned(self) -> tuple[str, ...]:
         return (f"{self.name}_u", f"{self.name}_v")
 
-    def check(self, fills: Sequence[Fill]) -> None:
-        if _is_zero(fills, self.stored.shape):
-            raise self._error("must take a weight that is not 0, which spectral_norm normalizes, got 0")
-
     def expected(self, fills: Sequence[Fill]) -> Moments | None:
         return _normalized_moments(fills, self.stored.shape, self.hook.dim)
 
@@ -202,6 +204,12 @@ class SpectralNormed(Parametrized):
             return
         value = self.stored if self.constructed else self.hook.compute_weight(module, do_power_iteration=False)
         setattr(module, self.own, value.detach())
+
+    def _missing(self) -> str | None:
+        return None
+
+    def _normalizing(self) -> str | None:
+        return self.label
 
     def _solve(self, value: Tensor, draws: Draws) -> Solution:
         solution, module = Solution(), self.layer.module
@@ -223,14 +231,6 @@ class Registered(Parametrized):
     @property
     def can_fail(self) -> bool:
         return not all(type(step) in (compat.WeightNorm, compat.SpectralNorm) for step in self.chain)
-
-    def check(self, fills: Sequence[Fill]) -> None:
-        super().check(fills)
-        normalizing = [
-            _LABELS[type(step)] for step in self.chain if type(step) in (compat.SpectralNorm, compat.Orthogonal)
-        ]
-        if normalizing and _is_zero(fills, self.weight.shape):
-            raise self._error(f"must take a weight that is not 0, which {normalizing[0]} normalizes, got 0")
 
     def expected(self, fills: Sequence[Fill]) -> Moments | None:
         shape = list(self.weight.shape)
@@ -258,6 +258,11 @@ class Registered(Parametrized):
 
     def _missing(self) -> str | None:
         return next((type(step).__name__ for step in self.chain if not hasattr(step, "right_inverse")), None)
+
+    def _normalizing(self) -> str | None:
+        return next(
+            (_LABELS[type(step)] for step in self.chain if type(step) in (compat.SpectralNorm, compat.Orthogonal)), None
+        )
 
     def _solve(self, value: Tensor, draws: Draws) -> Solution:
         originals = set(map(id, self.originals.values()))
@@ -346,10 +351,6 @@ def _singular_vectors(matrix: Tensor, draws: Draws, eps: float, iterations: int)
         u = normalize(torch.mv(matrix, v), dim=0, eps=eps)
         v = normalize(torch.mv(matrix.H, u), dim=0, eps=eps)
     return [u, v]
-
-
-def _is_zero(fills: Sequence[Fill], shape: Sequence[int]) -> bool:
-    return mixed_moments(fills, shape) == (0.0, 0.0)
 
 
 def _normalized_moments(fills: Sequence[Fill], shape: Sequence[int], dim: int) -> Moments | None:

@@ -5,7 +5,7 @@ Planning has three stages: :func:`match` finds the rule of each parameter, :func
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
@@ -73,11 +73,13 @@ class Plan(Rows[Row]):
 
 
 def make_rows(found: Match, steps: Sequence[Step]) -> list[Row]:
-    """Describe what the steps do to each parameter, in the order of the layers, and to each buffer at the end."""
+    """Describe what the steps do to each parameter, parents first as the model lists them, then to each buffer."""
     labels = {id(rule): f"{number}: {rule.conditions()}" for number, rule in enumerate(found.bound, 1)}
     fills = _fills_of(steps)
     rows, buffers = [], []
-    for matched in found.layers:
+    model = found.layers[-1].layer.module
+    order = {path: index for index, (path, _) in enumerate(model.named_modules(remove_duplicate=False))}
+    for matched in sorted(found.layers, key=lambda matched: order[matched.layer.path]):
         layer = matched.layer
         for name, parameter in matched.parameters:
             qualified = layer.qualified(name)
@@ -88,9 +90,11 @@ def make_rows(found: Match, steps: Sequence[Step]) -> list[Row]:
             elif rule is None or qualified in found.kept:
                 rows.append(_row(layer, name, parameter, found.kept[qualified], KEEP, rule, []))
             else:
-                label = labels[id(rule)] + " (no gradient)" * (qualified in found.frozen)
+                label = labels[id(rule)] + " (no gradient)" * (found.trains and not parameter.requires_grad)
                 row = _row(layer, name, parameter, label, _initializer(rule, drawn, parameter), rule, drawn)
                 rows.append(row if through is None or not drawn else _through(row, through, drawn))
+    for matched in found.layers:
+        layer = matched.layer
         for name, buffer in matched.statistics:
             fill = STATISTICS[name]
             buffers.append(_row(layer, name, buffer, "statistics", fill.initializer, None, [fill]))
@@ -164,22 +168,4 @@ def make_plan(rules: Sequence[Rule], module: nn.Module, adapt: Adapt | None = No
             warn_user(f"{rule.place(number)} matched no parameter: {shown}")
     warn_of_lost_marks(module, found)
     warn_of_uninitialized_buffers(found)
-    # Sort as the model lists its parameters, parents first; the buffers stay last.
-    order: dict[str, float] = {name: i for i, (name, _) in enumerate(module.named_parameters(remove_duplicate=False))}
-    order |= _before_originals(found, order)
-    return Plan(sorted(rows, key=lambda row: order.get(row.name, len(order))), steps)
-
-
-def _before_originals(found: Match, order: Mapping[str, float]) -> dict[str, float]:
-    """Place parametrized weights: where the next parameter of their layer is, or their first original."""
-    places: dict[str, float] = {}
-    for matched in found.layers:
-        following: float | None = None
-        for name, _ in reversed(matched.parameters):
-            qualified = matched.layer.qualified(name)
-            if qualified in found.parametrized:
-                first = min(order.get(original, len(order)) for original in found.parametrized[qualified].originals)
-                following = places[qualified] = (first if following is None else following) - 1e-3
-            else:
-                following = order.get(qualified, following)
-    return places
+    return Plan(rows, steps)

@@ -11,7 +11,7 @@ from torchinit._core.writes import Done, ignore
 from torchinit.keyed import compiled
 from torchinit.keyed._fill import one_key
 from torchinit.recipes._attach import attach
-from torchinit.recipes._expression import evaluate_constants
+from torchinit.recipes._expression import evaluate_constants, told_of
 from torchinit.recipes._fill import dry_run
 from torchinit.recipes._keyed_apply import surviving_fills, write_all_by_key
 from torchinit.recipes._ordered_apply import write_in_order
@@ -65,10 +65,8 @@ class Recipe:
         self.name, self.constants = name, dict(constants or {})
         if not rules or not all(isinstance(rule, Rule) for rule in rules):
             raise RecipeError(f"a recipe needs at least one rule, and only rules, got {list(rules)}")
-        try:
+        with told_of(f"{callers_line()}:"):
             values = evaluate_constants(self.constants)
-        except RecipeError as error:
-            raise RecipeError(f"{callers_line()}: {error}") from None
         # Python's numbers for numpy's.
         self.constants = {name: v if isinstance(v, (str, int)) else float(v) for name, v in self.constants.items()}
         self.rules = tuple(rule.bound(values) for rule in rules)

@@ -23,15 +23,11 @@ from torchinit.recipes._structure import KINDS
 
 __all__ = ["DEFAULT", "KEEP", "RecipeError", "Rule", "callers_line", "suggest"]
 
+# The roles of parameters, of which some have none.
+_OF_PARAMETERS = ("", *ROLES)
+
 # How many choices a table shows.
 _SHOWN = 4
-
-# The fields of one value, and their types.
-_SINGLE = {
-    **{name: str for name in ("initializer", "fans")},
-    **{name: int for name in ("dim", "batch_dims")},
-    **{name: bool for name in ("repeat", "transposed", "residual", "optional")},
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,12 +111,10 @@ class Rule:
     skipped: frozenset[str] = field(init=False, default=frozenset(), compare=False)
 
     def __post_init__(self) -> None:
-        origin = self.origin or callers_line()
-        try:
-            normalized = _normalized(vars(self))
-        except RecipeError as error:
-            raise RecipeError(f"{origin}: {error}") from None
-        vars(self).update(normalized, origin=origin)
+        vars(self).update(origin=self.origin or callers_line())
+        with told_of(f"{self.origin}:"):
+            vars(self).update(_normalized(vars(self)))
+            vars(self).update(known=self._known())
 
     def bound(self, constants: Mapping[str, float]) -> "Rule":
         """Return the rule with the constants of its recipe, checked as far as these make its arguments known.
@@ -135,13 +129,11 @@ class Rule:
             return replace(self, args={**self.args, **(self.known or texts)}).bound(constants)
         rule = copy.copy(self)
         vars(rule).update(constants=constants)
-        try:
+        with told_of(f"{self.origin}:"):
             for name, one in self.expressions.items():
                 with told_of(f"{name} of {self.initializer}"):
                     check_names(one.names, [*NAMES, *constants], one.text)
-            vars(rule).update(known=_known(vars(rule)))
-        except RecipeError as error:
-            raise self.error(str(error)) from None
+            vars(rule).update(known=rule._known())
         return rule
 
     def in_model(self, parameters: Sequence[tuple[Sequence[str], Sequence[str], int, str]]) -> "Rule":
@@ -179,10 +171,19 @@ class Rule:
         if name in self.numbers:
             known.update(layer=self.numbers[name], layers=self.layers)
         try:
-            values = computed(vars(self), known)
-            _check_numbers(self.initializer, tuple(values.items()), self.residual, self.ndim, self.batch_dims)
+            return self._computed(known)
         except RecipeError as error:
             raise self.error(f"{error}, for {name} of shape {list(shape)}") from None
+
+    def _known(self) -> Mapping[str, Value] | None:
+        """Compute the arguments if they depend on no parameter; else return None."""
+        depends = any(not one.names <= self.constants.keys() for one in self.expressions.values())
+        return None if depends else self._computed(self.constants)
+
+    def _computed(self, known: Mapping[str, Any]) -> Mapping[str, Value]:
+        """Compute the arguments with their expressions, and check them."""
+        values = computed(self.initializer, self.args, self.expressions, known)
+        _check_numbers(self.initializer, tuple(values.items()), self.residual, self.ndim, self.batch_dims)
         return values
 
     def place(self, number: int) -> str:
@@ -195,7 +196,7 @@ class Rule:
     def matches(self, kinds: Sequence[str], names: Sequence[str], ndim: int, role: str = "") -> bool:
         """True if the rule matches a tensor of a layer, given the names of its types and the tensor's names."""
         return (
-            (role in self.role if self.role else role != "buffer" or self._keeps_by_name)
+            role in self._roles
             and (not self.ndim or ndim in self.ndim)  # type: ignore[operator]
             and (not self.module or any(matches_any(self.module, kind) for kind in kinds))  # type: ignore[arg-type]
             and (not self.name or any(self._matches_name(name) for name in names))
@@ -205,8 +206,10 @@ class Rule:
         return matches_name(self.name or (), name) and name not in self.skipped  # type: ignore[arg-type]
 
     @property
-    def _keeps_by_name(self) -> bool:
-        return self.initializer == KEEP and bool(self.name) and "*" not in self.name  # type: ignore[operator]
+    def _roles(self) -> Sequence[str]:
+        """The roles that it is for; only a keep with a name is for buffers without saying so."""
+        keeps_by_name = self.initializer == KEEP and self.name and "*" not in self.name
+        return self.role or ((*_OF_PARAMETERS, "buffer") if keeps_by_name else _OF_PARAMETERS)
 
     @property
     def names_exactly(self) -> bool:
@@ -223,12 +226,7 @@ class Rule:
             and _covers(self.module, other.module)
             and _covers(self.name, other.name)
             and (not self.ndim or (bool(other.ndim) and set(other.ndim) <= set(self.ndim)))  # type: ignore[arg-type]
-            and (
-                set(other.role or ()) <= set(self.role)
-                if self.role
-                else "buffer" not in (other.role or ()) or self._keeps_by_name
-            )
-            and (bool(other.role) or not self.role)
+            and set(other.role or _OF_PARAMETERS) <= set(self._roles)
         )
 
     def given(self) -> dict[str, Any]:
@@ -283,18 +281,8 @@ def _normalized(given: Mapping[str, Any]) -> dict[str, Any]:
     for glob in normalized["name"] or ():
         check_glob(glob)
     _check_options(normalized)
-    normalized["expressions"] = expressions_of(normalized)
-    normalized["known"] = _known(normalized)
+    normalized["expressions"] = expressions_of(initializer, normalized["args"], normalized["name"] or ())
     return normalized
-
-
-def _known(given: Mapping[str, Any]) -> dict[str, Value] | None:
-    """Compute and check the arguments if they depend on no parameter; else return None."""
-    if not all(one.names <= given["constants"].keys() for one in given["expressions"].values()):
-        return None
-    values = computed(given, given["constants"])
-    _check_numbers(given["initializer"], tuple(values.items()), given["residual"], given["ndim"], given["batch_dims"])
-    return values
 
 
 @lru_cache(maxsize=4096)
@@ -305,12 +293,20 @@ def _check_numbers(
     ndim: tuple[int, ...] | None,
     batch_dims: int,
 ) -> None:
+    """Refuse wrong numbers: run the initializer on a minimal matrix of each number of dimensions."""
     given: dict[str, Any] = dict(args)
     if residual and initializer == "uniform_" and given.get("a", 0.0) != -given.get("b", 1.0):
         raise RecipeError(f"residual needs bounds around 0, got {given or 'the default ones'}")
-    if initializer in INITIALIZERS:
-        ndims = [each - batch_dims for each in ndim or ()]
-        _validate(initializer, given, ndims or [INITIALIZERS[initializer].ndim], batch_dims)
+    if initializer not in INITIALIZERS:
+        return
+    for each in ndim or (INITIALIZERS[initializer].ndim + batch_dims,):
+        try:
+            rehearse(initializer, given, each - batch_dims, torch.float32, torch.device("cpu"), by_key=False)
+        except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+            reason = str(error).splitlines()[0]
+            if "dimension" in reason:
+                raise RecipeError(f"the rule can never match with ndim {each}: {reason}") from None
+            raise RecipeError(f"{initializer}: {reason}") from None
 
 
 def _check_types(given: Mapping[str, Any]) -> None:
@@ -322,9 +318,9 @@ def _check_types(given: Mapping[str, Any]) -> None:
         if value is not None and not (good and all(good)):
             what = "a name or a list of names" if kind is str else f"a count from {least} or a list of counts"
             raise RecipeError(f"{name} must be {what}, got {value!r}")
-    for name, kind in _SINGLE.items():
-        if not is_a(given[name], (kind,)):
-            raise RecipeError(f"{name} must be {an(kind.__name__)}, got {given[name]!r}")
+    for spec in fields(Rule):
+        if spec.compare and spec.type in (str, int, bool) and not is_a(given[spec.name], (spec.type,)):
+            raise RecipeError(f"{spec.name} must be {an(spec.type.__name__)}, got {given[spec.name]!r}")
     if not 0 <= given["batch_dims"] <= 63:
         raise RecipeError(f"batch_dims must be a count from 0 to 63, got {given['batch_dims']}")
     args = given["args"]
@@ -333,22 +329,23 @@ def _check_types(given: Mapping[str, Any]) -> None:
 
 
 def _check_options(given: Mapping[str, Any]) -> None:
-    initializer, args = given["initializer"], given["args"]
+    initializer, entry, stack = given["initializer"], INITIALIZERS.get(given["initializer"]), given["batch_dims"]
     for role in given["role"] or ():
         if role not in (*ROLES, "buffer"):
             raise RecipeError(f"role must be one of {', '.join((*ROLES, 'buffer'))}, got {role!r}")
     if given["fans"] not in ("layer", "upstream"):
         raise RecipeError(f"fans must be 'layer' or 'upstream', got {given['fans']!r}")
-    if given["residual"] and not (initializer in INITIALIZERS and INITIALIZERS[initializer].has_scale):
+    if given["residual"] and not (entry is not None and entry.has_scale):
         raise RecipeError(f"residual needs an initializer with a scale, got {initializer}")
-    if given["blocks"] is not None and initializer not in INITIALIZERS:
-        raise RecipeError(f"blocks need a named initializer, got {initializer}")
-    if (given["batch_dims"] or given["transposed"]) and initializer not in INITIALIZERS:
-        option = "batch_dims" if given["batch_dims"] else "transposed"
-        raise RecipeError(f"{option} needs a named initializer, got {initializer}")
+    for option, need in (
+        ("blocks", "blocks need"),
+        ("batch_dims", "batch_dims needs"),
+        ("transposed", "transposed needs"),
+    ):
+        if given[option] and entry is None:
+            raise RecipeError(f"{need} a named initializer, got {initializer}")
     if given["repeat"] and not isinstance(given["blocks"], tuple):
         raise RecipeError(f"repeat needs the sizes of the blocks, got blocks {given['blocks']}")
-    stack = given["batch_dims"]
     least = stack + (2 if given["transposed"] else 1)
     if given["ndim"] and min(given["ndim"]) < least and least > 1:
         what = (
@@ -357,21 +354,9 @@ def _check_options(given: Mapping[str, Any]) -> None:
         raise RecipeError(f"{what} ndim of at least {least}, got {min(given['ndim'])}")
     if given["blocks"] is not None and 0 <= given["dim"] < stack:
         raise RecipeError(f"dim must come after the {stack} batch dimensions, got {given['dim']}")
-    layer = str(args.get("layer", KINDS[0]))
+    layer = str(given["args"].get("layer", KINDS[0]))
     if layer not in KINDS:
         raise RecipeError(f"layer must be a type of torch.nn with a default, got {layer!r}; {suggest(layer, KINDS)}")
-
-
-def _validate(initializer: str, args: Mapping[str, Value], ndims: Sequence[int], batch_dims: int) -> None:
-    """Run the initializer on a minimal matrix of each number of dimensions, to raise its errors now."""
-    for ndim in ndims:
-        try:
-            rehearse(initializer, args, ndim, torch.float32, torch.device("cpu"), by_key=False)
-        except (RuntimeError, ValueError, TypeError, OverflowError) as error:
-            reason = str(error).splitlines()[0]
-            if "dimension" in reason:
-                raise RecipeError(f"the rule can never match with ndim {ndim + batch_dims}: {reason}") from None
-            raise RecipeError(f"{initializer}: {reason}") from None
 
 
 def _covers(wide: Any, narrow: Any) -> bool:

@@ -66,7 +66,7 @@ def make_steps(found: Match) -> list[Step]:
             rule = found.writer(qualified)
             if rule is not None and qualified not in found.tied and rule.initializer == DEFAULT:
                 steps.append(Step(qualified, found.plain[qualified], found.tensors[qualified], (fill,)))
-                steps += _stores(found, [through for through in [found.parametrized.get(qualified)] if through])
+                steps += _stores(found, [found.parametrized[qualified]] if qualified in found.parametrized else [])
         steps += _stores(found, weights.get(layer.path, []))
         for name, buffer in matched.statistics:
             steps.append(Step(layer.qualified(name), layer.plain_name(name), buffer, (STATISTICS[name],)))
