@@ -70,11 +70,11 @@ def _build(project: Path, prefix: Path) -> None:
 
 @contextlib.contextmanager
 def folder_of(*compiled: str | bytes) -> Iterator[Path]:
-    """Make the folder named by the hash of everything compiled; of several test workers, one at a time builds."""
+    """Make the folder named by the hash of everything compiled; of several test workers, one builds what is in it."""
     texts = [text.encode() if isinstance(text, str) else text for text in compiled]
     folder = CACHE / hashlib.sha256(b"\n".join(texts)).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
+    with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
 
