@@ -30,6 +30,14 @@ _OF_RECORDINGS = {
 }  # fmt: skip
 
 
+def _with(what: str) -> str:
+    """Say of so many tensors what was found: ``with a different shape``."""
+    if what in (_pairs.ONLY_A, _pairs.ONLY_B, _pairs.NOT_COMPARED):
+        return what
+    article = "a " if what in (_pairs.OTHER_SHAPE, _pairs.OTHER_LAW, _pairs.OTHER_DTYPE, _pairs.OTHER_KIND) else ""
+    return f"with {'the ' if what.startswith('same') else article}{what}"
+
+
 @dataclass(frozen=True)
 class TensorDifference:
     """How one tensor differs.
@@ -100,26 +108,39 @@ class Comparison(Rows[TensorDifference]):
         return bool(self.rows)
 
     def is_marked(self, row: TensorDifference) -> bool:
-        return row.what != _pairs.OTHER_VALUES
+        """True if the tensor is another one; not for other values of one distribution, nor for overwritten draws."""
+        return row.what not in (_pairs.OTHER_VALUES, _pairs.OTHER_OVERWRITTEN)
 
     @property
     def summary(self) -> str:
         """The number of tensors by what was found."""
         total = sum(self.counts.values())
-        told = "; ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        told = "; ".join(f"{count:,} {_with(what)}" for what, count in self.counts.items())
         return f"{counted(total, 'tensor')}: {told}" if told else "no tensors"
 
     def to_json(self, bad: bool = False) -> str:
         """Return a JSON object: ``version`` (1), ``counts``, and ``differences`` with an object for each row.
 
         Args:
-            bad: whether to leave out tensors of the same distribution and other values
+            bad: whether to leave out what is not marked: the same distribution with other values, and overwritten draws
         """
         rows = [self.cells(row) for row in self.rows if not bad or self.is_marked(row)]
         differences = records(self.columns, rows)
         return json.dumps({"version": 1, "counts": self.counts, "differences": differences}, indent=2)
 
-    def plot(self, title: str = "", progress: Callable[[str, str, int], object] | None = None) -> Any:
+    @property
+    def drawn(self) -> list[str]:
+        """The names of the tensors that :meth:`plot` draws: those that differ and have values, the marked ones if any are."""
+        rows = [row for row in self.rows if self.is_marked(row)] or self.rows
+        return [row.name for row in rows if any(_has_values(things.get(row.name)) for things in self._shown_things)]
+
+    def plot(
+        self,
+        title: str = "",
+        progress: Callable[[str, str, int], object] | None = None,
+        *,
+        labels: tuple[str, str] = ("A", "B"),
+    ) -> Any:
         """Draw a histogram of each tensor that differs, with that of B over that of A; at most 60.
 
         Tensors of the same distribution and other values are drawn if no others differ. What a recording or a plan fills
@@ -128,30 +149,42 @@ class Comparison(Rows[TensorDifference]):
         Args:
             title: heading of the page
             progress: called before each panel with ``"drawing"``, the tensor's name and the number of panels
+            labels: names of A and B in the legend
 
         Returns:
             A ``matplotlib.figure.Figure``.
 
         Raises:
-            RuntimeError: if matplotlib is not installed
+            RuntimeError: if matplotlib is not installed, or no tensor that differs has values
         """
-        from torchinit.diagnostics._histograms import plot_statistics
+        from torchinit.diagnostics._histograms import draw_histograms
+        from torchinit.diagnostics._plots import require_matplotlib
         from torchinit.diagnostics._statistics import statistics
 
-        rows = [row for row in self.rows if self.is_marked(row)] or self.rows
-        one, other = ({name: t for name, t in _drawn(things, rows)} for things in self._shown_things)
-        base = one if one else other
-        return plot_statistics(base, statistics(base), other if one else None, title, "B", progress)
+        require_matplotlib()
+        names = self.drawn
+        if not names:
+            raise RuntimeError(f"plot() needs tensors that differ and have values, got {self.summary}")
+        one, other = (
+            {name: _values(things[name]) for name in names if _has_values(things.get(name))}
+            for things in self._shown_things
+        )
+        return draw_histograms(statistics(other | one), one, other, title, labels, progress)
 
 
-def _drawn(things: Mapping[str, Thing], rows: Iterable[TensorDifference]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the values of the tensors that differ, or what a law draws."""
-    for row in rows:
-        thing = things.get(row.name)
-        if isinstance(thing, Filled) and thing.draw is not None:
-            thing = thing.draw()
-        if isinstance(thing, Tensor) and not thing.is_meta and (thing.is_floating_point() or thing.is_complex()):
-            yield row.name, whole(thing)
+def _has_values(thing: Thing | None) -> bool:
+    """True if there are values to draw, or a law to draw them from."""
+    if isinstance(thing, Filled):
+        return (
+            thing.draw is not None
+            and thing.dtype is not None
+            and (thing.dtype.is_floating_point or thing.dtype.is_complex)
+        )
+    return isinstance(thing, Tensor) and not thing.is_meta and (thing.is_floating_point() or thing.is_complex())
+
+
+def _values(thing: Thing) -> Tensor:
+    return thing.draw() if isinstance(thing, Filled) and thing.draw is not None else whole(thing)  # type: ignore[arg-type]
 
 
 def _described(thing: Thing, other: Thing) -> str:

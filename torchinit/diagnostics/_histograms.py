@@ -27,8 +27,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 0.17, 0.17, 0.44, 0.3
 _HEAD, _FOOT = 0.5, 0.15
 _MIN_WIDTH = 5.4
 
-# Characters that fit into the width of a panel.
-_TITLE, _SUBTITLE = 36, 48
+# Characters that fit into the width of a panel, and of a label of the legend.
+_TITLE, _SUBTITLE, _LABEL = 36, 48, 31
 
 # Height of a panel in those of its bars; above them is room for the standard deviations.
 _PANEL_HEIGHT = 1.3
@@ -89,9 +89,9 @@ class Panel:
     other: Curve | None
 
     @staticmethod
-    def of(name: str, row: ParameterStatistics, tensor: Tensor, other: Tensor | None) -> "Panel":
+    def of(name: str, row: ParameterStatistics, tensor: Tensor | None, other: Tensor | None) -> "Panel":
         """Count the values of a parameter, whose name may be shortened."""
-        about = text(row.shape) + (", real and imaginary" if tensor.is_complex() else "")
+        about = text(row.shape) + (", real and imaginary" if row.dtype.is_complex else "")
         about += f", {row.verdict}" if row.verdict else ""
         limits = []
         for each in (tensor, other):
@@ -100,7 +100,7 @@ class Panel:
             limits.append((low, high) if math.isfinite(high - low) else None)
         low = min((pair[0] for pair in limits if pair), default=0.0)
         high = max((pair[1] for pair in limits if pair), default=0.0)
-        bins = max(8, min(40, math.isqrt(tensor.numel())))
+        bins = max(8, min(40, math.isqrt(math.prod(row.shape))))
 
         def curve(each: Tensor | None, pair: tuple[float, float] | None) -> Curve | None:
             if each is None or pair is None:
@@ -135,7 +135,8 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         if curve is not None and curve.std is not None:
             style = {"ha": "right" if place else "left", "va": "top", "color": color, "fontsize": 7}
             axes.text(place, 0.99, f"std {curve.std:.3g}", transform=axes.transAxes, **style)
-    if panel.values is None:
+    drawn = panel.values is not None or panel.other is not None
+    if not drawn:
         axes.text(0.5, 0.5, "nothing to draw", transform=axes.transAxes, ha="center", color=GREY, fontsize=8)
     low, high = _span(panel)
     # Enough digits to tell the ticks apart.
@@ -143,7 +144,6 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
     axes.set_xlim(low, high)
     axes.set_ylim(0.0, _PANEL_HEIGHT)
     axes.set_yticks([])
-    drawn = panel.values is not None or panel.other is not None
     single = FixedLocator([panel.low] if drawn else [])
     axes.xaxis.set_major_locator(single if panel.low == panel.high else MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.{digits}g}"))
@@ -159,13 +159,15 @@ def _grid(count: int) -> tuple[int, int]:
     return max(1, columns), max(1, math.ceil(count / max(1, columns)))
 
 
-def _legend(figure: Any, label: str, left: float, height: float) -> None:
+def _legend(figure: Any, labels: Sequence[str], right: float, height: float) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles = [Patch(color=BLUE, alpha=0.6), Line2D([], [], color=ORANGE, linewidth=1.3)]
-    place = {"loc": "upper right", "bbox_to_anchor": (1.0 - left, 1.0 - 0.26 / height), "borderaxespad": 0}
-    legend = figure.legend(handles, ["values", label], ncols=2, frameon=False, fontsize=8, **place)
+    place = {"loc": "upper right", "bbox_to_anchor": (1.0 - right, 1.0 - 0.26 / height), "borderaxespad": 0}
+    legend = figure.legend(
+        handles, [shortened(each, _LABEL) for each in labels], ncols=2, frameon=False, fontsize=8, **place
+    )
     for words in legend.get_texts():
         words.set_parse_math(False)
 
@@ -174,7 +176,7 @@ def _ended(words: str, most: int) -> str:
     return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
-def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) -> Any:
+def _page(panels: Sequence[Panel], total: int, title: str, labels: Sequence[str]) -> Any:
     """Draw a page of panels, and say on it how many parameters are left out."""
     from matplotlib.figure import Figure
 
@@ -191,8 +193,8 @@ def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) ->
         count = f"{len(panels)} of {count}; {ORDER}"
     write(_LEFT, 0.08, shortened(title, 30), 10, weight="bold")
     write(_LEFT, 0.27, count, 8, color=GREY)
-    if label is not None:
-        _legend(figure, shortened(label, 31), _RIGHT / width, height)
+    if labels:
+        _legend(figure, labels, _RIGHT / width, height)
     for index, panel in enumerate(panels):
         x, y = index % columns * each + _LEFT, index // columns * _HEIGHT + _HEAD
         sign = _SIGN if panel.bad else ""
@@ -202,6 +204,28 @@ def _page(panels: Sequence[Panel], total: int, title: str, label: str | None) ->
         bottom = height - y - _TOP - inner[1]
         _draw_panel(figure.add_axes((x / width, bottom / height, inner[0] / width, inner[1] / height)), panel)
     return figure
+
+
+def draw_histograms(
+    rows: Sequence[ParameterStatistics],
+    tensors: Mapping[str, Tensor],
+    others: Mapping[str, Tensor],
+    title: str,
+    labels: Sequence[str],
+    progress: Callable[[str, str, int], object] | None,
+) -> Any:
+    """Draw the rows by their tensors, by others, or by both; ``labels`` are the names of the two in the legend."""
+    require_matplotlib()
+    if not rows:
+        raise RuntimeError("a plot needs at least one parameter, got none")
+    panels = []
+    shown = _choose(rows)
+    names = distinct([row.name for row in shown], _TITLE - len(_SIGN))
+    for row, name in zip(shown, names, strict=True):
+        if progress is not None:
+            progress("drawing", row.name, len(shown))
+        panels.append(Panel.of(name, row, tensors.get(row.name), others.get(row.name)))
+    return _page(panels, len(rows), title, labels)
 
 
 def plot_statistics(
@@ -226,7 +250,7 @@ def plot_statistics(
         A ``matplotlib.figure.Figure``.
 
     Raises:
-        RuntimeError: if matplotlib is not installed
+        RuntimeError: if matplotlib is not installed, or there are no rows
 
     Examples:
         >>> layer = torch.nn.Linear(20, 30)
@@ -234,14 +258,6 @@ def plot_statistics(
         >>> len(figure.axes)
         2
     """
-    require_matplotlib()
     module = model if isinstance(model, nn.Module) else module_of(model)
     tensors = dict(module.named_parameters(remove_duplicate=False))
-    panels = []
-    shown = _choose(rows)
-    names = distinct([row.name for row in shown], _TITLE - len(_SIGN))
-    for row, name in zip(shown, names, strict=True):
-        if progress is not None:
-            progress("drawing", row.name, len(shown))
-        panels.append(Panel.of(name, row, tensors[row.name], None if others is None else others.get(row.name)))
-    return _page(panels, len(rows), title, None if others is None else label)
+    return draw_histograms(rows, tensors, others or {}, title, () if others is None else ("values", label), progress)

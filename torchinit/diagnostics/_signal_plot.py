@@ -155,7 +155,7 @@ def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
         A ``matplotlib.figure.Figure``.
 
     Raises:
-        RuntimeError: if matplotlib is not installed
+        RuntimeError: if matplotlib is not installed, or there are no rows
 
     Examples:
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
@@ -164,6 +164,8 @@ def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
         ['activations ↓', 'gradients ↑']
     """
     require_matplotlib()
+    if not rows:
+        raise RuntimeError("a plot needs a signal that passes a layer, got no rows")
     from matplotlib.figure import Figure
 
     chosen = _labelled(rows)

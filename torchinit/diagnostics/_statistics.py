@@ -127,7 +127,7 @@ class Statistics(Rows[ParameterStatistics]):
             A ``matplotlib.figure.Figure``.
 
         Raises:
-            RuntimeError: if matplotlib is not installed
+            RuntimeError: if matplotlib is not installed, or there are no rows
         """
         # The plots import these rows.
         from torchinit.diagnostics._histograms import plot_statistics

@@ -34,10 +34,10 @@ def meant(facts: Facts) -> Html:
 
 
 def _intent(intent: Intent) -> list[str]:
-    lead = tag("p", f"What {intent.source} makes of each tensor; repeated layers are one row.")
+    lead = tag("p", f"What {intent.source} makes of each parameter and buffer; repeated layers are one row.")
     rows = table(intent.columns, intent.lines, {}, [])
     note = tag("p", intent.note, class_="soft") if intent.note else ""
-    return [lead, _folded(f"Show {counted(len(intent.lines), 'row')}", rows, len(intent.lines)), note]
+    return [lead, _folded(f"All {counted(len(intent.lines), 'row')}", rows, len(intent.lines)), note]
 
 
 def _lines(kind: Kind) -> list[str]:
@@ -101,7 +101,7 @@ def distributions(facts: Facts) -> Html:
         parts.append(details(f"The same in numbers: {counted(len(drawn), 'kind')}", numbers))
     if rest:
         parts.append(tag("h3", "Constant, empty or without numbers"))
-        parts.append(_folded(f"Show {counted(len(rest), 'kind')}", _numbers(rest, True, with_meant), len(rest)))
+        parts.append(_folded(f"All {counted(len(rest), 'kind')}", _numbers(rest, True, with_meant), len(rest)))
     return joined(*parts)
 
 

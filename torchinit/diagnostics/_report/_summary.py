@@ -60,7 +60,7 @@ def _facts(facts: Facts) -> Html:
     total = memory(facts.model)
     marked = sum(row.bad for row in facts.rows)
     shown: list[tuple[str, str, str, bool]] = [
-        ("Tensors", f"{len(facts.rows):,}", counted(len(facts.kinds), "kind"), False),
+        ("Tensors", f"{len(facts.rows):,}", f"parameters, {counted(len(facts.kinds), 'kind')}", False),
         ("Values", rounded(facts.values), "", False),
         (
             "Memory",
