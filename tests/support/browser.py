@@ -96,8 +96,7 @@ def measured(page: str, folder: Path, widths: list[int], dark: bool) -> dict[str
     script = _WRAPPER.replace("PAGE", json.dumps(page).replace("</", "<\\/")).replace("WIDTHS", json.dumps(widths))
     wrapper = folder / "wrapper.html"
     wrapper.write_text(script)
-    scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
-    done = _run(folder, scheme, "--virtual-time-budget=20000", "--dump-dom", wrapper.as_uri())
+    done = _run(folder, _scheme(dark), "--virtual-time-budget=20000", "--dump-dom", wrapper.as_uri())
     match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert match is not None, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(html.unescape(match[1]))
@@ -105,9 +104,13 @@ def measured(page: str, folder: Path, widths: list[int], dark: bool) -> dict[str
     return found
 
 
-def printed(page: str, folder: Path) -> bytes:
-    """Print a page to a PDF."""
+def _scheme(dark: bool) -> str:
+    return f"--blink-settings=preferredColorScheme={0 if dark else 1}"
+
+
+def printed(page: str, folder: Path, dark: bool = False) -> bytes:
+    """Print a page to a PDF, on a system of a light or dark theme."""
     source, target = folder / "page.html", folder / "page.pdf"
     source.write_text(page)
-    _run(folder, "--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
+    _run(folder, _scheme(dark), "--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
     return target.read_bytes()

@@ -140,6 +140,7 @@ class Comparison(Rows[TensorDifference]):
         progress: Callable[[str, str, int], object] | None = None,
         *,
         labels: tuple[str, str] = ("A", "B"),
+        columns: int | None = None,
     ) -> Any:
         """Draw a histogram of each tensor that differs, with that of B over that of A; at most 60.
 
@@ -150,6 +151,7 @@ class Comparison(Rows[TensorDifference]):
             title: heading of the page
             progress: called before each panel with ``"drawing"``, the tensor's name and the number of panels
             labels: names of A and B in the legend
+            columns: panels side by side (default: as many as make a page that is wider than high)
 
         Returns:
             A ``matplotlib.figure.Figure``.
@@ -169,7 +171,7 @@ class Comparison(Rows[TensorDifference]):
             {name: _values(things[name]) for name in names if _has_values(things.get(name))}
             for things in self._shown_things
         )
-        return draw_histograms(statistics(other | one), one, other, title, labels, progress)
+        return draw_histograms(statistics(other | one), one, other, title, labels, progress, columns)
 
 
 def _has_values(thing: Thing | None) -> bool:

@@ -1,6 +1,7 @@
 """A page of histograms, one small panel per parameter."""
 
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,13 +23,13 @@ _MAX_COLUMNS = 6
 ORDER = "bad ones are kept first, constant ones last"
 
 # Inches: a panel, the margins for its titles and ticks, and the space above and below all panels.
-_WIDTH, _HEIGHT = 2.7, 1.9
-_LEFT, _RIGHT, _TOP, _BOTTOM = 0.17, 0.17, 0.44, 0.3
-_HEAD, _FOOT = 0.5, 0.15
-_MIN_WIDTH = 5.4
+_WIDTH, _HEIGHT = 3.0, 2.2
+_LEFT, _RIGHT, _TOP, _BOTTOM = 0.17, 0.17, 0.57, 0.33
+_HEAD, _FOOT = 0.55, 0.15
+_MIN_WIDTH, _NARROW = 5.4, 3.6
 
-# Characters that fit into the width of a panel, and of a label of the legend.
-_TITLE, _SUBTITLE, _LABEL = 36, 48, 31
+# Characters that fit into the width of a panel, of each of two lines below its title, and of a label of the legend.
+_TITLE, _SUBTITLE, _LABEL = 36, 46, 31
 
 # Height of a panel in those of its bars; above them is room for the standard deviations.
 _PANEL_HEIGHT = 1.3
@@ -133,7 +134,7 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
             axes.stairs(curve.heights, edges, fill=filled, color=color, linewidth=1.3, alpha=0.6 if filled else 1.0)
     for curve, color, place in ((panel.values, BLUE, 0.0), (panel.other, ORANGE_INK, 1.0)):
         if curve is not None and curve.std is not None:
-            style = {"ha": "right" if place else "left", "va": "top", "color": color, "fontsize": 7}
+            style = {"ha": "right" if place else "left", "va": "top", "color": color, "fontsize": 8}
             axes.text(place, 0.99, f"std {curve.std:.3g}", transform=axes.transAxes, **style)
     drawn = panel.values is not None or panel.other is not None
     if not drawn:
@@ -147,16 +148,17 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
     single = FixedLocator([panel.low] if drawn else [])
     axes.xaxis.set_major_locator(single if panel.low == panel.high else MaxNLocator(4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:.{digits}g}"))
-    axes.tick_params(axis="x", labelsize=7, length=2, colors=GREY)
+    axes.tick_params(axis="x", labelsize=8, length=2, colors=GREY)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(GREY)
 
 
-def _grid(count: int) -> tuple[int, int]:
+def _grid(count: int, columns: int | None) -> tuple[int, int]:
     """Choose columns and rows: a page wider than high until all columns are used."""
-    columns = count if count <= 4 else min(_MAX_COLUMNS, math.ceil(math.sqrt(1.3 * count)))
-    return max(1, columns), max(1, math.ceil(count / max(1, columns)))
+    if columns is None:
+        columns = count if count <= 4 else min(_MAX_COLUMNS, math.ceil(math.sqrt(1.3 * count)))
+    return columns, math.ceil(count / columns)
 
 
 def _legend(figure: Any, labels: Sequence[str], right: float, height: float) -> None:
@@ -164,24 +166,25 @@ def _legend(figure: Any, labels: Sequence[str], right: float, height: float) -> 
     from matplotlib.patches import Patch
 
     handles = [Patch(color=BLUE, alpha=0.6), Line2D([], [], color=ORANGE, linewidth=1.3)]
-    place = {"loc": "upper right", "bbox_to_anchor": (1.0 - right, 1.0 - 0.26 / height), "borderaxespad": 0}
-    legend = figure.legend(
-        handles, [shortened(each, _LABEL) for each in labels], ncols=2, frameon=False, fontsize=8, **place
-    )
+    place = {"loc": "upper right", "bbox_to_anchor": (1.0 - right, 1.0 - 0.3 / height), "borderaxespad": 0}
+    shown = [shortened(each, _LABEL) for each in labels]
+    legend = figure.legend(handles, shown, ncols=2, frameon=False, fontsize=8, columnspacing=1.0, **place)
     for words in legend.get_texts():
         words.set_parse_math(False)
 
 
-def _ended(words: str, most: int) -> str:
-    return words if len(words) <= most else f"{words[: most - 1]}…"
+def _lines(about: str) -> str:
+    """Break what is said of a panel into two lines."""
+    return "\n".join(textwrap.wrap(about, _SUBTITLE, max_lines=2, placeholder=" …"))
 
 
-def _page(panels: Sequence[Panel], total: int, title: str, labels: Sequence[str]) -> Any:
+def _page(panels: Sequence[Panel], total: int, title: str, labels: Sequence[str], columns: int | None) -> Any:
     """Draw a page of panels, and say on it how many parameters are left out."""
     from matplotlib.figure import Figure
 
-    columns, rows = _grid(len(panels))
-    width, height = max(_MIN_WIDTH, columns * _WIDTH), _HEAD + rows * _HEIGHT + _FOOT
+    least = _MIN_WIDTH if columns is None else _NARROW
+    columns, rows = _grid(len(panels), columns)
+    width, height = max(least, columns * _WIDTH), _HEAD + rows * _HEIGHT + _FOOT
     figure = Figure(figsize=(width, height), dpi=120, facecolor="white")
     each = width / columns
 
@@ -191,15 +194,15 @@ def _page(panels: Sequence[Panel], total: int, title: str, labels: Sequence[str]
     count = counted(total, "parameter")
     if len(panels) < total:
         count = f"{len(panels)} of {count}; {ORDER}"
-    write(_LEFT, 0.08, shortened(title, 30), 10, weight="bold")
-    write(_LEFT, 0.27, count, 8, color=GREY)
+    write(_LEFT, 0.08, shortened(title, 30), 11, weight="bold")
+    write(_LEFT, 0.31, count, 8.5, color=GREY)
     if labels:
         _legend(figure, labels, _RIGHT / width, height)
     for index, panel in enumerate(panels):
         x, y = index % columns * each + _LEFT, index // columns * _HEIGHT + _HEAD
         sign = _SIGN if panel.bad else ""
-        write(x, y + 0.05, sign + panel.name, 8, color=RED if panel.bad else "black")
-        write(x, y + 0.22, _ended(panel.about, _SUBTITLE), 6.5, color=RED if panel.bad else GREY)
+        write(x, y + 0.07, sign + panel.name, 9, color=RED if panel.bad else "black")
+        write(x, y + 0.25, _lines(panel.about), 8, color=RED if panel.bad else GREY)
         inner = (each - _LEFT - _RIGHT, _HEIGHT - _TOP - _BOTTOM)
         bottom = height - y - _TOP - inner[1]
         _draw_panel(figure.add_axes((x / width, bottom / height, inner[0] / width, inner[1] / height)), panel)
@@ -213,6 +216,7 @@ def draw_histograms(
     title: str,
     labels: Sequence[str],
     progress: Callable[[str, str, int], object] | None,
+    columns: int | None,
 ) -> Any:
     """Draw the rows by their tensors, by others, or by both; ``labels`` are the names of the two in the legend."""
     require_matplotlib()
@@ -225,7 +229,7 @@ def draw_histograms(
         if progress is not None:
             progress("drawing", row.name, len(shown))
         panels.append(Panel.of(name, row, tensors.get(row.name), others.get(row.name)))
-    return _page(panels, len(rows), title, labels)
+    return _page(panels, len(rows), title, labels, columns)
 
 
 def plot_statistics(
@@ -235,6 +239,8 @@ def plot_statistics(
     title: str = "",
     label: str = "others",
     progress: Callable[[str, str, int], object] | None = None,
+    *,
+    columns: int | None = None,
 ) -> Any:
     """Draw a histogram of each parameter, at most 60: the bad ones first, the constant ones last.
 
@@ -245,6 +251,7 @@ def plot_statistics(
         title: heading of the page
         label: name of ``others`` in the legend
         progress: called before each panel with ``"drawing"``, the parameter's name and the number of panels
+        columns: panels side by side (default: as many as make a page that is wider than high); 1 for a narrow page
 
     Returns:
         A ``matplotlib.figure.Figure``.
@@ -260,4 +267,5 @@ def plot_statistics(
     """
     module = model if isinstance(model, nn.Module) else module_of(model)
     tensors = dict(module.named_parameters(remove_duplicate=False))
-    return draw_histograms(rows, tensors, others or {}, title, () if others is None else ("values", label), progress)
+    labels = () if others is None else ("values", label)
+    return draw_histograms(rows, tensors, others or {}, title, labels, progress, columns)

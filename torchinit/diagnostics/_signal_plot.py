@@ -1,7 +1,9 @@
 """A plot of the scale of activations and gradients, layer by layer."""
 
 import math
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torchinit._core.table import few, shortened
@@ -15,8 +17,30 @@ _COLORS = {"activation": BLUE, "gradient": INDIGO}
 # Inches per name. With more names, those in residual branches are left out, and then all but each second or third.
 _INCHES_PER_NAME, _MAX_NAMES = 0.19, 150
 
-# Characters of a name, of the title and of a panel's heading.
-_MAX_LENGTH, _TITLE, _WORDS = 46, 90, 72
+
+@dataclass(frozen=True)
+class _Layout:
+    """A page.
+
+    Attributes:
+        width: inches
+        name: characters of a name
+        title: those of the title
+        words: those of a line of a panel's heading
+        caption: those of a line below the panels
+        legend: columns of the legend
+    """
+
+    width: float
+    name: int
+    title: int
+    words: int
+    caption: int
+    legend: int
+
+
+# Panels side by side, or below each other for a narrow page.
+_LAYOUTS = {2: _Layout(10.5, 46, 90, 72, 140, 4), 1: _Layout(4.4, 24, 34, 40, 64, 1)}
 
 
 def _axis_limits(values: Sequence[float]) -> tuple[float, float]:
@@ -68,7 +92,7 @@ def _draw_trend(axes: Any, fitted: Trend | None, along: Sequence[int]) -> None:
 def _panel(
     axes: Any, what: str, rows: Sequence[LayerSignal], said: Sequence[str], fitted: Trend | None, words: str
 ) -> None:
-    """Draw one scale against the layers."""
+    """Draw one scale against the layers, under the trend in words."""
     values = [getattr(row, what) for row in rows]
     purpose = [getattr(row, f"{what}_zeroed_by") for row in rows]
     finite = [v for v in values if is_drawn(v)]
@@ -81,13 +105,15 @@ def _panel(
     along = path(rows)
     _draw_trend(axes, fitted, along if what == "activation" else along[::-1])
     arrow = "\u2193" if what == "activation" else "\u2191"
-    axes.set_title(f"{what}s {arrow}\n{shortened(words, _WORDS)}", fontsize=9, loc="left", parse_math=False)
+    axes.set_title(f"{what}s {arrow}\n{words}", fontsize=9, loc="left", parse_math=False)
     axes.grid(True, color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="x", labelsize=8)
 
 
-def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence[tuple[str, str]]) -> None:
+def _legend(
+    figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence[tuple[str, str]], layout: _Layout
+) -> None:
     """Write the heading, and explain what is drawn."""
     from matplotlib.lines import Line2D
 
@@ -114,10 +140,10 @@ def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence
     legend = figure.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=4,
+        ncols=layout.legend,
         fontsize=8,
         frameon=False,
-        title=shortened(title, _TITLE) or "The signal's scale at each layer",
+        title=shortened(title, layout.title) or "The signal's scale at each layer",
         title_fontproperties={"size": 11, "weight": "bold"},
         alignment="left",
     )
@@ -141,8 +167,8 @@ def _labelled(rows: Sequence[LayerSignal]) -> list[int]:
     return chosen[:: max(1, math.ceil(len(chosen) / _MAX_NAMES))]
 
 
-def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
-    """Draw the scales of activations and gradients side by side, a line for each row from the first down.
+def plot_signal(rows: Sequence[LayerSignal], title: str = "", *, columns: int = 2) -> Any:
+    """Draw the scales of activations and gradients, a line for each row from the first down.
 
     Where a residual stream runs through the model, the line follows the stream, and the layers of its branches are
     small dots beside it. The dashed line is the trend.
@@ -150,12 +176,14 @@ def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
     Args:
         rows: the rows of :func:`signal`
         title: heading of the picture
+        columns: 2 for both side by side, 1 for a narrow page with one below the other
 
     Returns:
         A ``matplotlib.figure.Figure``.
 
     Raises:
         RuntimeError: if matplotlib is not installed, or there are no rows
+        ValueError: if ``columns`` is neither 1 nor 2
 
     Examples:
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
@@ -166,21 +194,27 @@ def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
     require_matplotlib()
     if not rows:
         raise RuntimeError("a plot needs a signal that passes a layer, got no rows")
+    if columns not in _LAYOUTS:
+        raise ValueError(f"plot_signal() draws in 1 or 2 columns, got {columns}")
     from matplotlib.figure import Figure
 
-    chosen = _labelled(rows)
-    height = 2.2 + _INCHES_PER_NAME * max(4, min(len(rows), _MAX_NAMES))
-    figure = Figure(figsize=(10.5, height), dpi=110, facecolor="white", layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    said, fitted, words = faults(rows), trends(rows), in_words(rows)
-    _panel(left, "activation", rows, [each for each, _ in said], fitted[0], words[0])
-    _panel(right, "gradient", rows, [each for _, each in said], fitted[1], words[1])
-    left.set_ylim(max(1, len(rows)) - 0.5, -0.5)
-    left.set_yticks(chosen, distinct([rows[i].label for i in chosen], _MAX_LENGTH), fontsize=8)
-    for index, label in zip(chosen, left.get_yticklabels(), strict=True):
-        label.set_parse_math(False)
-        label.set_fontweight("bold" if rows[index].kind == RESIDUAL else "normal")
-        label.set_color(RED if any(said[index]) else "black")
-    _legend(figure, title, rows, said)
-    figure.supxlabel(_caption(rows), fontsize=8, parse_math=False)
+    layout, chosen = _LAYOUTS[columns], _labelled(rows)
+    height = 2.2 + _INCHES_PER_NAME * max(4, min(len(rows), _MAX_NAMES)) * (3 - columns)
+    figure = Figure(figsize=(layout.width, height), dpi=110, facecolor="white", layout="constrained")
+    both = figure.subplots(3 - columns, columns, sharey=True)
+    said, fitted = faults(rows), trends(rows)
+    words = ["\n".join(textwrap.wrap(each, layout.words)) for each in in_words(rows)]
+    for index, what in enumerate(("activation", "gradient")):
+        _panel(both[index], what, rows, [pair[index] for pair in said], fitted[index], words[index])
+    both[0].set_ylim(len(rows) - 0.5, -0.5)
+    both[0].set_yticks(chosen, distinct([rows[i].label for i in chosen], layout.name), fontsize=8)
+    for axes in both[: 3 - columns]:
+        for index, label in zip(chosen, axes.get_yticklabels(), strict=True):
+            label.set_parse_math(False)
+            label.set_fontsize(8)
+            label.set_fontweight("bold" if rows[index].kind == RESIDUAL else "normal")
+            label.set_color(RED if any(said[index]) else "black")
+    _legend(figure, title, rows, said, layout)
+    caption = "\n".join(textwrap.fill(line, layout.caption) for line in _caption(rows).split("\n"))
+    figure.supxlabel(caption, fontsize=8, parse_math=False)
     return figure
