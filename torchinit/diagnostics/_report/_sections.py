@@ -1,7 +1,7 @@
 """The parts of a report below its head."""
 
 from torchinit._core.table import Cell, counted, dtype_name, in_bytes, text
-from torchinit.diagnostics._report._facts import WAYS, Facts, memory
+from torchinit.diagnostics._report._facts import Facts, memory
 from torchinit.diagnostics._report._histogram import histogram
 from torchinit.diagnostics._report._html import TIMES, Html, Number, code, details, joined, table, tag
 from torchinit.diagnostics._report._kinds import Kind
@@ -9,7 +9,7 @@ from torchinit.diagnostics._report._meant import Intent
 from torchinit.diagnostics._report._scales import scales
 from torchinit.diagnostics._report._summary import unlike
 from torchinit.diagnostics._signal import Signal
-from torchinit.diagnostics._trend import in_words, notes, path
+from torchinit.diagnostics._trend import notes, path
 from torchinit.recording._findings import short
 
 # More pictures make no page that people read; the table has all kinds.
@@ -111,10 +111,9 @@ def signal(facts: Facts) -> Html:
     if rows is None or not rows:
         return Html("")
     figures = []
-    for what, said in zip(WAYS, in_words(rows)):
-        way = {"activations": "Forward: activations", "gradients": "Backward: gradients"}[what]
-        caption = tag("figcaption", tag("strong", way), said)
-        figures.append(tag("figure", caption, scales(what, rows, facts.wrong[what], facts.trends[what], said)))
+    for way in facts.ways:
+        caption = tag("figcaption", tag("strong", f"{way.direction.capitalize()}: {way.what}s"), way.words)
+        figures.append(tag("figure", caption, scales(rows, way)))
     lines: list[list[Cell]] = [
         [
             *(code(row.label), row.kind, row.output, row.activation, row.activation_ratio, row.gradient),
