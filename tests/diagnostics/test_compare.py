@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 import torchinit
 from torchinit.diagnostics import Comparison, compare
+from torchinit.diagnostics._moments import spread
 from torchinit.diagnostics._pairs import _strongest
-from torchinit.diagnostics._samples import Evidence, _gap, spread
+from torchinit.diagnostics._samples import Evidence, _gap
 
 _SIZE = 768
 

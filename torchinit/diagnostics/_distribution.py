@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchinit.diagnostics._moments import Moments, only_finite
+from torchinit.diagnostics._moments import Moments, flattened, only_finite, spread
 
 # Values that the tests look at. A large tensor's are spread evenly over it, so the same ones each time.
 SAMPLE = 1 << 13
@@ -75,14 +75,7 @@ class Distribution:
 
 def sample(tensor: Tensor) -> Tensor:
     """Return finite values in float64, sorted, of complex numbers the parts; at most 8192, spread evenly."""
-    tensor = tensor.detach()
-    flat = (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).reshape(-1)
-    if flat.numel() > SAMPLE:
-        # A step of irregular length meets no period of the tensor: https://oeis.org/A001622.
-        steps = torch.arange(SAMPLE, dtype=torch.float64, device=flat.device)
-        index = (steps + (steps * 0.6180339887498949) % 1.0) * (flat.numel() / SAMPLE)
-        flat = flat[index.long().clamp_(max=flat.numel() - 1)]
-    return only_finite(flat.double()).sort().values
+    return only_finite(spread(flattened(tensor), SAMPLE).double()).sort().values
 
 
 def distribution(tensor: Tensor, moments: Moments) -> Distribution:

@@ -96,3 +96,25 @@ def measure(tensor: Tensor) -> Moments | None:
             raise
         return None
     return moments
+
+
+def spread(flat: Tensor, most: int) -> Tensor:
+    """Take so many values of one dimension, spread evenly; the same ones each time, at steps that meet no period."""
+    if flat.numel() <= most:
+        return flat
+    # The golden ratio is the number that fractions approximate worst: https://oeis.org/A001622.
+    steps = torch.arange(most, dtype=torch.float64, device=flat.device)
+    index = (steps + (steps * 0.6180339887498949) % 1.0) * (flat.numel() / most)
+    return flat[index.long().clamp_(max=flat.numel() - 1)]
+
+
+def flattened(tensor: Tensor) -> Tensor:
+    """Return the values in one dimension, of complex numbers the parts, of quantized ones what they stand for."""
+    tensor = tensor.detach()
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return tensor.reshape(-1)

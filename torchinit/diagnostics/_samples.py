@@ -14,7 +14,7 @@ from torch import Tensor
 
 from torchinit._core.dtensor import is_dtensor
 from torchinit.diagnostics._distribution import resolution_of
-from torchinit.diagnostics._moments import only_finite
+from torchinit.diagnostics._moments import only_finite, spread
 
 # Values that are looked at for moments, and for distributions. 5 % of a standard deviation is 18 of its errors there.
 MOST, MOST_SORTED = 1 << 17, 1 << 13
@@ -28,29 +28,9 @@ _LEAST = 6
 EQUAL = 1e-4
 
 
-def spread(flat: Tensor, most: int) -> Tensor:
-    """Take values at a fixed stride that has no factor in common with the number of values, nor with a row of them."""
-    stride = max(1, math.ceil(flat.numel() / most))
-    while stride > 1 and math.gcd(stride, flat.numel()) > 1:
-        stride += 1
-    return flat[::stride]
-
-
 def whole(tensor: Tensor) -> Tensor:
     """Gather a DTensor; all ranks call this in one order."""
     return tensor.full_tensor() if is_dtensor(tensor) else tensor  # type: ignore[attr-defined]
-
-
-def flattened(tensor: Tensor) -> Tensor:
-    """Return the values in one dimension, of complex numbers the parts, of quantized ones what they stand for."""
-    tensor = tensor.detach()
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    return tensor.reshape(-1)
 
 
 def norms(tensor: Tensor) -> list[Tensor]:

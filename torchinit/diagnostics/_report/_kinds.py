@@ -80,7 +80,7 @@ class Kind:
     @cached_property
     def values(self) -> Tensor:
         """Finite values of all tensors, sorted; at most 8192 of each, spread evenly."""
-        parts = [_sampled(tensor) for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
+        parts = [sample(tensor).cpu() for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
         return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.float64, device="cpu")
 
     @cached_property
@@ -108,10 +108,6 @@ _RECOGNIZED = ("uniform", "normal", "truncated normal")
 def _number(written: str) -> float:
     number = complex(written)
     return abs(number) if number.imag else number.real
-
-
-def _sampled(tensor: Tensor) -> Tensor:
-    return sample(tensor if tensor.layout is torch.strided else tensor.to_dense()).cpu()
 
 
 def kinds(
