@@ -54,6 +54,11 @@ class Distribution:
     levels: int | None = None
 
     @property
+    def largest(self) -> float:
+        """The largest absolute value."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
     def half(self) -> float:
         """The largest distance from the mean."""
         return max(self.high - self.mean, self.mean - self.low)
