@@ -72,26 +72,6 @@ def paragraphs(texts: Iterable[str], width: int | None) -> list[str]:
     ]
 
 
-def _numeric(rows: Sequence[Sequence[Cell]]) -> list[bool]:
-    """Find the columns of numbers, which are aligned to the right."""
-    return [any(type(cell) in (int, float) for cell in column) for column in zip(*rows)]
-
-
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Cell]], marked: Collection[int] = (), color: bool = False
-) -> str:
-    """Align rows under their columns, numbers to the right; ``color`` shows the rows of ``marked`` in color."""
-    cells = [list(columns), *([text(cell) for cell in row] for row in rows)]
-    numbers = _numeric(rows) or [False] * len(columns)
-    width = [max(map(len, column)) for column in zip(*cells)]
-    lines = []
-    for index, line in enumerate(cells, start=-1):
-        padded = [f"{c:>{w}}" if n else f"{c:<{w}}" for c, w, n in zip(line, width, numbers, strict=True)]
-        joined = "  ".join(padded).rstrip()
-        lines.append(painted(joined) if color and index in marked else joined)
-    return "\n".join(lines)
-
-
 def shortened(words: str, most: int, head: int | None = None, mark: str = "…") -> str:
     """Cut a long name in the middle, at dots if some are near; its end says more.
 
@@ -232,19 +212,27 @@ def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) 
     return widths
 
 
-def fitted(
-    layout: Layout, rows: Sequence[Sequence[str]], width: int, marked: Collection[int] = (), color: bool = False
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], marked: Collection[int] = (), color: bool = False
 ) -> str:
-    """Align rows under their columns in lines of at most ``width`` characters, at least 40."""
+    """Align rows under their columns, numbers to the right; ``color`` shows the rows of ``marked`` in color."""
+    numbers = {i for row in rows for i, cell in enumerate(row) if type(cell) in (int, float)}
+    return fitted(Layout(columns, numbers=numbers), [[text(cell) for cell in row] for row in rows], None, marked, color)
+
+
+def fitted(
+    layout: Layout, rows: Sequence[Sequence[str]], width: int | None, marked: Collection[int] = (), color: bool = False
+) -> str:
+    """Align rows under their columns in lines of at most ``width`` characters, at least 40; None for as many as it takes."""
     printed = [[printable(cell) for cell in row] for row in rows]
-    kept = layout.kept(printed, width)
+    kept = list(range(len(layout.heads))) if width is None else layout.kept(printed, width)
     lines = [[line[i] for i in kept] for line in [layout.heads, *printed]]
     wrapped = [kept.index(i) for i in layout.wrapped if i in kept]
     right = [kept.index(i) for i in layout.numbers if i in kept]
-    widths = _widths(lines, wrapped, width)
+    widths = [max(map(len, column)) for column in zip(*lines)] if width is None else _widths(lines, wrapped, width)
     found: list[str] = []
     for number, (name, *line) in enumerate(lines, start=-1):
-        block = [shortened(name, width, (width - 1) // 3, "...")] if len(name) > widths[0] else []
+        block = [shortened(name, width, (width - 1) // 3, "...")] if width and len(name) > widths[0] else []
         cells = [_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)]
         for each in zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ():
             padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]

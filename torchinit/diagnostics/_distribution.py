@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from torchinit.diagnostics._laws import Cdf, normal, truncated, uniform
 from torchinit.diagnostics._moments import Moments, flattened, only_finite, spread
 
 # Values that the tests look at. A large tensor's are spread evenly over it, so the same ones each time.
@@ -69,6 +70,14 @@ class Distribution:
         if self.name == "uniform":
             return (self.high - self.low) / 2 / math.sqrt(3.0)
         return self.std if self.cut is None else self.half / self.cut
+
+    @property
+    def cdf(self) -> Cdf:
+        if self.name == "uniform":
+            return uniform(self.low, self.high)
+        if self.cut is None:
+            return normal(self.mean, self.std)
+        return truncated(self.mean, self.before, self.mean - self.half, self.mean + self.half)
 
     @property
     def error(self) -> float:
@@ -159,19 +168,11 @@ def _likeliest(plain: Distribution) -> Distribution:
     return replace(plain, name="uniform" if uniform > normal else "normal")
 
 
-def _cdf(values: Tensor, fitted: Distribution) -> Tensor:
-    if fitted.name == "uniform":
-        return (values - fitted.low) / (fitted.high - fitted.low)
-    below = 0.0 if fitted.cut is None else (1.0 - _mass(fitted.cut)) / 2
-    normal: Tensor = torch.special.ndtr((values - fitted.mean) / fitted.before)
-    return (normal - below) / (1.0 - 2.0 * below)
-
-
 def _fits(values: Tensor, fitted: Distribution) -> bool:
     """Test by Kolmogorov and Smirnov; equal values count half, for rounding."""
     different, counts = torch.unique_consecutive(values, return_counts=True)
     share = (counts.cumsum(0) - counts / 2) / len(values)
-    distance = (_cdf(different, fitted) - share).abs().max().item()
+    distance = (fitted.cdf(different) - share).abs().max().item()
     return bool(distance <= _DISTANCE / math.sqrt(len(values)) + fitted.resolution / 8)
 
 

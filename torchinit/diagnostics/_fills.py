@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from torchinit import keyed
+from torchinit.diagnostics._laws import Cdf, Law, normal, truncated, uniform
 from torchinit.diagnostics._parameters import module_of
-from torchinit.diagnostics._samples import Law
 from torchinit.recipes import Plan
 from torchinit.recipes._blocks import view_block
 from torchinit.recipes._expected import moments
@@ -78,31 +78,10 @@ class Filled:
                 yield Fill(initializer, args), values
 
 
-def _below(x: Tensor) -> Tensor:
-    """The probability that a standard normal number is less than x; torch.special.ndtr has no digits in the tail."""
-    share: Tensor = torch.special.erfc(-x / math.sqrt(2.0)) / 2.0
-    return share
-
-
-def _cdf(fill: Fill) -> Callable[[Tensor], Tensor] | None:
-    args = [float(arg) for arg in fill.args if isinstance(arg, (int, float))]
-    if fill.initializer == "uniform_":
-        return lambda x: ((x - args[0]) / (args[1] - args[0])).clamp(0.0, 1.0)
-    if fill.initializer == "normal_":
-        return lambda x: _below((x - args[0]) / args[1])
-    if fill.initializer != "trunc_normal_":
-        return None
-    mean, std, low, high = args
-    # Digits are left in the tail on the side of 0 alone.
-    sign = -1.0 if low > mean else 1.0
-    ends = sorted((sign * (low - mean) / std, sign * (high - mean) / std))
-    first, last = _below(torch.tensor(ends, dtype=torch.float64, device="cpu")).tolist()
-
-    def truncated(x: Tensor) -> Tensor:
-        below: Tensor = (_below(sign * (x - mean) / std) - first) / (last - first)
-        return (below if sign > 0.0 else 1.0 - below).clamp(0.0, 1.0)
-
-    return truncated
+def _cdf(fill: Fill) -> Cdf | None:
+    formulas: dict[str, Callable[..., Cdf]] = {"uniform_": uniform, "normal_": normal, "trunc_normal_": truncated}
+    formula = formulas.get(fill.initializer)
+    return None if formula is None else formula(*(float(arg) for arg in fill.args if isinstance(arg, (int, float))))
 
 
 def law_of(fill: Fill, shape: Sequence[int]) -> Law:

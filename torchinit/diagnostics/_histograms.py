@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torchinit._core.table import counted, shortened, text
-from torchinit.diagnostics._moments import chunks, measure, only_finite
+from torchinit.diagnostics._moments import chunks, flattened, measure, only_finite
 from torchinit.diagnostics._parameters import module_of
 from torchinit.diagnostics._plots import BLUE, GREY, ORANGE, ORANGE_INK, RED, distinct, require_matplotlib
 from torchinit.diagnostics._statistics import ParameterStatistics
@@ -44,26 +44,17 @@ def _choose(rows: Sequence[ParameterStatistics]) -> list[ParameterStatistics]:
     return [rows[index] for index in sorted(sorted(range(len(rows)), key=ranks.__getitem__)[:MAX_PANELS])]
 
 
-def _finite(tensor: Tensor) -> Iterator[Tensor]:
-    """Yield the finite values in float64, with real and imaginary parts side by side."""
-    for chunk in chunks(tensor):
-        yield only_finite(torch.view_as_real(chunk).reshape(-1) if chunk.is_complex() else chunk)
-
-
-def _range(tensor: Tensor) -> tuple[float, float]:
-    low, high = math.inf, -math.inf
-    for values in _finite(tensor):
-        if values.numel():
-            least, most = torch.aminmax(values)
-            low, high = min(low, least.item()), max(high, most.item())
-    return low, high
+def _range(tensor: Tensor | None) -> tuple[float, float] | None:
+    """Return the least and the greatest finite value; None if there is none, or an axis cannot span them."""
+    moments = None if tensor is None else measure(flattened(tensor))
+    return (moments.min, moments.max) if moments and math.isfinite(moments.max - moments.min) else None
 
 
 def _heights(tensor: Tensor, bins: int, low: float, high: float) -> list[float]:
     """Count the values in each bin, relative to the fullest bin."""
     counts = torch.zeros(bins, dtype=torch.float64, device="cpu")
-    for values in _finite(tensor):
-        counts += torch.histc(values, bins, low, high)
+    for chunk in chunks(flattened(tensor)):
+        counts += torch.histc(only_finite(chunk), bins, low, high)
     heights: list[float] = (counts / counts.max()).tolist()
     return heights
 
@@ -94,11 +85,7 @@ class Panel:
         """Count the values of a parameter, whose name may be shortened."""
         about = text(row.shape) + (", real and imaginary" if row.dtype.is_complex else "")
         about += f", {row.verdict}" if row.verdict else ""
-        limits = []
-        for each in (tensor, other):
-            low, high = (math.inf, -math.inf) if each is None or each.is_meta else _range(each)
-            # NB: an axis cannot span more than float64's range.
-            limits.append((low, high) if math.isfinite(high - low) else None)
+        limits = [_range(tensor), _range(other)]
         low = min((pair[0] for pair in limits if pair), default=0.0)
         high = max((pair[1] for pair in limits if pair), default=0.0)
         bins = max(8, min(40, math.isqrt(math.prod(row.shape))))

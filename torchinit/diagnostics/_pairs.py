@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from torchinit.diagnostics._fills import Filled, alike, expected, law_of
+from torchinit.diagnostics._laws import Law
 from torchinit.diagnostics._moments import flattened, spread
 from torchinit.diagnostics._samples import (
     EQUAL,
     MOST,
     Evidence,
-    Law,
     Sample,
     between,
     evidence,

@@ -6,7 +6,6 @@ orthogonal or dead rows.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from torchinit._core.dtensor import is_dtensor
 from torchinit.diagnostics._distribution import resolution_of
+from torchinit.diagnostics._laws import Cdf, Law
 from torchinit.diagnostics._moments import only_finite, spread
 
 # Values that are looked at for moments, and for distributions. 5 % of a standard deviation is 18 of its errors there.
@@ -96,15 +96,6 @@ def moments_of(values: Tensor, floor: float = 0.0) -> Sample:
     if len(values) < _FEW:
         kurtosis = max(kurtosis, 3.0)
     return Sample(len(values), mean * scale, math.hypot(math.sqrt(variance), floor * mean) * scale, kurtosis)
-
-
-@dataclass(frozen=True)
-class Law:
-    """A distribution: its mean, standard deviation and distribution function."""
-
-    mean: float
-    std: float
-    cdf: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +183,7 @@ def _p_of_distance(distance: float, size: float) -> float:
     )
 
 
-def _p_of_ends(values: Tensor, cdf: Callable[[Tensor], Tensor], resolution: float) -> float:
+def _p_of_ends(values: Tensor, cdf: Cdf, resolution: float) -> float:
     """Test the least and the greatest value, so that few values outside a law's bounds are enough."""
     ends = values[[0, -1]]
     rounding = resolution * float(ends.abs().max())

@@ -1,52 +1,18 @@
 """The distribution functions of what fills a parameter, to draw over its values."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
 from torchinit.diagnostics._distribution import sample
 from torchinit.diagnostics._fills import Filled, is_simple, law_of
+from torchinit.diagnostics._laws import Cdf, learnt, point, sphere
 from torchinit.recipes._expected import shares
 from torchinit.recipes._fill import Fill
 
-# The share of a distribution below each of some values; half of the share that lies on a value counts.
-Cdf = Callable[[Tensor], Tensor]
-
 # Larger tensors are not drawn to learn the law of what draws them.
 _DRAWN = 1 << 20
-_GRID = 4097
-
-
-def point(value: float) -> Cdf:
-    """All values are equal, up to the rounding of float32."""
-    near = 1e-6 * abs(value)
-    return lambda x: ((x > value + near).double() + (x >= value - near).double()) / 2
-
-
-def sphere(size: int, gain: float) -> Cdf:
-    """One coordinate of a random vector of some length in a space of ``size`` dimensions, as in an orthogonal matrix."""
-    steps = torch.linspace(-1.0, 1.0, _GRID, dtype=torch.float64, device="cpu") * min(1.0, 9.0 / math.sqrt(size))
-    heights = (1.0 - steps.square()).clamp(min=0.0) ** ((size - 3) / 2)
-    sums = torch.cat([heights.new_zeros(1), ((heights[1:] + heights[:-1]) / 2).cumsum(0)])
-
-    def cdf(x: Tensor) -> Tensor:
-        place = ((x / abs(gain) - steps[0]) / (steps[1] - steps[0])).clamp(0.0, _GRID - 1.0)
-        low = place.long().clamp(max=_GRID - 2)
-        return torch.lerp(sums[low], sums[low + 1], place - low) / sums[-1]
-
-    return cdf
-
-
-def learnt(values: Tensor) -> Cdf:
-    """The law that some values were drawn from, as far as they tell."""
-    known = sample(values)
-
-    def cdf(x: Tensor) -> Tensor:
-        return (torch.searchsorted(known, x) + torch.searchsorted(known, x, right=True)) / (2 * len(known))
-
-    return cdf
 
 
 def _plain(fill: Fill, shape: Sequence[int]) -> Cdf | None:
@@ -71,4 +37,4 @@ def density_of(filled: Filled) -> Cdf | None:
     known = [(share, part) for share, part in parts if part is not None and not is_complex]
     if known and len(known) == len(parts):
         return lambda x: sum((share * part(x) for share, part in known), torch.zeros_like(x))
-    return learnt(filled.draw()) if math.prod(filled.shape) <= _DRAWN else None
+    return learnt(sample(filled.draw())) if math.prod(filled.shape) <= _DRAWN else None
