@@ -199,18 +199,20 @@ def _described(thing: Thing, other: Thing) -> str:
     return ", ".join(filter(None, [*told, words(thing)]))
 
 
-def _alone(thing: Thing) -> str:
+def _alone(thing: Thing | None) -> str | None:
+    """Say how a tensor is that the other side lacks."""
+    if thing is None:
+        return None
     dtype = "" if thing.dtype is None else f" {dtype_name(thing.dtype)}"
     return f"{text(tuple(thing.shape))}{dtype}, {words(thing)}"
 
 
-def _difference(name: str, a: Thing, b: Thing, found: Found, p: float | None) -> TensorDifference:
-    said = found.evidence
-    one, other = _described(a, b), _described(b, a)
-    if found.b:
-        other = f"{other}, {found.b}"
+def _difference(name: str, a: Thing | None, b: Thing | None, found: Found, p: float | None) -> TensorDifference:
+    if a is None or b is None:
+        return TensorDifference(name, found.what, _alone(a), _alone(b))
+    said, other = found.evidence, ", ".join(filter(None, [_described(b, a), found.b]))
     numbers = (None, None, None) if said is None else (said.ratio, said.error, said.distance)
-    return TensorDifference(name, found.what, one, other, *numbers, p, found.apart)
+    return TensorDifference(name, found.what, _described(a, b), other, *numbers, p, found.apart)
 
 
 def _pairs_of(a: Side, b: Side) -> Iterator[tuple[str, Thing | None, Thing | None]]:
@@ -331,9 +333,5 @@ def _judged(
         counts[what] += 1
         if what in _EQUAL or (any_seed and what == _pairs.OTHER_VALUES):
             continue
-        if x is None or y is None:
-            one, other = (None if thing is None else _alone(thing) for thing in (x, y))
-            rows.append(TensorDifference(name, what, one, other))
-        else:
-            rows.append(_difference(name, x, y, replace(each, what=what), p))
+        rows.append(_difference(name, x, y, replace(each, what=what), p))
     return Comparison(rows, counts, shown)

@@ -90,8 +90,10 @@ def law_of(fill: Fill, shape: Sequence[int]) -> Law:
     return Law(mean, std, _cdf(fill) if std > 0.0 else None)
 
 
-def expected(filled: Filled) -> Law:
-    """Return mean and standard deviation of all values together, by the fills or else by a draw."""
+def moments_of_all(filled: Filled) -> Law:
+    """Return mean and standard deviation of all values together, by the fill or else by a draw."""
+    if filled.fills is not None and len(filled.fills) == 1 and filled.is_simple:
+        return replace(law_of(filled.fills[0], filled.shape), cdf=None)
     values = filled.draw().double() if filled.draw is not None else torch.zeros(1, device="cpu")
     return Law(float(values.mean()), float(values.std(correction=0)))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchinit.diagnostics._fills import Filled, alike, expected, law_of
+from torchinit.diagnostics._fills import Filled, alike, law_of, moments_of_all
 from torchinit.diagnostics._laws import Law
 from torchinit.diagnostics._moments import flattened, spread
 from torchinit.diagnostics._samples import (
@@ -242,9 +242,7 @@ def row_against_fill(a: ParameterStatistics, filled: Filled) -> Found:
     """Compare the statistics of a tensor with the law of what fills it."""
     if filled.draw is None or a.std is None:
         return Found(NOT_COMPARED)
-    law, sample = expected(filled), _of_row(a)
-    if filled.fills is not None and len(filled.fills) == 1 and filled.is_simple:
-        law = replace(law_of(filled.fills[0], a.shape), cdf=None)
+    law, sample = moments_of_all(filled), _of_row(a)
     if law.std == 0.0 or sample.std == 0.0:
         near = math.isclose(law.mean, sample.mean, rel_tol=1e-2 if a.dtype.itemsize < 4 else 1e-6)
         return Found(FITS if law.std == sample.std and near else OTHER_LAW)

@@ -10,7 +10,7 @@ from torchinit._core.table import few, shortened
 from torchinit.diagnostics._calls import RESIDUAL
 from torchinit.diagnostics._layer_signal import LayerSignal
 from torchinit.diagnostics._plots import BLUE, GREY, INDIGO, RED, distinct, require_matplotlib
-from torchinit.diagnostics._trend import Way, is_drawn, ways
+from torchinit.diagnostics._trend import Way, decades, is_drawn, ways
 
 _COLORS = {"activation": BLUE, "gradient": INDIGO}
 
@@ -41,13 +41,6 @@ class _Layout:
 
 # Panels side by side, or below each other for a narrow page.
 _LAYOUTS = {2: _Layout(10.5, 46, 90, 72, 140, 4), 1: _Layout(4.4, 24, 34, 40, 64, 1)}
-
-
-def _axis_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Span at least two decades, so that small changes look small."""
-    low, high = math.log10(min(values)), math.log10(max(values))
-    room = max(0.08 * (high - low), 1.0 - (high - low) / 2, 0.15)
-    return 10 ** (low - room), 10 ** (high + room)
 
 
 def _draw_values(axes: Any, rows: Sequence[LayerSignal], values: Sequence[float | None], color: str) -> None:
@@ -93,7 +86,7 @@ def _panel(axes: Any, rows: Sequence[LayerSignal], way: Way, width: int) -> None
     """Draw one scale against the layers, under the trend in words."""
     values = way.values
     axes.set_xscale("log")
-    axes.set_xlim(*_axis_limits([v for v in values if is_drawn(v)] or [1.0]))
+    axes.set_xlim(*(10.0**end for end in decades(values)))
     _draw_values(axes, rows, values, _COLORS[way.what])
     marked = [i for i, v in enumerate(values) if way.faults[i] and is_drawn(v)]
     axes.plot([values[i] for i in marked], marked, "D", color=RED, markersize=5.5, gid="marked")

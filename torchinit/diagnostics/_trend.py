@@ -85,6 +85,14 @@ def is_drawn(value: float | None) -> TypeGuard[float]:
     return value is not None and 0 < value < math.inf
 
 
+def decades(values: Sequence[float | None]) -> tuple[float, float]:
+    """Return the powers of ten at the ends of an axis, at least two decades apart, so that small changes look small."""
+    logarithms = [math.log10(value) for value in values if is_drawn(value)] or [0.0]
+    low, high = min(logarithms), max(logarithms)
+    room = max(0.08 * (high - low), 1.0 - (high - low) / 2, 0.15)
+    return low - room, high + room
+
+
 def path(rows: Sequence[LayerSignal]) -> list[int]:
     """Return the indices of the rows that a trend is fitted to: the residual stream, or all rows if there is none."""
     stream = [index for index, row in enumerate(rows) if row.kind == RESIDUAL]

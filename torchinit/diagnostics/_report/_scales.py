@@ -6,19 +6,12 @@ from collections.abc import Sequence
 from torchinit._core.table import text
 from torchinit.diagnostics._layer_signal import LayerSignal
 from torchinit.diagnostics._report._html import Html, tag
-from torchinit.diagnostics._trend import Way, is_drawn
+from torchinit.diagnostics._trend import Way, decades, is_drawn
 
 # Units of the picture, which is stretched to its place.
 _WIDTH, _HEIGHT = 600, 200
 # More lines of powers of ten would run together.
 _MAX_LINES = 6
-
-
-def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """Return the powers of ten at the ends of the axis, at least two decades apart, so that small changes look small."""
-    low, high = math.log10(min(values)), math.log10(max(values))
-    room = max(0.05 * (high - low), (2.0 - (high - low)) / 2, 0.1)
-    return low - room, high + room
 
 
 def _ticks(low: float, high: float) -> list[int]:
@@ -40,7 +33,7 @@ class _Axes:
 
     def __init__(self, values: Sequence[float | None]) -> None:
         self.values = values
-        self.low, self.high = _decades([x for x in values if is_drawn(x)] or [1.0])
+        self.low, self.high = decades(values)
 
     def level(self, value: float) -> float:
         height = math.inf if math.isnan(value) else math.log10(value) if value > 0.0 else -math.inf

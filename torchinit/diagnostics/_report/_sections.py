@@ -35,7 +35,7 @@ def meant(facts: Facts) -> Html:
 
 def _intent(intent: Intent) -> list[str]:
     lead = tag("p", f"What {intent.source} makes of each parameter and buffer; repeated layers are one row.")
-    rows = table(intent.columns, intent.lines, {}, [])
+    rows = table(intent.columns, intent.lines)
     note = tag("p", intent.note, class_="soft") if intent.note else ""
     return [lead, _folded(f"All {counted(len(intent.lines), 'row')}", rows, len(intent.lines)), note]
 
@@ -74,7 +74,7 @@ def _numbers(found: list[Kind], with_ids: bool, with_meant: bool) -> Html:
     columns += ["meant", "as meant"] * with_meant + ["verdict"]
     ids = {i: kind.id for i, kind in enumerate(found) if with_ids}
     bad = [i for i, kind in enumerate(found) if kind.is_bad]
-    return table(columns, [_row(kind, with_meant) for kind in found], ids, bad)
+    return table(columns, [_row(kind, with_meant) for kind in found], bad, ids)
 
 
 def _key(facts: Facts, drawn: list[Kind]) -> Html:
@@ -122,7 +122,7 @@ def signal(facts: Facts) -> Html:
         for row, note in zip(rows, notes(rows))
     ]
     columns = ["layer", "type", "output", "activation", TIMES, "gradient", TIMES, "weight", "its gradient", "note"]
-    listed = table(columns, lines, {}, [i for i, row in enumerate(rows) if rows.is_marked(row)])
+    listed = table(columns, lines, [i for i, row in enumerate(rows) if rows.is_marked(row)])
     numbers = details(f"All {counted(len(rows), 'row')} in numbers", listed)
     return joined(tag("p", _lead(rows)), tag("div", *figures, class_="pair"), numbers)
 
@@ -149,7 +149,7 @@ def overwritten(facts: Facts) -> Html:
     parts = [tag("p", _WASTED if draws else "Every draw of the recorded code reaches a tensor of the model.")]
     for listed in filter(None, (draws, others)):
         rows: list[list[Cell]] = [[x.tensor or None, x.what, short(x.place) or None, x.right] for x in listed]
-        parts.append(table(["tensor", "what", "line of code", "instead"], rows, {}, []))
+        parts.append(table(["tensor", "what", "line of code", "instead"], rows))
     return joined(*parts)
 
 
@@ -158,8 +158,8 @@ def costs(facts: Facts) -> Html:
     lines: list[list[Cell]] = [
         [x.kind, x.dtype, x.tensors, Number(f"{x.values:,}"), Number(in_bytes(x.nbytes))] for x in memory(facts.model)
     ]
-    parts: list[str] = [table(["of", "type", "tensors", "values", "memory"], lines, {}, [])] if lines else []
+    parts: list[str] = [table(["of", "type", "tensors", "values", "memory"], lines)] if lines else []
     if facts.seconds:
         times: list[list[Cell]] = [[how, Number(f"{seconds:.3g} s")] for how, seconds in facts.seconds.items()]
-        parts.append(tag("div", table(["a draw of all tensors", "time"], times, {}, []), id="times"))
+        parts.append(tag("div", table(["a draw of all tensors", "time"], times), id="times"))
     return joined(*parts)
