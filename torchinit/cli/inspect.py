@@ -59,13 +59,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     # torch.jit.freeze removes this attribute.
     frozen = isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "training")
     why = "; torch.jit.freeze has made them constants of its code" if frozen else ""
-    if not rows and (arguments.check or arguments.plot is not None):
-        option = "--check" if arguments.check else "--plot"
-        raise RuntimeError(f"{option} needs a file with parameters, got {printable(arguments.file)} without any{why}")
+    needs = f"needs a file with parameters, got {printable(arguments.file)} without any{why}"
     if arguments.plot is not None:
+        if not rows:
+            raise RuntimeError(f"--plot {needs}")
         _plot(arguments, output, model, rows, recipe)
     output.show(rows)
     if not rows:
+        if arguments.check:
+            raise RuntimeError(f"--check {needs}")
         output.note(f"{printable(arguments.file)} holds no parameters{why}")
     if not arguments.check:
         return 0
