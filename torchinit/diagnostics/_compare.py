@@ -263,7 +263,7 @@ def compare(
     - The values of two models have equal bits, or they are tested for one distribution: by mean and standard deviation,
       by those of the mean squares of rows and columns, which tell orthogonal and dead rows from independent ones, and by
       the distance of Kolmogorov and Smirnov. The error of each test follows from the number of values; of large tensors
-      131072 values are looked at for the moments, and 8192 for the distance, at a fixed stride.
+      131072 values are looked at for the moments, and 8192 for the distance, spread evenly over it.
     - Values are tested in the same way against what a recording or a plan fills a tensor with. A law of several steps is
       drawn once. Tensors that a plan keeps are not compared.
     - Two laws are compared by their numbers; two recordings as :func:`torchinit.recording.diff` says.
@@ -304,7 +304,7 @@ def compare(
         >>> [(row.name, row.what, round(row.ratio, 3)) for row in found]
         [('0.weight', 'different distribution', 1.5)]
         >>> print(found.summary)
-        4 tensors: 1 different distribution; 3 equal bits
+        4 tensors: 1 with a different distribution; 3 with equal bits
     """
     if isinstance(a, Recording) and isinstance(b, Recording):
         return _recordings(a, b)
