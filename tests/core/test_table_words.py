@@ -29,3 +29,11 @@ def test_no_word_is_cut_while_names_can_take_lines_of_their_own(width: int) -> N
 
 def test_the_narrowest_table_still_fits() -> None:
     assert max(map(len, fitted(_LAYOUT, _ROWS, 40).splitlines())) <= 40
+
+
+def test_a_call_keeps_its_arguments_though_other_columns_must_give_way() -> None:
+    rows = [
+        [".weight", "x6", "different distribution", "uniform_(-0.2165, 0.2165)", "normal, std 0.0198..0.0201"],
+        [".bias", "x6", "different distribution", "zeros_", "uniform, std 0.0668..0.0757"],
+    ]
+    assert "uniform_(-0.2165, 0.2165)" in fitted(_LAYOUT, rows, 80)

@@ -24,6 +24,12 @@ def _model() -> nn.Module:
     return model
 
 
+def _tied() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    model[1].weight = model[0].weight
+    return model
+
+
 def _page() -> str:
     return report(_model(), recipes.xavier(), torchinit.record(_model), torch.randn(4, 3, 4, 4)).html
 
@@ -33,6 +39,8 @@ def test_numbers_of_tensors_say_what_they_count() -> None:
     assert re.search(r"Tensors\s+12\s+parameters, \d+ kinds", page)
     assert "What the recorded code makes of each parameter and buffer;" in page
     assert "12 parameters and 9 buffers: 21 tensors, " in page
+    tied = report(_tied(), recording=torchinit.record(_tied)).html
+    assert re.search(r">1 parameter: 1 tensor, 16 values, .*1 tied\.<", tied)
     only = report(nn.Linear(2, 2), recording=torchinit.record(lambda: nn.Linear(2, 2))).html
     assert "2 parameters: 2 tensors, 6 values, 2 draws." in only
 
