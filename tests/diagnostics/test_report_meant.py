@@ -13,9 +13,8 @@ from tests.support.inspection import draw
 from tests.support.pages import Page, check
 from torchinit import recipes
 from torchinit.diagnostics import report, statistics
-from torchinit.diagnostics._fills import of_plan
+from torchinit.diagnostics._fills import density_of, of_plan
 from torchinit.diagnostics._report._advice import for_fault
-from torchinit.diagnostics._report._density import density_of
 from torchinit.recipes import Recipe, RecipeError, Rule
 
 

@@ -11,10 +11,9 @@ from torchinit._core.groups import grouped
 from torchinit._core.table import Cell, counted
 from torchinit._core.wrappers import plain_names
 from torchinit.diagnostics._compare import compare
-from torchinit.diagnostics._fills import Filled, of_plan, of_recording
+from torchinit.diagnostics._fills import Filled, density_of, of_plan, of_recording
 from torchinit.diagnostics._laws import Cdf
 from torchinit.diagnostics._pairs import OTHER_DTYPE
-from torchinit.diagnostics._report._density import density_of
 from torchinit.diagnostics._report._html import repeated
 from torchinit.recipes import Plan, Recipe
 from torchinit.recipes._expected import mixed_moments
