@@ -76,3 +76,27 @@ def test_a_signal_has_one_or_two_columns() -> None:
     with pytest.raises(ValueError, match=r"^plot_signal\(\) draws in 1 or 2 columns, got 3$"):
         plot_signal(rows, columns=3)
     rows.plot(columns=1).savefig(BytesIO())
+
+
+@pytest.mark.parametrize("columns", [1, None])
+@pytest.mark.parametrize("labels", [("A: " + "long_" * 9, "B: " + "long_" * 9), ("A", "B: " + "long_" * 9)])
+def test_long_labels_leave_room_for_the_number_of_parameters(columns: int | None, labels: tuple[str, str]) -> None:
+    figure = compare({"x": torch.zeros(9)}, {"x": torch.ones(9)}).plot("A title", labels=labels, columns=columns)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    legend = figure.legends[0].get_window_extent(renderer)
+    assert figure.bbox.x0 <= legend.x0
+    assert not any(text.get_window_extent(renderer).overlaps(legend) for text in figure.texts)
+    assert all(
+        text.get_text()[:2] == label[:2] for text, label in zip(figure.legends[0].get_texts(), labels, strict=True)
+    )
+
+
+def test_a_page_has_rows_and_columns() -> None:
+    layer = nn.Linear(3, 3)
+    with pytest.raises(ValueError, match=r"^a plot needs at least one column, got 0$"):
+        statistics(layer).plot(columns=0)
+    with pytest.raises(RuntimeError, match=r"^a plot needs at least one parameter, got none$"):
+        statistics(nn.ReLU()).plot()
+    assert len(statistics(layer).plot(columns=5).axes) == 2

@@ -30,6 +30,8 @@ _MIN_WIDTH, _NARROW = 5.4, 3.6
 
 # Characters that fit into the width of a panel, of each of two lines below its title, and of a label of the legend.
 _TITLE, _SUBTITLE, _LABEL = 36, 46, 31
+# Inches beside the labels of the legend, and their characters in an inch.
+_BESIDE, _PER_INCH = 2.5, 14
 
 # Height of a panel in those of its bars; above them is room for the standard deviations.
 _PANEL_HEIGHT = 1.3
@@ -148,13 +150,16 @@ def _grid(count: int, columns: int | None) -> tuple[int, int]:
     return columns, math.ceil(count / columns)
 
 
-def _legend(figure: Any, labels: Sequence[str], right: float, height: float) -> None:
+def _legend(figure: Any, labels: Sequence[str], width: float, height: float) -> None:
+    """Draw the legend beside the number of parameters; a short label leaves its room to the other one."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     handles = [Patch(color=BLUE, alpha=0.6), Line2D([], [], color=ORANGE, linewidth=1.3)]
-    place = {"loc": "upper right", "bbox_to_anchor": (1.0 - right, 1.0 - 0.3 / height), "borderaxespad": 0}
-    shown = [shortened(each, _LABEL) for each in labels]
+    place = {"loc": "upper right", "bbox_to_anchor": (1.0 - _RIGHT / width, 1.0 - 0.3 / height), "borderaxespad": 0}
+    room = int((width - _BESIDE) * _PER_INCH)
+    most = [max(8, min(_LABEL, max(room // 2, room - len(other)))) for other in reversed(labels)]
+    shown = [shortened(*each) for each in zip(labels, most, strict=True)]
     legend = figure.legend(handles, shown, ncols=2, frameon=False, fontsize=8, columnspacing=1.0, **place)
     for words in legend.get_texts():
         words.set_parse_math(False)
@@ -184,7 +189,7 @@ def _page(panels: Sequence[Panel], total: int, title: str, labels: Sequence[str]
     write(_LEFT, 0.08, shortened(title, 30), 11, weight="bold")
     write(_LEFT, 0.31, count, 8.5, color=GREY)
     if labels:
-        _legend(figure, labels, _RIGHT / width, height)
+        _legend(figure, labels, width, height)
     for index, panel in enumerate(panels):
         x, y = index % columns * each + _LEFT, index // columns * _HEIGHT + _HEAD
         sign = _SIGN if panel.bad else ""
@@ -209,6 +214,8 @@ def draw_histograms(
     require_matplotlib()
     if not rows:
         raise RuntimeError("a plot needs at least one parameter, got none")
+    if columns is not None and columns < 1:
+        raise ValueError(f"a plot needs at least one column, got {columns}")
     panels = []
     shown = _choose(rows)
     names = distinct([row.name for row in shown], _TITLE - len(_SIGN))
