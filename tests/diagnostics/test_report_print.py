@@ -58,7 +58,7 @@ def test_a_plan_counts_parameters_and_buffers() -> None:
 def test_paper_is_white_and_no_table_is_wider(tmp_path: Path) -> None:
     # The rules of paper on a screen of its width, which can be measured; the scheme of the system is dark.
     page = _page().replace("@media print{", "@media all{")
-    found = measured(page, tmp_path, [718], dark=True)["frames"]["718"]["open"]
+    found = measured(page, tmp_path, [718])["dark"]["718"]["open"]
     assert (found["overflow"], found["wide"], found["page"]) == (0, [], "rgb(255, 255, 255)")
 
 
@@ -68,7 +68,7 @@ def test_pdf_has_no_color_of_the_dark_theme(tmp_path: Path) -> None:
     dark = re.search(r"prefers-color-scheme:dark\)\{:root\{--page:(#\w+)", _page())
     assert dark is not None
     channels = [int(dark[1][i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    file = printed(_page(), tmp_path, dark=True)
+    file = printed(_page(), tmp_path)
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", file, re.DOTALL)
     drawn = b"".join(zlib.decompress(each) for each in streams if each[:1] == b"x")
     colors = {tuple(map(float, each.split())) for each in re.findall(rb"([\d.]+ [\d.]+ [\d.]+) rg\b", drawn)}

@@ -13,7 +13,7 @@ from typing import Any
 # The contrast is that of WCAG 2: https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio.
 _WRAPPER = """<!doctype html><html><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"></head>
 <body><script>
-const found = {errors: [], frames: {}};
+const found = {errors: [], light: {}, dark: {}};
 window.addEventListener("error", event => found.errors.push(String(event.message)));
 const parse = color => color.match(/[\\d.]+/g).map(Number);
 function linear(c) { c /= 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; }
@@ -54,9 +54,10 @@ function jumps(frame) {
     return target.getClientRects().length === 0;
   }).length;
 }
-async function load(width) {
+async function load(width, theme) {
   const frame = document.createElement("iframe");
-  frame.style = `width:${width}px;height:800px;border:0`;
+  // What a frame holds prefers the color scheme of the frame.
+  frame.style = `width:${width}px;height:800px;border:0;color-scheme:${theme}`;
   const loaded = new Promise(resolve => frame.onload = resolve);
   frame.srcdoc = PAGE;
   document.body.append(frame);
@@ -64,10 +65,10 @@ async function load(width) {
   frame.contentWindow.addEventListener("error", event => found.errors.push(String(event.message)));
   const closed = measure(frame), broken = jumps(frame);
   for (const each of frame.contentDocument.querySelectorAll("details")) each.open = true;
-  found.frames[width] = {closed, open: measure(frame), broken};
+  found[theme][width] = {closed, open: measure(frame), broken};
 }
 (async () => {
-  for (const width of WIDTHS) await load(width);
+  for (const width of WIDTHS) for (const theme of ["light", "dark"]) await load(width, theme);
   const shown = document.createElement("pre");
   shown.id = "found";
   shown.textContent = JSON.stringify(found);
@@ -91,12 +92,12 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-def measured(page: str, folder: Path, widths: list[int], dark: bool) -> dict[str, Any]:
-    """Load a page at some widths, in a light or dark theme; return what each shows, and the errors of the console."""
+def measured(page: str, folder: Path, widths: list[int]) -> dict[str, Any]:
+    """Load a page at some widths in a light and a dark theme; return what each shows, and the errors of the console."""
     script = _WRAPPER.replace("PAGE", json.dumps(page).replace("</", "<\\/")).replace("WIDTHS", json.dumps(widths))
     wrapper = folder / "wrapper.html"
     wrapper.write_text(script)
-    done = _run(folder, _scheme(dark), "--virtual-time-budget=20000", "--dump-dom", wrapper.as_uri())
+    done = _run(folder, "--virtual-time-budget=20000", "--dump-dom", wrapper.as_uri())
     match = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert match is not None, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(html.unescape(match[1]))
@@ -104,13 +105,10 @@ def measured(page: str, folder: Path, widths: list[int], dark: bool) -> dict[str
     return found
 
 
-def _scheme(dark: bool) -> str:
-    return f"--blink-settings=preferredColorScheme={0 if dark else 1}"
-
-
-def printed(page: str, folder: Path, dark: bool = False) -> bytes:
-    """Print a page to a PDF, on a system of a light or dark theme."""
+def printed(page: str, folder: Path) -> bytes:
+    """Print a page to a PDF, on a system of a dark theme."""
     source, target = folder / "page.html", folder / "page.pdf"
     source.write_text(page)
-    _run(folder, _scheme(dark), "--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
+    dark = "--blink-settings=preferredColorScheme=0"
+    _run(folder, dark, "--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
     return target.read_bytes()
