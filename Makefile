@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Keeps what inductor has compiled.
 export TORCHINDUCTOR_CACHE_DIR := $(CURDIR)/.cache/inductor
 
-.PHONY: help test quick lint types fresh pytest exhaustive gpu coverage demo bench calls zoo codegen docs clean
+.PHONY: help test quick lint types fresh pytest exhaustive gpu coverage demo bench calls zoo codegen docs picture clean
 
 help:
 	@echo "make test      lint, types, generated files, and every test"
@@ -32,6 +32,7 @@ help:
 	@echo "make zoo       every model of transformers and 200 of timm, recorded and compared; an hour"
 	@echo "make codegen   write the generated files"
 	@echo "make docs      build the documentation into site/"
+	@echo "make picture   take the picture of a report for the documentation, with Chromium"
 	@echo "make clean     remove the virtual environments and caches"
 
 # torch goes first and pinned: a range would pull the newest build, with several GB of CUDA packages.
@@ -109,6 +110,9 @@ codegen: $(STAMP)
 # -n: a reference to an unknown name is a warning; -W: a warning is an error.
 docs: $(STAMP)
 	$(PY) -m sphinx -n -W --keep-going -q -d .cache/doctrees docs site
+
+picture: $(STAMP)
+	$(PY) -m tools.docs.screenshot
 
 clean:
 	rm -rf .venv .venv-* .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist site docs/pictures *.egg-info

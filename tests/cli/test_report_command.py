@@ -83,7 +83,7 @@ def test_model_that_record_takes_is_built_and_says_what_was_meant(model: str, fo
     assert run("report", model, *inputs, "-o", "report.html") == 0
     page = check(Path("report.html").read_text())
     facts = dict(zip(page.texts("dt"), page.texts("dd"), strict=True))
-    assert facts["Tensors"] == "6 2 kinds"
+    assert facts["Tensors"] == "6 parameters, 2 kinds"
     assert facts["As meant"] == "6 of 6 compared"
     assert ("Signal" in page.texts("h2")) == bool(inputs)
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 import torchinit
 from torchinit.diagnostics import Comparison, compare
+from torchinit.diagnostics._moments import spread
 from torchinit.diagnostics._pairs import _strongest
-from torchinit.diagnostics._samples import Evidence, _gap, spread
+from torchinit.diagnostics._samples import Evidence, _gap
 
 _SIZE = 768
 
@@ -263,7 +264,7 @@ def test_a_result_prints_and_becomes_json() -> None:
     found = compare(
         {"x": _normal(0, 64, 64), "y": torch.ones(2)}, {"x": _normal(1, 64, 64, std=0.04), "z": torch.ones(2)}
     )
-    assert found.summary == "3 tensors: 1 only in A; 1 only in B; 1 different distribution"
+    assert found.summary == "3 tensors: 1 only in A; 1 only in B; 1 with a different distribution"
     assert str(found).endswith(found.summary)
     assert "different distribution" in found._repr_html_()
     told = json.loads(found.to_json())
@@ -330,3 +331,42 @@ def test_the_least_p_of_several_tests_counts_all_of_them() -> None:
     each = [Evidence(1.0, 0.1, 0.2, p) for p in (0.5, 0.01, 0.3)]
     assert _strongest(each) == Evidence(1.0, 0.1, 0.2, 0.03)
     assert _strongest([Evidence(1.0, 0.1, 0.2, 0.8)] * 2).p == 1.0
+
+
+def test_counts_are_told_in_english() -> None:
+    zeros, ones = torch.zeros(4), torch.ones(4)
+    a = {name: zeros.clone() for name in ("shape", "type", "law", "bits", "a", "sign")} | {"number": zeros.int()}
+    b = {"shape": zeros[:2], "type": zeros.half(), "law": ones, "number": ones.int(), "bits": zeros, "sign": -zeros}
+    empty = {"nothing": torch.empty(4, device="meta")}
+    assert compare({**a, **empty}, {**b, **empty}).summary == (
+        "8 tensors: 1 only in A; 1 with a different shape; 1 with a different distribution; 1 with different values;"
+        " 1 with a different dtype; 1 with the same distribution, other values; 1 with equal bits; 1 not compared"
+    )
+
+
+def test_json_of_bad_rows_is_the_table_of_bad_rows() -> None:
+    a, b = {"x": _normal(0, 64), "y": torch.ones(2)}, {"x": _normal(1, 64), "y": torch.zeros(2)}
+    found = compare(a, b)
+    assert [row["name"] for row in json.loads(found.to_json(bad=True))["differences"]] == ["y"]
+    assert [line.split()[0] for line in found.table(200, bad=True, all=True).splitlines()[1:2]] == ["y"]
+
+
+def test_a_picture_has_the_tensors_of_both_sides_and_names_these_sides() -> None:
+    figure = compare(
+        {"x": _normal(0, 64), "a": _normal(1, 64)}, {"x": 9 * _normal(0, 64), "b": _normal(2, 64), "n": torch.arange(3)}
+    ).plot("two models", labels=("A: one.pt", "B: other.pt"))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["A: one.pt", "B: other.pt"]
+    assert {"x", "a", "b"} <= {text.get_text() for text in figure.texts}
+    # Bars for A, and a line for B.
+    filled = {axes.texts[0].get_text(): [patch.get_fill() for patch in axes.patches] for axes in figure.axes}
+    assert sorted(filled.values()) == [[False], [True], [True, False]]
+
+
+@pytest.mark.parametrize(
+    "b", [{"x": torch.ones(3), "n": torch.arange(3)}, {"x": torch.ones(3), "n": torch.arange(3) + 1}]
+)
+def test_nothing_to_draw_is_refused(b: dict[str, torch.Tensor]) -> None:
+    found = compare({"x": torch.ones(3), "n": torch.arange(3)}, b)
+    assert found.drawn == []
+    with pytest.raises(RuntimeError, match=r"^plot\(\) needs tensors that differ and have values, got 2 tensors: "):
+        found.plot()

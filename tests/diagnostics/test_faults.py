@@ -204,3 +204,17 @@ def test_sound_scheme_is_not_marked(scheme: str, dtype: torch.dtype) -> None:
     # Each is a model of its own, so that two zero weights do not follow each other.
     rows = [statistics({f"{name}.weight": weight})[0] for name, weight in weights.items()]
     assert [(row.shape, row.verdict) for row in rows if row.bad] == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_columns_that_are_copies_are_found_among_the_parts_of_complex_numbers_too(dtype: torch.dtype) -> None:
+    weight = torch.randn(64, 64, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    weight[:, 40:] = weight[:, 8:32]
+    (row,) = statistics({"weight": weight})
+    columns = 64 * (2 if dtype.is_complex else 1)
+    assert str(row.verdict).startswith(f"{3 * columns // 8} of {columns} columns are copies")
+    weight = torch.randn(64, 64, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    weight[:, 60] *= 100.0
+    (row,) = statistics({"weight": weight})
+    assert str(row.verdict).startswith("column ")
+    assert " x the others" in str(row.verdict)

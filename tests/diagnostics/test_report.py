@@ -39,7 +39,7 @@ def test_sound_model_is_said_to_be_sound_first() -> None:
     assert _verdict(page) == "Nothing is wrong with this initialization, as far as it was measured."
     facts = _facts(page)
     assert page.rows("Memory")[1:] == [["parameters", "float32", "6", "24,576", "98.3 kB"]]
-    assert facts["Tensors"] == "6 1 kind"
+    assert facts["Tensors"] == "6 parameters, 1 kind"
     assert facts["Values"] == "24,576"
     assert facts["Memory"] == "98.3 kB float32"
     assert facts["Marked"] == "0 nothing"

@@ -13,9 +13,8 @@ from tests.support.inspection import draw
 from tests.support.pages import Page, check
 from torchinit import recipes
 from torchinit.diagnostics import report, statistics
-from torchinit.diagnostics._fills import of_plan
+from torchinit.diagnostics._fills import density_of, of_plan
 from torchinit.diagnostics._report._advice import for_fault
-from torchinit.diagnostics._report._density import density_of
 from torchinit.recipes import Recipe, RecipeError, Rule
 
 
@@ -168,7 +167,7 @@ def test_recipe_and_recording_of_one_model_are_both_shown() -> None:
 def test_state_dict_keeps_what_a_recipe_has_no_rule_for() -> None:
     page = _page(nn.LayerNorm(4).state_dict(), Recipe([Rule("zeros_", name="bias")]))
     assert _compared(page) == "1 of 1 compared"
-    assert any(x.startswith("1 of 2 tensors") for x in page.texts("p", "soft"))
+    assert any(x.startswith("1 of 2 parameters and buffers") for x in page.texts("p", "soft"))
 
 
 def test_rule_that_does_not_fit_is_refused() -> None:

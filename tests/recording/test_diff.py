@@ -190,7 +190,7 @@ def test_html_and_json() -> None:
     found = compared(Model, lambda: Model(std=0.01))
     assert_expected_inline(
         found._repr_html_(),
-        """<div><p><b>4 tensors differ</b></p><div style="overflow-x: auto"><table><thead><tr><th style="text-align: left">tensor</th><th style="text-align: left"></th><th style="text-align: left">what</th><th style="text-align: left">a</th><th style="text-align: left">b</th></tr></thead><tbody><tr><td style="text-align: left">layers.{0..3}.weight</td><td style="text-align: left">x4</td><td style="text-align: left">filled by</td><td style="text-align: left">normal_(0, 0.02)</td><td style="text-align: left">normal_(0, 0.01)</td></tr></tbody></table></div></div>""",
+        """<div><p><b>4 tensors differ</b></p><div style="overflow-x: auto"><table><thead><tr><th style="text-align: left">tensor</th><th style="text-align: left"></th><th style="text-align: left">what</th><th style="text-align: left">a</th><th style="text-align: left">b</th></tr></thead><tbody><tr style="box-shadow: inset 4px 0 #e69f00; font-weight: bold"><td style="text-align: left">&#9888; layers.{0..3}.weight</td><td style="text-align: left">x4</td><td style="text-align: left">filled by</td><td style="text-align: left">normal_(0, 0.02)</td><td style="text-align: left">normal_(0, 0.01)</td></tr></tbody></table></div></div>""",
     )
     assert_expected_inline(
         found.to_json(),
@@ -213,3 +213,19 @@ def test_html_and_json() -> None:
   ]
 }""",
     )
+
+
+def test_bad_leaves_out_draws_that_are_overwritten() -> None:
+    def build(skip: bool) -> nn.Module:
+        layer = nn.utils.skip_init(nn.Linear, 4, 4) if skip else nn.Linear(4, 4)
+        nn.init.normal_(layer.weight, 0.0, 2.0 if skip else 1.0)
+        nn.init.zeros_(layer.bias)
+        return layer
+
+    found = compared(lambda: build(False), lambda: build(True))
+    whats = [(row["name"], row["what"]) for row in json.loads(found.to_json(bad=True))["differences"]]
+    assert whats == [("weight", "filled by")]
+    assert len(json.loads(found.to_json())["differences"]) == len(found) == 3
+    assert "overwritten" not in found.table(120, bad=True)
+    assert "filled by" in found.table(120, bad=True)
+    assert [found.is_marked(row) for row in found] == [row.what == "filled by" for row in found]

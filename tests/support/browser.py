@@ -106,8 +106,9 @@ def measured(page: str, folder: Path, widths: list[int]) -> dict[str, Any]:
 
 
 def printed(page: str, folder: Path) -> bytes:
-    """Print a page to a PDF."""
+    """Print a page to a PDF, on a system of a dark theme."""
     source, target = folder / "page.html", folder / "page.pdf"
     source.write_text(page)
-    _run(folder, "--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
+    dark = "--blink-settings=preferredColorScheme=0"
+    _run(folder, dark, "--no-pdf-header-footer", f"--print-to-pdf={target}", source.as_uri())
     return target.read_bytes()

@@ -148,12 +148,13 @@ def _tanh_net(seed: int, gain: float = 1.0) -> torch.nn.Module:
     return torch.nn.Sequential(layers[0], torch.nn.Tanh(), layers[1], torch.nn.Tanh(), layers[2])
 
 
+# One column, so that a phone shows the text at the size that it is drawn in.
 def _draw_statistics() -> str:
-    return render(diagnostics.statistics(_tanh_net(0)).plot(), "svg").decode()
+    return render(diagnostics.statistics(_tanh_net(0)).plot(columns=1), "svg").decode()
 
 
 def _draw_comparison() -> str:
-    return render(diagnostics.compare(_tanh_net(0), _tanh_net(1, 1.5)).plot(), "svg").decode()
+    return render(diagnostics.compare(_tanh_net(0), _tanh_net(1, 1.5)).plot(columns=1), "svg").decode()
 
 
 def _draw_signal() -> str:
@@ -161,11 +162,11 @@ def _draw_signal() -> str:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         layer = torch.nn.TransformerEncoderLayer(64, 4, 256, 0.0, "gelu", batch_first=True, norm_first=True)
-        stack = torch.nn.TransformerEncoder(layer, 4, torch.nn.LayerNorm(64), enable_nested_tensor=False)
-        torch.nn.init.zeros_(stack.layers[3].linear2.weight)
-        torch.nn.init.zeros_(stack.layers[3].linear2.bias)
+        stack = torch.nn.TransformerEncoder(layer, 2, torch.nn.LayerNorm(64), enable_nested_tensor=False)
+        torch.nn.init.zeros_(stack.layers[1].linear2.weight)
+        torch.nn.init.zeros_(stack.layers[1].linear2.bias)
         rows = diagnostics.signal(stack, torch.randn(8, 16, 64))
-    return render(rows.plot("A Transformer whose last branch starts at 0"), "svg").decode()
+    return render(rows.plot("The last branch starts at 0", columns=1), "svg").decode()
 
 
 # File name of a picture: the function that draws it as SVG.

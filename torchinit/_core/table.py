@@ -72,26 +72,6 @@ def paragraphs(texts: Iterable[str], width: int | None) -> list[str]:
     ]
 
 
-def _numeric(rows: Sequence[Sequence[Cell]]) -> list[bool]:
-    """Find the columns of numbers, which are aligned to the right."""
-    return [any(type(cell) in (int, float) for cell in column) for column in zip(*rows)]
-
-
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Cell]], marked: Collection[int] = (), color: bool = False
-) -> str:
-    """Align rows under their columns, numbers to the right; ``color`` shows the rows of ``marked`` in color."""
-    cells = [list(columns), *([text(cell) for cell in row] for row in rows)]
-    numbers = _numeric(rows) or [False] * len(columns)
-    width = [max(map(len, column)) for column in zip(*cells)]
-    lines = []
-    for index, line in enumerate(cells, start=-1):
-        padded = [f"{c:>{w}}" if n else f"{c:<{w}}" for c, w, n in zip(line, width, numbers, strict=True)]
-        joined = "  ".join(padded).rstrip()
-        lines.append(painted(joined) if color and index in marked else joined)
-    return "\n".join(lines)
-
-
 def shortened(words: str, most: int, head: int | None = None, mark: str = "…") -> str:
     """Cut a long name in the middle, at dots if some are near; its end says more.
 
@@ -115,15 +95,21 @@ def few(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
+def _held(text: str, width: float = math.inf) -> str:
+    """Keep a text in one line if it fits."""
+    # NB: textwrap does not break at a no-break space.
+    return text.replace(" ", "\xa0") if len(text) <= width else text
+
+
+def _units(words: str, width: float = math.inf) -> str:
+    """Keep a call with its arguments, and an operator with what follows, in one line if they fit."""
+    return re.sub(r"[^ ]*\([^()]*\)|(\*\*|[*/+-]) [^ ]+", lambda part: _held(part[0], width), words)
+
+
 def _wrapped(words: str, width: int) -> list[str]:
     """Break a text into lines, after commas and colons outside brackets if the lines are long enough."""
-
-    def held(text: str) -> str:
-        # NB: textwrap does not break at a no-break space.
-        return text.replace(" ", "\xa0") if len(text) <= width else text
-
-    steps = [held(step) for step in re.split(r"(?<=[,:]) (?![^(\[]*[)\]])", words)]
-    marked = " ".join(re.sub(r"[^ ]*\([^()]*\)|(\*\*|[*/+-]) [^ ]+", lambda part: held(part[0]), x) for x in steps)
+    steps = [_held(step, width) for step in re.split(r"(?<=[,:]) (?![^(\[]*[)\]])", words)]
+    marked = " ".join(_units(step, width) for step in steps)
     return [line.replace("\xa0", " ") for line in textwrap.wrap(marked, width, break_on_hyphens=False)] or [""]
 
 
@@ -201,33 +187,52 @@ class Layout:
         return self._lacks(cells, kept, width) > 0 or (len(kept) < len(self._said(cells)) and 8 * names > 3 * width)
 
 
+def _needed(column: Sequence[str], units: bool) -> int:
+    """Return the width in which no word of a column is cut, or no call with its arguments either."""
+    return max(len(part) for cell in column for part in (_units(cell) if units else cell).split(" "))
+
+
 def _widths(cells: Sequence[Sequence[str]], wrapped: Sequence[int], width: int) -> list[int]:
     """Share a line among columns: first those of ``wrapped`` take several lines, then long names one of their own."""
-    widths = [max(map(len, column)) for column in zip(*cells)]
+    columns = list(zip(*cells))
+    widths = [max(map(len, column)) for column in columns]
     room = width - 2 * (len(widths) - 1) - sum(n for i, n in enumerate(widths) if i and i not in wrapped)
     most = room - min(sum(widths[i] for i in wrapped), room * len(wrapped) // (len(wrapped) + 1))
+    calls, words = ([_needed(columns[i], units) for i in wrapped] for units in (True, False))
+    if len(cells[0][0]) <= room - sum(words) < most:
+        most = room - sum(words)
     # A name without cells needs no column.
     widths[0] = max((len(name) for name, *rest in cells if len(name) <= most and any(rest)), default=most)
     room -= widths[0]
+    needed = dict(zip(wrapped, next((each for each in (calls, words) if sum(each) <= room), [1] * len(wrapped))))
     for index, left in zip(sorted(wrapped, key=widths.__getitem__), range(len(wrapped), 0, -1)):
-        widths[index] = max(min(widths[index], room // left), 1)
+        own = needed.pop(index)
+        widths[index] = max(min(widths[index], max(room // left, own), room - sum(needed.values())), 1)
         room -= widths[index]
     return widths
 
 
-def fitted(
-    layout: Layout, rows: Sequence[Sequence[str]], width: int, marked: Collection[int] = (), color: bool = False
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Cell]], marked: Collection[int] = (), color: bool = False
 ) -> str:
-    """Align rows under their columns in lines of at most ``width`` characters, at least 40."""
+    """Align rows under their columns, numbers to the right; ``color`` shows the rows of ``marked`` in color."""
+    numbers = {i for row in rows for i, cell in enumerate(row) if type(cell) in (int, float)}
+    return fitted(Layout(columns, numbers=numbers), [[text(cell) for cell in row] for row in rows], None, marked, color)
+
+
+def fitted(
+    layout: Layout, rows: Sequence[Sequence[str]], width: int | None, marked: Collection[int] = (), color: bool = False
+) -> str:
+    """Align rows under their columns in lines of at most ``width`` characters, at least 40; None for as many as it takes."""
     printed = [[printable(cell) for cell in row] for row in rows]
-    kept = layout.kept(printed, width)
+    kept = list(range(len(layout.heads))) if width is None else layout.kept(printed, width)
     lines = [[line[i] for i in kept] for line in [layout.heads, *printed]]
     wrapped = [kept.index(i) for i in layout.wrapped if i in kept]
     right = [kept.index(i) for i in layout.numbers if i in kept]
-    widths = _widths(lines, wrapped, width)
+    widths = [max(map(len, column)) for column in zip(*lines)] if width is None else _widths(lines, wrapped, width)
     found: list[str] = []
     for number, (name, *line) in enumerate(lines, start=-1):
-        block = [shortened(name, width, (width - 1) // 3, "...")] if len(name) > widths[0] else []
+        block = [shortened(name, width, (width - 1) // 3, "...")] if width and len(name) > widths[0] else []
         cells = [_wrapped(c, widths[i]) if i in wrapped else [c] for i, c in enumerate(line, 1)]
         for each in zip_longest([name][len(block) :], *cells, fillvalue="") if any([*line, not block]) else ():
             padded = [f"{c:>{w}}" if i in right else f"{c:<{w}}" for i, (c, w) in enumerate(zip(each, widths))]

@@ -4,12 +4,14 @@ import argparse
 import errno
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from torchinit import recording
+from torchinit._core.table import printable
 from torchinit.cli._files import read
 from torchinit.cli._layer_types import of_recording
 from torchinit.cli._models import recording_of_words
@@ -81,8 +83,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         raise RuntimeError(
             "A and B must have values or laws to compare, got tensors without values, or a recipe whose rules match none"
         )
-    if arguments.plot is not None:
-        save_plot(arguments, found.plot(f"A: {arguments.a}, B: {arguments.b}"))
+    if arguments.plot is not None and not found.drawn:
+        output.note(f"{printable(arguments.plot)} is not written, because no tensor differs that has values to draw")
+    elif arguments.plot is not None:
+        labels = f"A: {Path(arguments.a).name}", f"B: {Path(arguments.b).name}"
+        save_plot(arguments, found.plot("What differs", labels=labels))
         output.written(arguments.plot)
     output.show(found)
     return int(bool(found))

@@ -56,17 +56,18 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         progress.begin("reading", arguments.file)
         model = read(arguments.file, arguments.key)
         rows = statistics(model, progress.step)
+    # torch.jit.freeze removes this attribute.
+    frozen = isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "training")
+    why = "; torch.jit.freeze has made them constants of its code" if frozen else ""
+    needs = f"needs a file with parameters, got {printable(arguments.file)} without any{why}"
     if arguments.plot is not None:
+        if not rows:
+            raise RuntimeError(f"--plot {needs}")
         _plot(arguments, output, model, rows, recipe)
     output.show(rows)
     if not rows:
-        # torch.jit.freeze removes this attribute.
-        frozen = isinstance(model, torch.jit.ScriptModule) and not hasattr(model, "training")
-        why = "; torch.jit.freeze has made them constants of its code" if frozen else ""
         if arguments.check:
-            raise RuntimeError(
-                f"--check needs a file with parameters, got {printable(arguments.file)} without any{why}"
-            )
+            raise RuntimeError(f"--check {needs}")
         output.note(f"{printable(arguments.file)} holds no parameters{why}")
     if not arguments.check:
         return 0

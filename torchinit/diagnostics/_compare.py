@@ -30,6 +30,14 @@ _OF_RECORDINGS = {
 }  # fmt: skip
 
 
+def _with(what: str) -> str:
+    """Say of so many tensors what was found: ``with a different shape``."""
+    if what in (_pairs.ONLY_A, _pairs.ONLY_B, _pairs.NOT_COMPARED):
+        return what
+    article = "a " if what in (_pairs.OTHER_SHAPE, _pairs.OTHER_LAW, _pairs.OTHER_DTYPE, _pairs.OTHER_KIND) else ""
+    return f"with {'the ' if what.startswith('same') else article}{what}"
+
+
 @dataclass(frozen=True)
 class TensorDifference:
     """How one tensor differs.
@@ -100,26 +108,40 @@ class Comparison(Rows[TensorDifference]):
         return bool(self.rows)
 
     def is_marked(self, row: TensorDifference) -> bool:
-        return row.what != _pairs.OTHER_VALUES
+        """True if the tensor is another one; not for other values of one distribution, nor for overwritten draws."""
+        return row.what not in (_pairs.OTHER_VALUES, _pairs.OTHER_OVERWRITTEN)
 
     @property
     def summary(self) -> str:
         """The number of tensors by what was found."""
         total = sum(self.counts.values())
-        told = "; ".join(f"{count:,} {what}" for what, count in self.counts.items())
+        told = "; ".join(f"{count:,} {_with(what)}" for what, count in self.counts.items())
         return f"{counted(total, 'tensor')}: {told}" if told else "no tensors"
 
     def to_json(self, bad: bool = False) -> str:
         """Return a JSON object: ``version`` (1), ``counts``, and ``differences`` with an object for each row.
 
         Args:
-            bad: whether to leave out tensors of the same distribution and other values
+            bad: whether to leave out what is not marked: the same distribution with other values, and overwritten draws
         """
         rows = [self.cells(row) for row in self.rows if not bad or self.is_marked(row)]
         differences = records(self.columns, rows)
         return json.dumps({"version": 1, "counts": self.counts, "differences": differences}, indent=2)
 
-    def plot(self, title: str = "", progress: Callable[[str, str, int], object] | None = None) -> Any:
+    @property
+    def drawn(self) -> list[str]:
+        """The names of the tensors that :meth:`plot` draws: those that differ and have values, the marked ones if any are."""
+        rows = [row for row in self.rows if self.is_marked(row)] or self.rows
+        return [row.name for row in rows if any(_has_values(things.get(row.name)) for things in self._shown_things)]
+
+    def plot(
+        self,
+        title: str = "",
+        progress: Callable[[str, str, int], object] | None = None,
+        *,
+        labels: tuple[str, str] = ("A", "B"),
+        columns: int | None = None,
+    ) -> Any:
         """Draw a histogram of each tensor that differs, with that of B over that of A; at most 60.
 
         Tensors of the same distribution and other values are drawn if no others differ. What a recording or a plan fills
@@ -128,30 +150,43 @@ class Comparison(Rows[TensorDifference]):
         Args:
             title: heading of the page
             progress: called before each panel with ``"drawing"``, the tensor's name and the number of panels
+            labels: names of A and B in the legend
+            columns: panels side by side (default: as many as make a page that is wider than high)
 
         Returns:
             A ``matplotlib.figure.Figure``.
 
         Raises:
-            RuntimeError: if matplotlib is not installed
+            RuntimeError: if matplotlib is not installed, or no tensor that differs has values
         """
-        from torchinit.diagnostics._histograms import plot_statistics
+        from torchinit.diagnostics._histograms import draw_histograms
+        from torchinit.diagnostics._plots import require_matplotlib
         from torchinit.diagnostics._statistics import statistics
 
-        rows = [row for row in self.rows if self.is_marked(row)] or self.rows
-        one, other = ({name: t for name, t in _drawn(things, rows)} for things in self._shown_things)
-        base = one if one else other
-        return plot_statistics(base, statistics(base), other if one else None, title, "B", progress)
+        require_matplotlib()
+        names = self.drawn
+        if not names:
+            raise RuntimeError(f"plot() needs tensors that differ and have values, got {self.summary}")
+        one, other = (
+            {name: _values(things[name]) for name in names if _has_values(things.get(name))}
+            for things in self._shown_things
+        )
+        return draw_histograms(statistics(other | one), one, other, title, labels, progress, columns)
 
 
-def _drawn(things: Mapping[str, Thing], rows: Iterable[TensorDifference]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the values of the tensors that differ, or what a law draws."""
-    for row in rows:
-        thing = things.get(row.name)
-        if isinstance(thing, Filled) and thing.draw is not None:
-            thing = thing.draw()
-        if isinstance(thing, Tensor) and not thing.is_meta and (thing.is_floating_point() or thing.is_complex()):
-            yield row.name, whole(thing)
+def _has_values(thing: Thing | None) -> bool:
+    """True if there are values to draw, or a law to draw them from."""
+    if isinstance(thing, Filled):
+        return (
+            thing.draw is not None
+            and thing.dtype is not None
+            and (thing.dtype.is_floating_point or thing.dtype.is_complex)
+        )
+    return isinstance(thing, Tensor) and not thing.is_meta and (thing.is_floating_point() or thing.is_complex())
+
+
+def _values(thing: Thing) -> Tensor:
+    return thing.draw() if isinstance(thing, Filled) and thing.draw is not None else whole(thing)  # type: ignore[arg-type]
 
 
 def _described(thing: Thing, other: Thing) -> str:
@@ -164,18 +199,20 @@ def _described(thing: Thing, other: Thing) -> str:
     return ", ".join(filter(None, [*told, words(thing)]))
 
 
-def _alone(thing: Thing) -> str:
+def _alone(thing: Thing | None) -> str | None:
+    """Say how a tensor is that the other side lacks."""
+    if thing is None:
+        return None
     dtype = "" if thing.dtype is None else f" {dtype_name(thing.dtype)}"
     return f"{text(tuple(thing.shape))}{dtype}, {words(thing)}"
 
 
-def _difference(name: str, a: Thing, b: Thing, found: Found, p: float | None) -> TensorDifference:
-    said = found.evidence
-    one, other = _described(a, b), _described(b, a)
-    if found.b:
-        other = f"{other}, {found.b}"
+def _difference(name: str, a: Thing | None, b: Thing | None, found: Found, p: float | None) -> TensorDifference:
+    if a is None or b is None:
+        return TensorDifference(name, found.what, _alone(a), _alone(b))
+    said, other = found.evidence, ", ".join(filter(None, [_described(b, a), found.b]))
     numbers = (None, None, None) if said is None else (said.ratio, said.error, said.distance)
-    return TensorDifference(name, found.what, one, other, *numbers, p, found.apart)
+    return TensorDifference(name, found.what, _described(a, b), other, *numbers, p, found.apart)
 
 
 def _pairs_of(a: Side, b: Side) -> Iterator[tuple[str, Thing | None, Thing | None]]:
@@ -226,7 +263,7 @@ def compare(
     - The values of two models have equal bits, or they are tested for one distribution: by mean and standard deviation,
       by those of the mean squares of rows and columns, which tell orthogonal and dead rows from independent ones, and by
       the distance of Kolmogorov and Smirnov. The error of each test follows from the number of values; of large tensors
-      131072 values are looked at for the moments, and 8192 for the distance, at a fixed stride.
+      131072 values are looked at for the moments, and 8192 for the distance, spread evenly over it.
     - Values are tested in the same way against what a recording or a plan fills a tensor with. A law of several steps is
       drawn once. Tensors that a plan keeps are not compared.
     - Two laws are compared by their numbers; two recordings as :func:`torchinit.recording.diff` says.
@@ -267,7 +304,7 @@ def compare(
         >>> [(row.name, row.what, round(row.ratio, 3)) for row in found]
         [('0.weight', 'different distribution', 1.5)]
         >>> print(found.summary)
-        4 tensors: 1 different distribution; 3 equal bits
+        4 tensors: 1 with a different distribution; 3 with equal bits
     """
     if isinstance(a, Recording) and isinstance(b, Recording):
         return _recordings(a, b)
@@ -296,9 +333,5 @@ def _judged(
         counts[what] += 1
         if what in _EQUAL or (any_seed and what == _pairs.OTHER_VALUES):
             continue
-        if x is None or y is None:
-            one, other = (None if thing is None else _alone(thing) for thing in (x, y))
-            rows.append(TensorDifference(name, what, one, other))
-        else:
-            rows.append(_difference(name, x, y, replace(each, what=what), p))
+        rows.append(_difference(name, x, y, replace(each, what=what), p))
     return Comparison(rows, counts, shown)

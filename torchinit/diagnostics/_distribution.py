@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchinit.diagnostics._moments import Moments, only_finite
+from torchinit.diagnostics._laws import Cdf, normal, truncated, uniform
+from torchinit.diagnostics._moments import Moments, flattened, only_finite, spread
 
 # Values that the tests look at. A large tensor's are spread evenly over it, so the same ones each time.
 SAMPLE = 1 << 13
@@ -54,6 +55,11 @@ class Distribution:
     levels: int | None = None
 
     @property
+    def largest(self) -> float:
+        """The largest absolute value."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
     def half(self) -> float:
         """The largest distance from the mean."""
         return max(self.high - self.mean, self.mean - self.low)
@@ -66,6 +72,14 @@ class Distribution:
         return self.std if self.cut is None else self.half / self.cut
 
     @property
+    def cdf(self) -> Cdf:
+        if self.name == "uniform":
+            return uniform(self.low, self.high)
+        if self.cut is None:
+            return normal(self.mean, self.std)
+        return truncated(self.mean, self.before, self.mean - self.half, self.mean + self.half)
+
+    @property
     def error(self) -> float:
         """Relative error of the standard deviation: four times that of a sample, and rounding."""
         rounding = 0.003 + self.resolution / 2
@@ -75,14 +89,7 @@ class Distribution:
 
 def sample(tensor: Tensor) -> Tensor:
     """Return finite values in float64, sorted, of complex numbers the parts; at most 8192, spread evenly."""
-    tensor = tensor.detach()
-    flat = (torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor).reshape(-1)
-    if flat.numel() > SAMPLE:
-        # A step of irregular length meets no period of the tensor: https://oeis.org/A001622.
-        steps = torch.arange(SAMPLE, dtype=torch.float64, device=flat.device)
-        index = (steps + (steps * 0.6180339887498949) % 1.0) * (flat.numel() / SAMPLE)
-        flat = flat[index.long().clamp_(max=flat.numel() - 1)]
-    return only_finite(flat.double()).sort().values
+    return only_finite(spread(flattened(tensor), SAMPLE).double()).sort().values
 
 
 def distribution(tensor: Tensor, moments: Moments) -> Distribution:
@@ -161,19 +168,11 @@ def _likeliest(plain: Distribution) -> Distribution:
     return replace(plain, name="uniform" if uniform > normal else "normal")
 
 
-def _cdf(values: Tensor, fitted: Distribution) -> Tensor:
-    if fitted.name == "uniform":
-        return (values - fitted.low) / (fitted.high - fitted.low)
-    below = 0.0 if fitted.cut is None else (1.0 - _mass(fitted.cut)) / 2
-    normal: Tensor = torch.special.ndtr((values - fitted.mean) / fitted.before)
-    return (normal - below) / (1.0 - 2.0 * below)
-
-
 def _fits(values: Tensor, fitted: Distribution) -> bool:
     """Test by Kolmogorov and Smirnov; equal values count half, for rounding."""
     different, counts = torch.unique_consecutive(values, return_counts=True)
     share = (counts.cumsum(0) - counts / 2) / len(values)
-    distance = (_cdf(different, fitted) - share).abs().max().item()
+    distance = (fitted.cdf(different) - share).abs().max().item()
     return bool(distance <= _DISTANCE / math.sqrt(len(values)) + fitted.resolution / 8)
 
 

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from torchinit import keyed
+from torchinit.diagnostics._distribution import sample
+from torchinit.diagnostics._laws import Cdf, Law, learnt, normal, point, sphere, truncated, uniform
 from torchinit.diagnostics._parameters import module_of
-from torchinit.diagnostics._samples import Law
 from torchinit.recipes import Plan
 from torchinit.recipes._blocks import view_block
-from torchinit.recipes._expected import moments
+from torchinit.recipes._expected import moments, shares
 from torchinit.recipes._fill import Fill, write
 from torchinit.recipes._keyed_apply import surviving_fills
 from torchinit.recipes._rule import KEEP
@@ -25,6 +26,8 @@ from torchinit.recording._values import Values
 # Initializers that write one number, and those that draw each value by itself as well.
 _CONSTANT = ("constant_", "zeros_", "ones_")
 _SIMPLE = ("uniform_", "normal_", "trunc_normal_", *_CONSTANT)
+# Larger tensors are not drawn to learn the law of what draws them.
+_DRAWN = 1 << 20
 
 
 def is_simple(fill: Fill) -> bool:
@@ -78,31 +81,10 @@ class Filled:
                 yield Fill(initializer, args), values
 
 
-def _below(x: Tensor) -> Tensor:
-    """The probability that a standard normal number is less than x; torch.special.ndtr has no digits in the tail."""
-    share: Tensor = torch.special.erfc(-x / math.sqrt(2.0)) / 2.0
-    return share
-
-
-def _cdf(fill: Fill) -> Callable[[Tensor], Tensor] | None:
-    args = [float(arg) for arg in fill.args if isinstance(arg, (int, float))]
-    if fill.initializer == "uniform_":
-        return lambda x: ((x - args[0]) / (args[1] - args[0])).clamp(0.0, 1.0)
-    if fill.initializer == "normal_":
-        return lambda x: _below((x - args[0]) / args[1])
-    if fill.initializer != "trunc_normal_":
-        return None
-    mean, std, low, high = args
-    # Digits are left in the tail on the side of 0 alone.
-    sign = -1.0 if low > mean else 1.0
-    ends = sorted((sign * (low - mean) / std, sign * (high - mean) / std))
-    first, last = _below(torch.tensor(ends, dtype=torch.float64, device="cpu")).tolist()
-
-    def truncated(x: Tensor) -> Tensor:
-        below: Tensor = (_below(sign * (x - mean) / std) - first) / (last - first)
-        return (below if sign > 0.0 else 1.0 - below).clamp(0.0, 1.0)
-
-    return truncated
+def _cdf(fill: Fill) -> Cdf | None:
+    formulas: dict[str, Callable[..., Cdf]] = {"uniform_": uniform, "normal_": normal, "trunc_normal_": truncated}
+    formula = formulas.get(fill.initializer)
+    return None if formula is None else formula(*(float(arg) for arg in fill.args if isinstance(arg, (int, float))))
 
 
 def law_of(fill: Fill, shape: Sequence[int]) -> Law:
@@ -111,8 +93,10 @@ def law_of(fill: Fill, shape: Sequence[int]) -> Law:
     return Law(mean, std, _cdf(fill) if std > 0.0 else None)
 
 
-def expected(filled: Filled) -> Law:
-    """Return mean and standard deviation of all values together, by the fills or else by a draw."""
+def moments_of_all(filled: Filled) -> Law:
+    """Return mean and standard deviation of all values together, by the fill or else by a draw."""
+    if filled.fills is not None and len(filled.fills) == 1 and filled.is_simple:
+        return replace(law_of(filled.fills[0], filled.shape), cdf=None)
     values = filled.draw().double() if filled.draw is not None else torch.zeros(1, device="cpu")
     return Law(float(values.mean()), float(values.std(correction=0)))
 
@@ -206,3 +190,28 @@ def _replayed(recording: Recording, name: str, shape: Sequence[int], dtype: torc
     except RuntimeError:
         recording.materialize_(holder, seed=0, strict=False)
     return tensor
+
+
+def _formula(fill: Fill, shape: Sequence[int]) -> Cdf | None:
+    """Return the law of a fill that a formula gives."""
+    if fill.initializer == "orthogonal_":
+        rows, *columns = fill.matrix_shape(shape)
+        size, gain = max(rows, math.prod(columns)), float(fill.args[0])  # type: ignore[arg-type]
+        return sphere(size, gain) if size > 3 and gain else None
+    if not is_simple(fill):
+        return None
+    law = law_of(fill, shape)
+    return point(law.mean) if law.std == 0.0 else law.cdf
+
+
+def density_of(filled: Filled) -> Cdf | None:
+    """Return the law of what fills a parameter; None if nothing does, or it would take a large draw to know it."""
+    if filled.draw is None or 0 in filled.shape:
+        return None
+    # Both parts of a complex value count, so its law is no formula of one number.
+    is_complex = filled.dtype is not None and filled.dtype.is_complex
+    parts = [(share, _formula(fill, filled.shape)) for share, fill in shares(filled.fills or (), filled.shape)]
+    known = [(share, part) for share, part in parts if part is not None and not is_complex]
+    if known and len(known) == len(parts):
+        return lambda x: sum((share * part(x) for share, part in known), torch.zeros_like(x))
+    return learnt(sample(filled.draw())) if math.prod(filled.shape) <= _DRAWN else None

@@ -35,21 +35,15 @@ class Moments:
 
     def add(self, values: Tensor) -> None:
         """Add values: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm" (1979)."""
-        if values.numel() and not values.is_complex():
-            low, high = (bound.item() for bound in torch.aminmax(values))
-            # NB: bounds of values with a NaN are NaN.
-            if math.isfinite(low) and math.isfinite(high):
-                self._add(values, low == high)
-                self.min, self.max = min(self.min, low), max(self.max, high)
-                return
-        values = only_finite(values)
-        if values.numel():
-            self._add(values, bool((values == values[0]).all()))
-            if not values.is_complex():
-                low, high = (bound.item() for bound in torch.aminmax(values))
-                self.min, self.max = min(self.min, low), max(self.max, high)
-
-    def _add(self, values: Tensor, is_constant: bool) -> None:
+        low, high = _bounds(values)
+        if not (math.isfinite(low) and math.isfinite(high)):
+            values = only_finite(values)
+            low, high = _bounds(values)
+        if not values.numel():
+            return
+        if not values.is_complex():
+            self.min, self.max = min(self.min, low), max(self.max, high)
+        is_constant = bool((values == values[0]).all()) if values.is_complex() else low == high
         variance, mean = (number.item() for number in torch.var_mean(values, correction=0))
         first = values[0].item()
         if self.count == 0:
@@ -64,6 +58,14 @@ class Moments:
         apart_squared = apart.real * apart.real + apart.imag * apart.imag
         self.squares += variance * size + apart_squared * count * (size / self.count)
         self.zeros += size - int(torch.count_nonzero(values))
+
+
+def _bounds(values: Tensor) -> tuple[float, float]:
+    """Return the least and the greatest value; NaN if there is one, and for no values or complex ones."""
+    if not values.numel() or values.is_complex():
+        return math.nan, math.nan
+    low, high = torch.aminmax(values)
+    return low.item(), high.item()
 
 
 def chunks(tensor: Tensor) -> Iterator[Tensor]:
@@ -96,3 +98,25 @@ def measure(tensor: Tensor) -> Moments | None:
             raise
         return None
     return moments
+
+
+def spread(flat: Tensor, most: int) -> Tensor:
+    """Take so many values of one dimension, spread evenly; the same ones each time, at steps that meet no period."""
+    if flat.numel() <= most:
+        return flat
+    # The golden ratio is the number that fractions approximate worst: https://oeis.org/A001622.
+    steps = torch.arange(most, dtype=torch.float64, device=flat.device)
+    index = (steps + (steps * 0.6180339887498949) % 1.0) * (flat.numel() / most)
+    return flat[index.long().clamp_(max=flat.numel() - 1)]
+
+
+def flattened(tensor: Tensor) -> Tensor:
+    """Return the values in one dimension, of complex numbers the parts, of quantized ones what they stand for."""
+    tensor = tensor.detach()
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor.resolve_conj())
+    return tensor.reshape(-1)

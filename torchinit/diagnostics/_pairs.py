@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from torchinit.diagnostics._fills import Filled, alike, expected, law_of
+from torchinit.diagnostics._fills import Filled, alike, law_of, moments_of_all
+from torchinit.diagnostics._laws import Law
+from torchinit.diagnostics._moments import flattened, spread
 from torchinit.diagnostics._samples import (
     EQUAL,
     MOST,
     Evidence,
-    Law,
     Sample,
     between,
     evidence,
-    flattened,
     moments_of,
     norms,
     sample_of,
-    spread,
     whole,
 )
 from torchinit.diagnostics._sides import Thing
@@ -110,8 +109,6 @@ def _strongest(found: list[Evidence]) -> Evidence:
 
 def tensors(a: Tensor, b: Tensor) -> Found:
     """Compare the values of two tensors."""
-    if a.shape != b.shape:
-        return Found(OTHER_SHAPE)
     if a.is_meta or b.is_meta:
         return Found(NOT_COMPARED)
     a, b = a.detach(), b.detach()
@@ -183,27 +180,22 @@ def _simple(a: Tensor, filled: Filled) -> Found:
 
 def against_fill(a: Tensor, filled: Filled) -> Found:
     """Test the values of a tensor against what fills it."""
-    if tuple(a.shape) != filled.shape:
-        return Found(OTHER_SHAPE)
     if filled.draw is None or a.is_meta or a.numel() == 0:
         return Found(NOT_COMPARED)
     if not filled.draws:
-        expected_values = filled.draw()
-        tolerance = 4.0 * max(_epsilon(a), _epsilon(expected_values))
-        close = torch.allclose(
-            _wide(a),
-            _wide(expected_values),
-            rtol=tolerance,
-            atol=1e-7 * float(_wide(expected_values).abs().max()),
-            equal_nan=True,
-        )
+        known = filled.draw()
+        tolerance, values = 4.0 * max(_epsilon(a), _epsilon(known)), _wide(known)
+        close = torch.allclose(_wide(a), values, tolerance, 1e-7 * float(values.abs().max()), equal_nan=True)
         return Found(FITS if close else OTHER_LAW if is_numeric(a) else OTHER_NUMBERS)
-    found = _simple(a.detach(), filled) if filled.is_simple else tensors(a, filled.draw().to(a.dtype))
-    what = FITS if found.what in (OTHER_VALUES, EQUAL_BITS) else found.what
-    found = Found(what, found.evidence)
-    if filled.dtype is not None and a.dtype != filled.dtype and what == FITS and not a.is_quantized:
-        return replace(found, what=OTHER_DTYPE)
-    return found
+    found = _simple(a.detach(), filled) if filled.is_simple else _draws(a, filled.draw())
+    differ = filled.dtype is not None and a.dtype != filled.dtype and not a.is_quantized
+    return Found(OTHER_DTYPE, found.evidence) if found.what == FITS and differ else found
+
+
+def _draws(a: Tensor, b: Tensor) -> Found:
+    """Compare a tensor, or a draw of a law, with a draw of another law; their values are not paired."""
+    found = tensors(a, b.to(a.dtype))
+    return Found(FITS if found.what in (OTHER_VALUES, EQUAL_BITS) else found.what, found.evidence)
 
 
 def _wide(tensor: Tensor) -> Tensor:
@@ -213,14 +205,11 @@ def _wide(tensor: Tensor) -> Tensor:
 
 def fills(a: Filled, b: Filled) -> Found:
     """Compare two laws: by their numbers, or else by a draw from each."""
-    if a.shape != b.shape:
-        return Found(OTHER_SHAPE)
     if a.draw is None or b.draw is None:
         return Found(FITS if a.words == b.words else NOT_COMPARED)
     said = alike(a, b)
     if said is None:
-        found = tensors(a.draw(), b.draw().to(a.dtype))
-        found = replace(found, what=FITS if found.what in (OTHER_VALUES, EQUAL_BITS) else found.what, apart=None)
+        found = _draws(a.draw(), b.draw())
     elif said:
         found = Found(FITS)
     else:
@@ -237,8 +226,6 @@ def _of_row(row: ParameterStatistics) -> Sample:
 
 def rows(a: ParameterStatistics, b: ParameterStatistics) -> Found:
     """Compare the statistics of two tensors."""
-    if a.shape != b.shape:
-        return Found(OTHER_SHAPE)
     if a.std is None or b.std is None:
         return Found(NOT_COMPARED if a.not_finite == b.not_finite else OTHER_LAW)
     numbers = {(x.mean, x.std, x.min, x.max, x.zeros, x.not_finite) for x in (a, b)}
@@ -253,13 +240,9 @@ def rows(a: ParameterStatistics, b: ParameterStatistics) -> Found:
 
 def row_against_fill(a: ParameterStatistics, filled: Filled) -> Found:
     """Compare the statistics of a tensor with the law of what fills it."""
-    if a.shape != filled.shape:
-        return Found(OTHER_SHAPE)
     if filled.draw is None or a.std is None:
         return Found(NOT_COMPARED)
-    law, sample = expected(filled), _of_row(a)
-    if filled.fills is not None and len(filled.fills) == 1 and filled.is_simple:
-        law = replace(law_of(filled.fills[0], a.shape), cdf=None)
+    law, sample = moments_of_all(filled), _of_row(a)
     if law.std == 0.0 or sample.std == 0.0:
         near = math.isclose(law.mean, sample.mean, rel_tol=1e-2 if a.dtype.itemsize < 4 else 1e-6)
         return Found(FITS if law.std == sample.std and near else OTHER_LAW)
@@ -269,6 +252,8 @@ def row_against_fill(a: ParameterStatistics, filled: Filled) -> Found:
 def compared(a: Thing, b: Thing) -> Found:
     """Compare two things of one name."""
     a, b = (whole(x) if isinstance(x, Tensor) else x for x in (a, b))
+    if tuple(a.shape) != tuple(b.shape):
+        return Found(OTHER_SHAPE)
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return tensors(a, b)
     if isinstance(a, Filled) and isinstance(b, Filled):

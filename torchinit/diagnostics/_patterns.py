@@ -10,8 +10,7 @@ from torch import Tensor
 
 from torchinit._core.layers import bilinear_
 from torchinit._core.structured import dirac_, eye_
-from torchinit.diagnostics._parameters import Parameter
-from torchinit.diagnostics._structure import Lines, orthogonal_gain
+from torchinit.diagnostics._structure import Lines, Weight
 
 # Names of gains; others are written as numbers.
 _GAINS = {1.0: "1", math.sqrt(2.0): "1.41 = sqrt(2)", 5.0 / 3.0: "1.67 = 5/3"}
@@ -27,33 +26,22 @@ class Pattern:
     gain: float | None = None
 
 
-def pattern_of(
-    parameter: Parameter, matrix: Tensor, rows: Lines, columns: Lines, largest: float, resolution: float
-) -> Pattern | None:
-    """Recognize what a weight of finite values is; None if it is drawn.
-
-    Args:
-        parameter: the weight
-        matrix: its units' weights as rows
-        rows: the rows, as ``lines`` measures them
-        columns: the columns
-        largest: the largest absolute value
-        resolution: relative distance of neighboring values
-    """
-    tensor = parameter.tensor.detach()
+def pattern_of(weight: Weight) -> Pattern | None:
+    """Recognize what a weight is; None if it is drawn."""
+    rows, resolution = weight.rows, weight.found.resolution
     zeros = 1.0 - rows.nonzeros.double().mean().item() / rows.length
-    if zeros > 0.3 or (tensor.dim() > 2 and bool(rows.projections[0] == rows.projections[-1])):
-        found = _known(parameter, tensor, largest)
+    if zeros > 0.3 or (weight.tensor.dim() > 2 and bool(rows.projections[0] == rows.projections[-1])):
+        found = _known(weight)
         if found is not None:
             return found
-    blocks = _in_blocks(parameter, tensor, rows, largest, resolution)
+    blocks = _in_blocks(weight)
     if blocks is not None:
         return blocks
-    if rows.are_equally_long(resolution) or columns.are_equally_long(resolution):
-        gain = orthogonal_gain(matrix, largest, resolution)
+    if rows.are_equally_long(resolution) or weight.columns.are_equally_long(resolution):
+        gain = weight.orthogonal_gain(weight.matrix)
         if gain is not None:
             return Pattern(f"orthogonal, gain {gain_words(gain)}", gain)
-    return _mirrored(matrix, rows) or _of_kernel(tensor, largest, resolution)
+    return _mirrored(weight.matrix, rows) or _of_kernel(weight)
 
 
 def _mirrored(matrix: Tensor, rows: Lines) -> Pattern | None:
@@ -72,13 +60,14 @@ def gain_words(gain: float) -> str:
     return next((words for known, words in _GAINS.items() if abs(gain / known - 1.0) < 2e-3), f"{gain:.3g}")
 
 
-def _known(parameter: Parameter, tensor: Tensor, largest: float) -> Pattern | None:
+def _known(weight: Weight) -> Pattern | None:
     """Compare a weight of many zeros with what the initializers without draws would fill it with."""
+    tensor, largest = weight.tensor, weight.found.largest
     outputs, wide = tensor.shape[0], torch.complex128 if tensor.is_complex() else torch.float64
     tries: list[tuple[str, Callable[[Tensor], Tensor]]] = []
     if tensor.dim() == 2 and min(tensor.shape) > 1:
         tries = [("identity", eye_)]
-    elif 3 <= tensor.dim() <= 5 and not parameter.is_stack:
+    elif 3 <= tensor.dim() <= 5 and not weight.parameter.is_stack:
         # NB: a state dict does not tell groups.
         groups = [n for n in range(1, outputs + 1) if outputs % n == 0]
         if int(tensor.count_nonzero()) <= outputs:
@@ -92,9 +81,10 @@ def _known(parameter: Parameter, tensor: Tensor, largest: float) -> Pattern | No
     return None
 
 
-def _in_blocks(parameter: Parameter, tensor: Tensor, rows: Lines, largest: float, resolution: float) -> Pattern | None:
+def _in_blocks(weight: Weight) -> Pattern | None:
     """Look at the matrices that a weight packs: experts, gates of a recurrent layer, or a fused projection."""
-    if tensor.dim() == 3 and parameter.is_stack:
+    tensor, largest = weight.tensor, weight.found.largest
+    if weight.parameter.is_stack:
         blocks = list(tensor)
     elif tensor.dim() == 2 and tensor.shape[0] in (2 * tensor.shape[1], 3 * tensor.shape[1], 4 * tensor.shape[1]):
         blocks = list(tensor.chunk(tensor.shape[0] // tensor.shape[1]))
@@ -104,11 +94,11 @@ def _in_blocks(parameter: Parameter, tensor: Tensor, rows: Lines, largest: float
     eye = eye_(torch.empty_like(blocks[0])) if square else None
     if eye is not None and all(torch.equal(block, eye * largest) for block in blocks):
         return Pattern(f"identity in {len(blocks)} blocks", largest)
-    if not (rows.are_equally_long(resolution) or square):
+    if not (weight.rows.are_equally_long(weight.found.resolution) or square):
         return None
-    gains = []
+    gains: list[float] = []
     for block in blocks[:8]:
-        gain = orthogonal_gain(block, largest, resolution)
+        gain = weight.orthogonal_gain(block)
         if gain is None:
             return None
         gains.append(gain)
@@ -117,8 +107,9 @@ def _in_blocks(parameter: Parameter, tensor: Tensor, rows: Lines, largest: float
     return Pattern(f"orthogonal in {len(blocks)} blocks, gain {gain_words(gains[0])}", gains[0])
 
 
-def _of_kernel(tensor: Tensor, largest: float, resolution: float) -> Pattern | None:
+def _of_kernel(weight: Weight) -> Pattern | None:
     """Recognize a kernel whose center alone is orthogonal, or whose outputs are copies over each cell."""
+    tensor = weight.tensor
     if tensor.dim() < 3 or tensor.dim() > 5:
         return None
     sizes = list(tensor.shape[2:])
@@ -126,7 +117,7 @@ def _of_kernel(tensor: Tensor, largest: float, resolution: float) -> Pattern | N
     for size in sizes:
         center = center.select(2, (size - 1) // 2)
     if math.prod(sizes) > 1 and int(tensor.count_nonzero()) == int(center.count_nonzero()):
-        gain = orthogonal_gain(center, largest, resolution)
+        gain = weight.orthogonal_gain(center)
         if gain is not None:
             return Pattern(f"orthogonal at the center of the kernel, gain {gain_words(gain)}", gain)
     outputs = tensor.shape[0]

@@ -6,7 +6,6 @@ orthogonal or dead rows.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from torchinit._core.dtensor import is_dtensor
 from torchinit.diagnostics._distribution import resolution_of
-from torchinit.diagnostics._moments import only_finite
+from torchinit.diagnostics._laws import Cdf, Law
+from torchinit.diagnostics._moments import only_finite, spread
 
 # Values that are looked at for moments, and for distributions. 5 % of a standard deviation is 18 of its errors there.
 MOST, MOST_SORTED = 1 << 17, 1 << 13
@@ -28,29 +28,9 @@ _LEAST = 6
 EQUAL = 1e-4
 
 
-def spread(flat: Tensor, most: int) -> Tensor:
-    """Take values at a fixed stride that has no factor in common with the number of values, nor with a row of them."""
-    stride = max(1, math.ceil(flat.numel() / most))
-    while stride > 1 and math.gcd(stride, flat.numel()) > 1:
-        stride += 1
-    return flat[::stride]
-
-
 def whole(tensor: Tensor) -> Tensor:
     """Gather a DTensor; all ranks call this in one order."""
     return tensor.full_tensor() if is_dtensor(tensor) else tensor  # type: ignore[attr-defined]
-
-
-def flattened(tensor: Tensor) -> Tensor:
-    """Return the values in one dimension, of complex numbers the parts, of quantized ones what they stand for."""
-    tensor = tensor.detach()
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
-    if tensor.layout is not torch.strided:
-        tensor = tensor.to_dense()
-    if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
-    return tensor.reshape(-1)
 
 
 def norms(tensor: Tensor) -> list[Tensor]:
@@ -116,15 +96,6 @@ def moments_of(values: Tensor, floor: float = 0.0) -> Sample:
     if len(values) < _FEW:
         kurtosis = max(kurtosis, 3.0)
     return Sample(len(values), mean * scale, math.hypot(math.sqrt(variance), floor * mean) * scale, kurtosis)
-
-
-@dataclass(frozen=True)
-class Law:
-    """A distribution: its mean, standard deviation and distribution function."""
-
-    mean: float
-    std: float
-    cdf: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +183,7 @@ def _p_of_distance(distance: float, size: float) -> float:
     )
 
 
-def _p_of_ends(values: Tensor, cdf: Callable[[Tensor], Tensor], resolution: float) -> float:
+def _p_of_ends(values: Tensor, cdf: Cdf, resolution: float) -> float:
     """Test the least and the greatest value, so that few values outside a law's bounds are enough."""
     ends = values[[0, -1]]
     rounding = resolution * float(ends.abs().max())

@@ -69,9 +69,9 @@ class Signal(Rows[LayerSignal]):
     def summary(self) -> str:
         return summary(self)
 
-    def plot(self, title: str = "") -> Any:
+    def plot(self, title: str = "", *, columns: int = 2) -> Any:
         """Draw the scales; see :func:`plot_signal`."""
-        return plot_signal(self, title)
+        return plot_signal(self, title, columns=columns)
 
 
 @contextmanager

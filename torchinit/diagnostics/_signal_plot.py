@@ -1,29 +1,46 @@
 """A plot of the scale of activations and gradients, layer by layer."""
 
 import math
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torchinit._core.table import few, shortened
 from torchinit.diagnostics._calls import RESIDUAL
 from torchinit.diagnostics._layer_signal import LayerSignal
 from torchinit.diagnostics._plots import BLUE, GREY, INDIGO, RED, distinct, require_matplotlib
-from torchinit.diagnostics._trend import Trend, faults, in_words, is_drawn, path, trends
+from torchinit.diagnostics._trend import Way, decades, is_drawn, ways
 
 _COLORS = {"activation": BLUE, "gradient": INDIGO}
 
 # Inches per name. With more names, those in residual branches are left out, and then all but each second or third.
 _INCHES_PER_NAME, _MAX_NAMES = 0.19, 150
 
-# Characters of a name, of the title and of a panel's heading.
-_MAX_LENGTH, _TITLE, _WORDS = 46, 90, 72
+
+@dataclass(frozen=True)
+class _Layout:
+    """A page.
+
+    Attributes:
+        width: inches
+        name: characters of a name
+        title: those of the title
+        words: those of a line of a panel's heading
+        caption: those of a line below the panels
+        legend: columns of the legend
+    """
+
+    width: float
+    name: int
+    title: int
+    words: int
+    caption: int
+    legend: int
 
 
-def _axis_limits(values: Sequence[float]) -> tuple[float, float]:
-    """Span at least two decades, so that small changes look small."""
-    low, high = math.log10(min(values)), math.log10(max(values))
-    room = max(0.08 * (high - low), 1.0 - (high - low) / 2, 0.15)
-    return 10 ** (low - room), 10 ** (high + room)
+# Panels side by side, or below each other for a narrow page.
+_LAYOUTS = {2: _Layout(10.5, 46, 90, 72, 140, 4), 1: _Layout(4.4, 24, 34, 40, 64, 1)}
 
 
 def _draw_values(axes: Any, rows: Sequence[LayerSignal], values: Sequence[float | None], color: str) -> None:
@@ -42,13 +59,13 @@ def _draw_values(axes: Any, rows: Sequence[LayerSignal], values: Sequence[float 
         axes.plot(*at(stream), "s", color=color, markersize=5.5, gid="stream")
 
 
-def _draw_edges(axes: Any, values: Sequence[float | None], said: Sequence[str], purpose: Sequence[str]) -> None:
+def _draw_edges(axes: Any, way: Way) -> None:
     """Draw what a logarithmic axis does not hold at its edges."""
     edges: dict[tuple[float, str, str, str], list[int]] = {}
-    for index, value in enumerate(values):
-        if purpose[index]:
+    for index, value in enumerate(way.values):
+        if way.zeroed[index]:
             edges.setdefault((0.0, "o", GREY, "white"), []).append(index)
-        elif value is None and said[index]:
+        elif value is None and way.faults[index]:
             edges.setdefault((0.0, "x", RED, RED), []).append(index)
         elif value is not None and not is_drawn(value):
             edges.setdefault((0.0, "<", RED, RED) if value == 0 else (1.0, ">", RED, RED), []).append(index)
@@ -57,37 +74,33 @@ def _draw_edges(axes: Any, values: Sequence[float | None], said: Sequence[str], 
         axes.plot([edge] * len(rows), rows, symbol, transform=axes.get_yaxis_transform(), **style)
 
 
-def _draw_trend(axes: Any, fitted: Trend | None, along: Sequence[int]) -> None:
+def _draw_trend(axes: Any, way: Way) -> None:
     """Draw the fitted line over the rows that it is fitted to, in the signal's order."""
-    if fitted is None or not is_drawn(fitted.total):
-        return
-    scales = [fitted.start * fitted.factor**step for step in range(len(along))]
-    axes.plot(scales, along, "--", color="black", linewidth=1, zorder=1, gid="trend")
+    fitted = way.trend
+    if fitted is not None and is_drawn(fitted.total):
+        scales = [fitted.start * fitted.factor**step for step in range(len(way.along))]
+        axes.plot(scales, way.along, "--", color="black", linewidth=1, zorder=1, gid="trend")
 
 
-def _panel(
-    axes: Any, what: str, rows: Sequence[LayerSignal], said: Sequence[str], fitted: Trend | None, words: str
-) -> None:
-    """Draw one scale against the layers."""
-    values = [getattr(row, what) for row in rows]
-    purpose = [getattr(row, f"{what}_zeroed_by") for row in rows]
-    finite = [v for v in values if is_drawn(v)]
+def _panel(axes: Any, rows: Sequence[LayerSignal], way: Way, width: int) -> None:
+    """Draw one scale against the layers, under the trend in words."""
+    values = way.values
     axes.set_xscale("log")
-    axes.set_xlim(*_axis_limits(finite or [1.0]))
-    _draw_values(axes, rows, values, _COLORS[what])
-    marked = [i for i, v in enumerate(values) if said[i] and is_drawn(v)]
+    axes.set_xlim(*(10.0**end for end in decades(values)))
+    _draw_values(axes, rows, values, _COLORS[way.what])
+    marked = [i for i, v in enumerate(values) if way.faults[i] and is_drawn(v)]
     axes.plot([values[i] for i in marked], marked, "D", color=RED, markersize=5.5, gid="marked")
-    _draw_edges(axes, values, said, purpose)
-    along = path(rows)
-    _draw_trend(axes, fitted, along if what == "activation" else along[::-1])
-    arrow = "\u2193" if what == "activation" else "\u2191"
-    axes.set_title(f"{what}s {arrow}\n{shortened(words, _WORDS)}", fontsize=9, loc="left", parse_math=False)
+    _draw_edges(axes, way)
+    _draw_trend(axes, way)
+    arrow = "\u2193" if way.direction == "forward" else "\u2191"
+    lines = [f"{way.what}s {arrow}", *textwrap.wrap(way.words, width)]
+    axes.set_title("\n".join(lines), fontsize=9, loc="left", parse_math=False)
     axes.grid(True, color="0.9", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(axis="x", labelsize=8)
 
 
-def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence[tuple[str, str]]) -> None:
+def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], both: Sequence[Way], layout: _Layout) -> None:
     """Write the heading, and explain what is drawn."""
     from matplotlib.lines import Line2D
 
@@ -98,11 +111,11 @@ def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence
     handles = [entry("a layer's output", "o", BLUE, markersize=3.2 if stream else 4)]
     if stream:
         handles.append(entry("the residual stream, after a branch", "s", BLUE, linestyle="-", linewidth=2.2, alpha=0.7))
-    for fitted in [each for each in trends(rows) if each is not None and is_drawn(each.total)][:1]:
+    for fitted in [way.trend for way in both if way.trend is not None and is_drawn(way.trend.total)][:1]:
         handles.append(entry(f"trend: one factor per {fitted.step}", "", "black", linestyle="--", linewidth=1))
-    if any(row.activation_zeroed_by or row.gradient_zeroed_by for row in rows):
+    if any(any(way.zeroed) for way in both):
         handles.append(entry("zero on purpose", "o", GREY, markerfacecolor="white"))
-    words = {word for pair in said for word in pair}
+    words = {fault for way in both for fault in way.faults}
     if words & {"vanished", "exploded"}:
         handles.append(entry("vanished or exploded", "D", RED))
     if "zero" in words:
@@ -114,10 +127,10 @@ def _legend(figure: Any, title: str, rows: Sequence[LayerSignal], said: Sequence
     legend = figure.legend(
         handles=handles,
         loc="outside upper left",
-        ncols=4,
+        ncols=layout.legend,
         fontsize=8,
         frameon=False,
-        title=shortened(title, _TITLE) or "The signal's scale at each layer",
+        title=shortened(title, layout.title) or "The signal's scale at each layer",
         title_fontproperties={"size": 11, "weight": "bold"},
         alignment="left",
     )
@@ -141,8 +154,8 @@ def _labelled(rows: Sequence[LayerSignal]) -> list[int]:
     return chosen[:: max(1, math.ceil(len(chosen) / _MAX_NAMES))]
 
 
-def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
-    """Draw the scales of activations and gradients side by side, a line for each row from the first down.
+def plot_signal(rows: Sequence[LayerSignal], title: str = "", *, columns: int = 2) -> Any:
+    """Draw the scales of activations and gradients, a line for each row from the first down.
 
     Where a residual stream runs through the model, the line follows the stream, and the layers of its branches are
     small dots beside it. The dashed line is the trend.
@@ -150,12 +163,14 @@ def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
     Args:
         rows: the rows of :func:`signal`
         title: heading of the picture
+        columns: 2 for both side by side, 1 for a narrow page with one below the other
 
     Returns:
         A ``matplotlib.figure.Figure``.
 
     Raises:
-        RuntimeError: if matplotlib is not installed
+        RuntimeError: if matplotlib is not installed, or there are no rows
+        ValueError: if ``columns`` is neither 1 nor 2
 
     Examples:
         >>> model = torch.nn.Sequential(torch.nn.Linear(8, 32), torch.nn.ReLU(), torch.nn.Linear(32, 4))
@@ -164,21 +179,28 @@ def plot_signal(rows: Sequence[LayerSignal], title: str = "") -> Any:
         ['activations ↓', 'gradients ↑']
     """
     require_matplotlib()
+    if not rows:
+        raise RuntimeError("a plot needs a signal that passes a layer, got no rows")
+    if columns not in _LAYOUTS:
+        raise ValueError(f"plot_signal() draws in 1 or 2 columns, got {columns}")
     from matplotlib.figure import Figure
 
-    chosen = _labelled(rows)
-    height = 2.2 + _INCHES_PER_NAME * max(4, min(len(rows), _MAX_NAMES))
-    figure = Figure(figsize=(10.5, height), dpi=110, facecolor="white", layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    said, fitted, words = faults(rows), trends(rows), in_words(rows)
-    _panel(left, "activation", rows, [each for each, _ in said], fitted[0], words[0])
-    _panel(right, "gradient", rows, [each for _, each in said], fitted[1], words[1])
-    left.set_ylim(max(1, len(rows)) - 0.5, -0.5)
-    left.set_yticks(chosen, distinct([rows[i].label for i in chosen], _MAX_LENGTH), fontsize=8)
-    for index, label in zip(chosen, left.get_yticklabels(), strict=True):
-        label.set_parse_math(False)
-        label.set_fontweight("bold" if rows[index].kind == RESIDUAL else "normal")
-        label.set_color(RED if any(said[index]) else "black")
-    _legend(figure, title, rows, said)
-    figure.supxlabel(_caption(rows), fontsize=8, parse_math=False)
+    layout, chosen = _LAYOUTS[columns], _labelled(rows)
+    height = 2.2 + _INCHES_PER_NAME * max(4, min(len(rows), _MAX_NAMES)) * (3 - columns)
+    figure = Figure(figsize=(layout.width, height), dpi=110, facecolor="white", layout="constrained")
+    both = figure.subplots(3 - columns, columns, sharey=True)
+    found = ways(rows)
+    for axes, way in zip(both, found, strict=True):
+        _panel(axes, rows, way, layout.words)
+    both[0].set_ylim(len(rows) - 0.5, -0.5)
+    both[0].set_yticks(chosen, distinct([rows[i].label for i in chosen], layout.name), fontsize=8)
+    for axes in both[: 3 - columns]:
+        for index, label in zip(chosen, axes.get_yticklabels(), strict=True):
+            label.set_parse_math(False)
+            label.set_fontsize(8)
+            label.set_fontweight("bold" if rows[index].kind == RESIDUAL else "normal")
+            label.set_color(RED if any(way.faults[index] for way in found) else "black")
+    _legend(figure, title, rows, found, layout)
+    caption = "\n".join(textwrap.fill(line, layout.caption) for line in _caption(rows).split("\n"))
+    figure.supxlabel(caption, fontsize=8, parse_math=False)
     return figure

@@ -114,6 +114,8 @@ class Statistics(Rows[ParameterStatistics]):
         title: str = "",
         label: str = "others",
         progress: Callable[[str, str, int], object] | None = None,
+        *,
+        columns: int | None = None,
     ) -> Any:
         """Draw a histogram of each parameter as it is now; see :func:`plot_statistics`.
 
@@ -122,17 +124,18 @@ class Statistics(Rows[ParameterStatistics]):
             title: heading of the page
             label: name of ``others`` in the legend
             progress: called before each panel with ``"drawing"``, the parameter's name and the number of panels
+            columns: panels side by side (default: as many as make a page that is wider than high)
 
         Returns:
             A ``matplotlib.figure.Figure``.
 
         Raises:
-            RuntimeError: if matplotlib is not installed
+            RuntimeError: if matplotlib is not installed, or there are no rows
         """
         # The plots import these rows.
         from torchinit.diagnostics._histograms import plot_statistics
 
-        return plot_statistics(self.tensors, self, others, title, label, progress)
+        return plot_statistics(self.tensors, self, others, title, label, progress, columns=columns)
 
 
 def _numbers(moments: Moments | None) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from torchinit.diagnostics._distribution import Distribution
+from torchinit.diagnostics._parameters import Parameter
+
 # Elements per chunk, 1 MiB in float32.
 _CHUNK = 1 << 18
 # Rows and columns of the part of a matrix whose Gram matrix is looked at.
@@ -20,19 +23,23 @@ _RANK = 1e-4
 
 @dataclass
 class Lines:
-    """The rows of a matrix, or its columns.
+    """The rows of a matrix, or its columns; of complex numbers the parts stand side by side.
 
     Attributes:
+        values: each as a row
         norms: the norm of each, up to a common factor
         projections: the product of each with one vector
         nonzeros: the number of elements of each that are not 0
-        length: the number of elements of each
     """
 
+    values: Tensor
     norms: Tensor
     projections: Tensor
     nonzeros: Tensor
-    length: int
+
+    @property
+    def length(self) -> int:
+        return self.values.shape[1]
 
     @property
     def median(self) -> float:
@@ -63,10 +70,8 @@ def _rounding(resolution: float) -> float:
     return 1e-4 + min(resolution, 2.0**-7)
 
 
-def wide(matrix: Tensor, largest: float) -> Tensor:
-    """Convert to float32, complex numbers to pairs of floats, and extreme values to a range whose squares are finite."""
-    if matrix.is_complex():
-        matrix = torch.view_as_real(matrix.resolve_conj()).flatten(-2)
+def _wide(matrix: Tensor, largest: float) -> Tensor:
+    """Convert to float32, and extreme values to a range whose squares are finite."""
     if not 1e-12 < largest < 1e12:
         return (matrix.double() / largest).float()
     return matrix.float()
@@ -81,16 +86,18 @@ def lines(matrix: Tensor, largest: float, has_zeros: bool) -> tuple[Lines, Lines
         has_zeros: whether some elements are 0
 
     Returns:
-        the rows and the columns, of complex numbers the columns of the parts
+        the rows and the columns
     """
-    rows, columns = matrix.shape[0], matrix.shape[1] * (2 if matrix.is_complex() else 1)
+    if matrix.is_complex():
+        matrix = torch.view_as_real(matrix.resolve_conj()).flatten(-2)
+    rows, columns = matrix.shape
     across, along = _direction(columns, matrix.device), _direction(rows, matrix.device)
     row_parts: list[tuple[Tensor, Tensor, Tensor]] = []
     squares, projections = (across.new_zeros(columns, dtype=torch.float64) for _ in range(2))
     nonzeros = across.new_full((columns,), 0 if has_zeros else rows, dtype=torch.int64)
     step = max(1, _CHUNK // columns)
     for start in range(0, rows, step):
-        part = wide(matrix[start : start + step], largest)
+        part = _wide(matrix[start : start + step], largest)
         height = len(part)
         present = (part != 0).sum(1) if has_zeros else part.new_full((height,), columns, dtype=torch.int64)
         # Products with vectors are faster than sums along dimension 0.
@@ -101,7 +108,7 @@ def lines(matrix: Tensor, largest: float, has_zeros: bool) -> tuple[Lines, Lines
         if has_zeros:
             nonzeros += (part != 0).sum(0)
     norms, products, counts = (torch.cat(parts) for parts in zip(*row_parts))
-    return Lines(norms.sqrt(), products, counts, columns), Lines(squares.sqrt(), projections, nonzeros, rows)
+    return Lines(matrix, norms.sqrt(), products, counts), Lines(matrix.t(), squares.sqrt(), projections, nonzeros)
 
 
 def _direction(size: int, device: torch.device) -> Tensor:
@@ -114,7 +121,7 @@ def differ(rows: Lines, bits: float) -> bool:
     return rows.nonzeros.double().mean().item() * bits >= 2.0 * math.log2(max(2, len(rows.norms))) + 20.0
 
 
-def copies(matrix: Tensor, rows: Lines) -> int:
+def copies(rows: Lines) -> int:
     """Count the rows that equal another row.
 
     Rows are compared where their norms and products with a vector are nearly equal. At most 256 pairs are compared.
@@ -132,7 +139,7 @@ def copies(matrix: Tensor, rows: Lines) -> int:
     width = max(1, _CHUNK // rows.length)
     equal = 0
     for part in torch.split(looked, width):
-        equal += int((matrix[first[part]] == matrix[second[part]]).all(1).sum())
+        equal += int((rows.values[first[part]] == rows.values[second[part]]).all(1).sum())
     return round(equal / len(looked) * len(pairs))
 
 
@@ -141,38 +148,39 @@ def _evenly(size: int, most: int) -> Tensor:
     return torch.arange(count, device="cpu") * size // count
 
 
-def rank(matrix: Tensor, largest: float) -> tuple[int, int]:
-    """Return how many of the rows or columns looked at are independent, and how many were looked at."""
+def _part(matrix: Tensor, largest: float, rows: int, columns: int) -> Tensor:
+    """Return some of the shorter of rows and columns, of the largest value 1."""
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.t()
-    part = matrix[_evenly(matrix.shape[0], _ROWS)][:, _evenly(matrix.shape[1], _COLUMNS)]
-    part = (part.to(torch.complex128) if part.is_complex() else part.double()) / largest
+    part = matrix[_evenly(matrix.shape[0], rows)][:, _evenly(matrix.shape[1], columns)]
+    return part.to(torch.complex128 if part.is_complex() else torch.float64) / largest
+
+
+def rank(matrix: Tensor, largest: float) -> tuple[int, int]:
+    """Return how many of the rows or columns looked at are independent, and how many were looked at."""
     # NB: a weight may pack parts of different scales.
-    part = torch.nn.functional.normalize(part, dim=1)
+    part = torch.nn.functional.normalize(_part(matrix, largest, _ROWS, _COLUMNS), dim=1)
     values = torch.linalg.eigvalsh(part @ part.mH)
     return int((values > _RANK * values.mean()).sum()), len(values)
 
 
 def orthogonal_gain(matrix: Tensor, largest: float, resolution: float) -> float | None:
     """Return g if the shorter of rows and columns are orthogonal to each other and have norm g, else None."""
-    if matrix.shape[0] > matrix.shape[1]:
-        matrix = matrix.t()
-    if matrix.shape[0] < 2:
+    if min(matrix.shape) < 2:
         return None
-    part = matrix[_evenly(matrix.shape[0], 64)]
-    part = (part.to(torch.complex128) if part.is_complex() else part.double()) / largest
+    part = _part(matrix, largest, 64, max(matrix.shape))
     gram = part @ part.mH
     square = gram.diagonal().real.mean().item()
     rest = (gram / square - torch.eye(len(gram), device=gram.device)).abs().max().item()
     return largest * math.sqrt(square) if rest < _rounding(resolution) else None
 
 
-def is_mask(rows: Lines, columns: Lines, matrix: Tensor, kernel: bool) -> bool:
+def is_mask(rows: Lines, columns: Lines, kernel: bool) -> bool:
     """True if zeros form large blocks, such as those of a triangle or of a block diagonal, or positions of a kernel."""
     present = columns.nonzeros.count_nonzero()
     if kernel and bool(((columns.nonzeros == 0) | (columns.nonzeros >= 0.9 * columns.length)).all()):
         return True
-    part = matrix[_evenly(matrix.shape[0], _ROWS)] != 0
+    part = rows.values[_evenly(len(rows.values), _ROWS)] != 0
     changes = (part[:, 1:] != part[:, :-1]).sum(1).float().mean().item()
     few = changes <= min(3.0, rows.length / 4)
     # Columns that all rows lack are no mask.
@@ -189,11 +197,48 @@ def is_sparse(rows: Lines, columns: Lines) -> bool:
     )
 
 
-def constant_rows(matrix: Tensor, rows: Lines) -> int:
+def constant_rows(rows: Lines) -> int:
     """Count the rows whose values are all equal, but not 0; at most 256 are looked at."""
     expected = rows.norms * (_direction(rows.length, rows.norms.device).sum().abs() / math.sqrt(rows.length))
     near = (rows.projections.abs() - expected).abs() <= 1e-4 * rows.norms
     found = near.nonzero().flatten()
-    part = matrix[found[_evenly(len(found), 256)]]
+    part = rows.values[found[_evenly(len(found), 256)]]
     equal = int(((part == part[:, :1]) & (part != 0)).all(1).sum())
     return round(equal / max(1, len(part)) * len(found))
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight of finite values.
+
+    Attributes:
+        parameter: the weight
+        found: the distribution of its values
+        matrix: the weights of each output as a row
+        rows: these rows
+        columns: the columns
+    """
+
+    parameter: Parameter
+    found: Distribution
+    matrix: Tensor
+    rows: Lines
+    columns: Lines
+
+    @staticmethod
+    def of(parameter: Parameter, found: Distribution, has_zeros: bool) -> "Weight":
+        matrix = parameter.tensor.detach()
+        if parameter.is_stack:
+            matrix = matrix.flatten(0, 1)
+        elif parameter.has_columns_for_units():
+            matrix = matrix.transpose(0, 1)
+        matrix = matrix.flatten(1)
+        return Weight(parameter, found, matrix, *lines(matrix, found.largest, has_zeros))
+
+    @property
+    def tensor(self) -> Tensor:
+        return self.parameter.tensor.detach()
+
+    def orthogonal_gain(self, matrix: Tensor) -> float | None:
+        """Return the gain of the weight, or of a part of it, if it is orthogonal."""
+        return orthogonal_gain(matrix, self.found.largest, self.found.resolution)

@@ -8,9 +8,9 @@ from torch import Tensor
 from torchinit._core.table import text
 from torchinit.diagnostics._distribution import distribution
 from torchinit.diagnostics._fills import Filled
-from torchinit.diagnostics._moments import Moments
+from torchinit.diagnostics._moments import Moments, flattened, spread
 from torchinit.diagnostics._pairs import is_constant, is_numeric
-from torchinit.diagnostics._samples import MOST_SORTED, flattened, sample_of, spread, whole
+from torchinit.diagnostics._samples import MOST_SORTED, sample_of, whole
 from torchinit.diagnostics._sides import Thing
 from torchinit.diagnostics._statistics import ParameterStatistics
 

@@ -85,6 +85,14 @@ def is_drawn(value: float | None) -> TypeGuard[float]:
     return value is not None and 0 < value < math.inf
 
 
+def decades(values: Sequence[float | None]) -> tuple[float, float]:
+    """Return the powers of ten at the ends of an axis, at least two decades apart, so that small changes look small."""
+    logarithms = [math.log10(value) for value in values if is_drawn(value)] or [0.0]
+    low, high = min(logarithms), max(logarithms)
+    room = max(0.08 * (high - low), 1.0 - (high - low) / 2, 0.15)
+    return low - room, high + room
+
+
 def path(rows: Sequence[LayerSignal]) -> list[int]:
     """Return the indices of the rows that a trend is fitted to: the residual stream, or all rows if there is none."""
     stream = [index for index, row in enumerate(rows) if row.kind == RESIDUAL]
@@ -92,21 +100,14 @@ def path(rows: Sequence[LayerSignal]) -> list[int]:
     return stream if len(stream) >= max(2, outside / _OUTSIDE) else list(range(len(rows)))
 
 
-def _known(rows: Sequence[LayerSignal]) -> tuple[list[float | None], list[float | None]]:
-    """Return the scales of activations and gradients, without the zeros on purpose."""
-    activations = [None if row.activation_zeroed_by else row.activation for row in rows]
-    return activations, [None if row.gradient_zeroed_by else row.gradient for row in rows]
-
-
-def _faults(values: Sequence[float | None], along: Sequence[int]) -> list[str]:
+def _faults(values: Sequence[float | None], along: Sequence[int], verdict: str) -> list[str]:
     """Say what is wrong with each scale; beyond LIMIT times the first, it vanished or exploded.
 
     Args:
         values: the scales, in any order
         along: the indices of those that the trend is fitted to, in the signal's order
+        verdict: what the trend says
     """
-    fitted = trend([values[index] for index in along])
-    verdict = fitted.verdict if fitted else ""
     first = next((value for index in along if (value := values[index])), 0.0)
 
     def fault(value: float | None) -> str:
@@ -123,15 +124,52 @@ def _faults(values: Sequence[float | None], along: Sequence[int]) -> list[str]:
     return [fault(value) for value in values]
 
 
-def faults(rows: Sequence[LayerSignal]) -> list[tuple[str, str]]:
-    """Say what is wrong with the activation and with the gradient of each row; empty where nothing is."""
-    along, (activations, gradients) = path(rows), _known(rows)
-    backward = [
+@dataclass(frozen=True)
+class Way:
+    """What becomes of a signal on its way through the layers: the activations forward, or the gradients backward.
+
+    Attributes:
+        what: ``"activation"`` or ``"gradient"``
+        direction: ``"forward"`` or ``"backward"``
+        values: the scale at each row; None where none arrived
+        zeroed: the parameter that makes each scale 0 on purpose; empty where none does
+        faults: what is wrong with each; empty where nothing is
+        along: the indices of the rows that the trend is fitted to, in the signal's order
+        trend: their trend; None for fewer than two scales
+        words: the trend in words
+    """
+
+    what: str
+    direction: str
+    values: list[float | None]
+    zeroed: list[str]
+    faults: list[str]
+    along: list[int]
+    trend: Trend | None
+    words: str
+
+
+def ways(rows: Sequence[LayerSignal]) -> tuple[Way, Way]:
+    """Follow the activations and the gradients; zeros on purpose count as unknown."""
+    return _way(rows, "activation", "forward", path(rows)), _way(rows, "gradient", "backward", path(rows)[::-1])
+
+
+def _way(rows: Sequence[LayerSignal], what: str, direction: str, along: list[int]) -> Way:
+    values = [getattr(row, what) for row in rows]
+    zeroed = [getattr(row, f"{what}_zeroed_by") for row in rows]
+    known = [None if zero else value for zero, value in zip(zeroed, values, strict=True)]
+    fitted = trend([known[index] for index in along])
+    if fitted is not None and len(along) < len(rows):
+        fitted = replace(fitted, step="residual sum")
+    faults = _faults(known, along, fitted.verdict if fitted else "")
+    words = str(fitted or TOO_FEW)
+    if what == "gradient":
         # A layer that a gradient passes by, as after detach, does not learn.
-        "missing" if r.gradient is r.weight_gradient is None and r.kind != RESIDUAL else said
-        for r, said in zip(rows, _faults(gradients, along[::-1]), strict=True)
-    ]
-    return list(zip(_faults(activations, along), backward, strict=True))
+        missing = [row.gradient is row.weight_gradient is None and row.kind != RESIDUAL for row in rows]
+        faults = ["missing" if lacks else fault for lacks, fault in zip(missing, faults, strict=True)]
+        heads = [f"zero below {name}, which is 0" for name in _heads(rows).values()]
+        words = words if fitted or not heads else heads[0]
+    return Way(what, direction, values, zeroed, faults, along, fitted, words)
 
 
 def _joined(activation: str, gradient: str) -> str:
@@ -194,8 +232,10 @@ def notes(rows: Sequence[LayerSignal]) -> list[str]:
         )
         return _joined(*said)
 
-    found = zip(faults(rows), (purpose(*pair) for pair in enumerate(rows)), strict=True)
-    return [", ".join(filter(None, (_joined(*fault), meant))) for fault, meant in found]
+    forward, backward = ways(rows)
+    said = map(_joined, forward.faults, backward.faults)
+    meant = (purpose(*pair) for pair in enumerate(rows))
+    return [", ".join(filter(None, pair)) for pair in zip(said, meant, strict=True)]
 
 
 def marked(rows: Sequence[LayerSignal]) -> list[bool]:
@@ -210,7 +250,7 @@ def marked(rows: Sequence[LayerSignal]) -> list[bool]:
         >>> torchinit.diagnostics.marked(torchinit.diagnostics.signal(model, torch.randn(4, 8)))
         [False, False]
     """
-    return [any(fault) for fault in faults(rows)]
+    return [any(pair) for pair in zip(*(way.faults for way in ways(rows)), strict=True)]
 
 
 def trends(rows: Sequence[LayerSignal]) -> tuple[Trend | None, Trend | None]:
@@ -232,20 +272,8 @@ def trends(rows: Sequence[LayerSignal]) -> tuple[Trend | None, Trend | None]:
         >>> round(forward.factor, 2), backward.verdict
         (0.5, 'vanish')
     """
-    along = path(rows)
-    step = (
-        "residual sum" if any(rows[index].kind == RESIDUAL for index in along) and len(along) < len(rows) else "layer"
-    )
-    activations, gradients = ([values[index] for index in along] for values in _known(rows))
-    forward, backward = trend(activations), trend(gradients[::-1])
-    return forward and replace(forward, step=step), backward and replace(backward, step=step)
-
-
-def in_words(rows: Sequence[LayerSignal]) -> tuple[str, str]:
-    """Say the trends of activations and gradients."""
-    forward, backward = trends(rows)
-    heads = [f"zero below {name}, which is 0" for name in _heads(rows).values()][:1]
-    return str(forward or TOO_FEW), str(backward or "".join(heads) or TOO_FEW)
+    forward, backward = ways(rows)
+    return forward.trend, backward.trend
 
 
 def summary(rows: Sequence[LayerSignal]) -> str:
@@ -261,5 +289,4 @@ def summary(rows: Sequence[LayerSignal]) -> str:
         >>> torchinit.diagnostics.summary(torchinit.diagnostics.signal(torch.nn.Linear(4, 4), torch.randn(2, 4)))
         'activations: too few for a trend; gradients: too few for a trend'
     """
-    forward, backward = in_words(rows)
-    return f"activations: {forward}; gradients: {backward}"
+    return "; ".join(f"{way.what}s: {way.words}" for way in ways(rows))

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from torchinit._core.table import text
 from torchinit.diagnostics._distribution import SAMPLE, Distribution, distribution
@@ -15,7 +14,17 @@ from torchinit.diagnostics._moments import Moments, measure
 from torchinit.diagnostics._parameters import Parameter, is_dequantized
 from torchinit.diagnostics._patterns import pattern_of, without_identity
 from torchinit.diagnostics._schemes import Scheme, he_std, nearest_by_fans, scheme_of
-from torchinit.diagnostics._structure import Lines, constant_rows, copies, differ, is_mask, is_sparse, lines, rank
+from torchinit.diagnostics._structure import (
+    Lines,
+    Weight,
+    constant_rows,
+    copies,
+    differ,
+    is_mask,
+    is_sparse,
+    lines,
+    rank,
+)
 
 # A mean this far from 0, in standard deviations, is in no matrix that is drawn around 0.
 _MEAN = 0.5
@@ -129,7 +138,7 @@ def _fault_of_table(parameter: Parameter, found: Distribution) -> str | None:
     tensor = parameter.tensor.detach()
     if tensor.dim() != 2 or min(tensor.shape) < 3:
         return None
-    rows, _ = lines(tensor, max(abs(found.low), abs(found.high)), False)
+    rows, _ = lines(tensor, found.largest, False)
     count, zeros = len(rows.norms), rows.zeros()
     if bool((rows.projections == rows.projections[0]).all()) and bool((tensor[:64] == tensor[0]).all()):
         return f"all {count} rows are equal"
@@ -137,23 +146,13 @@ def _fault_of_table(parameter: Parameter, found: Distribution) -> str | None:
     return f"{len(zeros)} of {count} rows are 0" if len(zeros) > 1 and not at_end else None
 
 
-def _matrix(parameter: Parameter) -> Tensor:
-    """Return the weights of each output as a row."""
-    tensor = parameter.tensor.detach()
-    if parameter.is_stack:
-        return tensor.flatten(0, 1)
-    if parameter.has_columns_for_units():
-        tensor = tensor.transpose(0, 1)
-    return tensor.flatten(1)
-
-
 def _weight(parameter: Parameter, moments: Moments, found: Distribution) -> Verdict:
-    matrix, largest = _matrix(parameter), max(abs(found.low), abs(found.high))
-    rows, columns = lines(matrix, largest, moments.zeros > 0)
-    pattern = pattern_of(parameter, matrix, rows, columns, largest, found.resolution)
+    weight = Weight.of(parameter, found, moments.zeros > 0)
+    matrix, rows, columns = weight.matrix, weight.rows, weight.columns
+    pattern = pattern_of(weight)
     if pattern is not None and pattern.gain is not None:
         is_drawn = pattern.words.startswith("orthogonal")
-        fault = (_copied(parameter, matrix, rows, found) or _far(parameter, found)) if is_drawn else None
+        fault = (_copied(weight) or _far(parameter, found)) if is_drawn else None
         return Verdict(pattern.words, fault, pattern.words.partition(",")[0], None, pattern.gain)
     zeros = moments.zeros / moments.size
     if zeros > _ZEROS and (is_sparse(rows, columns) or is_sparse(columns, rows)):
@@ -169,33 +168,31 @@ def _weight(parameter: Parameter, moments: Moments, found: Distribution) -> Verd
     said = _drawn(parameter, found)
     if pattern is not None:
         return replace(said, words=f"{pattern.words}, {said.words}", fault=_far(parameter, found))
-    fault = next(filter(None, _faults(matrix, rows, columns, parameter, zeros, found)), None)
+    fault = next(filter(None, _faults(weight, zeros)), None)
     return replace(said, fault=fault)
 
 
-def _faults(
-    matrix: Tensor, rows: Lines, columns: Lines, parameter: Parameter, zeros: float, found: Distribution
-) -> Iterator[str | None]:
+def _faults(weight: Weight, zeros: float) -> Iterator[str | None]:
     """Yield what is wrong with a weight that is drawn, the plainest first."""
-    largest = max(abs(found.low), abs(found.high))
-    mask = zeros > 0.1 and is_mask(rows, columns, matrix, parameter.tensor.dim() > 2)
+    parameter, found, matrix = weight.parameter, weight.found, weight.matrix
+    rows, columns = weight.rows, weight.columns
+    mask = zeros > 0.1 and is_mask(rows, columns, parameter.tensor.dim() > 2)
     if found.levels is not None and not is_dequantized(parameter.tensor):
         yield f"only {found.levels} different values among {min(found.size, SAMPLE)}"
     for kind, each in (("row", rows), ("column", columns)):
         huge = each.huge()
         if huge is not None:
-            line = matrix[huge[0]] if kind == "row" else matrix[:, huge[0]]
-            one = line.abs().double().median().item() < largest / 100
+            one = each.values[huge[0]].abs().double().median().item() < found.largest / 100
             yield f"outliers in {kind} {huge[0]}" if one else f"{kind} {huge[0]} is {_times(huge[1])} the others"
     if found.outlying is not None:
         yield f"outliers up to {text(found.outlying)} std"
     yield from _dead(parameter, rows, columns, mask)
-    yield _copied(parameter, matrix, rows, found)
-    constant = constant_rows(matrix, rows) if differ(rows, _bits(found)) else 0
+    yield _copied(weight)
+    constant = constant_rows(rows) if differ(rows, _bits(found)) else 0
     if constant:
         yield f"{constant} of {len(rows.norms)} rows are constant"
     if parameter.tensor.dim() == 2 and not mask and differ(columns, _bits(found)):
-        equal, count = copies(matrix.t(), columns), len(columns.norms)
+        equal, count = copies(columns), len(columns.norms)
         yield f"{equal} of {count} columns are copies of others" if equal >= _COPIES * count else None
     if zeros >= _ZEROS and not mask and min(matrix.shape) > 1:
         yield f"{zeros:.0%} of the values are 0"
@@ -204,7 +201,7 @@ def _faults(
     if is_far and (parameter.layer.standard or not parameter.tensor.is_complex()):
         yield f"mean {text(found.mean)} is far from 0"
     if min(matrix.shape) > 1 and not mask:
-        independent, looked = rank(matrix, largest)
+        independent, looked = rank(matrix, found.largest)
         if independent < _RANK * looked - 0.5 and looked >= (16 if found.name == "two-valued" else 3):
             yield f"rank {independent} of {looked}"
     if found.piled is not None and found.name != "two-valued":
@@ -216,8 +213,9 @@ def _times(factor: float) -> str:
     return f"{factor:.0f} x" if factor >= 10.0 else f"{factor:.2g} x"
 
 
-def _copied(parameter: Parameter, matrix: Tensor, rows: Lines, found: Distribution) -> str | None:
-    equal = copies(matrix, rows) if differ(rows, _bits(found)) and not _repeats(parameter) else 0
+def _copied(weight: Weight) -> str | None:
+    rows = weight.rows
+    equal = copies(rows) if differ(rows, _bits(weight.found)) and not _repeats(weight.parameter) else 0
     return f"{equal} of {len(rows.norms)} rows are copies of others" if equal else None
 
 

@@ -55,6 +55,10 @@ class Differences(Rows[Difference]):
     def cells(self, row: Difference) -> list[Cell]:
         return [row.name, row.what, row.a, row.b]
 
+    def is_marked(self, row: Difference) -> bool:
+        """True if the tensor is another one; not for draws that are overwritten."""
+        return row.what != "overwritten"
+
     @property
     def summary(self) -> str:
         """The number of tensors that differ, in words."""
@@ -73,8 +77,13 @@ class Differences(Rows[Difference]):
         return self.table(width)
 
     def to_json(self, bad: bool = False) -> str:
-        """Write the differences as JSON: ``version`` (1) and ``differences``, a list with the keys of its rows."""
-        return json.dumps({"version": 1, "differences": [vars(row) for row in self.rows]}, indent=2)
+        """Write the differences as JSON: ``version`` (1) and ``differences``, a list with the keys of its rows.
+
+        Args:
+            bad: whether to leave out what is not marked: draws that are overwritten
+        """
+        rows = [vars(row) for row in self.rows if not bad or self.is_marked(row)]
+        return json.dumps({"version": 1, "differences": rows}, indent=2)
 
 
 def diff(a: Recording, b: Recording) -> Differences:

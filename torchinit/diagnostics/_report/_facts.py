@@ -14,12 +14,9 @@ from torchinit.diagnostics._report._kinds import Kind
 from torchinit.diagnostics._report._meant import Intent
 from torchinit.diagnostics._signal import Signal
 from torchinit.diagnostics._statistics import Statistics
-from torchinit.diagnostics._trend import Trend, faults, trends
+from torchinit.diagnostics._trend import Trend, Way, ways
 from torchinit.recording import Finding
 from torchinit.recording._findings import FAULT
-
-# What a probe measures: forward, and backward.
-WAYS = ("activations", "gradients")
 
 
 @dataclass(frozen=True)
@@ -66,20 +63,15 @@ class Facts:
         return [finding for finding in self.findings if finding.severity == FAULT]
 
     @cached_property
-    def wrong(self) -> dict[str, list[str]]:
-        """What is wrong with the activations and the gradients of each row of the signal; empty where nothing is."""
-        pairs = faults(self.signal or ())
-        return {what: [pair[i] for pair in pairs] for i, what in enumerate(WAYS)}
-
-    @cached_property
-    def trends(self) -> dict[str, Trend | None]:
-        """The trend of the activations and of the gradients; none without a signal."""
-        return dict(zip(WAYS, trends(self.signal))) if self.signal is not None else {}
+    def ways(self) -> tuple[Way, ...]:
+        """What becomes of the activations and of the gradients; none without a signal."""
+        return () if self.signal is None else ways(self.signal)
 
     @property
-    def lost(self) -> dict[str, Trend]:
-        """The trends that do not keep the scale."""
-        return {what: x for what, x in self.trends.items() if x is not None and x.verdict != "keep their scale"}
+    def lost(self) -> list[tuple[Way, Trend]]:
+        """The ways on which the signal does not keep its scale."""
+        found = [(way, way.trend) for way in self.ways if way.trend is not None]
+        return [(way, fitted) for way, fitted in found if fitted.verdict != "keep their scale"]
 
     @cached_property
     def values(self) -> int:

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from torchinit._core.table import Cell, printable, text
 
@@ -51,15 +52,18 @@ def repeated(name: str, count: int) -> Html:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[Cell]], ids: Mapping[int, str], marked: Collection[int]
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    marked: Collection[int] = (),
+    ids: Mapping[int, str] = MappingProxyType({}),
 ) -> Html:
     """Write a table, which scrolls by itself where it is wider than the page; numbers are aligned to the right.
 
     Args:
         columns: heads of the columns
         rows: the cells
-        ids: the names of rows that links lead to
         marked: the rows in which something is wrong
+        ids: the names of rows that links lead to
     """
     right = [
         any(isinstance(row[i], Number) or type(row[i]) in (int, float) for row in rows) for i in range(len(columns))

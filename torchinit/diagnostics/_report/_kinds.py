@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,13 +11,11 @@ from torch import Tensor
 
 from torchinit._core.groups import Group, grouped
 from torchinit._core.table import text
-from torchinit.diagnostics._distribution import sample, truncation
-from torchinit.diagnostics._fills import law_of
-from torchinit.diagnostics._report._density import Cdf
+from torchinit.diagnostics._distribution import Distribution, sample, truncation
+from torchinit.diagnostics._laws import Cdf
 from torchinit.diagnostics._report._html import Html, repeated
 from torchinit.diagnostics._report._meant import Meant
 from torchinit.diagnostics._statistics import ParameterStatistics
-from torchinit.recipes._fill import Fill
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Kind:
     @cached_property
     def values(self) -> Tensor:
         """Finite values of all tensors, sorted; at most 8192 of each, spread evenly."""
-        parts = [_sampled(tensor) for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
+        parts = [sample(tensor).cpu() for tensor, row in zip(self.tensors, self.rows) if row.std is not None]
         return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.float64, device="cpu")
 
     @cached_property
@@ -93,13 +91,10 @@ class Kind:
             return None
         low, high = self.values[0].item(), self.values[-1].item()
         mean, std = self.values.mean().item(), self.values.std(correction=0).item()
-        half = max(high - mean, mean - low)
-        fill = Fill("normal_", (mean, std))
-        if first.distribution == "uniform":
-            fill = Fill("uniform_", (low, high))
-        elif first.distribution == "truncated normal":
-            fill = Fill("trunc_normal_", (mean, half / truncation(half / std), mean - half, mean + half))
-        return law_of(fill, first.shape).cdf
+        found = Distribution(first.distribution, 0, mean, std, low, high)
+        if found.name == "truncated normal":
+            found = replace(found, cut=truncation(found.half / std))
+        return found.cdf
 
 
 _RECOGNIZED = ("uniform", "normal", "truncated normal")
@@ -108,10 +103,6 @@ _RECOGNIZED = ("uniform", "normal", "truncated normal")
 def _number(written: str) -> float:
     number = complex(written)
     return abs(number) if number.imag else number.real
-
-
-def _sampled(tensor: Tensor) -> Tensor:
-    return sample(tensor if tensor.layout is torch.strided else tensor.to_dense()).cpu()
 
 
 def kinds(

@@ -1,5 +1,6 @@
 """What a recipe or a recording means each parameter to be, to show and to compare with what it is."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -7,12 +8,12 @@ from functools import cached_property
 from torch import nn
 
 from torchinit._core.groups import grouped
-from torchinit._core.table import Cell
+from torchinit._core.table import Cell, counted
 from torchinit._core.wrappers import plain_names
 from torchinit.diagnostics._compare import compare
-from torchinit.diagnostics._fills import Filled, of_plan, of_recording
+from torchinit.diagnostics._fills import Filled, density_of, of_plan, of_recording
+from torchinit.diagnostics._laws import Cdf
 from torchinit.diagnostics._pairs import OTHER_DTYPE
-from torchinit.diagnostics._report._density import Cdf, density_of
 from torchinit.diagnostics._report._html import repeated
 from torchinit.recipes import Plan, Recipe
 from torchinit.recipes._expected import mixed_moments
@@ -20,6 +21,9 @@ from torchinit.recipes._rule import KEEP
 from torchinit.recording import Recording
 from torchinit.recording._describe import Description
 from torchinit.recording._targets import match
+
+# A plan and a recording have both; the statistics of a report are those of parameters.
+_TENSOR, _TENSORS = "parameter or buffer", "parameters and buffers"
 
 Progress = Callable[[str, str, int], object]
 
@@ -97,8 +101,8 @@ def by_recipe(model: nn.Module, recipe: Recipe, progress: Progress | None) -> In
     for group in grouped(keys):
         row, name = plan.rows[group.members[0]], repeated(group.name, len(group.members))
         lines.append([name, row.module, row.shape, row.initializer, row.mean, row.std, row.rule])
-    kept = sum(row.initializer == KEEP for row in plan.rows)
-    note = f"{kept} of {len(plan.rows)} tensors have no rule, or one that keeps them as they are." if kept else ""
+    kept, total = sum(row.initializer == KEEP for row in plan.rows), counted(len(plan.rows), _TENSOR, _TENSORS)
+    note = f"{kept} of {total} have no rule, or one that keeps them as they are." if kept else ""
     columns = ["tensor", "layer", "shape", "initializer", "mean", "std", "rule"]
     found, called = _meant(model, plan, {}, progress), {row.name: row.initializer for row in plan.rows}
     for own, each in found.items():
@@ -129,6 +133,7 @@ def by_recording(model: nn.Module, recording: Recording, progress: Progress | No
     if not any(line[-1] for line in lines):
         columns, lines = columns[:-1], [line[:-1] for line in lines]
     words = {x.entry.name: x.words() for x in description}
-    return Intent(
-        "the recorded code", _meant(model, recording, words, progress), columns, lines, f"{description.summary}."
-    )
+    kinds = Counter(x.entry.kind for x in description if x.entry.tied is None)
+    told = " and ".join(counted(count, kind) for kind, count in kinds.items())
+    note = f"{told}: {description.summary}." if told else ""
+    return Intent("the recorded code", _meant(model, recording, words, progress), columns, lines, note)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torchinit._core.table import text
 from torchinit.diagnostics._layer_signal import LayerSignal
 from torchinit.diagnostics._report._html import Html, tag
-from torchinit.diagnostics._trend import Trend, is_drawn, path
+from torchinit.diagnostics._trend import Way, decades, is_drawn
 
 # Units of the picture, which is stretched to its place.
 _WIDTH, _HEIGHT = 600, 200
@@ -14,23 +14,18 @@ _WIDTH, _HEIGHT = 600, 200
 _MAX_LINES = 6
 
 
-def _decades(values: Sequence[float]) -> tuple[float, float]:
-    """Return the powers of ten at the ends of the axis, at least two decades apart, so that small changes look small."""
-    low, high = math.log10(min(values)), math.log10(max(values))
-    room = max(0.05 * (high - low), (2.0 - (high - low)) / 2, 0.1)
-    return low - room, high + room
-
-
 def _ticks(low: float, high: float) -> list[int]:
     step = max(1, math.ceil((high - low) / _MAX_LINES))
     return [n for n in range(math.ceil(low), math.floor(high) + 1) if n % step == 0]
 
 
-def _said(what: str, values: Sequence[float | None], bad: int, trend: str) -> str:
-    known = [value for value in values if value is not None and math.isfinite(value)]
+def _said(way: Way) -> str:
+    known = [value for value in way.values if value is not None and math.isfinite(value)]
     ends = f", from {text(min(known))} to {text(max(known))}" if known else ""
+    bad = sum(map(bool, way.faults))
     marked = f"; {bad} marked" if bad else ""
-    return f"Scale of the {what} at {len(values)} layers in the order of execution{ends}{marked}. Trend: {trend}"
+    layers = f"{len(way.values)} layers in the order of execution"
+    return f"Scale of the {way.what}s at {layers}{ends}{marked}. Trend: {way.words}"
 
 
 class _Axes:
@@ -38,7 +33,7 @@ class _Axes:
 
     def __init__(self, values: Sequence[float | None]) -> None:
         self.values = values
-        self.low, self.high = _decades([x for x in values if is_drawn(x)] or [1.0])
+        self.low, self.high = decades(values)
 
     def level(self, value: float) -> float:
         height = math.inf if math.isnan(value) else math.log10(value) if value > 0.0 else -math.inf
@@ -56,45 +51,32 @@ class _Axes:
         return tag("path", d=points, class_=style) if points else ""
 
 
-def _dots(
-    axes: _Axes, rows: Sequence[LayerSignal], what: str, wrong: Sequence[str], stream: Sequence[int]
-) -> list[str]:
+def _dots(axes: _Axes, way: Way) -> list[str]:
     """Draw the rows by what they are: marked, zero on purpose, in a branch, or on the way of the signal."""
     kinds: dict[str, list[int]] = {"dots beside": [], "dots": [], "dots meant-zero": [], "dots bad": []}
-    zeroed = [row.activation_zeroed_by if what == "activations" else row.gradient_zeroed_by for row in rows]
-    for index, fault in enumerate(wrong):
-        aside = "dots" if index in stream else "dots beside"
-        kinds["dots bad" if fault else "dots meant-zero" if zeroed[index] else aside].append(index)
+    for index, (fault, zeroed) in enumerate(zip(way.faults, way.zeroed)):
+        aside = "dots" if index in way.along else "dots beside"
+        kinds["dots bad" if fault else "dots meant-zero" if zeroed else aside].append(index)
     return [axes.dots(indices, style) for style, indices in kinds.items()]
 
 
-def scales(what: str, rows: Sequence[LayerSignal], wrong: Sequence[str], fitted: Trend | None, trend: str) -> Html:
-    """Draw one scale against the layers.
-
-    Args:
-        what: ``"activations"`` or ``"gradients"``
-        rows: the rows of a probe
-        wrong: what is wrong with each
-        fitted: the trend, of gradients from the last row to the first
-        trend: the trend in words
-    """
-    values = [row.activation if what == "activations" else row.gradient for row in rows]
-    axes, stream = _Axes(values), path(rows)
+def scales(rows: Sequence[LayerSignal], way: Way) -> Html:
+    """Draw one scale against the layers."""
+    axes, fitted = _Axes(way.values), way.trend
     ticks = _ticks(axes.low, axes.high)
     levels = [axes.level(10.0**n) for n in ticks]
     parts: list[str] = [tag("path", d="".join(f"M0 {y:.5g}H{_WIDTH}" for y in levels), class_="grid")]
-    known = ((i, value) for i in stream if is_drawn(value := values[i]))
+    known = ((i, value) for i in sorted(way.along) if is_drawn(value := way.values[i]))
     parts.append(axes.line(list(known), "line"))
     if fitted is not None and is_drawn(fitted.total) and fitted.start > 0.0:
-        first, last = stream[:: len(stream) - 1] if what == "activations" else stream[:: 1 - len(stream)]
-        parts.append(axes.line([(first, fitted.start), (last, fitted.start * fitted.total)], "trend"))
-    parts += _dots(axes, rows, what, wrong, stream)
-    title = tag("title", _said(what, values, sum(map(bool, wrong)), trend))
+        ends = [(way.along[0], fitted.start), (way.along[-1], fitted.start * fitted.total)]
+        parts.append(axes.line(ends, "trend"))
+    parts += _dots(axes, way)
     box = {"viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "preserveAspectRatio": "none"}
     labels = [
         tag("span", f"{10.0**n:.3g}" if abs(n) < 4 else f"1e{n}", style=f"top:{100 * y / _HEIGHT:.4g}%")
         for n, y in zip(ticks, levels)
     ]
     axis = tag("div", tag("span", rows[0].label), tag("span", rows[-1].label) if len(rows) > 1 else "", class_="axis")
-    picture = tag("svg", title, *filter(None, parts), role="img", **box)
+    picture = tag("svg", tag("title", _said(way)), *filter(None, parts), role="img", **box)
     return tag("div", tag("div", *labels, class_="levels", aria_hidden="true"), picture, axis, class_="scales")

@@ -1,7 +1,7 @@
 """The parts of a report below its head."""
 
 from torchinit._core.table import Cell, counted, dtype_name, in_bytes, text
-from torchinit.diagnostics._report._facts import WAYS, Facts, memory
+from torchinit.diagnostics._report._facts import Facts, memory
 from torchinit.diagnostics._report._histogram import histogram
 from torchinit.diagnostics._report._html import TIMES, Html, Number, code, details, joined, table, tag
 from torchinit.diagnostics._report._kinds import Kind
@@ -9,7 +9,7 @@ from torchinit.diagnostics._report._meant import Intent
 from torchinit.diagnostics._report._scales import scales
 from torchinit.diagnostics._report._summary import unlike
 from torchinit.diagnostics._signal import Signal
-from torchinit.diagnostics._trend import in_words, notes, path
+from torchinit.diagnostics._trend import notes, path
 from torchinit.recording._findings import short
 
 # More pictures make no page that people read; the table has all kinds.
@@ -34,10 +34,10 @@ def meant(facts: Facts) -> Html:
 
 
 def _intent(intent: Intent) -> list[str]:
-    lead = tag("p", f"What {intent.source} makes of each tensor; repeated layers are one row.")
-    rows = table(intent.columns, intent.lines, {}, [])
+    lead = tag("p", f"What {intent.source} makes of each parameter and buffer; repeated layers are one row.")
+    rows = table(intent.columns, intent.lines)
     note = tag("p", intent.note, class_="soft") if intent.note else ""
-    return [lead, _folded(f"Show {counted(len(intent.lines), 'row')}", rows, len(intent.lines)), note]
+    return [lead, _folded(f"All {counted(len(intent.lines), 'row')}", rows, len(intent.lines)), note]
 
 
 def _lines(kind: Kind) -> list[str]:
@@ -74,7 +74,7 @@ def _numbers(found: list[Kind], with_ids: bool, with_meant: bool) -> Html:
     columns += ["meant", "as meant"] * with_meant + ["verdict"]
     ids = {i: kind.id for i, kind in enumerate(found) if with_ids}
     bad = [i for i, kind in enumerate(found) if kind.is_bad]
-    return table(columns, [_row(kind, with_meant) for kind in found], ids, bad)
+    return table(columns, [_row(kind, with_meant) for kind in found], bad, ids)
 
 
 def _key(facts: Facts, drawn: list[Kind]) -> Html:
@@ -101,7 +101,7 @@ def distributions(facts: Facts) -> Html:
         parts.append(details(f"The same in numbers: {counted(len(drawn), 'kind')}", numbers))
     if rest:
         parts.append(tag("h3", "Constant, empty or without numbers"))
-        parts.append(_folded(f"Show {counted(len(rest), 'kind')}", _numbers(rest, True, with_meant), len(rest)))
+        parts.append(_folded(f"All {counted(len(rest), 'kind')}", _numbers(rest, True, with_meant), len(rest)))
     return joined(*parts)
 
 
@@ -111,10 +111,9 @@ def signal(facts: Facts) -> Html:
     if rows is None or not rows:
         return Html("")
     figures = []
-    for what, said in zip(WAYS, in_words(rows)):
-        way = {"activations": "Forward: activations", "gradients": "Backward: gradients"}[what]
-        caption = tag("figcaption", tag("strong", way), said)
-        figures.append(tag("figure", caption, scales(what, rows, facts.wrong[what], facts.trends[what], said)))
+    for way in facts.ways:
+        caption = tag("figcaption", tag("strong", f"{way.direction.capitalize()}: {way.what}s"), way.words)
+        figures.append(tag("figure", caption, scales(rows, way)))
     lines: list[list[Cell]] = [
         [
             *(code(row.label), row.kind, row.output, row.activation, row.activation_ratio, row.gradient),
@@ -123,7 +122,7 @@ def signal(facts: Facts) -> Html:
         for row, note in zip(rows, notes(rows))
     ]
     columns = ["layer", "type", "output", "activation", TIMES, "gradient", TIMES, "weight", "its gradient", "note"]
-    listed = table(columns, lines, {}, [i for i, row in enumerate(rows) if rows.is_marked(row)])
+    listed = table(columns, lines, [i for i, row in enumerate(rows) if rows.is_marked(row)])
     numbers = details(f"All {counted(len(rows), 'row')} in numbers", listed)
     return joined(tag("p", _lead(rows)), tag("div", *figures, class_="pair"), numbers)
 
@@ -150,7 +149,7 @@ def overwritten(facts: Facts) -> Html:
     parts = [tag("p", _WASTED if draws else "Every draw of the recorded code reaches a tensor of the model.")]
     for listed in filter(None, (draws, others)):
         rows: list[list[Cell]] = [[x.tensor or None, x.what, short(x.place) or None, x.right] for x in listed]
-        parts.append(table(["tensor", "what", "line of code", "instead"], rows, {}, []))
+        parts.append(table(["tensor", "what", "line of code", "instead"], rows))
     return joined(*parts)
 
 
@@ -159,8 +158,8 @@ def costs(facts: Facts) -> Html:
     lines: list[list[Cell]] = [
         [x.kind, x.dtype, x.tensors, Number(f"{x.values:,}"), Number(in_bytes(x.nbytes))] for x in memory(facts.model)
     ]
-    parts: list[str] = [table(["of", "type", "tensors", "values", "memory"], lines, {}, [])] if lines else []
+    parts: list[str] = [table(["of", "type", "tensors", "values", "memory"], lines)] if lines else []
     if facts.seconds:
         times: list[list[Cell]] = [[how, Number(f"{seconds:.3g} s")] for how, seconds in facts.seconds.items()]
-        parts.append(tag("div", table(["a draw of all tensors", "time"], times, {}, []), id="times"))
+        parts.append(tag("div", table(["a draw of all tensors", "time"], times), id="times"))
     return joined(*parts)

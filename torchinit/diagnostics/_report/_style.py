@@ -95,9 +95,12 @@ footer{margin-top:3.5rem;padding-top:1rem;border-top:1px solid var(--line);color
 @media print{:root{color-scheme:light;--page:#fff;--card:#fff;--line:#bbb;--ink:#000;--soft:#444;--link:#000;
 --fill:#b9d0ec;--edge:#2f6db3;--meant:#a8480a;--bad:#b3261e;--tint:#fff;--good:#1b6b3c}
 body{font-size:10pt}main{max-width:none;padding:0}nav{display:none}a{text-decoration:none}
-h2{break-after:avoid;margin-top:1.5rem}tr{break-inside:avoid}.marks li{break-inside:avoid}
+h2{margin-top:1.5rem}h2,h3,h2+p,.key,summary,figcaption{break-after:avoid}
+tr,.marks li,.verdict,.facts,figure,.panel{break-inside:avoid}.marks,.panels{gap:.5rem}
+.marks li{padding:.15rem .75rem}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
-.scroll{overflow:visible}table{font-size:8pt}th,td{padding:.2rem .4rem;white-space:normal}td:first-child{min-width:0}
-.panels{grid-template-columns:repeat(3,1fr)}
+.scroll{overflow:visible;border:0}table{font-size:8pt}th,td{padding:.2rem .4rem;white-space:normal}
+.number{white-space:normal}td:first-child{min-width:10em}
+.panels{grid-template-columns:repeat(3,1fr)}.pair{grid-template-columns:1fr 1fr}
 details::details-content{content-visibility:visible;block-size:auto}summary{color:var(--ink);font-weight:600}}
 """

@@ -7,6 +7,7 @@ from torchinit.diagnostics._report._advice import for_fault, for_note, for_trend
 from torchinit.diagnostics._report._facts import Facts, memory
 from torchinit.diagnostics._report._html import TIMES, Html, joined, tag
 from torchinit.diagnostics._report._kinds import Kind
+from torchinit.diagnostics._trend import Way
 from torchinit.recording._findings import listed, short
 
 _UNMEASURED = "The signal was not measured, which takes an input for the model."
@@ -19,8 +20,8 @@ def _problems(facts: Facts) -> Iterator[str]:
         are = "is" if marked == 1 else "are"
         yield f"{marked:,} of {len(facts.rows):,} tensors {are} what no sound initialization gives."
     lost: dict[str, list[str]] = {}
-    for what, fitted in facts.lost.items():
-        lost.setdefault(fitted.verdict, []).append(what)
+    for way, fitted in facts.lost:
+        lost.setdefault(fitted.verdict, []).append(f"{way.what}s")
     for verdict, found in lost.items():
         yield f"The {' and the '.join(found)} {'are not finite' if verdict == 'not finite' else verdict}."
     layers = {name for names in _other_faults(facts).values() for name in names}
@@ -60,7 +61,7 @@ def _facts(facts: Facts) -> Html:
     total = memory(facts.model)
     marked = sum(row.bad for row in facts.rows)
     shown: list[tuple[str, str, str, bool]] = [
-        ("Tensors", f"{len(facts.rows):,}", counted(len(facts.kinds), "kind"), False),
+        ("Tensors", f"{len(facts.rows):,}", f"parameters, {counted(len(facts.kinds), 'kind')}", False),
         ("Values", rounded(facts.values), "", False),
         (
             "Memory",
@@ -70,12 +71,13 @@ def _facts(facts: Facts) -> Html:
         ),
         ("Marked", f"{marked:,}", "" if marked else "nothing", bool(marked)),
     ]
-    for what, fitted in facts.trends.items():
-        name = {"activations": "Signal forward", "gradients": "Signal backward"}[what]
+    lost = [way for way, _ in facts.lost]
+    for way in facts.ways:
+        fitted = way.trend
         number = "-" if fitted is None or not fitted.factor > 0.0 else f"{TIMES}{fitted.factor:.3g}"
         per = "" if number == "-" or fitted is None else f"per {fitted.step}: "
         about = "too few layers for a trend" if fitted is None else per + fitted.verdict
-        shown.append((name, number, about, what in facts.lost))
+        shown.append((f"Signal {way.direction}", number, about, way in lost))
     if facts.intent is not None:
         compared = [kind.agrees for kind in facts.kinds for _ in kind.rows if kind.agrees is not None]
         about = f"of {len(compared):,} compared" if compared else "nothing to compare"
@@ -110,8 +112,9 @@ def marked(facts: Facts) -> Html:
     marks = [_mark(kind.heading, _said(kind), for_fault(kind.verdict), kind.id) for kind in facts.bad]
     for kind in facts.others:
         marks.append(_mark(kind.heading, unlike(kind), _UNLIKE, kind.id))
-    for what, fitted in facts.lost.items():
-        marks.append(_mark(what.capitalize(), f"{fitted}{_first(facts, what)}", for_trend(what, fitted), "signal"))
+    for way, fitted in facts.lost:
+        name = f"{way.what}s"
+        marks.append(_mark(name.capitalize(), f"{fitted}{_first(facts, way)}", for_trend(name, fitted), "signal"))
     for note, names in _other_faults(facts).items():
         marks.append(_mark(listed(names), f"{note}, at {counted(len(names), 'layer')}", for_note(note), "signal"))
     for finding in facts.faults:
@@ -133,22 +136,21 @@ def unlike(kind: Kind) -> str:
     return f"mean {kind.span('mean')}, std {kind.span('std')}; meant: {kind.meant.words}{std}"
 
 
-def _first(facts: Facts, what: str) -> str:
+def _first(facts: Facts, way: Way) -> str:
     """Name the layer at which a signal is lost, in the order in which it passes them."""
-    found = [row.label for row, fault in zip(facts.signal or (), facts.wrong[what]) if fault]
-    return f", first at {found[0 if what == 'activations' else -1]}" if found else ""
+    found = [row.label for row, fault in zip(facts.signal or (), way.faults) if fault]
+    return f", first at {found[0 if way.direction == 'forward' else -1]}" if found else ""
 
 
 def _other_faults(facts: Facts) -> dict[str, list[str]]:
     """Return the layers of the signal by what is wrong there, without what a trend explains."""
     found: dict[str, list[str]] = {}
-    for what, faults in facts.wrong.items():
-        lost = facts.lost.get(what)
-        known = "" if lost is None else _WORDS.get(lost.verdict, lost.verdict)
-        for row, fault in zip(facts.signal or (), faults):
-            if fault and fault != known:
-                found.setdefault(f"{what[:-1]} {fault}", []).append(row.label)
+    for way in facts.ways:
+        verdict = way.trend.verdict if way.trend else ""
+        for row, fault in zip(facts.signal or (), way.faults):
+            if fault and fault != _EXPLAINED.get(verdict, verdict):
+                found.setdefault(f"{way.what} {fault}", []).append(row.label)
     return found
 
 
-_WORDS = {"vanish": "vanished", "explode": "exploded"}
+_EXPLAINED = {"vanish": "vanished", "explode": "exploded"}
