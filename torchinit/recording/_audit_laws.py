@@ -7,15 +7,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
 from torchinit._core.fans import fans
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._expected import Moments, moments
 from torchinit.recipes._fill import ARGUMENTS, Fill, resolve
 from torchinit.recording._findings import Finding, Group, Subject
-from torchinit.recording._program import Call, Operation, Program, Ref
-from torchinit.recording._replay import Memory, find_operator, run
+from torchinit.recording._program import Call, Operation, Program, Ref, storages
+from torchinit.recording._replay import find_operator, run
 
 # A normal draw is made of a uniform one of 24 bits, and reaches sqrt(2 * 24 * log(2)) standard deviations; a wider
 # truncation cuts nothing. Of values that could go beyond, it would cut one in 100 million.
@@ -156,10 +155,7 @@ def _values(program: Program, target: Ref, operations: list[Operation]) -> Tenso
             return _sampled(target.dtype, operations)
         if target.numel > 16 * _SAMPLE or not _is_closed(operations):
             return None
-        memory = Memory(program)
-        for operation in operations:
-            run(operation, memory)
-        return memory.tensor(target)
+        return run(program, operations).tensor(target)
 
 
 def _sampled(dtype: torch.dtype, operations: list[Operation]) -> Tensor:
@@ -167,7 +163,7 @@ def _sampled(dtype: torch.dtype, operations: list[Operation]) -> Tensor:
     sample = torch.empty(_SAMPLE, dtype=dtype)
     single = sum(operation.random for operation in operations) == 1
     for operation in operations:
-        args, kwargs = tree_map(lambda x: sample if isinstance(x, Ref) else x, (operation.args, dict(operation.kwargs)))
+        args, kwargs = operation.given(lambda ref: sample)
         spread = _SPREAD.get(operation.operator) if single else None
         if spread is None:
             find_operator(operation.name)(*args, **kwargs)
@@ -178,15 +174,14 @@ def _sampled(dtype: torch.dtype, operations: list[Operation]) -> Tensor:
 
 
 def _is_elementwise(operation: Operation, target: Ref) -> bool:
-    refs = [x for x in tree_flatten((operation.args, dict(operation.kwargs)))[0] if isinstance(x, Ref)]
-    return operation.operator in _ELEMENTWISE and refs == [target] and operation.generator is None
+    return operation.operator in _ELEMENTWISE and operation.tensors == (target,) and operation.generator is None
 
 
 def _is_closed(operations: list[Operation]) -> bool:
     """True if operators read what they made alone."""
     made: set[int] = set()
     for operation in operations:
-        if operation.generator is not None or any(ref.storage not in made for ref in operation.reads()):
+        if operation.generator is not None or storages(operation.reads) - made:
             return False
-        made |= {ref.storage for ref in operation.made()}
+        made |= storages(operation.made)
     return True

@@ -7,14 +7,11 @@ that a box of the tensor needs a box of each storage and no more.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
-
-from torch.utils._pytree import tree_flatten
+from typing import TypeAlias
 
 from torchinit._core.registry import INITIALIZERS
-from torchinit.recording._keyed_draws import Draw, Step
 from torchinit.recording._keyed_program import KeyedProgram
-from torchinit.recording._program import Entry, Operation, Ref
+from torchinit.recording._program import Draw, Entry, Ref, Step
 from torchinit.recording._regions import overlap
 
 # Operators whose results depend on the value alone. NB: others, such as pow and sigmoid, have another last bit where a
@@ -26,10 +23,6 @@ ELEMENTWISE = frozenset(
     + ["eq", "ne", "lt", "le", "gt", "ge", "logical_not", "logical_and", "logical_or", "masked_fill"]
     + ["copy", "fill", "zero", "clone", "_to_copy", "lift_fresh_copy"]
 )
-
-# Operators that make a tensor of one number: the number, or its position among the arguments.
-_CONSTANTS = {"zeros": 0, "zeros_like": 0, "new_zeros": 0, "ones": 1, "ones_like": 1, "new_ones": 1}
-_FULL = {"full": 1, "full_like": 1, "new_full": 2}
 
 # Where a dimension lies in an entry: the entry's dimension and the index at which it begins; None for one of size 1.
 Axis: TypeAlias = tuple[int, int] | None
@@ -101,27 +94,15 @@ class Chain:
     starts: bool
 
 
-def operands(operation: Operation) -> list[Ref]:
-    """Return the tensors among the arguments of an operator."""
-    return [x for x in tree_flatten((operation.args, dict(operation.kwargs)))[0] if isinstance(x, Ref)]
-
-
-def constant_value(operation: Operation) -> Any:
-    """Return the number that an operator fills a new tensor with; None for another operator."""
-    name = operation.operator
-    return operation.args[_FULL[name]] if name in _FULL else _CONSTANTS.get(name)
-
-
 def _is_elementwise(step: Step) -> bool:
     if isinstance(step, Draw):
         entry = INITIALIZERS[step.initializer]
         return not entry.structured and not entry.indivisible
-    operation = step.operation
-    if operation.random or operation.is_state or "out" in operation.kwargs:
+    if step.random or step.is_state or "out" in step.kwargs:
         return False
     # NB: kernels differ in whether they round a scaled sum of 16-bit tensors once.
-    exact = operation.operator.removesuffix("_") in ELEMENTWISE and operation.kwargs.get("alpha", 1) == 1
-    return exact or constant_value(operation) is not None
+    exact = step.operator.removesuffix("_") in ELEMENTWISE and step.kwargs.get("alpha", 1) == 1
+    return exact or step.number is not None
 
 
 class _Framing:
@@ -141,9 +122,9 @@ class _Framing:
         located = self.frames[made.storage].locate(made)
         if located is None or not _is_elementwise(step):
             return False
-        if isinstance(step, Draw) or constant_value(step.operation) is not None:
+        if isinstance(step, Draw) or step.number is not None:
             return True
-        return all(self._is_operand(ref, made, *located) for ref in operands(step.operation) if ref != made)
+        return all(self._is_operand(ref, made, *located) for ref in step.tensors if ref != made)
 
     def _is_operand(self, ref: Ref, made: Ref, axes: tuple[Axis, ...], fixed: frozenset[Axis]) -> bool:
         skipped = len(made.size) - len(ref.size)
@@ -163,10 +144,9 @@ def chain_of(program: KeyedProgram, entry: Entry) -> Chain | None:
         return None
     framing, steps = _Framing(entry), list[Step]()
     for step in reversed(program.steps_of([entry.name])):
-        made = [step.target] if isinstance(step, Draw) else list(step.operation.made())
-        if not any(framing.needs(ref) for ref in made):
+        if not any(framing.needs(ref) for ref in step.made):
             continue
-        if len(made) != 1 or not framing.accepts(step, made[0]):
+        if len(step.made) != 1 or not framing.accepts(step, step.made[0]):
             return None
         steps.append(step)
     return Chain(entry, steps[::-1], framing.frames, bool(begins))

@@ -15,7 +15,7 @@ import torch
 
 from torchinit._core.table import dtype_name
 from torchinit.recording._operators import is_allowed, results, written_by
-from torchinit.recording._program import Call, Entry, Operation, Program, Ref, slice_of, storages
+from torchinit.recording._program import Call, Entry, Operation, Program, Ref, schedule, storages
 from torchinit.recording._storages import RecordError
 
 _NAMED = {torch.dtype: "dtype", torch.memory_format: "memory_format", torch.layout: "layout"}
@@ -130,12 +130,13 @@ def _saved(program: Program) -> list[Operation]:
     Raises:
         RecordError: if a tensor needs an operation that is not allowed
     """
-    needed = {id(step.operation) for step in slice_of(program, storages(program.entries), draws=True)}
+    wanted = storages(entry.ref for entry in program.entries)
+    needed = {x.step for x in schedule(program, program.operations, wanted, draws=True)}
     saved = []
     for operation in program.operations:
         if operation.is_state or is_allowed(operation.name):
             saved.append(operation)
-        elif id(operation) in needed:
+        elif operation in needed:
             raise RecordError(
                 f"a recording is saved only with operators of torch that compute, got {operation.name} at"
                 f" {operation.place or 'an unknown line'}; torchinit.recording names those allowed"

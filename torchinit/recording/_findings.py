@@ -9,7 +9,7 @@ from functools import cached_property
 from torchinit._core.groups import grouped
 from torchinit._core.rows import Rows
 from torchinit._core.table import counted, few, painted, paragraphs
-from torchinit.recording._program import Call, Entry, Operation, Program, overwritten, slice_of, storages
+from torchinit.recording._program import Call, Entry, Operation, Program, schedule, storages
 
 FAULT, FACT = "fault", "fact"
 # More names than this are counted.
@@ -112,13 +112,13 @@ class Subject:
     @cached_property
     def live(self) -> frozenset[Operation]:
         """The operations that the model's values follow from."""
-        steps = slice_of(self.program, storages(self.program.entries), draws=False)
-        return frozenset(step.operation for step in steps)
+        wanted = storages(entry.ref for entry in self.program.entries)
+        return frozenset(x.step for x in schedule(self.program, self.program.operations, wanted, draws=False))
 
     @cached_property
     def places(self) -> dict[int, str]:
         """The line of the last write to each storage."""
-        return {ref.storage: operation.place for operation in self.program.operations for ref in operation.made()}
+        return {ref.storage: operation.place for operation in self.program.operations for ref in operation.made}
 
     def place(self, name: str) -> str:
         """Return the line of the last write to a tensor."""
@@ -148,9 +148,7 @@ def drawn(program: Program) -> set[int]:
     """Return the storages whose values depend on a draw, at the end of a program."""
     found: set[int] = set()
     for operation in program.operations:
-        if operation.is_state:
-            continue
-        found -= overwritten(program, operation)
-        if operation.random or any(ref.storage in found for ref in operation.reads()):
-            found |= {ref.storage for ref in operation.made()}
+        found -= program.overwritten(operation)
+        if operation.random or storages(operation.reads) & found:
+            found |= storages(operation.made)
     return found

@@ -4,58 +4,21 @@ Values that depend on no draw are computed here, and stored as tables. The rest 
 its views, floats. A row opens a storage before the first operator that needs it, and drops it after the last.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from torchinit._core.torchscript import dtype_code
-from torchinit.recording._keyed_draws import Draw
 from torchinit.recording._phrases import DROP, FILL, NEW, OPEN, PLACE, TABLE, Phrase
-from torchinit.recording._program import Operation, Program, Ref, overwritten
-from torchinit.recording._replay import Memory, run
+from torchinit.recording._program import Draw, Operation, Program, Ref, Scheduled, Step, schedule, storages
+from torchinit.recording._replay import Memory
 from torchinit.recording._row_generators import Generators
 from torchinit.recording._rows import Rows, Store, same_bits
 
-Item: TypeAlias = Operation | Draw
 # For each storage to fill, the numbers of the model's tensors that have its values, and their views.
 Targets: TypeAlias = Mapping[int, Sequence[tuple[int, Ref]]]
-
-
-@dataclass(frozen=True)
-class _Life:
-    """An item, the storages that are complete after it, and those that nobody needs any more."""
-
-    item: Item
-    complete: set[int]
-    drop: set[int]
-
-
-def _made(item: Item) -> set[int]:
-    return {item.target.storage} if isinstance(item, Draw) else {ref.storage for ref in item.made()}
-
-
-def _read(item: Item) -> set[int]:
-    return set() if isinstance(item, Draw) else {ref.storage for ref in item.reads()}
-
-
-def _ended(program: Program, item: Item) -> set[int]:
-    if isinstance(item, Draw):
-        return {item.target.storage} if program.covers(item.target) else set()
-    return overwritten(program, item)
-
-
-def _lives(program: Program, items: Sequence[Item], wanted: Iterable[int]) -> list[_Life]:
-    """Find when each storage is complete, and when it is no longer needed, going backwards."""
-    pending, live, lives = set(wanted), set[int](), list[_Life]()
-    for item in reversed(items):
-        made, read, ended = _made(item), _read(item), _ended(program, item)
-        lives.append(_Life(item, made & pending, (made | read) - live))
-        pending -= made
-        live = ((live | made) - ended) | read
-    return lives[::-1]
 
 
 class Lowering:
@@ -63,12 +26,12 @@ class Lowering:
 
     Args:
         program: knows the storages
-        items: the operators and draws, in order
+        steps: the steps to choose from, in order
         targets: the storages to fill
         store: takes views, tables and names
     """
 
-    def __init__(self, program: Program, items: Sequence[Item], targets: Targets, store: Store) -> None:
+    def __init__(self, program: Program, steps: Sequence[Step], targets: Targets, store: Store) -> None:
         self.program, self.targets, self.store, self.rows = program, targets, store, Rows()
         self._memory = Memory(program)
         # The storages whose values are known here, whose values depend on a draw, and that have a slot.
@@ -77,10 +40,12 @@ class Lowering:
         self._flat: dict[int, Ref] = {}
         for ref in (ref for found in targets.values() for _, ref in found):
             self._flatten(ref)
-        self._generators = Generators(items, self.rows)
-        for life in _lives(program, items, targets):
-            self._run(life)
-        for storage in sorted(set(targets) & set(program.constants) - {s for item in items for s in _made(item)}):
+        scheduled = schedule(program, steps, targets, draws=True)
+        self._generators = Generators([x.step for x in scheduled], self.rows)
+        for each in scheduled:
+            self._run(each)
+        completed = {storage for each in scheduled for storage in each.complete}
+        for storage in sorted(set(targets) & set(program.constants) - completed):
             self._complete(storage)
             self._drop(storage)
         self._generators.finish()
@@ -96,49 +61,49 @@ class Lowering:
             )
         return flat
 
-    def _run(self, life: _Life) -> None:
-        item = life.item
-        if isinstance(item, Operation) and item.is_state:
-            self._generators.apply(item)
-        elif isinstance(item, Operation) and self._is_known(item):
-            self._compute(item)
+    def _run(self, scheduled: Scheduled[Step]) -> None:
+        step = scheduled.step
+        if isinstance(step, Operation) and step.is_state:
+            self._generators.apply(step)
+        elif isinstance(step, Operation) and self._is_known(step):
+            self._compute(step)
         else:
-            self._write(item)
-        for storage in sorted(life.complete):
+            self._write(step)
+        for storage in sorted(scheduled.complete):
             self._complete(storage)
-        for storage in sorted(life.drop):
+        for storage in sorted(scheduled.drop):
             self._drop(storage)
 
     def _is_known(self, operation: Operation) -> bool:
         """True if an operator depends on no draw, and on no value that the model's tensors had before."""
         if operation.random:
             return False
-        used = _read(operation) | (_made(operation) - _ended(self.program, operation))
+        used = storages(operation.reads) | (storages(operation.made) - self.program.overwritten(operation))
         unknown = self._drawn | (self.program.given | set(self.targets)) - self._known
         return not used & unknown
 
     def _compute(self, operation: Operation) -> None:
-        run(operation, self._memory)
-        for storage in _made(operation):
+        self._memory.run(operation)
+        for storage in storages(operation.made):
             self._close(storage)
             self._drawn.discard(storage)
             self._known.add(storage)
 
-    def _write(self, item: Item) -> None:
+    def _write(self, step: Step) -> None:
         """Add the row of an operator or draw."""
-        ended, phrase = _ended(self.program, item), Phrase(item)
+        ended, phrase = self.program.overwritten(step), Phrase(step)
         for ref in phrase.refs:
-            self._flatten(ref, "a draw" if isinstance(item, Draw) else item.place)
+            self._flatten(ref, "a draw" if isinstance(step, Draw) else step.place)
             if ref.storage in ended:
                 self._forget(ref.storage)
             self._ensure(ref.storage)
         numbers = []
-        if isinstance(item, Draw):
-            numbers = [self.store.name(item.name), item.index]
-        elif item.random:
-            numbers = [self._generators.number(item)]
+        if isinstance(step, Draw):
+            numbers = [self.store.name(step.name), step.index]
+        elif step.random:
+            numbers = [self._generators.number(step)]
         self.rows.add(phrase.text, numbers, [self._view(ref) for ref in phrase.refs], phrase.floats)
-        for storage in _made(item):
+        for storage in storages(step.made):
             self._forget(storage)
             self._drawn.add(storage)
 

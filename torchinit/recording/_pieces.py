@@ -1,17 +1,14 @@
 """Computes one box of an entry whose steps are elementwise."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from torchinit.recipes._keyed_apply import KEYED
-from torchinit.recording._boxes import Chain, View, constant_value, decode, operands
-from torchinit.recording._keyed_draws import Draw, Run, Step
-from torchinit.recording._program import Ref
-from torchinit.recording._replay import find_operator
+from torchinit.recording._boxes import Chain, View, decode
+from torchinit.recording._program import Draw, Operation, Ref, Step, storages
+from torchinit.recording._replay import call
 
 
 class Piece:
@@ -32,19 +29,18 @@ class Piece:
         """Run the steps that the box needs, and return its values in the recorded dtype."""
         needed, steps = {self.chain.entry.ref.storage}, []
         for step in reversed(self.chain.steps):
-            made = made_by(step)
+            (made,) = step.made
             if made.storage in needed and all(length for _, _, length in self._window(made)):
                 steps.append(step)
-                if isinstance(step, Run):
-                    needed |= {ref.storage for ref in operands(step.operation)}
+                needed |= _touched(step)
         steps.reverse()
-        last = {ref.storage: index for index, step in enumerate(steps) for ref in _touched(step)}
+        last = {storage: index for index, step in enumerate(steps) for storage in _touched(step)}
         for index, step in enumerate(steps):
             if isinstance(step, Draw):
                 self._draw(step, keys[step])
             else:
                 self._run(step)
-            for storage in {ref.storage for ref in _touched(step)} - {self.chain.entry.ref.storage}:
+            for storage in _touched(step) - {self.chain.entry.ref.storage}:
                 if last[storage] == index:
                     self.parts.pop(storage, None)
         return self.view(self.chain.entry.ref)
@@ -103,18 +99,12 @@ class Piece:
         offset = [0 if d is None else window[d][1] for d in self._box(target).order]
         KEYED[draw.initializer](self.view(target), key, **draw.args, full_size=list(target.size), offset=offset)
 
-    def _run(self, step: Run) -> None:
-        operation, made = step.operation, made_by(step)
-        value = constant_value(operation)
-        if value is not None:
-            self.view(made).fill_(value)
+    def _run(self, operation: Operation) -> None:
+        (made,) = operation.made
+        if operation.number is not None:
+            self.view(made).fill_(operation.number)
             return
-
-        def given(x: Any) -> Any:
-            return self.view(x) if isinstance(x, Ref) else x
-
-        args, kwargs = tree_map(given, (operation.args, dict(operation.kwargs)))
-        out = find_operator(operation.name)(*args, **kwargs)
+        out = call(operation, self.view)
         if operation.fresh:
             if made.storage not in self.parts and made == self.chain.frames[made.storage].base:
                 self.parts[made.storage] = out
@@ -122,10 +112,6 @@ class Piece:
                 self.view(made).copy_(out)
 
 
-def made_by(step: Step) -> Ref:
-    """Return the tensor that an elementwise step makes or writes to."""
-    return step.target if isinstance(step, Draw) else next(step.operation.made())
-
-
-def _touched(step: Step) -> list[Ref]:
-    return [made_by(step), *(operands(step.operation) if isinstance(step, Run) else ())]
+def _touched(step: Step) -> set[int]:
+    """Return the storages of the tensors that a step makes and takes."""
+    return storages(step.made if isinstance(step, Draw) else (*step.made, *step.tensors))

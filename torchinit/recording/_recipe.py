@@ -19,13 +19,11 @@ from torchinit.recipes._layers import Layer, upstream_fans, walk
 from torchinit.recipes._match import match
 from torchinit.recipes._rule import DEFAULT, KEEP
 from torchinit.recipes._steps import make_steps
-from torchinit.recording._boxes import constant_value
 from torchinit.recording._fan_laws import with_fan_laws
-from torchinit.recording._keyed_draws import Draw, Run, Step
 from torchinit.recording._keyed_program import KeyedProgram
-from torchinit.recording._program import Entry, Operation, Ref
+from torchinit.recording._program import Draw, Entry, Operation, Ref, Step
 from torchinit.recording._regions import box_of
-from torchinit.recording._replay import Memory, run
+from torchinit.recording._replay import run
 from torchinit.recording._rules import Law, Parameter, find_rules
 
 _KEPT: Law = (("initializer", KEEP),)
@@ -73,14 +71,6 @@ def _scaled(write: Write, factor: float, ref: Ref) -> Write | None:
     return _constant(factor) if fill.initializer == "ones_" else None
 
 
-def _given_value(operation: Operation) -> float | None:
-    """Return the number that an operator fills a tensor with, or None."""
-    value = 0.0 if operation.operator == "zero_" else constant_value(operation)
-    if operation.operator == "fill_":
-        value = operation.args[1]
-    return float(value) if isinstance(value, (int, float)) else None
-
-
 class _Said:
     """Follows what a rule can say of each tensor through the steps that fill an entry."""
 
@@ -92,21 +82,17 @@ class _Said:
         """Take in one step; return False if no rule can say it."""
         if isinstance(step, Draw):
             return self._put(step.target, [Write(step.initializer, step.args)])
-        operation = step.operation
-        made = list(operation.made())
-        if not made:
-            # The model's own generator is seeded.
+        if step.is_state:
             return False
-        value = _given_value(operation)
-        if value is not None:
-            return self._put(made[0], [_constant(value)])
-        factor = _factor(step, made[0])
+        made = step.made[0]
+        if step.number is not None:
+            return self._put(made, [_constant(float(step.number))])
+        factor = _factor(step, made)
         if factor is not None:
-            return self._scale(made[0], factor)
-        source = next((x for x in operation.args[::-1] if isinstance(x, Ref)), None)
-        if operation.operator in _COPIES and source is not None and source.size == made[0].size:
-            writes = self.known.get(source)
-            return writes is not None and self._put(made[0], writes)
+            return self._scale(made, factor)
+        source = next((x for x in step.args[::-1] if isinstance(x, Ref)), None)
+        if step.operator in _COPIES and source is not None and source.size == made.size:
+            return source in self.known and self._put(made, self.known[source])
         return False
 
     def _scale(self, target: Ref, factor: float) -> bool:
@@ -132,10 +118,10 @@ class _Said:
 
 def _factor(step: Step, target: Ref) -> float | None:
     """Return the number that a step multiplies a tensor by, or None."""
-    if isinstance(step, Run) and step.operation.writes == (target,) and step.operation.label is None:
-        operator, number = step.operation.operator, step.operation.args[-1]
-        if isinstance(number, (int, float)) and number and operator in ("mul_", "div_"):
-            return float(number) if operator == "mul_" else 1.0 / number
+    if isinstance(step, Operation) and step.writes == (target,) and step.label is None:
+        number = step.args[-1]
+        if isinstance(number, (int, float)) and number and step.operator in ("mul_", "div_"):
+            return float(number) if step.operator == "mul_" else 1.0 / number
     return None
 
 
@@ -183,7 +169,7 @@ class Laws:
 
     def writes(self, entry: Entry) -> list[Write] | None:
         """Return what fills an entry, as initializers of torchinit; None if they cannot say it."""
-        steps = [self.keyed.steps[number] for number in self.keyed.feeds[entry.name]]
+        steps = self.keyed.steps_of([entry.name])
         said = _Said(entry)
         if all(said.follow(step) for step in steps):
             return said.known.get(entry.ref)
@@ -191,12 +177,10 @@ class Laws:
 
     def _constant(self, entry: Entry, steps: Sequence[Step]) -> list[Write] | None:
         """Run steps without a draw; return their value if it is one number."""
-        if entry.ref.numel > _COMPARED or not all(isinstance(s, Run) and not s.operation.random for s in steps):
+        operations = [step for step in steps if isinstance(step, Operation) and not step.random]
+        if entry.ref.numel > _COMPARED or len(operations) < len(steps):
             return None
-        memory = Memory(self.program)
-        for step in steps:
-            run(step.operation, memory)  # type: ignore[union-attr]
-        values = memory.tensor(entry.ref)
+        values = run(self.program, operations).tensor(entry.ref)
         first = values.flatten()[:1]
         return [_constant(first.item(), entry.ref.dtype)] if bool((values == first).all()) else None
 
@@ -205,7 +189,7 @@ class Laws:
         factor = 1.0
         while steps and (last := _factor(steps[-1], entry.ref)) is not None:
             steps, factor = steps[:-1], factor * last
-        labels = {step.operation.label for step in steps if isinstance(step, Run)}
+        labels = {step.label for step in steps if isinstance(step, Operation)}
         number = labels.pop() if len(labels) == 1 else None
         if number is None or self.program.calls[number].target != entry.ref:
             return None
@@ -223,10 +207,7 @@ class Laws:
             return False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            memory = Memory(self.program)
-            for operation in self.program.operations:
-                if operation.label == number:
-                    run(operation, memory)
+            actual = run(self.program, [x for x in self.program.operations if x.label == number]).tensor(ref)
             torch.manual_seed(0)
             whole = torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype, device="cpu")
             try:
@@ -234,7 +215,7 @@ class Laws:
             except ValueError:
                 # A recording holds no lists; without its factors rotary_inv_freq_ refuses the others.
                 return False
-        return torch.allclose(memory.tensor(ref), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+        return torch.allclose(actual, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
     def _is_default(self, entry: Entry, writes: Sequence[Write]) -> bool:
         fills = [_plain(w.fill(entry.ref), w.box) for w in writes]

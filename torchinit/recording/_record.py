@@ -86,7 +86,10 @@ def _program(model: nn.Module, tape: Tape, watch: Watch) -> Program:
         constants=dict(tape.values.constants),
         given=frozenset(tape.values.given),
         outside=watch.found(),
-        allocated={number: tape.allocated[number] for number in storages(entries) & tape.allocated.keys()},
+        allocated={
+            number: tape.allocated[number]
+            for number in storages(entry.ref for entry in entries) & tape.allocated.keys()
+        },
     )
 
 

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from torchinit.recording._keyed_draws import Draw
 from torchinit.recording._phrases import MAKE, SEED
-from torchinit.recording._program import Operation
+from torchinit.recording._program import Operation, Step
 from torchinit.recording._rows import Rows
 
 
@@ -15,11 +14,11 @@ class Generators:
     Number 0 is the caller's. A seed between a save and a restore, as in ``torch.random.fork_rng``, makes another one.
     """
 
-    def __init__(self, items: Sequence[Operation | Draw], rows: Rows) -> None:
+    def __init__(self, steps: Sequence[Step], rows: Rows) -> None:
         self.rows, self.current = rows, 0
         self._own: dict[int, int] = {}
         # How often each saved state is still to be restored.
-        self._restored = Counter(i.args[0] for i in items if isinstance(i, Operation) and i.name == "restore")
+        self._restored = Counter(x.args[0] for x in steps if isinstance(x, Operation) and x.name == "restore")
         self._saved: dict[int, int] = {}
         self._advanced: set[int] = set()
 

@@ -17,9 +17,6 @@ INFIX: Mapping[str, tuple[str, int]] = {
 }
 ATOM = 4
 
-# Operators that fill a tensor, and where they have the number among their arguments.
-_ZEROS, _ONES = ("zero_", "zeros", "zeros_like", "new_zeros"), ("ones", "ones_like", "new_ones")
-_FILLS = {"fill_": 1, "full": 1, "full_like": 1, "new_full": 2, "scalar_tensor": 0}
 _UNIFORM, _NORMAL = ("uniform_", "rand", "rand_like"), ("normal_", "randn", "randn_like")
 
 # Arguments of these need no names; other arguments say nothing about values.
@@ -123,10 +120,10 @@ def _filling(value: Value) -> float | None:
 
 def _operator_filling(value: Value, operation: Operation) -> float | None:
     operator, args = operation.operator, value.arguments[0]
-    if operator in _ZEROS or operator in _ONES:
-        return float(operator in _ONES)
-    if operator in _FILLS:
-        return filling(args[_FILLS[operator]])
+    if operation.number is not None:
+        return operation.number
+    if operator == "fill_":
+        return filling(args[1])
     sides = [filling(x) for x in operands(value) or ()]
     if not sides or None in sides:
         return None
