@@ -20,9 +20,8 @@ from torchinit._core.wrappers import plain_names
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording import _scripted
 from torchinit.recording._keyed_program import KeyedProgram
-from torchinit.recording._lowering import Lowering, Targets
+from torchinit.recording._lowering import Lowering, Rows, Store, Targets
 from torchinit.recording._program import Entry, Program, Ref
-from torchinit.recording._rows import Rows, Store
 from torchinit.recording._targets import match, present, writable
 
 # Views, tables and names; the rows' integers and floats, of both methods.

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensor
-from torchinit.recording._copies import copied
 from torchinit.recording._findings import Finding, Group, Subject, drawn
 from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._replay import values_of
+from torchinit.recording._skeleton import copied
 
 # Elements of the largest storage whose parts are followed one by one, and of the largest buffer that is compared.
 _FOLLOWED, _COMPARED = 1 << 24, 1 << 22

@@ -9,9 +9,8 @@ from torchinit._core.writes import Done, no_grad_copy_
 from torchinit.keyed._fill import one_key
 from torchinit.keyed._tiles import tiles
 from torchinit.recipes._keyed_apply import KEYED
-from torchinit.recording._boxes import Chain, chain_of
+from torchinit.recording._keyed_pieces import Chain, Piece, chain_of
 from torchinit.recording._keyed_program import KeyedProgram
-from torchinit.recording._pieces import Piece
 from torchinit.recording._program import Draw, Step, schedule, storages
 from torchinit.recording._replay import Memory, run_scheduled
 from torchinit.recording._targets import Target, by_storage, place

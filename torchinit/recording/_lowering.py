@@ -4,18 +4,141 @@ Values that depend on no draw are computed here, and stored as tables. The rest 
 its views, floats. A row opens a storage before the first operator that needs it, and drops it after the last.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from torchinit._core.torchscript import dtype_code
-from torchinit.recording._phrases import DROP, FILL, NEW, OPEN, PLACE, TABLE, Phrase
+from torchinit.recording._phrases import DROP, FILL, MAKE, NEW, OPEN, PLACE, SEED, TABLE, Phrase
 from torchinit.recording._program import Draw, Operation, Program, Ref, Scheduled, Step, schedule, storages
 from torchinit.recording._replay import Memory
-from torchinit.recording._row_generators import Generators
-from torchinit.recording._rows import Rows, Store, same_bits
+
+
+@dataclass
+class Store:
+    """The values that the rows of all methods name by number."""
+
+    views: dict[tuple[int, ...], int] = field(default_factory=dict)
+    tables: list[Tensor] = field(default_factory=list)
+    names: dict[str, int] = field(default_factory=dict)
+
+    def view(self, view: tuple[int, ...]) -> int:
+        """Return the number of a view: slot, whether conjugated, offset, size and stride."""
+        return self.views.setdefault(view, len(self.views))
+
+    def name(self, name: str) -> int:
+        """Return the number of a name."""
+        return self.names.setdefault(name, len(self.names))
+
+    def table(self, values: Tensor) -> int:
+        """Return the number of a table; equal ones are stored once."""
+        for number, table in enumerate(self.tables):
+            if table.dtype == values.dtype and same_bits(table, values):
+                return number
+        self.tables.append(values.clone())
+        return len(self.tables) - 1
+
+
+@dataclass
+class Rows:
+    """The rows of one method.
+
+    Args:
+        numbers: for each row its kind, the number of its views, these, and other integers
+        floats: for each row its floats
+        kinds: the TorchScript of each kind
+        slots: the slot of each storage
+        generators: how many generators there are
+    """
+
+    numbers: list[list[int]] = field(default_factory=list)
+    floats: list[list[float]] = field(default_factory=list)
+    kinds: dict[str, int] = field(default_factory=dict)
+    slots: dict[int, int] = field(default_factory=dict)
+    generators: int = 1
+
+    def add(
+        self, text: str, numbers: Sequence[int] = (), views: Sequence[int] = (), floats: Sequence[float] = ()
+    ) -> None:
+        kind = self.kinds.setdefault(text, len(self.kinds))
+        self.numbers.append([kind, len(views), *views, *numbers])
+        self.floats.append(list(floats))
+
+
+def same_bits(one: Tensor, other: Tensor) -> bool:
+    """True if two tensors of one dtype have equal bits."""
+    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
+
+
+class Generators:
+    """Follows which generator draws; TorchScript cannot save a state, but it can leave a generator alone.
+
+    Number 0 is the caller's. A seed between a save and a restore, as in ``torch.random.fork_rng``, makes another one.
+    """
+
+    def __init__(self, steps: Sequence[Step], rows: Rows) -> None:
+        self.rows, self.current = rows, 0
+        self._own: dict[int, int] = {}
+        # How often each saved state is still to be restored.
+        self._restored = Counter(x.args[0] for x in steps if isinstance(x, Operation) and x.name == "restore")
+        self._saved: dict[int, int] = {}
+        self._advanced: set[int] = set()
+
+    def number(self, operation: Operation) -> int:
+        """Return the number of the generator that an operator draws from."""
+        if operation.generator is not None:
+            return self._own[operation.generator]
+        self._advanced |= {save for save, number in self._saved.items() if number == self.current}
+        return self.current
+
+    def apply(self, operation: Operation) -> None:
+        """Seed, save or restore."""
+        (value,) = operation.args
+        if operation.generator is not None:
+            self._own[operation.generator] = self._made(value)
+        elif operation.name == "save":
+            if self._restored[value]:
+                self._saved[value] = self.current
+        elif operation.name == "restore":
+            self._restore(value, operation.place)
+        elif self.current in self._saved.values():
+            self.current = self._made(value)
+        else:
+            self.rows.add(SEED, [_signed(value), self.current])
+
+    def _restore(self, save: int, place: str) -> None:
+        self.current = self._saved[save]
+        self._restored[save] -= 1
+        if not self._restored[save]:
+            del self._saved[save]
+        if save in self._advanced:
+            self._refuse(f"set_rng_state at {place}")
+
+    def finish(self) -> None:
+        """Raise if the caller's generator has not the state that the model's code leaves."""
+        if self.current:
+            self._refuse("a seed that a later get_rng_state keeps")
+
+    def _refuse(self, what: str) -> None:
+        raise RuntimeError(
+            "an attached method can set a generator back only to a state that it has not drawn from since, got"
+            f" {what}; seed after get_rng_state, as within torch.random.fork_rng"
+        )
+
+    def _made(self, seed: int) -> int:
+        self.rows.generators += 1
+        self.rows.add(MAKE, [_signed(seed), self.rows.generators - 1])
+        return self.rows.generators - 1
+
+
+def _signed(seed: int) -> int:
+    """Return the signed 64-bit number of the same bits."""
+    return (seed + (1 << 63)) % (1 << 64) - (1 << 63)
+
 
 # For each storage to fill, the numbers of the model's tensors that have its values, and their views.
 Targets: TypeAlias = Mapping[int, Sequence[tuple[int, Ref]]]

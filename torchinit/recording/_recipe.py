@@ -19,12 +19,11 @@ from torchinit.recipes._layers import Layer, upstream_fans, walk
 from torchinit.recipes._match import match
 from torchinit.recipes._rule import DEFAULT, KEEP
 from torchinit.recipes._steps import make_steps
-from torchinit.recording._fan_laws import with_fan_laws
 from torchinit.recording._keyed_program import KeyedProgram
 from torchinit.recording._program import Draw, Entry, Operation, Ref, Step
 from torchinit.recording._regions import box_of
 from torchinit.recording._replay import run
-from torchinit.recording._rules import Law, Parameter, find_rules
+from torchinit.recording._rules import Law, Parameter, find_rules, with_fan_laws
 
 _KEPT: Law = (("initializer", KEEP),)
 _COPIES = ("copy_", "clone", "_to_copy")
