@@ -20,7 +20,7 @@ from torchinit._core.wrappers import plain_names
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording import _scripted
 from torchinit.recording._keyed_program import KeyedProgram
-from torchinit.recording._lowering import Lowering, Rows, Store, Targets
+from torchinit.recording._lowering import LoopRows, Lowering, Store, Targets
 from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._targets import match, present, writable
 
@@ -47,7 +47,7 @@ _LOOP = """\
 """
 
 
-def _loop(rows: Rows, tensors: str, generator: str, prefix: str = "") -> str:
+def _loop(rows: LoopRows, tensors: str, generator: str, prefix: str = "") -> str:
     kinds = "".join(
         f"        if row[0] == {kind}:\n{textwrap.indent(text, ' ' * 12)}" for text, kind in rows.kinds.items()
     )
@@ -63,7 +63,7 @@ def _loop(rows: Rows, tensors: str, generator: str, prefix: str = "") -> str:
     )
 
 
-def _source(by_seed: Rows, by_key: Rows, names: list[str], mobile: bool) -> str:
+def _source(by_seed: LoopRows, by_key: LoopRows, names: list[str], mobile: bool) -> str:
     tensors = ", ".join(map(expression, names))
     text = signature(mobile)
     if mobile:
@@ -90,12 +90,12 @@ def _pairs(program: Program, module: torch.jit.ScriptModule) -> list[tuple[Entry
     return [(entry, names[entry.name]) for entry in entries]
 
 
-def _keyed_rows(by_key: KeyedProgram, names: list[str], targets: Targets, store: Store) -> Rows:
+def _keyed_rows(by_key: KeyedProgram, names: list[str], targets: Targets, store: Store) -> LoopRows:
     """Return the rows that draw by key; one that raises if the program has a draw that no key gives."""
     try:
         by_key.check()
     except RuntimeError as error:
-        rows = Rows()
+        rows = LoopRows()
         rows.add(f"refused({str(error)!r})\n")
         return rows
     return Lowering(by_key.program, by_key.steps_of(names), targets, store).rows

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -53,10 +52,7 @@ def declared_law(function: str, args: Mapping[str, Any], target: Ref) -> Fill | 
 
 def wrong_laws(subject: Subject) -> Iterator[Finding]:
     """Find calls whose values do not have the law that the function's name declares."""
-    operations: defaultdict[int, list[Operation]] = defaultdict(list)
-    for operation in subject.program.operations:
-        if operation.label is not None:
-            operations[operation.label].append(operation)
+    operations = subject.program.labeled
     seen: dict[Any, tuple[str, str] | None] = {}
     group = Group("law")
     for number, call in subject.calls():

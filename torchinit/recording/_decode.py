@@ -13,9 +13,7 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit._core.table import printable
 from torchinit.recording._encode import contiguous_stride
 from torchinit.recording._operators import check_results, is_allowed, is_random, results, written_by
-from torchinit.recording._outside import Outside
-from torchinit.recording._program import Call, Entry, Operation, Program, Ref
-from torchinit.recording._storages import RecordError
+from torchinit.recording._program import Call, Entry, Operation, Outside, Program, RecordError, Ref
 
 # torch computes sizes, offsets and counts of bytes in signed 64-bit integers.
 _MOST = (1 << 63) - 1

@@ -15,9 +15,8 @@ from torchinit._core.rows import Rows
 from torchinit._core.table import Cell, counted, dtype_name, text
 from torchinit.recording._program import Entry, Program
 from torchinit.recording._regions import box_of, index_text
-from torchinit.recording._terms import filling, owner
 from torchinit.recording._values import Value, Values, draws_of
-from torchinit.recording._words import parts, words
+from torchinit.recording._words import filling, owner, parts, words
 
 
 @dataclass(frozen=True)

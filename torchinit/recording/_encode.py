@@ -15,8 +15,7 @@ import torch
 
 from torchinit._core.table import dtype_name
 from torchinit.recording._operators import is_allowed, results, written_by
-from torchinit.recording._program import Call, Entry, Operation, Program, Ref, schedule, storages
-from torchinit.recording._storages import RecordError
+from torchinit.recording._program import Call, Entry, Operation, Program, RecordError, Ref, schedule, storages
 
 _NAMED = {torch.dtype: "dtype", torch.memory_format: "memory_format", torch.layout: "layout"}
 

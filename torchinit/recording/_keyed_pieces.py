@@ -16,7 +16,7 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording._keyed_program import KeyedProgram
 from torchinit.recording._program import Draw, Entry, Operation, Ref, Step, storages
-from torchinit.recording._regions import overlap
+from torchinit.recording._regions import box_of, overlap
 from torchinit.recording._replay import call
 
 # Operators whose results depend on the value alone. NB: others, such as pow and sigmoid, have another last bit where a
@@ -46,23 +46,16 @@ def box_in(base: Ref, ref: Ref) -> View | None:
     """Return the box of a dense tensor that another one is, if it is one."""
     if ref.dtype != base.dtype or ref.conj or base.conj or ref.numel == 0 or not base.is_dense():
         return None
-    rest, box = ref.offset - base.offset, [(0, 1)] * len(base.size)
-    own = {ref.stride[v]: v for v, size in enumerate(ref.size) if size != 1}
-    order: list[int | None] = [None] * len(ref.size)
-    for d in sorted(range(len(base.size)), key=lambda d: -base.stride[d]):
-        if base.size[d] == 1:
-            continue
-        begin, rest = divmod(rest, base.stride[d])
-        v = own.pop(base.stride[d], None)
-        length = 1 if v is None else ref.size[v]
-        if begin < 0 or begin + length > base.size[d]:
-            return None
-        box[d] = (begin, length)
-        if v is not None:
-            order[v] = d
-    # NB: own lacks a dimension if two have the same stride.
-    found = sum(d is not None for d in order) == sum(size != 1 for size in ref.size)
-    return View(tuple(box), tuple(order)) if rest == 0 and found else None
+    box = box_of(base, ref)
+    if box is None or any(indices.step != 1 for indices in box):
+        return None
+    dims = {stride: d for d, stride in enumerate(base.stride) if base.size[d] != 1}
+    order = [None if size == 1 else dims.get(stride) for size, stride in zip(ref.size, ref.stride)]
+    # NB: a dense tensor has a box also where it has other dimensions, such as a flat view.
+    own = {d: size for d, size in zip(order, ref.size) if d is not None}
+    is_same = all(len(indices) == own.get(d, 1) for d, indices in enumerate(box))
+    is_whole = len(own) == sum(size != 1 for size in ref.size)
+    return View(tuple((indices.start, len(indices)) for indices in box), tuple(order)) if is_same and is_whole else None
 
 
 @dataclass(frozen=True)
@@ -177,18 +170,16 @@ class Piece:
         for step in reversed(self.chain.steps):
             (made,) = step.made
             if made.storage in needed and all(length for _, _, length in self._window(made)):
-                steps.append(step)
-                needed |= _touched(step)
-        steps.reverse()
-        last = {storage: index for index, step in enumerate(steps) for storage in _touched(step)}
-        for index, step in enumerate(steps):
+                touched = storages(step.made if isinstance(step, Draw) else (made, *step.tensors))
+                steps.append((step, touched - needed))
+                needed |= touched
+        for step, unneeded in reversed(steps):
             if isinstance(step, Draw):
                 self._draw(step, keys[step])
             else:
                 self._run(step)
-            for storage in _touched(step) - {self.chain.entry.ref.storage}:
-                if last[storage] == index:
-                    self.parts.pop(storage, None)
+            for storage in unneeded:
+                self.parts.pop(storage, None)
         return self.view(self.chain.entry.ref)
 
     def _extent(self, storage: int) -> list[tuple[int, int]]:
@@ -256,8 +247,3 @@ class Piece:
                 self.parts[made.storage] = out
             else:
                 self.view(made).copy_(out)
-
-
-def _touched(step: Step) -> set[int]:
-    """Return the storages of the tensors that a step makes and takes."""
-    return storages(step.made if isinstance(step, Draw) else (*step.made, *step.tensors))

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from torchinit._core.torchscript import dtype_code
-from torchinit.recording._phrases import DROP, FILL, MAKE, NEW, OPEN, PLACE, SEED, TABLE, Phrase
 from torchinit.recording._program import Draw, Operation, Program, Ref, Scheduled, Step, schedule, storages
 from torchinit.recording._replay import Memory
+from torchinit.recording._script_lines import DROP, FILL, MAKE, NEW, OPEN, PLACE, SEED, TABLE, ScriptLine
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Store:
 
 
 @dataclass
-class Rows:
+class LoopRows:
     """The rows of one method.
 
     Args:
@@ -74,13 +74,13 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
     return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
 
 
-class Generators:
+class LoopGenerators:
     """Follows which generator draws; TorchScript cannot save a state, but it can leave a generator alone.
 
     Number 0 is the caller's. A seed between a save and a restore, as in ``torch.random.fork_rng``, makes another one.
     """
 
-    def __init__(self, steps: Sequence[Step], rows: Rows) -> None:
+    def __init__(self, steps: Sequence[Step], rows: LoopRows) -> None:
         self.rows, self.current = rows, 0
         self._own: dict[int, int] = {}
         # How often each saved state is still to be restored.
@@ -155,7 +155,7 @@ class Lowering:
     """
 
     def __init__(self, program: Program, steps: Sequence[Step], targets: Targets, store: Store) -> None:
-        self.program, self.targets, self.store, self.rows = program, targets, store, Rows()
+        self.program, self.targets, self.store, self.rows = program, targets, store, LoopRows()
         self._memory = Memory(program)
         # The storages whose values are known here, whose values depend on a draw, and that have a slot.
         self._known, self._drawn, self._open = set(program.constants), set[int](), set[int]()
@@ -164,7 +164,7 @@ class Lowering:
         for ref in (ref for found in targets.values() for _, ref in found):
             self._flatten(ref)
         scheduled = schedule(program, steps, targets, draws=True)
-        self._generators = Generators([x.step for x in scheduled], self.rows)
+        self._generators = LoopGenerators([x.step for x in scheduled], self.rows)
         for each in scheduled:
             self._run(each)
         completed = {storage for each in scheduled for storage in each.complete}
@@ -214,8 +214,8 @@ class Lowering:
 
     def _write(self, step: Step) -> None:
         """Add the row of an operator or draw."""
-        ended, phrase = self.program.overwritten(step), Phrase(step)
-        for ref in phrase.refs:
+        ended, line = self.program.overwritten(step), ScriptLine(step)
+        for ref in line.refs:
             self._flatten(ref, "a draw" if isinstance(step, Draw) else step.place)
             if ref.storage in ended:
                 self._forget(ref.storage)
@@ -225,7 +225,7 @@ class Lowering:
             numbers = [self.store.name(step.name), step.index]
         elif step.random:
             numbers = [self._generators.number(step)]
-        self.rows.add(phrase.text, numbers, [self._view(ref) for ref in phrase.refs], phrase.floats)
+        self.rows.add(line.text, numbers, [self._view(ref) for ref in line.refs], line.floats)
         for storage in storages(step.made):
             self._forget(storage)
             self._drawn.add(storage)

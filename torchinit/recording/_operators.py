@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from torchinit.recording._program import Operation, Ref
+from torchinit.recording._program import Operation, RecordError, Ref
 from torchinit.recording._replay import check_made, find_operator
-from torchinit.recording._storages import RecordError
 
 # Overloads of aten that only compute values from values, without "aten." and ".default". They are what the models of
 # torch.nn, transformers and timm use, with their relatives. None reads or writes a file, keeps an address, or resizes a

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from torchinit.recording._outside import Outside
+
+class RecordError(RuntimeError):
+    """A model's code does what cannot be recorded; the message says what, where, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +225,23 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Outside:
+    """A use of something outside torch while a model was recorded.
+
+    Args:
+        kind: ``"random"`` for a draw that no seed of torch decides, ``"file"`` for a file that was read
+        what: the function, such as ``"numpy.random.randn"``, or the file
+        place: the line of the user's code, ``"file.py:12"``, or ``""`` if it is not known
+        right: what to do
+    """
+
+    kind: str
+    what: str
+    place: str
+    right: str
+
+
+@dataclass(frozen=True)
 class Program:
     """What fills a model's tensors.
 
@@ -249,6 +268,15 @@ class Program:
     def covers(self, ref: Ref) -> bool:
         """True if a tensor is the whole of its storage."""
         return ref.is_dense() and ref.numel * ref.dtype.itemsize == self.nbytes[ref.storage]
+
+    @cached_property
+    def labeled(self) -> dict[int, list[Operation]]:
+        """The operations of each outermost call of an initializer, by its number."""
+        found: dict[int, list[Operation]] = {}
+        for operation in self.operations:
+            if operation.label is not None:
+                found.setdefault(operation.label, []).append(operation)
+        return found
 
     def overwritten(self, step: Step) -> set[int]:
         """Return the storages whose earlier values a step ends."""

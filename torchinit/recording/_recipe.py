@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,7 +46,8 @@ class Write:
     def fill(self, ref: Ref) -> Fill:
         """Return the plain fill that it resolves to, in this tensor."""
         fans = upstream_fans(block_shape(ref.size, self.box)[self.batch_dims :])
-        return resolve(self.initializer, self.args, fans, ref.dtype.is_complex)
+        found = resolve(self.initializer, self.args, fans, ref.dtype.is_complex)
+        return replace(found, block=self.box, batch_dims=self.batch_dims)
 
 
 def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
@@ -206,7 +207,7 @@ class Laws:
             return False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            actual = run(self.program, [x for x in self.program.operations if x.label == number]).tensor(ref)
+            actual = run(self.program, self.program.labeled[number]).tensor(ref)
             torch.manual_seed(0)
             whole = torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype, device="cpu")
             try:
@@ -217,8 +218,8 @@ class Laws:
         return torch.allclose(actual, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
     def _is_default(self, entry: Entry, writes: Sequence[Write]) -> bool:
-        fills = [_plain(w.fill(entry.ref), w.box) for w in writes]
-        expected = [_plain(fill, fill.block) for fill in self.defaults.get(entry.name, ())]
+        fills = [_plain(write.fill(entry.ref)) for write in writes]
+        expected = [_plain(fill) for fill in self.defaults.get(entry.name, ())]
         # A norm of another library has no default that its type tells; its own number says more.
         return (
             bool(expected and self.standard(entry))
@@ -227,9 +228,9 @@ class Laws:
         )
 
     def _padding(self, entry: Entry) -> list[Fill]:
-        path, _, name = entry.name.rpartition(".")
-        layer = self.layers.get(path)
-        return padding_fills(layer) if layer is not None and name == "weight" else []
+        layer = self._layer(entry)
+        is_weight = entry.name.rpartition(".")[2] == "weight"
+        return padding_fills(layer) if layer is not None and is_weight else []
 
     def _law(self, entry: Entry, writes: Sequence[Write]) -> Law | None:
         writes = _without_covered(writes, entry.ref.size)
@@ -255,14 +256,17 @@ class Laws:
             law |= {"dim": first.box[0]} if first.box[0] else {}
         return tuple(law.items())
 
+    def _layer(self, entry: Entry) -> Layer | None:
+        return self.layers.get(entry.name.rpartition(".")[0])
+
     def standard(self, entry: Entry) -> str:
         """Return the layer of ``torch.nn`` that an entry's module inherits from; empty without one."""
-        layer = self.layers.get(entry.name.rpartition(".")[0])
+        layer = self._layer(entry)
         return "" if layer is None else layer.standard
 
     def fans(self, entry: Entry, batch_dims: int = 0) -> tuple[int, int] | None:
         """Return the fans that a rule counts for an entry; None if it has none, or the layer is not known."""
-        layer, shape = self.layers.get(entry.name.rpartition(".")[0]), list(entry.ref.size)[batch_dims:]
+        layer, shape = self._layer(entry), list(entry.ref.size)[batch_dims:]
         return layer.fans(shape) if layer is not None and (batch_dims or layer.knows_fans(shape)) else None
 
     def _has_layers_fans(self, entry: Entry, write: Write) -> bool:
@@ -292,16 +296,16 @@ def _without_covered(writes: Sequence[Write], shape: Sequence[int]) -> list[Writ
     return blocks if blocks and end == shape[dim] else [*whole, *blocks]
 
 
-def _plain(fill: Fill, box: Block | None) -> tuple[str, tuple[Any, ...], Any]:
+def _plain(fill: Fill) -> Fill:
     if fill.initializer == "constant_" and fill.args[0] in (0.0, 1.0):
-        return "ones_" if fill.args[0] else "zeros_", (), box
-    return fill.initializer, fill.args, box
+        return Fill("ones_" if fill.args[0] else "zeros_", (), fill.block)
+    return fill
 
 
-def _equal(a: tuple[str, tuple[Any, ...], Any], b: tuple[str, tuple[Any, ...], Any]) -> bool:
-    return (a[0], a[2], len(a[1])) == (b[0], b[2], len(b[1])) and all(
+def _equal(a: Fill, b: Fill) -> bool:
+    return (a.initializer, a.block, len(a.args)) == (b.initializer, b.block, len(b.args)) and all(
         x == y or (isinstance(x, float) and isinstance(y, float) and math.isclose(x, y, rel_tol=1e-12))
-        for x, y in zip(a[1], b[1])
+        for x, y in zip(a.args, b.args)
     )
 
 

@@ -8,8 +8,17 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
-from torchinit.recording._program import Entry, Operation, Program, Ref, Scheduled, Step, schedule, storages
-from torchinit.recording._storages import RecordError
+from torchinit.recording._program import (
+    Entry,
+    Operation,
+    Program,
+    RecordError,
+    Ref,
+    Scheduled,
+    Step,
+    schedule,
+    storages,
+)
 
 _S = TypeVar("_S", bound=Step)
 

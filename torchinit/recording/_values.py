@@ -1,7 +1,7 @@
 """Follows a program without running it: what each storage holds, as the steps that made it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -53,7 +53,7 @@ class Value:
     def __post_init__(self) -> None:
         #: whether it, or what it was made from, draws from the default generator
         self.drawn: bool = self.draws or any(value.drawn for value in self.inputs)
-        #: the number that it is everywhere; kept by :func:`torchinit.recording._terms.filling`
+        #: the number that it is everywhere; kept by :func:`torchinit.recording._words.filling`
         self.filling: tuple[float | None] | None = None
 
     def steps(self) -> list["Value"]:
@@ -84,7 +84,7 @@ class _Unit:
     """The operators of a call of an initializer."""
 
     call: Call
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[Operation]
     value: Value | None = None
 
     def overwrites(self) -> bool:
@@ -254,16 +254,12 @@ def _ends(write: _Write, writes: Sequence[_Write]) -> bool:
 
 def _units(program: Program) -> dict[int, _Unit]:
     """Collect the operators of each call; a function that only passes on to another is left out."""
-    inner: dict[int, set[int | None]] = {}
-    for operation in program.operations:
-        if operation.label is not None:
-            inner.setdefault(operation.label, set()).add(operation.call)
-    units: dict[int, _Unit] = {}
-    for operation in program.operations:
-        if operation.label is not None:
-            calls = inner[operation.label]
-            number = operation.call if len(calls) == 1 and operation.call is not None else operation.label
-            units.setdefault(number, _Unit(program.calls[number])).operations.append(operation)
+    units = {}
+    for label, operations in program.labeled.items():
+        inner = operations[0].call
+        passes_on = inner is not None and all(operation.call == inner for operation in operations)
+        number = inner if inner is not None and passes_on else label
+        units[number] = _Unit(program.calls[number], operations)
     return units
 
 

@@ -28,7 +28,7 @@ SEED = "seed_again(generators[row[-1]], row[-2])\n"
 _DRAWN_LIKE = {"rand": "uniform_", "randn": "normal_", "randint": "random_"}
 
 
-class Phrase:
+class ScriptLine:
     """A line of TorchScript for an operator or a keyed draw, and what fills its holes.
 
     Args:
