@@ -177,7 +177,7 @@ def of_plan(plan: Plan) -> tuple[dict[str, Filled], dict[str, str]]:
 def of_recording(recording: Recording) -> tuple[dict[str, Filled], dict[str, str]]:
     """Return what a recording fills each tensor with, and the first name of each tied one."""
     laws = Laws(recording.keyed_program, None)
-    told = describe(recording.program, Values(recording.program))
+    told = describe(Values(recording.program))
     tied = {x.entry.name: x.entry.tied for x in told if x.entry.tied is not None}
     return {x.entry.name: _recorded(recording, laws, x) for x in told if x.entry.name not in tied}, tied
 

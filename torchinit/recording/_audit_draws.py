@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
-from torchinit.recording._findings import FACT, FAULT, Finding, Group, Subject, drawn, listed
+from torchinit.recording._findings import FACT, FAULT, Finding, Group, Subject, listed
 from torchinit.recording._program import Operation, Program, Ref
 
 # Lines of code that throw away a smaller share of the draws are one finding.
@@ -64,11 +64,11 @@ def _ends(program: Program) -> dict[Operation, Operation]:
 def copies(subject: Subject) -> Iterator[Finding]:
     """Find tensors that are copies of one draw, and not tied."""
     program = subject.program
-    draws, origin = drawn(program), _origins(program)
+    origin = _origins(program)
     names: defaultdict[int, list[str]] = defaultdict(list)
     for entry in program.entries:
         storage = entry.ref.storage
-        if entry.tied is None and storage in draws and storage in origin and program.covers(entry.ref):
+        if entry.tied is None and storage in program.drawn and storage in origin and program.covers(entry.ref):
             names[origin[storage]].append(entry.name)
     group = Group("copied")
     for copied in names.values():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensor
-from torchinit.recording._findings import Finding, Group, Subject, drawn
+from torchinit.recording._findings import Finding, Group, Subject
 from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._replay import values_of
 from torchinit.recording._skeleton import copied
@@ -148,9 +148,8 @@ def _other_values(before: Program, after: Program) -> list[str]:
 
 def _values(program: Program, names: Iterable[str]) -> dict[str, Tensor]:
     """Compute the buffers that follow from no draw."""
-    draws = drawn(program)
     buffers = [x for x in program.entries if x.name in names and x.kind == "buffer" and x.ref.numel <= _COMPARED]
-    return values_of(program, [x for x in buffers if x.ref.storage not in draws])
+    return values_of(program, [x for x in buffers if x.ref.storage not in program.drawn])
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

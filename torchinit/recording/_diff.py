@@ -110,7 +110,7 @@ def diff(a: Recording, b: Recording) -> Differences:
         True
     """
     found: list[tuple[str, tuple[str, str, str]]] = []
-    one, other = ({x.entry.name: x for x in describe(x.program, Values(x.program))} for x in (a, b))
+    one, other = ({x.entry.name: x for x in describe(Values(x.program))} for x in (a, b))
     for name, x in one.items():
         changes = _changes(x, other[name], a.program, b.program) if name in other else [("only in a", x.words(), "-")]
         found += [(name, change) for change in changes]

@@ -15,7 +15,7 @@ import torch
 
 from torchinit._core.table import dtype_name
 from torchinit.recording._operators import is_allowed, results, written_by
-from torchinit.recording._program import Call, Entry, Operation, Program, RecordError, Ref, schedule, storages
+from torchinit.recording._program import Call, Entry, Operation, Program, RecordError, Ref, schedule
 
 _NAMED = {torch.dtype: "dtype", torch.memory_format: "memory_format", torch.layout: "layout"}
 
@@ -121,8 +121,7 @@ def _saved(program: Program) -> list[Operation]:
     Raises:
         RecordError: if a tensor needs an operation that is not allowed
     """
-    wanted = storages(entry.ref for entry in program.entries)
-    needed = {x.step for x in schedule(program, program.operations, wanted, draws=True)}
+    needed = {each.step for each in schedule(program, program.operations, program.filled, draws=True)}
     saved = []
     for operation in program.operations:
         if operation.is_state or is_allowed(operation.name):

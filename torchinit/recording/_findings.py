@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from torchinit._core.groups import grouped
+from torchinit._core.groups import together
 from torchinit._core.rows import Rows
 from torchinit._core.table import counted, few, painted, paragraphs
-from torchinit.recording._program import Call, Entry, Operation, Program, schedule, storages
+from torchinit.recording._program import Call, Entry, Operation, Program, schedule
 
 FAULT, FACT = "fault", "fact"
 # More names than this are counted.
@@ -112,8 +112,8 @@ class Subject:
     @cached_property
     def live(self) -> frozenset[Operation]:
         """The operations that the model's values follow from."""
-        wanted = storages(entry.ref for entry in self.program.entries)
-        return frozenset(x.step for x in schedule(self.program, self.program.operations, wanted, draws=False))
+        scheduled = schedule(self.program, self.program.operations, self.program.filled, draws=False)
+        return frozenset(each.step for each in scheduled)
 
     @cached_property
     def places(self) -> dict[int, str]:
@@ -140,15 +140,4 @@ def listed(names: Iterable[str]) -> str:
     >>> listed([f"layers.{i}.{name}" for i in range(4) for name in ("weight", "bias")])
     'layers.{0..3}.weight, layers.{0..3}.bias'
     """
-    groups = [group.name for group in grouped([(name, None) for name in dict.fromkeys(names)])]
-    return few(groups, _NAMED)
-
-
-def drawn(program: Program) -> set[int]:
-    """Return the storages whose values depend on a draw, at the end of a program."""
-    found: set[int] = set()
-    for operation in program.operations:
-        found -= program.overwritten(operation)
-        if operation.random or storages(operation.reads) & found:
-            found |= storages(operation.made)
-    return found
+    return few(together(names), _NAMED)

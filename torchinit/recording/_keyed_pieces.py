@@ -16,7 +16,7 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording._keyed_program import KeyedProgram
 from torchinit.recording._program import Draw, Entry, Operation, Ref, Step, storages
-from torchinit.recording._regions import box_of, overlap
+from torchinit.recording._regions import Box, box_of, overlap
 from torchinit.recording._replay import call
 
 # Operators whose results depend on the value alone. NB: others, such as pow and sigmoid, have another last bit where a
@@ -35,9 +35,9 @@ Axis: TypeAlias = tuple[int, int] | None
 
 @dataclass(frozen=True)
 class View:
-    """A tensor as a box of another: begin and length by dimension, and which dimension each of its own is."""
+    """A tensor as a box of another: the indices of each dimension, and which dimension each of its own is."""
 
-    box: tuple[tuple[int, int], ...]
+    box: Box
     order: tuple[int | None, ...]
 
 
@@ -55,7 +55,7 @@ def box_in(base: Ref, ref: Ref) -> View | None:
     own = {d: size for d, size in zip(order, ref.size) if d is not None}
     is_same = all(len(indices) == own.get(d, 1) for d, indices in enumerate(box))
     is_whole = len(own) == sum(size != 1 for size in ref.size)
-    return View(tuple((indices.start, len(indices)) for indices in box), tuple(order)) if is_same and is_whole else None
+    return View(box, tuple(order)) if is_same and is_whole else None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Frame:
         view = box_in(self.base, ref)
         if view is None:
             return None
-        begins = [None if axis is None else (axis[0], axis[1] + begin) for axis, (begin, _) in zip(self.axes, view.box)]
+        begins = [axis and (axis[0], axis[1] + indices.start) for axis, indices in zip(self.axes, view.box)]
         dims = tuple(None if d is None else begins[d] for d in view.order)
         return dims, frozenset(x for d, x in enumerate(begins) if x is not None and d not in view.order)
 
@@ -198,9 +198,9 @@ class Piece:
     def _window(self, ref: Ref) -> list[tuple[int, int, int]]:
         """Return where a view begins in its storage's part, where in itself, and its length; by dimension."""
         found = []
-        for (first, end), (begin, length) in zip(self._extent(ref.storage), self._box(ref).box):
-            low, high = max(first, begin), min(end, begin + length)
-            found.append((low - first, low - begin, max(0, high - low)))
+        for (first, end), indices in zip(self._extent(ref.storage), self._box(ref).box):
+            low, high = max(first, indices.start), min(end, indices.stop)
+            found.append((low - first, low - indices.start, max(0, high - low)))
         return found
 
     def _part(self, storage: int) -> Tensor:

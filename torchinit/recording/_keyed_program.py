@@ -13,7 +13,7 @@ import torch
 
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording._keyed_draws import decompose
-from torchinit.recording._program import Call, Draw, Operation, Program, Ref, Step, storages
+from torchinit.recording._program import Call, Draw, Operation, Program, Ref, Step
 from torchinit.recording._regions import extent, overlap
 
 # The arguments of each initializer that draws, besides the tensor, the key and the piece.
@@ -103,7 +103,7 @@ def _users(program: Program) -> dict[int, set[int | None]]:
     for operation in program.operations:
         for ref in (*operation.made, *operation.reads):
             found.setdefault(ref.storage, set()).add(operation.call)
-    for storage in (*storages(x.ref for x in program.entries), *program.constants, *program.given):
+    for storage in (*program.filled, *program.constants, *program.given):
         found.setdefault(storage, set()).add(None)
     return found
 
@@ -174,7 +174,7 @@ def _closure(nodes: Sequence[_Node], roots: Iterable[int]) -> list[int]:
 def keyed_program(program: Program) -> KeyedProgram:
     """Find the steps that fill each entry from a key."""
     new: dict[int, int] = {}
-    starting = (program.given | storages(x.ref for x in program.entries)) - set(program.constants)
+    starting = (program.given | program.filled) - set(program.constants)
     nodes, writers = _linked(_steps(program, new), frozenset(starting))
     feeds, begins, named, live = {}, {}, dict[int, tuple[str, int]](), set[int]()
     for entry in program.entries:

@@ -110,7 +110,8 @@ class Operation:
     @property
     def number(self) -> float | None:
         """The number that it fills a tensor with; None for another operator."""
-        found = self.args[_FULL[self.operator]] if self.operator in _FULL else _CONSTANTS.get(self.operator)
+        index = _FULL.get(self.operator, len(self.args))
+        found = self.args[index] if index < len(self.args) else _CONSTANTS.get(self.operator)
         return found if isinstance(found, (int, float)) else None
 
     @cached_property
@@ -264,6 +265,21 @@ class Program:
     given: frozenset[int] = frozenset()
     outside: tuple[Outside, ...] = ()
     allocated: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def filled(self) -> set[int]:
+        """The storages of its entries."""
+        return storages(entry.ref for entry in self.entries)
+
+    @cached_property
+    def drawn(self) -> set[int]:
+        """The storages whose values depend on a draw, at the end."""
+        found: set[int] = set()
+        for operation in self.operations:
+            found -= self.overwritten(operation)
+            if operation.random or storages(operation.reads) & found:
+                found |= storages(operation.made)
+        return found
 
     def covers(self, ref: Ref) -> bool:
         """True if a tensor is the whole of its storage."""

@@ -40,14 +40,14 @@ class Write:
 
     initializer: str
     args: Mapping[str, Any]
-    box: Block | None = None
+    block: Block | None = None
     batch_dims: int = 0
 
     def fill(self, ref: Ref) -> Fill:
         """Return the plain fill that it resolves to, in this tensor."""
-        fans = upstream_fans(block_shape(ref.size, self.box)[self.batch_dims :])
+        fans = upstream_fans(block_shape(ref.size, self.block)[self.batch_dims :])
         found = resolve(self.initializer, self.args, fans, ref.dtype.is_complex)
-        return replace(found, block=self.box, batch_dims=self.batch_dims)
+        return replace(found, block=self.block, batch_dims=self.batch_dims)
 
 
 def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
@@ -67,7 +67,7 @@ def _scaled(write: Write, factor: float, ref: Ref) -> Write | None:
     if factor == 1.0 or fill.initializer == "zeros_":
         return write
     if fill.initializer in ("uniform_", "normal_", "trunc_normal_") and factor > 0.0:
-        return Write(fill.initializer, dict(zip(names, args)), write.box)
+        return Write(fill.initializer, dict(zip(names, args)), write.block)
     return _constant(factor) if fill.initializer == "ones_" else None
 
 
@@ -107,13 +107,13 @@ class _Said:
         if (target.size, target.stride, target.offset) == (whole.size, whole.stride, whole.offset):
             self.known[target] = list(writes)
             return True
-        box = _block(whole, target)
-        if box is None or len(writes) != 1 or writes[0].box is not None:
+        block = _block(whole, target)
+        if block is None or len(writes) != 1 or writes[0].block is not None:
             return False
         batch_dims = 0 if _is_elementwise(writes[0]) else len(whole.size) - len(target.size)
-        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, box, batch_dims))
+        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, block, batch_dims))
         # Only the first dimension may number matrices.
-        return batch_dims == 0 or (batch_dims, box.dim) == (1, 0)
+        return batch_dims == 0 or (batch_dims, block.dim) == (1, 0)
 
 
 def _factor(step: Step, target: Ref) -> float | None:
@@ -250,10 +250,10 @@ class Laws:
             if len(writes) != entry.ref.size[0]:
                 return None
             law["batch_dims"] = first.batch_dims
-        elif first.box is not None and not _is_elementwise(first):
-            lengths = [w.box[2] for w in writes if w.box is not None]
+        elif first.block is not None and not _is_elementwise(first):
+            lengths = [w.block[2] for w in writes if w.block is not None]
             law["blocks"] = len(lengths) if len(set(lengths)) == 1 else tuple(lengths)
-            law |= {"dim": first.box[0]} if first.box[0] else {}
+            law |= {"dim": first.block[0]} if first.block[0] else {}
         return tuple(law.items())
 
     def _layer(self, entry: Entry) -> Layer | None:
@@ -286,13 +286,13 @@ def _is_elementwise(write: Write) -> bool:
 
 def _without_covered(writes: Sequence[Write], shape: Sequence[int]) -> list[Write]:
     """Drop what later blocks cover together; return the blocks in their order along the dimension."""
-    blocks = sorted((w for w in writes if w.box is not None), key=lambda w: w.box or ())
-    whole = [w for w in writes if w.box is None]
-    dim = blocks[0].box[0] if blocks and blocks[0].box else 0
+    blocks = sorted((w for w in writes if w.block is not None), key=lambda w: w.block or ())
+    whole = [w for w in writes if w.block is None]
+    dim = blocks[0].block[0] if blocks and blocks[0].block else 0
     end = 0
     for write in blocks:
-        if write.box is not None and write.box[:2] == (dim, end):
-            end += write.box[2]
+        if write.block is not None and write.block[:2] == (dim, end):
+            end += write.block[2]
     return blocks if blocks and end == shape[dim] else [*whole, *blocks]
 
 

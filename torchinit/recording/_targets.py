@@ -68,7 +68,7 @@ class Target:
 
     entry: Entry
     tensor: Tensor
-    boxes: Sequence[tuple[Tensor, list[int]]]
+    boxes: list[tuple[Tensor, list[int]]]
 
     @property
     def is_whole(self) -> bool:
@@ -114,7 +114,7 @@ def by_storage(targets: Iterable[Target]) -> dict[int, list[Target]]:
 def place(targets: Iterable[Target], memory: Memory) -> None:
     """Write to each target, or to this rank's parts of it, the values that its entry has in a replay's memory."""
     for target in targets:
-        place_(list(target.boxes), memory.tensor(target.entry.ref))
+        place_(target.boxes, memory.tensor(target.entry.ref))
 
 
 def fill_in_order(program: Program, targets: Sequence[Target], generator: torch.Generator | None, done: Done) -> None:
