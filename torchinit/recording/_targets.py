@@ -126,9 +126,9 @@ def fill_in_order(program: Program, targets: Sequence[Target], generator: torch.
     bound = {number: own[0].tensor.untyped_storage() for number, own in found.items() if _is_memory_of(program, own[0])}
 
     def deliver(number: int, memory: Memory) -> None:
-        own = bound[number].data_ptr() if number in bound else None
-        place([target for target in found[number] if target.tensor.untyped_storage().data_ptr() != own], memory)
         for target in found[number]:
+            if number not in bound or target.tensor.untyped_storage().data_ptr() != bound[number].data_ptr():
+                place([target], memory)
             done(target.entry.name, target.tensor)
 
     replay(program, found, deliver, generator, bound)
