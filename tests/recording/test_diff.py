@@ -225,8 +225,8 @@ def test_comparing_tables_draws_from_no_generator_of_the_process() -> None:
             table[0], table[1] = torch.arange(4.0), torch.linspace(0.0, end, 4)
             self.register_buffer("table", table)
 
-    a, b = (torchinit.record(lambda end=end: Halves(end)) for end in (1.0, 1.001))
+    a, b = (torchinit.record(lambda end=end: Halves(end)) for end in (1.0, 1.00001))
     state = torch.get_rng_state()
     (row,) = diff(a, b)
-    assert row.what in ("values", "filled by")
+    assert row.what == "values"
     assert torch.equal(torch.get_rng_state(), state)
