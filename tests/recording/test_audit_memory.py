@@ -154,3 +154,17 @@ def test_a_model_whose_code_seeds_a_generator_is_audited() -> None:
             self.table.fill_(1.0)
 
     assert [(x.kind, x.tensor) for x in found(Seeded)] == [("lost", "table")]
+
+
+def test_a_model_that_gives_torch_rand_its_own_generator_is_audited() -> None:
+    class Drawn(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("drawn", torch.rand(3, 4, generator=torch.Generator().manual_seed(0)))
+            self.register_buffer("table", torch.arange(4.0))
+
+        def reset_parameters(self) -> None:
+            self.drawn.uniform_(generator=torch.Generator().manual_seed(0))
+            self.table.fill_(1.0)
+
+    assert [(x.kind, x.tensor) for x in found(Drawn)] == [("lost", "table")]

@@ -229,3 +229,20 @@ def test_bad_leaves_out_draws_that_are_overwritten() -> None:
     assert "overwritten" not in found.table(120, bad=True)
     assert "filled by" in found.table(120, bad=True)
     assert [found.is_marked(row) for row in found] == [row.what == "filled by" for row in found]
+
+
+def test_comparing_tables_draws_from_no_generator_of_the_process() -> None:
+    class Halves(nn.Module):
+        """A table whose halves are written over a draw."""
+
+        def __init__(self, end: float) -> None:
+            super().__init__()
+            table = torch.rand(2, 4)
+            table[0], table[1] = torch.arange(4.0), torch.linspace(0.0, end, 4)
+            self.register_buffer("table", table)
+
+    a, b = (torchinit.record(lambda end=end: Halves(end)) for end in (1.0, 1.00001))
+    state = torch.get_rng_state()
+    (row,) = diff(a, b)
+    assert row.what == "values"
+    assert torch.equal(torch.get_rng_state(), state)

@@ -14,7 +14,7 @@ from tests.support.keyed_records import CALLS, KeyedCall
 from tests.support.recorded_chains import MODELS, PIECEWISE, WHOLE, Copies
 from torchinit import keyed, recipes
 from torchinit.recording import Recording, _keyed
-from torchinit.recording._boxes import ELEMENTWISE, chain_of
+from torchinit.recording._keyed_pieces import ELEMENTWISE, chain_of
 
 KEY = keyed.key(2**63 + 5)
 

@@ -45,7 +45,7 @@ def test_an_operator_that_takes_a_shape_reads_no_values(make: Callable[[torch.Te
     (operation,) = [
         x for x in torchinit.record(build).program.operations if x.operator.startswith(("new", "z", "randn"))
     ]
-    assert operation.reads() == ()
+    assert operation.reads == ()
 
 
 @pytest.mark.parametrize("width", [4, 400])

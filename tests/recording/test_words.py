@@ -143,3 +143,8 @@ def test_many_rows_are_a_table() -> None:
     assert held(make) == "table of 800 values"
     program = torchinit.record(lambda: Holder(x=make())).program
     assert len(Values(program).of(program.entries[0]).inputs) < 100
+
+
+def test_a_number_in_the_shape_and_dtype_of_another_tensor_is_named() -> None:
+    assert held(lambda: torch.rand(4).new_full((2, 3), 0.5)) == "fill 0.5"
+    assert held(lambda: torch.full_like(torch.rand(4), 0.5)) == "fill 0.5"

@@ -102,3 +102,12 @@ def grouped(items: Sequence[tuple[str, Hashable]]) -> list[Group]:
             named = tuple(next(numbers) if _is_number(part) else part for part in parts)
             groups.append(Group(named, tuple(members)))
     return sorted(groups, key=lambda group: group.members[0])
+
+
+def together(names: Iterable[str]) -> list[str]:
+    """Name each once, those of repeated layers as one.
+
+    >>> together(["h.0.weight", "h.1.weight", "head.weight"])
+    ['h.{0,1}.weight', 'head.weight']
+    """
+    return [group.name for group in grouped([(name, None) for name in dict.fromkeys(names)])]

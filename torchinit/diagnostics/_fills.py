@@ -20,8 +20,8 @@ from torchinit.recipes._rule import KEEP
 from torchinit.recording import Recording
 from torchinit.recording._describe import Described, describe
 from torchinit.recording._recipe import Laws
-from torchinit.recording._terms import called, number
 from torchinit.recording._values import Values
+from torchinit.recording._words import called, number
 
 # Initializers that write one number, and those that draw each value by itself as well.
 _CONSTANT = ("constant_", "zeros_", "ones_")
@@ -161,7 +161,7 @@ def of_plan(plan: Plan) -> tuple[dict[str, Filled], dict[str, str]]:
 def of_recording(recording: Recording) -> tuple[dict[str, Filled], dict[str, str]]:
     """Return what a recording fills each tensor with, and the first name of each tied one."""
     laws = Laws(recording.keyed_program, None)
-    told = describe(recording.program, Values(recording.program))
+    told = describe(Values(recording.program))
     tied = {x.entry.name: x.entry.tied for x in told if x.entry.tied is not None}
     return {x.entry.name: _recorded(recording, laws, x) for x in told if x.entry.name not in tied}, tied
 
@@ -172,8 +172,7 @@ def _recorded(recording: Recording, laws: Laws, x: Described) -> Filled:
         return _kept(ref.size, x.own)
     writes = laws.writes(x.entry)
     if writes is not None:
-        fills = (replace(w.fill(ref), block=w.box, batch_dims=w.batch_dims) for w in writes)
-        return _filled(ref.size, ref.dtype, tuple(fills))
+        return _filled(ref.size, ref.dtype, tuple(write.fill(ref) for write in writes))
     # A draw from the model's own generator is one as well.
     draws = x.value.drawn or any(step.seed is not None for step in x.value.steps())
     return Filled(

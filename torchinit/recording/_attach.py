@@ -19,11 +19,9 @@ from torchinit._core.table import few
 from torchinit._core.wrappers import plain_names
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording import _scripted
-from torchinit.recording._keyed_draws import Run
 from torchinit.recording._keyed_program import KeyedProgram
-from torchinit.recording._lowering import Lowering, Targets
-from torchinit.recording._program import Entry, Program, Ref, slice_of
-from torchinit.recording._rows import Rows, Store
+from torchinit.recording._lowering import LoopRows, Lowering, Store, Targets
+from torchinit.recording._program import Entry, Program, Ref
 from torchinit.recording._targets import match, present, writable
 
 # Views, tables and names; the rows' integers and floats, of both methods.
@@ -49,7 +47,7 @@ _LOOP = """\
 """
 
 
-def _loop(rows: Rows, tensors: str, generator: str, prefix: str = "") -> str:
+def _loop(rows: LoopRows, tensors: str, generator: str, prefix: str = "") -> str:
     kinds = "".join(
         f"        if row[0] == {kind}:\n{textwrap.indent(text, ' ' * 12)}" for text, kind in rows.kinds.items()
     )
@@ -65,7 +63,7 @@ def _loop(rows: Rows, tensors: str, generator: str, prefix: str = "") -> str:
     )
 
 
-def _source(by_seed: Rows, by_key: Rows, names: list[str], mobile: bool) -> str:
+def _source(by_seed: LoopRows, by_key: LoopRows, names: list[str], mobile: bool) -> str:
     tensors = ", ".join(map(expression, names))
     text = signature(mobile)
     if mobile:
@@ -92,16 +90,15 @@ def _pairs(program: Program, module: torch.jit.ScriptModule) -> list[tuple[Entry
     return [(entry, names[entry.name]) for entry in entries]
 
 
-def _keyed_rows(by_key: KeyedProgram, names: list[str], targets: Targets, store: Store) -> Rows:
+def _keyed_rows(by_key: KeyedProgram, names: list[str], targets: Targets, store: Store) -> LoopRows:
     """Return the rows that draw by key; one that raises if the program has a draw that no key gives."""
     try:
         by_key.check()
     except RuntimeError as error:
-        rows = Rows()
+        rows = LoopRows()
         rows.add(f"refused({str(error)!r})\n")
         return rows
-    items = [step.operation if isinstance(step, Run) else step for step in by_key.steps_of(names)]
-    return Lowering(by_key.program, items, targets, store).rows
+    return Lowering(by_key.program, by_key.steps_of(names), targets, store).rows
 
 
 def attach(
@@ -116,8 +113,7 @@ def attach(
     for number, (entry, _) in enumerate(pairs):
         targets.setdefault(entry.ref.storage, []).append((number, entry.ref))
     store = Store()
-    operations = [step.operation for step in slice_of(program, targets, draws=True)]
-    by_seed = Lowering(program, operations, targets, store).rows
+    by_seed = Lowering(program, program.operations, targets, store).rows
     by_key = _keyed_rows(keyed, [entry.name for entry, _ in pairs], targets, store)
     views = [list(view) for view in store.views]
     rows = (by_seed.numbers, by_seed.floats, by_key.numbers, by_key.floats)

@@ -4,9 +4,8 @@ from collections.abc import Callable
 
 from torch import nn
 
+from torchinit.recording._audit_calls import wrong_fans, wrong_laws
 from torchinit.recording._audit_draws import copies, dead_draws, differences, from_outside
-from torchinit.recording._audit_fans import wrong_fans
-from torchinit.recording._audit_laws import laws
 from torchinit.recording._audit_memory import lost, unwritten
 from torchinit.recording._findings import FAULT, Finding, Findings, Subject
 from torchinit.recording._program import Program
@@ -24,7 +23,7 @@ def audit(program: Program, skeleton: nn.Module | None, again: Program | None, r
         record: returns the program of a callable that returns a model
     """
     subject = Subject(program)
-    found: list[Finding] = [*unwritten(subject), *laws(subject), *wrong_fans(subject), *from_outside(subject)]
+    found: list[Finding] = [*unwritten(subject), *wrong_laws(subject), *wrong_fans(subject), *from_outside(subject)]
     if again is not None:
         found += differences(subject, again)
     if skeleton is not None:

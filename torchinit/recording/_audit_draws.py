@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any
 
-from torch.utils._pytree import tree_map
-
-from torchinit.recording._findings import FACT, FAULT, Finding, Group, Subject, drawn, listed
-from torchinit.recording._program import Operation, Program, Ref, overwritten
+from torchinit.recording._findings import FACT, FAULT, Finding, Group, Subject, listed
+from torchinit.recording._program import Operation, Program, Ref
 
 # Lines of code that throw away a smaller share of the draws are one finding.
 _SHOWN = 0.05
@@ -16,7 +14,7 @@ _UNUSED = "no tensor of the model"
 
 
 def _drawn_values(operation: Operation) -> int:
-    return sum(ref.numel for ref in operation.made())
+    return sum(ref.numel for ref in operation.made)
 
 
 def dead_draws(subject: Subject) -> Iterator[Finding]:
@@ -24,7 +22,7 @@ def dead_draws(subject: Subject) -> Iterator[Finding]:
 
     Drawing takes nearly all of the time in which a model is initialized, and a value takes about as long in any tensor.
     """
-    draws = [x for x in subject.program.operations if x.random and x.generator is None]
+    draws = [x for x in subject.program.operations if x.draws]
     total = sum(map(_drawn_values, draws))
     dead = [operation for operation in draws if operation not in subject.live]
     ends = _ends(subject.program)
@@ -32,7 +30,7 @@ def dead_draws(subject: Subject) -> Iterator[Finding]:
     tensors: defaultdict[str, list[str]] = defaultdict(list)
     for operation in dead:
         end = ends.get(operation)
-        names = [name for ref in operation.made() for name in subject.names(ref.storage)]
+        names = [name for ref in operation.made for name in subject.names(ref.storage)]
         place = operation.place if end is None or not names else end.place
         counts[place] += _drawn_values(operation)
         tensors[place] += names or [_UNUSED]
@@ -54,13 +52,11 @@ def _ends(program: Program) -> dict[Operation, Operation]:
     current: defaultdict[int, list[Operation]] = defaultdict(list)
     found = {}
     for operation in program.operations:
-        if operation.is_state:
-            continue
-        for storage in overwritten(program, operation):
+        for storage in program.overwritten(operation):
             for draw in current.pop(storage, ()):
                 found[draw] = operation
         if operation.random:
-            for ref in operation.made():
+            for ref in operation.made:
                 current[ref.storage].append(operation)
     return found
 
@@ -68,11 +64,11 @@ def _ends(program: Program) -> dict[Operation, Operation]:
 def copies(subject: Subject) -> Iterator[Finding]:
     """Find tensors that are copies of one draw, and not tied."""
     program = subject.program
-    draws, origin = drawn(program), _origins(program)
+    origin = _origins(program)
     names: defaultdict[int, list[str]] = defaultdict(list)
     for entry in program.entries:
         storage = entry.ref.storage
-        if entry.tied is None and storage in draws and storage in origin and program.covers(entry.ref):
+        if entry.tied is None and storage in program.drawn and storage in origin and program.covers(entry.ref):
             names[origin[storage]].append(entry.name)
     group = Group("copied")
     for copied in names.values():
@@ -86,17 +82,15 @@ def _origins(program: Program) -> dict[int, int]:
     """Return the number of the write that the values of each storage come from; copies have that of their source."""
     found: dict[int, int] = {}
     for number, operation in enumerate(program.operations):
-        if operation.is_state:
-            continue
-        made, read = list(operation.made()), list(operation.reads())
-        source = _copied(program, operation, made, read)
-        for ref in made:
+        source = _copied(program, operation)
+        for ref in operation.made:
             found[ref.storage] = number if source is None else found.get(source.storage, number)
     return found
 
 
-def _copied(program: Program, operation: Operation, made: list[Ref], read: list[Ref]) -> Ref | None:
+def _copied(program: Program, operation: Operation) -> Ref | None:
     """Return the tensor that an operation copies as it is and as a whole, or None."""
+    made, read = operation.made, operation.reads
     if operation.operator not in ("clone", "copy_", "_to_copy") or len(made) != 1 or len(read) != 1:
         return None
     same = (made[0].size, made[0].stride, made[0].dtype) == (read[0].size, read[0].stride, read[0].dtype)
@@ -130,21 +124,19 @@ def _digests(program: Program) -> dict[str, bytes]:
     values = {number: _digest(bytes(x.numpy())) for number, x in program.constants.items()}
     seeds: dict[int | None, Any] = {}
 
-    def described(value: Any) -> Any:
-        if isinstance(value, Ref):
-            return (str(value.dtype), value.size, value.stride, value.offset, values.get(value.storage))
-        return repr(value)
+    def described(ref: Ref) -> Any:
+        return (str(ref.dtype), ref.size, ref.stride, ref.offset, values.get(ref.storage))
 
     for operation in program.operations:
         if operation.is_state:
             seeds[operation.generator] = (operation.name, operation.args)
             continue
-        ended = overwritten(program, operation)
-        read = tree_map(described, (operation.args, dict(operation.kwargs)))
+        ended = program.overwritten(operation)
+        given = operation.given(described)
         seed = seeds.get(operation.generator) if operation.random else None
-        for index, ref in enumerate(operation.made()):
+        for index, ref in enumerate(operation.made):
             before = None if ref.storage in ended else values.get(ref.storage)
-            values[ref.storage] = _digest(repr((operation.name, read, seed, index, before)).encode())
+            values[ref.storage] = _digest(repr((operation.name, given, seed, index, before)).encode())
     return {
         entry.name: _digest(repr((entry.ref.size, entry.ref.offset, values.get(entry.ref.storage))).encode())
         for entry in program.entries

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torchinit._core.compat import FakeTensor
-from torchinit.recording._copies import copied
-from torchinit.recording._findings import Finding, Group, Subject, drawn
-from torchinit.recording._program import Entry, Program, Ref, slice_of
-from torchinit.recording._replay import Memory, run
+from torchinit.recording._findings import Finding, Group, Subject
+from torchinit.recording._program import Entry, Program, Ref
+from torchinit.recording._replay import values_of
+from torchinit.recording._skeleton import copied
 
 # Elements of the largest storage whose parts are followed one by one, and of the largest buffer that is compared.
 _FOLLOWED, _COMPARED = 1 << 24, 1 << 22
@@ -31,7 +31,7 @@ class Filled:
         self._whole = set(program.constants) | set(program.given)
         self._parts: dict[int, tuple[torch.dtype, Tensor]] = {}
         for operation in program.operations:
-            if not operation.is_state and not any(self.missing(ref) for ref in operation.reads()):
+            if not any(self.missing(ref) for ref in operation.reads):
                 self._whole |= {ref.storage for ref in operation.fresh if ref is not None}
                 for ref in operation.writes:
                     self._fill(ref)
@@ -66,7 +66,7 @@ def _unfilled(program: Program) -> dict[str, tuple[Entry, int]]:
 def unwritten(subject: Subject) -> Iterator[Finding]:
     """Find tensors that hold memory as it came."""
     group = Group("unwritten")
-    made = {ref.storage for operation in subject.program.operations for ref in operation.made()}
+    made = {ref.storage for operation in subject.program.operations for ref in operation.made}
     for name, (entry, missing) in _unfilled(subject.program).items():
         if missing < entry.ref.numel:
             what = f"nothing writes {missing:,} of its {entry.ref.numel:,} values, which are memory as it came"
@@ -148,27 +148,8 @@ def _other_values(before: Program, after: Program) -> list[str]:
 
 def _values(program: Program, names: Iterable[str]) -> dict[str, Tensor]:
     """Compute the buffers that follow from no draw."""
-    draws = drawn(program)
-    wanted: dict[int, list[Entry]] = {}
-    for entry in program.entries:
-        ref = entry.ref
-        if entry.name in names and entry.kind == "buffer" and ref.storage not in draws and ref.numel <= _COMPARED:
-            wanted.setdefault(ref.storage, []).append(entry)
-    memory = Memory(program)
-    found: dict[str, Tensor] = {}
-
-    def keep(storages: Iterable[int]) -> None:
-        for entry in (entry for number in storages for entry in wanted[number]):
-            found[entry.name] = memory.tensor(entry.ref).clone()
-
-    for step in slice_of(program, wanted, draws=False):
-        # Seeds are for draws, which are left out.
-        if not step.operation.is_state:
-            run(step.operation, memory)
-        keep(step.complete)
-        memory.drop(step.drop)
-    keep(entry.ref.storage for entry in program.entries if entry.ref.storage in wanted and entry.name not in found)
-    return found
+    buffers = [x for x in program.entries if x.name in names and x.kind == "buffer" and x.ref.numel <= _COMPARED]
+    return values_of(program, [x for x in buffers if x.ref.storage not in program.drawn])
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:

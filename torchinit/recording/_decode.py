@@ -13,9 +13,7 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit._core.table import printable
 from torchinit.recording._encode import contiguous_stride
 from torchinit.recording._operators import check_results, is_allowed, is_random, results, written_by
-from torchinit.recording._outside import Outside
-from torchinit.recording._program import Call, Entry, Operation, Program, Ref
-from torchinit.recording._storages import RecordError
+from torchinit.recording._program import Call, Entry, Operation, Outside, Program, RecordError, Ref
 
 # torch computes sizes, offsets and counts of bytes in signed 64-bit integers.
 _MOST = (1 << 63) - 1
@@ -28,6 +26,12 @@ _DTYPES = (
     *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
 )
 _FORMATS = ("contiguous_format", "channels_last", "channels_last_3d", "preserve_format")
+# The kinds of names that an argument may be, by their tags.
+_NAMES: dict[str, tuple[type, Sequence[str]]] = {
+    "dtype": (torch.dtype, _DTYPES),
+    "memory_format": (torch.memory_format, _FORMATS),
+    "layout": (torch.layout, ("strided",)),
+}
 _FLOATS = {"inf": float("inf"), "-inf": -float("inf"), "nan": float("nan"), "-nan": float("-nan")}
 
 
@@ -42,7 +46,7 @@ def _require(valid: bool, rule: str, value: Any) -> None:
 
 
 def _typed(value: Any, kind: type, where: str) -> Any:
-    _require(type(value) is kind, f"{where} must be {kind.__name__}", value)
+    _require(kind is object or type(value) is kind, f"{where} must be {kind.__name__}", value)
     return value
 
 
@@ -59,14 +63,15 @@ def _item(items: Sequence[Any], number: Any, where: str) -> Any:
     return items[number]
 
 
-def _keys(value: Any, where: str, needed: Sequence[str], more: Sequence[str] = ()) -> dict[str, Any]:
-    """Return an object that has the keys needed, and no others than those known."""
-    _typed(value, dict, where)
+def _fields(value: Any, where: str, needed: Mapping[str, type], more: Mapping[str, type] | None = None) -> Any:
+    """Return an object that has the fields needed, no others than those known, and values of their types."""
+    kinds = {**needed, **(more or {})}
     for name in needed:
-        _require(name in value, f"{where} must have {name!r}", list(value))
-    for name in value:
-        _require(name in needed or name in more, f"{where} has only {', '.join([*needed, *more])}", name)
-    return dict(value)
+        _require(name in _typed(value, dict, where), f"{where} must have {name!r}", list(value))
+    for name, x in value.items():
+        _require(name in kinds, f"{where} has only {', '.join(kinds)}", name)
+        _typed(x, kinds[name], f"the {name} of {where}")
+    return value
 
 
 def _named(value: Any, kind: type, names: Sequence[str], where: str) -> Any:
@@ -101,6 +106,11 @@ def _ref(value: Any, nbytes: Sequence[int], where: str) -> Ref:
     return ref
 
 
+# What may follow the operator and its arguments.
+_MORE_OF_OPERATION: dict[str, type] = {"kwargs": dict, "fresh": list, "writes": list}
+_MORE_OF_OPERATION |= dict.fromkeys(["generator", "call", "label", "place"], int)
+
+
 class _Decoder:
     """Decodes the parts of a program that refer to its tables."""
 
@@ -132,28 +142,24 @@ class _Decoder:
             parts = [self.value(x, where) for x in inner]
             _require(all(type(x) is float for x in parts), f"a complex of {where} must have two floats", inner)
             return complex(*parts)
-        if tag == "dtype":
-            return _named(inner, torch.dtype, _DTYPES, f"a dtype of {where}")
-        if tag == "memory_format":
-            return _named(inner, torch.memory_format, _FORMATS, f"a memory format of {where}")
-        _require(tag == "layout", f"an argument of {where} must be tagged ref, float, complex or a kind of name", tag)
-        return _named(inner, torch.layout, ("strided",), f"a layout of {where}")
+        _require(tag in _NAMES, f"an argument of {where} must be tagged ref, float, complex or a kind of name", tag)
+        kind, names = _NAMES[tag]
+        return _named(inner, kind, names, f"a {tag} of {where}")
 
-    def values(self, value: Any, where: str) -> dict[str, Any]:
+    def values(self, given: Mapping[str, Any], where: str) -> dict[str, Any]:
         """Return named arguments."""
-        return {name: self.value(x, where) for name, x in _typed(value, dict, where).items()}
+        return {name: self.value(x, where) for name, x in given.items()}
 
     def function(self, value: Any, where: str) -> dict[str, Any]:
         """Return what calls of one initializer share."""
-        given = _keys(value, where, ["name", "module", "defaults"])
+        given = _fields(value, where, {"name": str, "module": str, "defaults": dict})
         # Drawing by key looks the function up by its name.
-        _require(given["name"] in list(INITIALIZERS), f"{where} must name an initializer", given["name"])
-        _typed(given["module"], str, f"the module of {where}")
-        return given | {"defaults": self.values(given["defaults"], where)}
+        _require(given["name"] in INITIALIZERS, f"{where} must name an initializer", given["name"])
+        return {**given, "defaults": self.values(given["defaults"], where)}
 
     def call(self, value: Any, functions: Sequence[Mapping[str, Any]], where: str) -> Call:
         """Return a call of an initializer."""
-        given = _keys(value, where, ["function", "args", "target"])
+        given = _fields(value, where, {"function": object, "args": dict, "target": object})
         function = _item(functions, given["function"], f"the function of {where}")
         target = _item(self.refs, given["target"], f"the target of {where}")
         args = self.values(given["args"], where)
@@ -164,46 +170,36 @@ class _Decoder:
         entries: dict[str, Entry] = {}
         for number, value in enumerate(_typed(values, list, "entries")):
             where = f"entries[{number}]"
-            given = _keys(value, where, ["name", "kind", "module", "ref"], ["requires_grad", "persistent", "tied"])
-            name, tied = _typed(given["name"], str, f"the name of {where}"), given.get("tied")
+            needed = {"name": str, "kind": str, "module": str, "ref": object}
+            given = _fields(value, where, needed, {"requires_grad": bool, "persistent": bool, "tied": str})
+            name, tied = given["name"], given.get("tied")
             _require(name not in entries, f"{where} must have a name of its own", name)
             _require(given["kind"] in ("parameter", "buffer"), f"{where} must be a parameter or buffer", given["kind"])
             ref = _item(self.refs, given["ref"], f"the tensor of {where}")
-            first = entries.get(tied) if type(tied) is str else None
+            first = entries.get(tied)
             same = tied is None or (first is not None and first.ref == ref and first.tied is None)
             _require(same, f"{where} must be tied to an earlier entry of its tensor", tied)
-            entries[name] = Entry(
-                name,
-                ref,
-                given["kind"],
-                _typed(given["module"], str, f"the module of {where}"),
-                _typed(given.get("requires_grad", False), bool, f"requires_grad of {where}"),
-                _typed(given.get("persistent", True), bool, f"persistent of {where}"),
-                tied,
-            )
+            entries[name] = Entry(**{**given, "ref": ref})
         return tuple(entries.values())
 
-    def _refs(self, value: Any, where: str) -> tuple[Ref | None, ...]:
-        return tuple(None if x is None else _item(self.refs, x, where) for x in _typed(value, list, where))
+    def _refs(self, numbers: Sequence[Any], where: str) -> tuple[Ref | None, ...]:
+        return tuple(None if x is None else _item(self.refs, x, where) for x in numbers)
 
     def operation(self, value: Any, calls: Sequence[Call], where: str) -> Operation:
         """Return an operation whose arguments its operator takes, and that makes and writes what it says."""
-        given = _keys(
-            value, where, ["op", "args"], ["kwargs", "fresh", "writes", "generator", "call", "label", "place"]
-        )
-        name, generator, place = given["op"], given.get("generator"), given.get("place")
-        _require(
-            type(name) is str and (name in STATES or is_allowed(name)), f"{where} must be an allowed operator", name
-        )
+        given = _fields(value, where, {"op": object, "args": list}, _MORE_OF_OPERATION)
+        name = given["op"]
+        allowed = type(name) is str and (name in STATES or is_allowed(name))
+        _require(allowed, f"{where} must be an allowed operator", name)
         for part in ("call", "label"):
-            if given.get(part) is not None:
+            if part in given:
                 _item(calls, given[part], f"the {part} of {where}")
         operation = Operation(
             name,
-            tuple(self.value(_typed(given["args"], list, where), where)),
+            tuple(self.value(given["args"], where)),
             self.values(given.get("kwargs", {}), where),
-            generator=None if generator is None else _integer(generator, f"the generator of {where}"),
-            place="" if place is None else _item(self.places, place, f"the place of {where}"),
+            generator=_integer(given["generator"], f"the generator of {where}") if "generator" in given else None,
+            place=_item(self.places, given["place"], f"the place of {where}") if "place" in given else "",
             call=given.get("call"),
             label=given.get("label"),
         )
@@ -224,9 +220,8 @@ class _Decoder:
             same = [x and x.storage for x in said] == [x.storage for x in writes]
             _require(same, f"{operation.name} must write to its own arguments", given["writes"])
             writes = tuple(x for x in said if x is not None)
-        fresh: tuple[Ref | None, ...] = (None,) * results(operation.name)
-        if "fresh" in given:
-            fresh = self._refs(given["fresh"], "what it makes")
+        nothing = [None] * results(operation.name)
+        fresh = self._refs(given.get("fresh", nothing), "what it makes")
         operation = replace(operation, fresh=fresh, writes=writes, random=is_random(operation.name))
         check_results(operation)
         return operation
@@ -252,10 +247,9 @@ def _check_states(operations: Sequence[Operation]) -> None:
 
 def _outside(value: Any, where: str) -> Outside:
     """Return a use of something outside torch, in words."""
-    parts = ("kind", "what", "place", "right")
-    given = _keys(value, where, parts)
+    given = _fields(value, where, dict.fromkeys(["kind", "what", "place", "right"], str))
     _require(given["kind"] in ("random", "file"), f"{where} must be a draw or a file", given["kind"])
-    return Outside(*(_typed(given[part], str, f"the {part} of {where}") for part in parts))
+    return Outside(**given)
 
 
 def _by_storage(value: Any, nbytes: Sequence[int], where: str) -> dict[int, Any]:

@@ -10,14 +10,13 @@ from typing import Any
 
 from torch.utils._pytree import tree_map
 
-from torchinit._core.groups import grouped
+from torchinit._core.groups import together
 from torchinit._core.rows import Rows
 from torchinit._core.table import Cell, counted, dtype_name, text
 from torchinit.recording._program import Entry, Program
 from torchinit.recording._regions import box_of, index_text
-from torchinit.recording._terms import filling, owner
 from torchinit.recording._values import Value, Values, draws_of
-from torchinit.recording._words import parts, words
+from torchinit.recording._words import filling, owner, parts, words
 
 
 @dataclass(frozen=True)
@@ -83,17 +82,17 @@ class Described:
         return text(self.entry.ref.size) + (f" {dtype}" if dtype != usual else "")
 
 
-def describe(program: Program, values: Values) -> list[Described]:
+def describe(values: Values) -> list[Described]:
     """Describe the parameters and buffers of a program, in the model's order."""
     owners: dict[int, Entry] = {}
-    for entry in program.entries:
+    for entry in values.program.entries:
         known = owners.setdefault(entry.ref.storage, entry)
         if entry.ref.numel > known.ref.numel:
             owners[entry.ref.storage] = entry
     first: dict[tuple[int, int], str] = {}
     told: set[int] = set()
     found = []
-    for entry in program.entries:
+    for entry in values.program.entries:
         value, whole = values.of(entry), owners[entry.ref.storage]
         relation = source = index = ""
         box = box_of(whole.ref, entry.ref)
@@ -132,7 +131,7 @@ class Description(Rows[Described]):
 
     def __init__(self, program: Program) -> None:
         values = Values(program)
-        super().__init__(describe(program, values))
+        super().__init__(describe(values))
         dtypes = Counter([dtype_name(entry.ref.dtype) for entry in program.entries] or ["float32"])
         self.usual_dtype = dtypes.most_common(1)[0][0]
         self._draws = {id(draw) for draw in values.draws}
@@ -148,7 +147,7 @@ class Description(Rows[Described]):
 
     def together(self, rows: Sequence[Described]) -> list[str]:
         """Name the other tensors of repeated layers as one."""
-        sources = [each.name for each in grouped([(x, None) for x in dict.fromkeys(x.source for x in rows)])]
+        sources = together(x.source for x in rows)
         first = rows[0]
         name, shape = first.entry.name, first.shape(self.usual_dtype)
         return [name, shape, first.words(", ".join(sources)), first.overwritten_words or "-"]

@@ -12,9 +12,9 @@ from torchinit._core.groups import grouped
 from torchinit._core.rows import Rows
 from torchinit._core.table import Cell, counted, dtype_name
 from torchinit.recording._describe import Described, describe
-from torchinit.recording._program import Program, slice_of
+from torchinit.recording._program import Program
 from torchinit.recording._recording import Recording
-from torchinit.recording._replay import Memory, States, run
+from torchinit.recording._replay import values_of
 from torchinit.recording._values import Values
 
 
@@ -119,7 +119,7 @@ def diff(a: Recording, b: Recording) -> Differences:
         True
     """
     found: list[tuple[str, tuple[str, str, str]]] = []
-    one, other = ({x.entry.name: x for x in describe(x.program, Values(x.program))} for x in (a, b))
+    one, other = ({x.entry.name: x for x in describe(Values(x.program))} for x in (a, b))
     for name, x in one.items():
         changes = _changes(x, other[name], a.program, b.program) if name in other else [("only in a", x.words(), "-")]
         found += [(name, change) for change in changes]
@@ -147,7 +147,7 @@ def _changes(x: Described, y: Described, a: Program, b: Program) -> Iterator[tup
     if x.overwritten_words != y.overwritten_words:
         yield "overwritten", x.overwritten_words or "-", y.overwritten_words or "-"
     if same and x.is_table and (one.size, one.dtype) == (other.size, other.dtype):
-        count, most = _distance(_table(a, x), _table(b, y))
+        count, most = _distance(*(values_of(p, [z.entry])[z.entry.name] for p, z in ((a, x), (b, y))))
         if count:
             yield "values", x.filled_by(), f"{count} of {one.numel} values differ, by up to {most:.4g}"
 
@@ -156,19 +156,6 @@ def _plain(words: str) -> str:
     """Write the functions that fill a tensor with a number as operators, which do the same."""
     words = re.sub(r"\bzeros_|\bconstant_\(-?0\)", "zero", words)
     return re.sub(r"\bconstant_\(([^)]*)\)", r"fill \1", re.sub(r"\bones_", "fill 1", words))
-
-
-def _table(program: Program, x: Described) -> Tensor:
-    """Compute a tensor that depends on no draw."""
-    memory, states, wanted = Memory(program), States(), x.entry.ref.storage
-    for step in slice_of(program, [wanted], draws=False):
-        operation = step.operation
-        if operation.is_state:
-            states.apply(operation)
-        elif not operation.random or operation.generator is not None:
-            run(operation, memory, None if operation.generator is None else states.own[operation.generator])
-            memory.drop(number for number in step.drop if number != wanted)
-    return memory.tensor(x.entry.ref)
 
 
 def _distance(a: Tensor, b: Tensor) -> tuple[int, float]:

@@ -15,8 +15,7 @@ import torch
 
 from torchinit._core.table import dtype_name
 from torchinit.recording._operators import is_allowed, results, written_by
-from torchinit.recording._program import Call, Entry, Operation, Program, Ref, slice_of, storages
-from torchinit.recording._storages import RecordError
+from torchinit.recording._program import Call, Entry, Operation, Program, RecordError, Ref, schedule
 
 _NAMED = {torch.dtype: "dtype", torch.memory_format: "memory_format", torch.layout: "layout"}
 
@@ -30,15 +29,9 @@ def contiguous_stride(size: Iterable[int]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-class Table:
-    """Numbers values in the order in which they first appear."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[Any, int] = {}
-
-    def number(self, value: Any) -> int:
-        """Return the number of a value, which is new or known."""
-        return self.numbers.setdefault(value, len(self.numbers))
+def _number(table: dict[Any, int], value: Any) -> int:
+    """Return the number of a value in a table, which is new or known."""
+    return table.setdefault(value, len(table))
 
 
 def _float(value: float) -> Any:
@@ -53,7 +46,9 @@ class Encoder:
     """Encodes the parts of a program, and collects the tables that they share."""
 
     def __init__(self) -> None:
-        self.refs, self.places, self.functions = Table(), Table(), Table()
+        self.refs: dict[Ref, int] = {}
+        self.places: dict[str, int] = {}
+        self.functions: dict[str, int] = {}
 
     def value(self, value: Any, what: str) -> Any:
         """Encode an argument of an operator."""
@@ -63,7 +58,7 @@ class Encoder:
             # numpy's float64 is a float with another repr.
             return _float(float(value))
         if isinstance(value, Ref):
-            return {"ref": self.refs.number(value)}
+            return {"ref": _number(self.refs, value)}
         if isinstance(value, (list, tuple)):
             return [self.value(x, what) for x in value]
         if type(value) is complex:
@@ -81,20 +76,16 @@ class Encoder:
         defaults = self.values(call.defaults, call.function)
         function = json.dumps({"name": call.function, "module": call.module, "defaults": defaults})
         return {
-            "function": self.functions.number(function),
+            "function": _number(self.functions, function),
             "args": self.values(call.args, call.function),
-            "target": self.refs.number(call.target),
+            "target": _number(self.refs, call.target),
         }
 
     def entry(self, entry: Entry) -> dict[str, Any]:
         """Encode a parameter or buffer."""
-        more = {
-            "requires_grad": entry.requires_grad or None,
-            "persistent": None if entry.persistent else False,
-            "tied": entry.tied,
-        }
-        own = {"name": entry.name, "kind": entry.kind, "module": entry.module, "ref": self.refs.number(entry.ref)}
-        return own | {name: value for name, value in more.items() if value is not None}
+        own = {"name": entry.name, "kind": entry.kind, "module": entry.module, "ref": _number(self.refs, entry.ref)}
+        more = {"requires_grad": False, "persistent": True, "tied": None}
+        return own | {name: vars(entry)[name] for name, usual in more.items() if vars(entry)[name] != usual}
 
     def operation(self, operation: Operation) -> dict[str, Any]:
         """Encode an operator with its arguments; leave out what follows from its schema."""
@@ -108,11 +99,11 @@ class Encoder:
                 encoded["writes"] = self._numbers(operation.writes)
         more = {"generator": operation.generator, "call": operation.call, "label": operation.label}
         if operation.place:
-            more["place"] = self.places.number(operation.place)
+            more["place"] = _number(self.places, operation.place)
         return encoded | {name: value for name, value in more.items() if value is not None}
 
     def _numbers(self, refs: Iterable[Ref | None]) -> list[int | None]:
-        return [None if ref is None else self.refs.number(ref) for ref in refs]
+        return [None if ref is None else _number(self.refs, ref) for ref in refs]
 
 
 def _ref(ref: Ref) -> list[Any]:
@@ -130,12 +121,12 @@ def _saved(program: Program) -> list[Operation]:
     Raises:
         RecordError: if a tensor needs an operation that is not allowed
     """
-    needed = {id(step.operation) for step in slice_of(program, storages(program.entries), draws=True)}
+    needed = {each.step for each in schedule(program, program.operations, program.filled, draws=True)}
     saved = []
     for operation in program.operations:
         if operation.is_state or is_allowed(operation.name):
             saved.append(operation)
-        elif id(operation) in needed:
+        elif operation in needed:
             raise RecordError(
                 f"a recording is saved only with operators of torch that compute, got {operation.name} at"
                 f" {operation.place or 'an unknown line'}; torchinit.recording names those allowed"
@@ -161,10 +152,10 @@ def encode(program: Program) -> dict[str, Any]:
         },
         "given": sorted(program.given),
         "outside": [asdict(outside) for outside in program.outside],
-        "allocated": {str(number): encoder.places.number(place) for number, place in program.allocated.items()},
-        "refs": [_ref(ref) for ref in encoder.refs.numbers],
-        "functions": [json.loads(function) for function in encoder.functions.numbers],
-        "places": list(encoder.places.numbers),
+        "allocated": {str(number): _number(encoder.places, place) for number, place in program.allocated.items()},
+        "refs": [_ref(ref) for ref in encoder.refs],
+        "functions": [json.loads(function) for function in encoder.functions],
+        "places": list(encoder.places),
         "entries": entries,
         "calls": calls,
         "operations": operations,

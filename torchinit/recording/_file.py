@@ -19,9 +19,8 @@ from torchinit._core.output_file import PathLike, check_target, is_device, write
 from torchinit._core.table import first_line, printable
 from torchinit.recording._decode import decode
 from torchinit.recording._encode import encode
-from torchinit.recording._program import Program
+from torchinit.recording._program import Program, RecordError
 from torchinit.recording._recording import Recording
-from torchinit.recording._storages import RecordError
 
 SUFFIX = ".init"
 FORMAT = 1

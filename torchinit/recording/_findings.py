@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from torchinit._core.groups import grouped
+from torchinit._core.groups import together
 from torchinit._core.rows import Rows
 from torchinit._core.table import counted, few, painted, paragraphs
-from torchinit.recording._program import Call, Entry, Operation, Program, overwritten, slice_of, storages
+from torchinit.recording._program import Call, Entry, Operation, Program, schedule
 
 FAULT, FACT = "fault", "fact"
 # More names than this are counted.
@@ -112,13 +112,13 @@ class Subject:
     @cached_property
     def live(self) -> frozenset[Operation]:
         """The operations that the model's values follow from."""
-        steps = slice_of(self.program, storages(self.program.entries), draws=False)
-        return frozenset(step.operation for step in steps)
+        scheduled = schedule(self.program, self.program.operations, self.program.filled, draws=False)
+        return frozenset(each.step for each in scheduled)
 
     @cached_property
     def places(self) -> dict[int, str]:
         """The line of the last write to each storage."""
-        return {ref.storage: operation.place for operation in self.program.operations for ref in operation.made()}
+        return {ref.storage: operation.place for operation in self.program.operations for ref in operation.made}
 
     def place(self, name: str) -> str:
         """Return the line of the last write to a tensor."""
@@ -140,17 +140,4 @@ def listed(names: Iterable[str]) -> str:
     >>> listed([f"layers.{i}.{name}" for i in range(4) for name in ("weight", "bias")])
     'layers.{0..3}.weight, layers.{0..3}.bias'
     """
-    groups = [group.name for group in grouped([(name, None) for name in dict.fromkeys(names)])]
-    return few(groups, _NAMED)
-
-
-def drawn(program: Program) -> set[int]:
-    """Return the storages whose values depend on a draw, at the end of a program."""
-    found: set[int] = set()
-    for operation in program.operations:
-        if operation.is_state:
-            continue
-        found -= overwritten(program, operation)
-        if operation.random or any(ref.storage in found for ref in operation.reads()):
-            found |= {ref.storage for ref in operation.made()}
-    return found
+    return few(together(names), _NAMED)

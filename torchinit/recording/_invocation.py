@@ -31,6 +31,10 @@ class Invocation:
         written: those that it writes to
         is_in_place: whether it returns only tensors that it writes to
         is_view: whether it returns another view of an argument
+        is_custom: whether it is not torch's own
+        allocates: whether it makes memory and writes nothing to it
+        reshapes: whether it changes which memory a tensor views, and no values
+        makes_tensors: whether it returns tensors
     """
 
     def __init__(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -43,32 +47,17 @@ class Invocation:
         self.tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor)]
         self.written: list[Tensor] = []
         for index, argument in enumerate(schema.arguments):
-            if argument.alias_info is not None and argument.alias_info.is_write:
+            if _is_written(argument):
                 value = args[index] if index < len(args) else kwargs.get(argument.name)
                 self.written += [x for x in tree_flatten(value)[0] if isinstance(x, Tensor)]
         if self.name in _BATCH_NORMS and args[5]:
             self.written += [x for x in args[3:5] if isinstance(x, Tensor)]
-        self.is_view = any(x.alias_info is not None and not x.alias_info.is_write for x in schema.returns)
-        # True for an operator in place, which returns what it writes to.
-        self.is_in_place = bool(self.written) and all(
-            x.alias_info is not None and x.alias_info.is_write for x in schema.returns
-        )
+        self.is_view = any(x.alias_info is not None and not _is_written(x) for x in schema.returns)
+        self.is_in_place = bool(self.written) and all(map(_is_written, schema.returns))
+        self.is_custom = function.namespace not in ("aten", "prim", "prims")
+        self.allocates = self.name in _ALLOCATING
+        self.reshapes = torch.Tag.inplace_view in function.tags
         self.makes_tensors = any("Tensor" in str(x.type) for x in schema.returns)
-
-    @property
-    def allocates(self) -> bool:
-        """True if it makes memory and writes nothing to it."""
-        return self.name in _ALLOCATING
-
-    @property
-    def reshapes(self) -> bool:
-        """True if it changes which memory a tensor views, and no values."""
-        return torch.Tag.inplace_view in self.function.tags
-
-    @property
-    def is_custom(self) -> bool:
-        """True for an operator that is not torch's own."""
-        return self.function.namespace not in ("aten", "prim", "prims")
 
     def run(self) -> Any:
         """Call the operator."""
@@ -109,6 +98,11 @@ class Invocation:
             return bool(self.tensors)
         elements: int = sum(x.numel() for x in results if isinstance(x, Tensor))
         return elements <= (SMALL_ARGUMENTS if self.tensors else SMALL_RESULT)
+
+
+def _is_written(argument: Any) -> bool:
+    """True for an argument that an operator writes to, or a result that is such an argument."""
+    return argument.alias_info is not None and argument.alias_info.is_write
 
 
 def _plain(tensor: Tensor) -> Tensor:

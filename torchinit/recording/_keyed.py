@@ -7,15 +7,13 @@ from torch import Tensor
 from torchinit import keyed
 from torchinit._core.writes import Done, no_grad_copy_
 from torchinit.keyed._fill import one_key
-from torchinit.keyed._piece import place_
 from torchinit.keyed._tiles import tiles
 from torchinit.recipes._keyed_apply import KEYED
-from torchinit.recording._boxes import Chain, chain_of
-from torchinit.recording._keyed_draws import Draw, Step
-from torchinit.recording._keyed_program import KeyedProgram, node
-from torchinit.recording._pieces import Piece
-from torchinit.recording._replay import Memory, States, run
-from torchinit.recording._targets import Target
+from torchinit.recording._keyed_pieces import Chain, Piece, chain_of
+from torchinit.recording._keyed_program import KeyedProgram
+from torchinit.recording._program import Draw, Step, schedule, storages
+from torchinit.recording._replay import Memory, run_scheduled
+from torchinit.recording._targets import Target, by_storage, place
 
 # Values that are computed at once: as many as a keyed function draws at once on a CPU.
 _TILE = 393216
@@ -92,15 +90,13 @@ def _starting_values(
 ) -> Mapping[int, list[Target]]:
     """Find the tensors whose values at the start some wholes need, by storage."""
     needed = {storage for target in wholes for storage in program.begins[target.entry.name]}
-    found: dict[int, list[Target]] = {}
-    for target in targets:
-        if target.entry.ref.storage in needed:
-            if not target.is_whole and target.entry.ref.storage in program.program.given:
-                raise RuntimeError(
-                    "a sharded tensor must not be computed from the whole of its earlier values, got"
-                    f" {target.entry.name}; record how the model is built, or fill it before it is sharded"
-                )
-            found.setdefault(target.entry.ref.storage, []).append(target)
+    found = by_storage(target for target in targets if target.entry.ref.storage in needed)
+    for target in (target for number in found.keys() & program.program.given for target in found[number]):
+        if not target.is_whole:
+            raise RuntimeError(
+                "a sharded tensor must not be computed from the whole of its earlier values, got"
+                f" {target.entry.name}; record how the model is built, or fill it before it is sharded"
+            )
     return found
 
 
@@ -108,22 +104,19 @@ def _fill_wholes(
     program: KeyedProgram, wholes: Sequence[Target], starts: Mapping[int, list[Target]], key: Tensor
 ) -> None:
     """Compute tensors as a whole, in the program's order, and place what is this rank's."""
-    numbers = sorted({n for target in wholes for n in program.feeds[target.entry.name]})
-    nodes = {n: node(program.steps[n]) for n in numbers}
-    touched = {n: {ref.storage for ref in (*nodes[n].made, *nodes[n].reads)} for n in numbers}
-    last = {storage: n for n in numbers for storage in touched[n]}
-    memory, states = Memory(program.program), States()
-    keys = _draw_keys((nodes[n].step for n in numbers), key)
-    due: dict[int, list[Target]] = {}
-    for target in wholes:
-        due.setdefault(max(program.feeds[target.entry.name], default=-1), []).append(target)
-    for n in [-1, *numbers]:
-        if n >= 0:
-            _load_starts(memory, touched[n], starts)
-            _run_whole(nodes[n].step, memory, states, keys)
-        for target in due.get(n, ()):
-            place_(list(target.boxes), memory.tensor(target.entry.ref))
-        memory.drop(storage for storage in touched.get(n, ()) if last[storage] == n)
+    steps = program.steps_of(target.entry.name for target in wholes)
+    keys, memory = _draw_keys(steps, key), Memory(program.program)
+
+    def run(step: Step) -> None:
+        _load_starts(memory, storages((*step.made, *step.reads)), starts)
+        if isinstance(step, Draw):
+            KEYED[step.initializer](memory.tensor(step.target), keys[step], **step.args)
+        else:
+            memory.run(step)
+
+    found = by_storage(wholes)
+    scheduled = schedule(program.program, steps, found, draws=False)
+    run_scheduled(scheduled, memory, run, found, lambda number, memory: place(found[number], memory))
 
 
 def _load_starts(memory: Memory, touched: set[int], starts: Mapping[int, list[Target]]) -> None:
@@ -132,13 +125,3 @@ def _load_starts(memory: Memory, touched: set[int], starts: Mapping[int, list[Ta
         for target in starts[storage]:
             if target.is_whole:
                 memory.tensor(target.entry.ref).copy_(target.tensor.detach())
-
-
-def _run_whole(step: Step, memory: Memory, states: States, keys: Mapping[Draw, Tensor]) -> None:
-    if isinstance(step, Draw):
-        KEYED[step.initializer](memory.tensor(step.target), keys[step], **step.args)
-    elif step.operation.is_state:
-        states.apply(step.operation)
-    else:
-        own = step.operation.generator
-        run(step.operation, memory, None if own is None else states.own[own])

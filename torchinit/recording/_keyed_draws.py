@@ -4,45 +4,12 @@ A key gives uniform and normal values only, so the operators of other distributi
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 import torch
 
-from torchinit.recording._program import Operation, Ref
-
-
-@dataclass(frozen=True, eq=False)
-class Draw:
-    """A draw from a key, ``keyed.<initializer>(target, key, **args)``.
-
-    Args:
-        initializer: name of a function of :mod:`torchinit.keyed`
-        target: the tensor that it fills
-        args: its arguments besides the tensor and the key
-        name: qualified name of the first entry, in the model's order, that the draw feeds
-        index: its number among the draws of this name. Draw 0 has the key ``fold_in(root, name)``, each other one
-            ``fold_in(fold_in(root, name), index)``
-        place: the line of the user's code, ``"file.py:12"``
-    """
-
-    initializer: str
-    target: Ref
-    args: Mapping[str, Any]
-    name: str = ""
-    index: int = 0
-    place: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """An operator that runs as it was recorded; it draws only if it has a generator of the model's own."""
-
-    operation: Operation
-
-
-Step: TypeAlias = Draw | Run
+from torchinit.recording._program import Draw, Operation, Ref, Step
 
 # Makes a temporary tensor of a size and a dtype.
 _New: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Ref]
@@ -53,7 +20,7 @@ class _Steps:
 
     def __init__(self, operation: Operation, new: _New) -> None:
         self.operation, self.new = operation, new
-        self.out = next(operation.made())
+        self.out = operation.made[0]
         self.args = (*operation.args, *(x for name, x in operation.kwargs.items() if name in _NUMBERS))
         self.work = torch.float64 if self.out.dtype == torch.float64 else torch.float32
 
@@ -61,13 +28,13 @@ class _Steps:
         names = ("a", "b") if initializer == "uniform_" else ("mean", "std")
         return Draw(initializer, target, dict(zip(names, args)), place=self.operation.place)
 
-    def run(self, name: str, target: Ref, *args: Any) -> Run:
+    def run(self, name: str, target: Ref, *args: Any) -> Operation:
         """Run an in-place operator."""
-        return Run(Operation(f"aten.{name}", (target, *args), writes=(target,), place=self.operation.place))
+        return Operation(f"aten.{name}", (target, *args), writes=(target,), place=self.operation.place)
 
-    def make(self, name: str, fresh: tuple[Ref, ...], *args: Any, **kwargs: Any) -> Run:
+    def make(self, name: str, fresh: tuple[Ref, ...], *args: Any, **kwargs: Any) -> Operation:
         """Run an operator that makes tensors."""
-        return Run(Operation(f"aten.{name}", args, kwargs, fresh=fresh, place=self.operation.place))
+        return Operation(f"aten.{name}", args, kwargs, fresh=fresh, place=self.operation.place)
 
     def temporary(self, dtype: torch.dtype | None = None) -> Ref:
         return self.new(self.out.size, self.work if dtype is None else dtype)
@@ -96,17 +63,9 @@ def _normal(steps: _Steps) -> Iterator[Step]:
     yield steps.draw("normal_", steps.out, steps.number(1, 0.0), steps.number(2, 1.0))
 
 
-def _rand(steps: _Steps) -> Iterator[Step]:
-    yield steps.draw("uniform_", steps.out, 0.0, 1.0)
-
-
-def _randn(steps: _Steps) -> Iterator[Step]:
-    yield steps.draw("normal_", steps.out, 0.0, 1.0)
-
-
 def _normal_of_tensors(steps: _Steps) -> Iterator[Step]:
     """``torch.normal``, with a mean and a standard deviation that are numbers or tensors."""
-    yield from _randn(steps)
+    yield steps.draw("normal_", steps.out, 0.0, 1.0)
     yield steps.run("mul_.Tensor", steps.out, steps.number(1, 1.0))
     yield steps.run("add_.Tensor", steps.out, steps.number(0, 0.0))
 
@@ -174,22 +133,16 @@ def _randperm(steps: _Steps) -> Iterator[Step]:
 
 
 _DECOMPOSITIONS: dict[str, Callable[[_Steps], Iterator[Step]]] = {
-    "uniform_": _uniform,
-    "normal_": _normal,
-    "rand": _rand,
-    "rand_like": _rand,
-    "randn": _randn,
-    "randn_like": _randn,
+    **dict.fromkeys(["uniform_", "rand", "rand_like"], _uniform),
+    **dict.fromkeys(["normal_", "randn", "randn_like"], _normal),
     "normal": _normal_of_tensors,
-    "bernoulli_": _bernoulli,
-    "bernoulli": _bernoulli,
+    **dict.fromkeys(["bernoulli_", "bernoulli"], _bernoulli),
     "exponential_": _exponential,
     "geometric_": _geometric,
     "cauchy_": _cauchy,
     "log_normal_": _log_normal,
     "random_": _random,
-    "randint": _randint,
-    "randint_like": _randint,
+    **dict.fromkeys(["randint", "randint_like"], _randint),
     "randperm": _randperm,
 }
 
@@ -198,5 +151,5 @@ def decompose(operation: Operation, new: _New) -> list[Step]:
     """Return the steps that draw by key what a random operator draws; the operator itself if there are none."""
     found = _DECOMPOSITIONS.get(operation.operator)
     if found is None or "out" in operation.kwargs:
-        return [Run(operation)]
+        return [operation]
     return list(found(_Steps(operation, new)))

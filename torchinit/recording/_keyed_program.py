@@ -12,8 +12,8 @@ from itertools import groupby
 import torch
 
 from torchinit.recipes._keyed_apply import KEYED
-from torchinit.recording._keyed_draws import Draw, Run, Step, decompose
-from torchinit.recording._program import OVERWRITING, Call, Operation, Program, Ref, storages
+from torchinit.recording._keyed_draws import decompose
+from torchinit.recording._program import Call, Draw, Operation, Program, Ref, Step
 from torchinit.recording._regions import extent, overlap
 
 # The arguments of each initializer that draws, besides the tensor, the key and the piece.
@@ -43,10 +43,10 @@ class KeyedProgram:
     def check(self) -> None:
         """Raise if an entry needs a draw that no key gives, such as ``multinomial``."""
         for step in self.steps:
-            if isinstance(step, Run) and step.operation.random and step.operation.generator is None:
+            if isinstance(step, Operation) and step.draws:
                 raise RuntimeError(
                     "a key draws uniform and normal values, and what follows from them, got"
-                    f" {step.operation.operator} at {step.operation.place}; materialize from a seed"
+                    f" {step.operator} at {step.place}; materialize from a seed"
                 )
 
     def steps_of(self, names: Iterable[str]) -> list[Step]:
@@ -60,29 +60,12 @@ def _within(inner: Ref, outer: Ref) -> bool:
 
 
 @dataclass(eq=False)
-class Node:
-    """A step with the tensors that it makes or writes, that it reads, and whose earlier values it ends."""
+class _Node:
+    """A step, and what it depends on: other steps, by number, and storages at the start."""
 
     step: Step
-    made: Sequence[Ref]
-    reads: Sequence[Ref]
-    ends: Sequence[Ref]
-    # The steps, by number, and the storages at the start that it depends on.
     needs: set[int] = field(default_factory=set)
     begins: set[int] = field(default_factory=set)
-
-
-def node(step: Step) -> Node:
-    """Say what a step does to which tensors."""
-    if isinstance(step, Draw):
-        return Node(step, [step.target], [], [step.target])
-    operation = step.operation
-    reads = list(operation.reads())
-    ends = [ref for ref in operation.fresh if ref is not None]
-    if operation.operator in OVERWRITING or "out" in operation.kwargs:
-        read = {ref.storage for ref in reads}
-        ends += [ref for ref in operation.writes if ref.storage not in read]
-    return Node(step, list(operation.made()), reads, ends)
 
 
 class _Writers:
@@ -105,22 +88,22 @@ class _Writers:
                 at = max(at, end)
         return at < last
 
-    def add(self, number: int, node: Node) -> None:
-        for ref in node.ends:
+    def add(self, number: int, step: Step) -> None:
+        for ref in step.ends:
             if ref.is_dense():
                 kept = [item for item in self.found.get(ref.storage, ()) if not _within(item[1], ref)]
                 self.found[ref.storage] = kept
-        for ref in node.made:
-            self.found.setdefault(ref.storage, []).append((number, ref, ref.is_dense() and ref in node.ends))
+        for ref in step.made:
+            self.found.setdefault(ref.storage, []).append((number, ref, ref.is_dense() and ref in step.ends))
 
 
 def _users(program: Program) -> dict[int, set[int | None]]:
     """Return the calls that use each storage; None stands for the code around them."""
     found: dict[int, set[int | None]] = {}
     for operation in program.operations:
-        for ref in (*operation.made(), *operation.reads()):
+        for ref in (*operation.made, *operation.reads):
             found.setdefault(ref.storage, set()).add(operation.call)
-    for storage in (*storages(program.entries), *program.constants, *program.given):
+    for storage in (*program.filled, *program.constants, *program.given):
         found.setdefault(storage, set()).add(None)
     return found
 
@@ -129,7 +112,7 @@ def _is_one_draw(call: Call, operations: Sequence[Operation], users: Mapping[int
     """True if a call is a draw of a function whose law is known, and changes nothing but its target."""
     if not call.is_upstreams or _PARAMETERS.get(call.function) != frozenset(call.args):
         return False
-    touched = {ref for operation in operations for ref in (*operation.made(), *operation.reads())}
+    touched = {ref for operation in operations for ref in (*operation.made, *operation.reads)}
     return (
         any(operation.random for operation in operations)
         and all(operation.generator is None for operation in operations)
@@ -155,33 +138,29 @@ def _steps(program: Program, new: dict[int, int]) -> Iterator[Step]:
             yield Draw(call.function, call.target, call.args, place=operations[0].place)
             continue
         for operation in operations:
-            if operation.random and operation.generator is None:
-                yield from decompose(operation, temporary)
-            else:
-                yield Run(operation)
+            yield from decompose(operation, temporary) if operation.draws else [operation]
 
 
-def _linked(steps: Iterable[Step], starting: frozenset[int]) -> tuple[list[Node], _Writers]:
+def _linked(steps: Iterable[Step], starting: frozenset[int]) -> tuple[list[_Node], _Writers]:
     """Find which steps each step depends on."""
-    nodes: list[Node] = []
+    nodes: list[_Node] = []
     writers, generators = _Writers(starting), dict[int, int]()
     for number, step in enumerate(steps):
-        found = node(step)
-        for ref in found.reads:
+        found = _Node(step)
+        for ref in step.reads:
             found.needs |= writers.of(ref)
             if writers.begins(ref):
                 found.begins.add(ref.storage)
-        own = step.operation.generator if isinstance(step, Run) else None
-        if isinstance(step, Run) and own is not None:
-            if not step.operation.is_state:
-                found.needs.add(generators[own])
-            generators[own] = number
-        writers.add(number, found)
+        if step.generator is not None:
+            if not step.is_state:
+                found.needs.add(generators[step.generator])
+            generators[step.generator] = number
+        writers.add(number, step)
         nodes.append(found)
     return nodes, writers
 
 
-def _closure(nodes: Sequence[Node], roots: Iterable[int]) -> list[int]:
+def _closure(nodes: Sequence[_Node], roots: Iterable[int]) -> list[int]:
     """Return the numbers of some steps and of all that they depend on, in order."""
     found, waiting = set[int](), list(roots)
     while waiting:
@@ -195,7 +174,7 @@ def _closure(nodes: Sequence[Node], roots: Iterable[int]) -> list[int]:
 def keyed_program(program: Program) -> KeyedProgram:
     """Find the steps that fill each entry from a key."""
     new: dict[int, int] = {}
-    starting = (program.given | storages(program.entries)) - set(program.constants)
+    starting = (program.given | program.filled) - set(program.constants)
     nodes, writers = _linked(_steps(program, new), frozenset(starting))
     feeds, begins, named, live = {}, {}, dict[int, tuple[str, int]](), set[int]()
     for entry in program.entries:

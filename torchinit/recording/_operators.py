@@ -8,11 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_flatten, tree_map
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
 
-from torchinit.recording._program import Operation, Ref
+from torchinit.recording._program import Operation, RecordError, Ref
 from torchinit.recording._replay import check_made, find_operator
-from torchinit.recording._storages import RecordError
 
 # Overloads of aten that only compute values from values, without "aten." and ".default". They are what the models of
 # torch.nn, transformers and timm use, with their relatives. None reads or writes a file, keeps an address, or resizes a
@@ -189,12 +189,10 @@ def _check_trusting(operation: Operation) -> None:
             raise RecordError(f"g of {operation.name} must have one element for each slice of v, got {g}")
 
 
-def _stand_in(value: Any) -> Any:
+def _stand_in(ref: Ref) -> Tensor:
     """Return a tensor without memory for a tensor of a program."""
-    if not isinstance(value, Ref):
-        return value
-    tensor = torch.empty_strided(value.size, value.stride, dtype=value.dtype, device="meta")
-    return tensor.conj() if value.conj else tensor
+    tensor = torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype, device="meta")
+    return tensor.conj() if ref.conj else tensor
 
 
 def check_results(operation: Operation) -> None:
@@ -204,7 +202,7 @@ def check_results(operation: Operation) -> None:
         RecordError: if the operator refuses its arguments, or makes other tensors than recorded
     """
     _check_trusting(operation)
-    args, kwargs = tree_map(_stand_in, (list(operation.args), dict(operation.kwargs)))
+    args, kwargs = operation.given(_stand_in)
     names = {parameter[0] for parameter in _parameters(operation.name)}
     if "device" in names:
         kwargs["device"] = "meta"

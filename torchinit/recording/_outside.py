@@ -13,7 +13,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -21,22 +20,12 @@ import torch
 
 from torchinit._core.compat import loaders, no_dispatch_modes
 from torchinit.recording._frames import module_of, outer_frames, place_of
+from torchinit.recording._program import Outside
+from torchinit.recording._random import DefaultGenerator, Generators
 
 # Files from which no tensor comes: Python's own, and texts that say how to build a model.
-_NO_TENSORS = (
-    ".py",
-    ".pyc",
-    ".pyi",
-    ".so",
-    ".pyd",
-    ".dll",
-    ".dylib",
-    ".json",
-    ".toml",
-    ".yaml",
-    ".yml",
-    ".cfg",
-    ".ini",
+_NO_TENSORS = tuple(
+    [".py", ".pyc", ".pyi", ".so", ".pyd", ".dll", ".dylib", ".json", ".toml", ".yaml", ".yml", ".cfg", ".ini"]
 )
 _OF_THE_SYSTEM = ("/proc/", "/sys/", "/dev/")
 
@@ -45,32 +34,16 @@ _SEED = "set the seed to a number, so that the model is the same each time"
 _READ = "ship the file with the model; the recording holds the values that were read now"
 
 
-@dataclass(frozen=True)
-class Outside:
-    """A use of something outside torch while a model was recorded.
-
-    Args:
-        kind: ``"random"`` for a draw that no seed of torch decides, ``"file"`` for a file that was read
-        what: the function, such as ``"numpy.random.randn"``, or the file
-        place: the line of the user's code, ``"file.py:12"``, or ``""`` if it is not known
-        right: what to do
-    """
-
-    kind: str
-    what: str
-    place: str
-    right: str
-
-
 class Watch:
     """What the code of one recording takes from outside torch.
 
     Args:
         stop: the frame outside which none is looked at
+        generators: the generators of torch that the code draws from
     """
 
-    def __init__(self, stop: FrameType | None) -> None:
-        self._stop = stop
+    def __init__(self, stop: FrameType | None, generators: Generators) -> None:
+        self._stop, self.generators = stop, generators
         self._found: dict[Outside, None] = {}
         self._states = {source: source.state() for source in _sources()}
         self._seeded: set[_Source] = set()
@@ -170,6 +143,11 @@ def current() -> Watch | None:
     return getattr(_local, "watch", None)
 
 
+def _generators() -> Generators | None:
+    watch = current()
+    return None if watch is None else watch.generators
+
+
 def note(kind: str, what: str, right: str = _SEED) -> None:
     """Note a use in the recording that runs in this thread."""
     watch = current()
@@ -195,7 +173,8 @@ def _sources() -> list[_Source]:
 
 
 def _wrappers() -> Iterator[tuple[ModuleType, str, Any]]:
-    """Yield the functions to replace while a recording runs, each with its module and name."""
+    """Yield what stands for functions and generators while a recording runs, each with its module and name."""
+    yield torch.random, "default_generator", DefaultGenerator(torch.default_generator, _generators)
     for source in _sources():
         source.shared = False
         yield from source.wrappers()
@@ -269,11 +248,12 @@ def _listen() -> None:
 
 
 @contextmanager
-def watched(stop: FrameType | None) -> Iterator[Watch]:
-    """Note what the code of this thread takes from outside torch in a block.
+def watched(stop: FrameType | None, generators: Generators) -> Iterator[Watch]:
+    """Note what the code of this thread takes from outside torch in a block, and follow torch's default generator.
 
     Args:
         stop: the frame outside which none is looked at
+        generators: the generators of torch that the code draws from
     """
     _listen()
     with _lock:
@@ -281,7 +261,7 @@ def watched(stop: FrameType | None) -> Iterator[Watch]:
             for module, name, wrapper in _wrappers():
                 _replaced.append((module, name, getattr(module, name)))
                 setattr(module, name, wrapper)
-        watch = Watch(stop)
+        watch = Watch(stop, generators)
         _watches.append(watch)
     _local.watch = watch
     try:
@@ -293,3 +273,4 @@ def watched(stop: FrameType | None) -> Iterator[Watch]:
             while not _watches and _replaced:
                 module, name, function = _replaced.pop()
                 setattr(module, name, function)
+        generators.restore()

@@ -5,17 +5,14 @@ from it as before.
 """
 
 import os
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from torchinit._core.compat import no_dispatch_modes
-from torchinit.recording._outside import note as note_outside
-from torchinit.recording._storages import RecordError
+from torchinit.recording._program import RecordError
 
 # Marks the state that ``torch.get_rng_state()`` returns while recording: its first word says so, its second which one.
 # The seeds from a thousand times this on mark the generators of the model's own.
@@ -28,10 +25,13 @@ class Generators:
     Args:
         note: called with ``"seed"``, ``"save"`` or ``"restore"``, a number, and the generator's number or None
         place: returns the line of the user's code
+        note_outside: called with ``"random"`` and a function that seeds the default generator by chance
     """
 
-    def __init__(self, note: Callable[..., None], place: Callable[[], str]) -> None:
-        self.note, self.place = note, place
+    def __init__(
+        self, note: Callable[..., None], place: Callable[[], str], note_outside: Callable[[str, str], None]
+    ) -> None:
+        self.note, self.place, self.note_outside = note, place, note_outside
         self.saved = 0
         self._own: list[tuple[torch.Generator, Tensor]] = []
         # The seed by which each was last marked, and the next one.
@@ -63,6 +63,37 @@ class Generators:
         self._next += 1
         return number
 
+    def manual_seed(self, seed: int) -> torch.Generator:
+        """Note that the default generator is seeded."""
+        self.note("seed", seed)
+        return torch.default_generator
+
+    def seed(self) -> int:
+        """Note that the default generator is seeded by chance."""
+        seed = int.from_bytes(os.urandom(6), "little")
+        self.note("seed", seed)
+        self.note_outside("random", "torch.seed()")
+        return seed
+
+    def get_state(self) -> Tensor:
+        """Return what stands for the state of the default generator."""
+        self.note("save", self.saved)
+        state = torch.zeros(632, dtype=torch.int64, device="cpu")
+        state[:2] = torch.tensor([_MARK, self.saved], device="cpu")
+        self.saved += 1
+        return state.view(torch.uint8)
+
+    def set_state(self, state: Tensor) -> torch.Generator:
+        """Note that the default generator gets a state that the code has saved."""
+        words = state.view(torch.int64)[:2].tolist() if state.numel() % 8 == 0 else [0]
+        if words[0] != _MARK:
+            raise RecordError(
+                "the recorded code may only restore a state of the default generator that it has saved, got another at"
+                f" {self.place()}; call torch.manual_seed()"
+            )
+        self.note("restore", words[1])
+        return torch.default_generator
+
     def restore(self) -> None:
         """Give the generators of the model's own the states that they had."""
         for generator, state in self._own:
@@ -76,83 +107,21 @@ def _is_fresh(generator: torch.Generator) -> bool:
         return torch.equal(fresh.get_state(), generator.get_state())
 
 
-class _DefaultGenerator:
-    """Stands for the default generator in :mod:`torch.random`, and follows it in the threads that record."""
+class DefaultGenerator:
+    """Stands for the default generator in :mod:`torch.random`, and follows it in the threads that record.
 
-    def __init__(self, real: torch.Generator) -> None:
-        self._real = real
+    Args:
+        real: the default generator
+        current: returns the generators of the recording that runs in this thread, or None
+    """
+
+    def __init__(self, real: torch.Generator, current: Callable[[], Generators | None]) -> None:
+        self._real, self._current = real, current
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
-
-    def manual_seed(self, seed: int) -> Any:
-        generators = _current()
-        if generators is None:
-            return self._real.manual_seed(seed)
-        generators.note("seed", seed)
-        return self._real
-
-    def seed(self) -> int:
-        generators = _current()
-        if generators is None:
-            return self._real.seed()
-        seed = int.from_bytes(os.urandom(6), "little")
-        generators.note("seed", seed)
-        note_outside("random", "torch.seed()")
-        return seed
-
-    def get_state(self) -> Tensor:
-        generators = _current()
-        if generators is None:
-            return self._real.get_state()
-        generators.note("save", generators.saved)
-        state = torch.zeros(632, dtype=torch.int64, device="cpu")
-        state[:2] = torch.tensor([_MARK, generators.saved], device="cpu")
-        generators.saved += 1
-        return state.view(torch.uint8)
-
-    def set_state(self, state: Tensor) -> Any:
-        generators = _current()
-        if generators is None:
-            return self._real.set_state(state)
-        words = state.view(torch.int64)[:2].tolist() if state.numel() % 8 == 0 else [0]
-        if words[0] != _MARK:
-            raise RecordError(
-                "the recorded code may only restore a state of the default generator that it has saved, got another at"
-                f" {generators.place()}; call torch.manual_seed()"
-            )
-        generators.note("restore", words[1])
-        return self._real
+        generators = self._current()
+        return getattr(self._real if generators is None or name not in _FOLLOWED else generators, name)
 
 
-_local = threading.local()
-_lock = threading.Lock()
-# The stand-in of the default generator while a thread records.
-_stand_ins: list[_DefaultGenerator] = []
-_threads = 0
-
-
-def _current() -> Generators | None:
-    """Return the generators of the recording that runs in this thread, or None."""
-    return getattr(_local, "generators", None)
-
-
-@contextmanager
-def followed(generators: Generators) -> Iterator[None]:
-    """Follow what this thread does to the default generator by the functions of :mod:`torch.random` in a block."""
-    global _threads
-    with _lock:
-        if _threads == 0:
-            _stand_ins.append(_DefaultGenerator(torch.random.default_generator))
-            torch.random.default_generator = _stand_ins[0]  # type: ignore[assignment]
-        _threads += 1
-    _local.generators = generators
-    try:
-        yield
-    finally:
-        _local.generators = None
-        with _lock:
-            _threads -= 1
-            if _threads == 0:
-                torch.random.default_generator = _stand_ins.pop()._real
-        generators.restore()
+# The methods of a default generator that are followed.
+_FOLLOWED = ("manual_seed", "seed", "get_state", "set_state")

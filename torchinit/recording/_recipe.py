@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,14 +19,11 @@ from torchinit.recipes._layers import Layer, upstream_fans, walk
 from torchinit.recipes._match import match
 from torchinit.recipes._rule import DEFAULT, KEEP
 from torchinit.recipes._steps import make_steps
-from torchinit.recording._boxes import constant_value
-from torchinit.recording._fan_laws import with_fan_laws
-from torchinit.recording._keyed_draws import Draw, Run, Step
 from torchinit.recording._keyed_program import KeyedProgram
-from torchinit.recording._program import Entry, Operation, Ref
+from torchinit.recording._program import Draw, Entry, Operation, Ref, Step
 from torchinit.recording._regions import box_of
-from torchinit.recording._replay import Memory, run
-from torchinit.recording._rules import Law, Parameter, find_rules
+from torchinit.recording._replay import run
+from torchinit.recording._rules import Law, Parameter, find_rules, with_fan_laws
 
 _KEPT: Law = (("initializer", KEEP),)
 _COPIES = ("copy_", "clone", "_to_copy")
@@ -43,13 +40,14 @@ class Write:
 
     initializer: str
     args: Mapping[str, Any]
-    box: Block | None = None
+    block: Block | None = None
     batch_dims: int = 0
 
     def fill(self, ref: Ref) -> Fill:
         """Return the plain fill that it resolves to, in this tensor."""
-        fans = upstream_fans(block_shape(ref.size, self.box)[self.batch_dims :])
-        return resolve(self.initializer, self.args, fans, ref.dtype.is_complex)
+        fans = upstream_fans(block_shape(ref.size, self.block)[self.batch_dims :])
+        found = resolve(self.initializer, self.args, fans, ref.dtype.is_complex)
+        return replace(found, block=self.block, batch_dims=self.batch_dims)
 
 
 def _constant(value: float, dtype: torch.dtype = torch.float64) -> Write:
@@ -69,16 +67,8 @@ def _scaled(write: Write, factor: float, ref: Ref) -> Write | None:
     if factor == 1.0 or fill.initializer == "zeros_":
         return write
     if fill.initializer in ("uniform_", "normal_", "trunc_normal_") and factor > 0.0:
-        return Write(fill.initializer, dict(zip(names, args)), write.box)
+        return Write(fill.initializer, dict(zip(names, args)), write.block)
     return _constant(factor) if fill.initializer == "ones_" else None
-
-
-def _given_value(operation: Operation) -> float | None:
-    """Return the number that an operator fills a tensor with, or None."""
-    value = 0.0 if operation.operator == "zero_" else constant_value(operation)
-    if operation.operator == "fill_":
-        value = operation.args[1]
-    return float(value) if isinstance(value, (int, float)) else None
 
 
 class _Said:
@@ -92,21 +82,17 @@ class _Said:
         """Take in one step; return False if no rule can say it."""
         if isinstance(step, Draw):
             return self._put(step.target, [Write(step.initializer, step.args)])
-        operation = step.operation
-        made = list(operation.made())
-        if not made:
-            # The model's own generator is seeded.
+        if step.is_state:
             return False
-        value = _given_value(operation)
-        if value is not None:
-            return self._put(made[0], [_constant(value)])
-        factor = _factor(step, made[0])
+        made = step.made[0]
+        if step.number is not None:
+            return self._put(made, [_constant(float(step.number))])
+        factor = _factor(step, made)
         if factor is not None:
-            return self._scale(made[0], factor)
-        source = next((x for x in operation.args[::-1] if isinstance(x, Ref)), None)
-        if operation.operator in _COPIES and source is not None and source.size == made[0].size:
-            writes = self.known.get(source)
-            return writes is not None and self._put(made[0], writes)
+            return self._scale(made, factor)
+        source = next((x for x in step.args[::-1] if isinstance(x, Ref)), None)
+        if step.operator in _COPIES and source is not None and source.size == made.size:
+            return source in self.known and self._put(made, self.known[source])
         return False
 
     def _scale(self, target: Ref, factor: float) -> bool:
@@ -121,21 +107,21 @@ class _Said:
         if (target.size, target.stride, target.offset) == (whole.size, whole.stride, whole.offset):
             self.known[target] = list(writes)
             return True
-        box = _block(whole, target)
-        if box is None or len(writes) != 1 or writes[0].box is not None:
+        block = _block(whole, target)
+        if block is None or len(writes) != 1 or writes[0].block is not None:
             return False
         batch_dims = 0 if _is_elementwise(writes[0]) else len(whole.size) - len(target.size)
-        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, box, batch_dims))
+        self.known.setdefault(whole, []).append(Write(writes[0].initializer, writes[0].args, block, batch_dims))
         # Only the first dimension may number matrices.
-        return batch_dims == 0 or (batch_dims, box.dim) == (1, 0)
+        return batch_dims == 0 or (batch_dims, block.dim) == (1, 0)
 
 
 def _factor(step: Step, target: Ref) -> float | None:
     """Return the number that a step multiplies a tensor by, or None."""
-    if isinstance(step, Run) and step.operation.writes == (target,) and step.operation.label is None:
-        operator, number = step.operation.operator, step.operation.args[-1]
-        if isinstance(number, (int, float)) and number and operator in ("mul_", "div_"):
-            return float(number) if operator == "mul_" else 1.0 / number
+    if isinstance(step, Operation) and step.writes == (target,) and step.label is None:
+        number = step.args[-1]
+        if isinstance(number, (int, float)) and number and step.operator in ("mul_", "div_"):
+            return float(number) if step.operator == "mul_" else 1.0 / number
     return None
 
 
@@ -183,7 +169,7 @@ class Laws:
 
     def writes(self, entry: Entry) -> list[Write] | None:
         """Return what fills an entry, as initializers of torchinit; None if they cannot say it."""
-        steps = [self.keyed.steps[number] for number in self.keyed.feeds[entry.name]]
+        steps = self.keyed.steps_of([entry.name])
         said = _Said(entry)
         if all(said.follow(step) for step in steps):
             return said.known.get(entry.ref)
@@ -191,12 +177,10 @@ class Laws:
 
     def _constant(self, entry: Entry, steps: Sequence[Step]) -> list[Write] | None:
         """Run steps without a draw; return their value if it is one number."""
-        if entry.ref.numel > _COMPARED or not all(isinstance(s, Run) and not s.operation.random for s in steps):
+        operations = [step for step in steps if isinstance(step, Operation) and not step.random]
+        if entry.ref.numel > _COMPARED or len(operations) < len(steps):
             return None
-        memory = Memory(self.program)
-        for step in steps:
-            run(step.operation, memory)  # type: ignore[union-attr]
-        values = memory.tensor(entry.ref)
+        values = run(self.program, operations).tensor(entry.ref)
         first = values.flatten()[:1]
         return [_constant(first.item(), entry.ref.dtype)] if bool((values == first).all()) else None
 
@@ -205,7 +189,7 @@ class Laws:
         factor = 1.0
         while steps and (last := _factor(steps[-1], entry.ref)) is not None:
             steps, factor = steps[:-1], factor * last
-        labels = {step.operation.label for step in steps if isinstance(step, Run)}
+        labels = {step.label for step in steps if isinstance(step, Operation)}
         number = labels.pop() if len(labels) == 1 else None
         if number is None or self.program.calls[number].target != entry.ref:
             return None
@@ -223,10 +207,7 @@ class Laws:
             return False
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            memory = Memory(self.program)
-            for operation in self.program.operations:
-                if operation.label == number:
-                    run(operation, memory)
+            actual = run(self.program, self.program.labeled[number]).tensor(ref)
             torch.manual_seed(0)
             whole = torch.empty_strided(ref.size, ref.stride, dtype=ref.dtype, device="cpu")
             try:
@@ -234,11 +215,11 @@ class Laws:
             except ValueError:
                 # A recording holds no lists; without its factors rotary_inv_freq_ refuses the others.
                 return False
-        return torch.allclose(memory.tensor(ref), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+        return torch.allclose(actual, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
     def _is_default(self, entry: Entry, writes: Sequence[Write]) -> bool:
-        fills = [_plain(w.fill(entry.ref), w.box) for w in writes]
-        expected = [_plain(fill, fill.block) for fill in self.defaults.get(entry.name, ())]
+        fills = [_plain(write.fill(entry.ref)) for write in writes]
+        expected = [_plain(fill) for fill in self.defaults.get(entry.name, ())]
         # A norm of another library has no default that its type tells; its own number says more.
         return (
             bool(expected and self.standard(entry))
@@ -247,9 +228,9 @@ class Laws:
         )
 
     def _padding(self, entry: Entry) -> list[Fill]:
-        path, _, name = entry.name.rpartition(".")
-        layer = self.layers.get(path)
-        return padding_fills(layer) if layer is not None and name == "weight" else []
+        layer = self._layer(entry)
+        is_weight = entry.name.rpartition(".")[2] == "weight"
+        return padding_fills(layer) if layer is not None and is_weight else []
 
     def _law(self, entry: Entry, writes: Sequence[Write]) -> Law | None:
         writes = _without_covered(writes, entry.ref.size)
@@ -269,20 +250,23 @@ class Laws:
             if len(writes) != entry.ref.size[0]:
                 return None
             law["batch_dims"] = first.batch_dims
-        elif first.box is not None and not _is_elementwise(first):
-            lengths = [w.box[2] for w in writes if w.box is not None]
+        elif first.block is not None and not _is_elementwise(first):
+            lengths = [w.block[2] for w in writes if w.block is not None]
             law["blocks"] = len(lengths) if len(set(lengths)) == 1 else tuple(lengths)
-            law |= {"dim": first.box[0]} if first.box[0] else {}
+            law |= {"dim": first.block[0]} if first.block[0] else {}
         return tuple(law.items())
+
+    def _layer(self, entry: Entry) -> Layer | None:
+        return self.layers.get(entry.name.rpartition(".")[0])
 
     def standard(self, entry: Entry) -> str:
         """Return the layer of ``torch.nn`` that an entry's module inherits from; empty without one."""
-        layer = self.layers.get(entry.name.rpartition(".")[0])
+        layer = self._layer(entry)
         return "" if layer is None else layer.standard
 
     def fans(self, entry: Entry, batch_dims: int = 0) -> tuple[int, int] | None:
         """Return the fans that a rule counts for an entry; None if it has none, or the layer is not known."""
-        layer, shape = self.layers.get(entry.name.rpartition(".")[0]), list(entry.ref.size)[batch_dims:]
+        layer, shape = self._layer(entry), list(entry.ref.size)[batch_dims:]
         return layer.fans(shape) if layer is not None and (batch_dims or layer.knows_fans(shape)) else None
 
     def _has_layers_fans(self, entry: Entry, write: Write) -> bool:
@@ -302,26 +286,26 @@ def _is_elementwise(write: Write) -> bool:
 
 def _without_covered(writes: Sequence[Write], shape: Sequence[int]) -> list[Write]:
     """Drop what later blocks cover together; return the blocks in their order along the dimension."""
-    blocks = sorted((w for w in writes if w.box is not None), key=lambda w: w.box or ())
-    whole = [w for w in writes if w.box is None]
-    dim = blocks[0].box[0] if blocks and blocks[0].box else 0
+    blocks = sorted((w for w in writes if w.block is not None), key=lambda w: w.block or ())
+    whole = [w for w in writes if w.block is None]
+    dim = blocks[0].block[0] if blocks and blocks[0].block else 0
     end = 0
     for write in blocks:
-        if write.box is not None and write.box[:2] == (dim, end):
-            end += write.box[2]
+        if write.block is not None and write.block[:2] == (dim, end):
+            end += write.block[2]
     return blocks if blocks and end == shape[dim] else [*whole, *blocks]
 
 
-def _plain(fill: Fill, box: Block | None) -> tuple[str, tuple[Any, ...], Any]:
+def _plain(fill: Fill) -> Fill:
     if fill.initializer == "constant_" and fill.args[0] in (0.0, 1.0):
-        return "ones_" if fill.args[0] else "zeros_", (), box
-    return fill.initializer, fill.args, box
+        return Fill("ones_" if fill.args[0] else "zeros_", (), fill.block)
+    return fill
 
 
-def _equal(a: tuple[str, tuple[Any, ...], Any], b: tuple[str, tuple[Any, ...], Any]) -> bool:
-    return (a[0], a[2], len(a[1])) == (b[0], b[2], len(b[1])) and all(
+def _equal(a: Fill, b: Fill) -> bool:
+    return (a.initializer, a.block, len(a.args)) == (b.initializer, b.block, len(b.args)) and all(
         x == y or (isinstance(x, float) and isinstance(y, float) and math.isclose(x, y, rel_tol=1e-12))
-        for x, y in zip(a[1], b[1])
+        for x, y in zip(a.args, b.args)
     )
 
 

@@ -1,7 +1,6 @@
 """Runs a model's own code and records how it fills the model's tensors."""
 
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,14 +12,10 @@ from torchinit._core.compat import FakeTensorMode
 from torchinit._core.patch import patch_torch
 from torchinit._core.wrappers import plain_names
 from torchinit.recording._functions import Functions
-from torchinit.recording._outside import Watch, watched
-from torchinit.recording._program import Entry, Program, storages
-from torchinit.recording._random import followed
+from torchinit.recording._outside import Watch, current, watched
+from torchinit.recording._program import Entry, Program, RecordError, storages
 from torchinit.recording._recording import Recording
-from torchinit.recording._storages import RecordError
 from torchinit.recording._tape import Tape
-
-_active = threading.local()
 
 
 def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recording:
@@ -51,15 +46,13 @@ def record(build: Callable[[], Any], *, model: nn.Module | None = None) -> Recor
         >>> torch.equal(model.weight, same.weight)
         True
     """
-    if getattr(_active, "tape", None) is not None:
+    if current() is not None:
         raise RecordError("a recording must end before the next begins, got record() within record()")
     frame = sys._getframe()
     tape = Tape(frame, FakeTensorMode(allow_non_fake_inputs=True))
     with (
-        _in_progress(tape),
         patch_torch(),
-        followed(tape.generators),
-        watched(frame) as watch,
+        watched(frame, tape.generators) as watch,
         tape.mode,
         tape,
         Functions(tape),
@@ -86,17 +79,11 @@ def _program(model: nn.Module, tape: Tape, watch: Watch) -> Program:
         constants=dict(tape.values.constants),
         given=frozenset(tape.values.given),
         outside=watch.found(),
-        allocated={number: tape.allocated[number] for number in storages(entries) & tape.allocated.keys()},
+        allocated={
+            number: tape.allocated[number]
+            for number in storages(entry.ref for entry in entries) & tape.allocated.keys()
+        },
     )
-
-
-@contextmanager
-def _in_progress(tape: Tape) -> Iterator[None]:
-    _active.tape = tape
-    try:
-        yield
-    finally:
-        _active.tape = None
 
 
 @contextmanager
@@ -120,7 +107,7 @@ def _with_fake_tensors(model: nn.Module, tape: Tape) -> Iterator[nn.Module]:
 
 def _stand_in(tensor: Tensor, tape: Tape) -> Tensor:
     tape.values.give(tensor)
-    fake = tape.values.alias(tensor, tape.mode, fake=True)
+    fake = tape.values.alias(tensor, tape.mode)
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(fake, tensor.requires_grad)
     return fake

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.groups import grouped
+from torchinit._core.groups import together
 from torchinit._core.messages import warn_user
 from torchinit._core.writes import Done, ignore
 from torchinit.keyed import compiled
@@ -258,8 +258,8 @@ class Recording:
         """
         recipe, left = recipe_of(self.keyed_program, self._skeleton)
         if left:
-            listed = ", ".join(group.name for group in grouped([(name, None) for name in left]))
-            warn_user(f"a recipe has a rule for each tensor that one rule can say, got others: {listed}")
+            names = ", ".join(together(left))
+            warn_user(f"a recipe has a rule for each tensor that one rule can say, got others: {names}")
         return recipe
 
     def build(self, device: torch.device | str | None = None, **kwargs: Any) -> nn.Module:

@@ -2,14 +2,25 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
-from torchinit.recording._program import Operation, Program, Ref, slice_of
-from torchinit.recording._storages import RecordError
+from torchinit.recording._program import (
+    Entry,
+    Operation,
+    Program,
+    RecordError,
+    Ref,
+    Scheduled,
+    Step,
+    schedule,
+    storages,
+)
+
+_S = TypeVar("_S", bound=Step)
 
 
 @contextmanager
@@ -38,6 +49,12 @@ def find_operator(name: str) -> Any:
     return getattr(getattr(getattr(torch.ops, namespace), operator), overload)
 
 
+def call(operation: Operation, tensor: Callable[[Ref], Tensor], **kwargs: Any) -> Any:
+    """Call the operator of an operation with real tensors."""
+    args, own = operation.given(tensor)
+    return find_operator(operation.name)(*args, **own, **kwargs)
+
+
 def check_made(ref: Ref, made: Any) -> None:
     """Raise if an operator makes another tensor than it did when recorded."""
     if not isinstance(made, Tensor) or tuple(made.shape) != ref.size or made.dtype != ref.dtype:
@@ -46,12 +63,44 @@ def check_made(ref: Ref, made: Any) -> None:
 
 
 class Memory:
-    """The storages of a replay; one is allocated when an operator first needs it."""
+    """The storages of a replay, each allocated when an operator first needs it, and the states of its generators.
+
+    Args:
+        program: knows the storages
+        bound: memory of the caller for some storages, which are filled in place
+    """
 
     def __init__(self, program: Program, bound: Mapping[int, torch.UntypedStorage] | None = None) -> None:
         self.program = program
         self.bound = bound or {}
         self.storages: dict[int, torch.UntypedStorage] = {}
+        # The generators of the model's own, and the saved states of the default one.
+        self._own: dict[int, torch.Generator] = {}
+        self._saved: dict[int, Tensor] = {}
+
+    def run(self, operation: Operation) -> None:
+        """Run one operation of a program."""
+        if operation.is_state:
+            self._set_state(operation)
+            return
+        own = {} if operation.generator is None else {"generator": self._own[operation.generator]}
+        with _default_dtype(operation):
+            out = call(operation, self.tensor, **own)
+        # A result may be None, which has its place in fresh too.
+        for ref, tensor in zip(operation.fresh, tree_flatten(out)[0]):
+            if ref is not None:
+                self.keep(ref, tensor)
+
+    def _set_state(self, operation: Operation) -> None:
+        (number,) = operation.args
+        if operation.generator is not None:
+            self._own[operation.generator] = torch.Generator().manual_seed(number)
+        elif operation.operator == "seed":
+            torch.default_generator.manual_seed(number)
+        elif operation.operator == "save":
+            self._saved[number] = torch.default_generator.get_state()
+        else:
+            torch.default_generator.set_state(self._saved[number])
 
     def tensor(self, ref: Ref) -> Tensor:
         """View a storage; its memory is new if nothing has filled it yet."""
@@ -89,25 +138,6 @@ class Memory:
             self.storages.pop(number, None)
 
 
-class States:
-    """The generators of a replay: the default one, and those of the model's own."""
-
-    def __init__(self) -> None:
-        self.own: dict[int, torch.Generator] = {}
-        self.saved: dict[int, Tensor] = {}
-
-    def apply(self, operation: Operation) -> None:
-        (number,) = operation.args
-        if operation.generator is not None:
-            self.own[operation.generator] = torch.Generator().manual_seed(number)
-        elif operation.operator == "seed":
-            torch.default_generator.manual_seed(number)
-        elif operation.operator == "save":
-            self.saved[number] = torch.default_generator.get_state()
-        else:
-            torch.default_generator.set_state(self.saved[number])
-
-
 @contextmanager
 def _default_dtype(operation: Operation) -> Iterator[None]:
     """Let an operator that makes floating-point numbers of none give the dtype that it gave when recorded."""
@@ -124,28 +154,25 @@ def _default_dtype(operation: Operation) -> Iterator[None]:
         torch.set_default_dtype(default)
 
 
-def run(operation: Operation, memory: Memory, generator: torch.Generator | None = None) -> None:
-    """Run one operator of a program."""
+def run(program: Program, operations: Iterable[Operation]) -> Memory:
+    """Run some operations of a program, and return what they leave."""
+    memory = Memory(program)
+    for operation in operations:
+        memory.run(operation)
+    return memory
 
-    def given(value: Any) -> Any:
-        return memory.tensor(value) if isinstance(value, Ref) else value
 
-    args, kwargs = tree_map(given, (operation.args, dict(operation.kwargs)))
-    own = {} if generator is None else {"generator": generator}
-    with _default_dtype(operation):
-        out = find_operator(operation.name)(*args, **kwargs, **own)
-    # A result may be None, which has its place in fresh too.
-    for ref, tensor in zip(operation.fresh, tree_flatten(out)[0]):
-        if ref is not None:
-            memory.keep(ref, tensor)
+# Takes the number of a storage once it is filled, and the memory that has it.
+Deliver: TypeAlias = Callable[[int, Memory], None]
 
 
 def replay(
     program: Program,
     wanted: Iterable[int],
-    deliver: Callable[[int, Memory], None],
+    deliver: Deliver,
     generator: torch.Generator | None = None,
     bound: Mapping[int, torch.UntypedStorage] | None = None,
+    draws: bool = True,
 ) -> None:
     """Run a program from the state of a generator, in order, one tensor at a time.
 
@@ -155,22 +182,39 @@ def replay(
         deliver: called with the number of each storage once it is filled
         generator: the CPU generator (default: the default one)
         bound: memory of the caller for some storages, which are filled in place
+        draws: whether to make the draws too that no wanted storage needs
     """
-    memory, states = Memory(program, bound), States()
-    wanted = set(wanted)
-    steps = slice_of(program, wanted, draws=True)
+    memory, wanted = Memory(program, bound), set(wanted)
     with _drawn_from(generator):
-        for step in steps:
-            if step.operation.is_state:
-                states.apply(step.operation)
-                continue
-            own = step.operation.generator
-            run(step.operation, memory, None if own is None else states.own[own])
-            for number in step.complete:
-                deliver(number, memory)
-                wanted.discard(number)
-            memory.drop(step.drop)
-        for number in sorted(wanted & set(program.constants)):
-            memory.storage(number)
+        run_scheduled(schedule(program, program.operations, wanted, draws), memory, memory.run, wanted, deliver)
+
+
+def run_scheduled(
+    steps: Iterable[Scheduled[_S]], memory: Memory, run: Callable[[_S], None], wanted: Iterable[int], deliver: Deliver
+) -> None:
+    """Run the steps of a schedule, deliver each wanted storage once it is filled, and free what nobody needs."""
+    left = set(wanted)
+    for scheduled in steps:
+        run(scheduled.step)
+        for number in scheduled.complete:
             deliver(number, memory)
-            memory.drop([number])
+        left -= set(scheduled.complete)
+        memory.drop(scheduled.drop)
+    for number in sorted(left & memory.program.constants.keys()):
+        # Also fills memory of the caller, which nothing may have asked for.
+        memory.storage(number)
+        deliver(number, memory)
+        memory.drop([number])
+
+
+def values_of(program: Program, entries: Iterable[Entry]) -> dict[str, Tensor]:
+    """Compute the values of entries that follow from no draw, by name."""
+    found: dict[str, Tensor] = {}
+    wanted = list(entries)
+
+    def keep(number: int, memory: Memory) -> None:
+        found.update({x.name: memory.tensor(x.ref).clone() for x in wanted if x.ref.storage == number})
+
+    # Draws that something overwrites may be left; their values do not matter.
+    replay(program, storages(x.ref for x in wanted), keep, torch.Generator(), draws=False)
+    return found

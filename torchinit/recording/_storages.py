@@ -1,18 +1,15 @@
 """The storages of a recording by number, and what is known of their values."""
 
 import weakref
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchinit._core.compat import FakeTensor, StorageWeakRef, no_dispatch_modes, storage_id
-from torchinit.recording._program import Ref
-
-
-class RecordError(RuntimeError):
-    """A model's code does what cannot be recorded; the message says what, where, and what to do."""
+from torchinit._core.compat import FakeTensor, FakeTensorMode, StorageWeakRef, no_dispatch_modes, storage_id
+from torchinit.recording._program import RecordError, Ref
 
 
 @dataclass
@@ -103,18 +100,13 @@ class Storages:
         self._held.append(StorageWeakRef(tensor.untyped_storage()))  # type: ignore[no-untyped-call]
         return number
 
-    def alias(self, tensor: Tensor, mode: Any, fake: bool, given: bool = False) -> Tensor:
-        """Return another tensor for the same view of the same storage: a fake one, or one with untouched memory."""
-        ref = self.ref(tensor, made=given)
+    def alias(self, tensor: Tensor, mode: FakeTensorMode | None) -> Tensor:
+        """Return another tensor for the same view of the same storage: a mode's fake one, or one with untouched memory."""
+        ref = self.ref(tensor)
         elements = -(-self.nbytes[ref.storage] // ref.dtype.itemsize)
-        with no_dispatch_modes():
-            if fake:
-                with mode:
-                    memory = torch.empty(elements, dtype=ref.dtype, device="cpu")
-                    made = memory.as_strided(ref.size, ref.stride, ref.offset)
-            else:
-                memory = torch.empty(elements, dtype=ref.dtype, device="cpu")
-                made = memory.as_strided(ref.size, ref.stride, ref.offset)
+        with no_dispatch_modes(), mode or nullcontext():
+            memory = torch.empty(elements, dtype=ref.dtype, device="cpu")
+            made = memory.as_strided(ref.size, ref.stride, ref.offset)
         self._add(made, ref.storage)
         self.unknown.add(ref.storage)
         return made

@@ -24,9 +24,10 @@ from torchinit._core.compat import (
 )
 from torchinit.recording._frames import arguments, initializer_frames, module_of, outer_frames, place_of
 from torchinit.recording._invocation import Invocation
-from torchinit.recording._program import Call, Operation, Ref
+from torchinit.recording._outside import note
+from torchinit.recording._program import Call, Operation, RecordError, Ref
 from torchinit.recording._random import Generators
-from torchinit.recording._storages import RecordError, Storages
+from torchinit.recording._storages import Storages
 
 # The methods by which people call operators.
 _METHODS = {"_local_scalar_dense": "item", "_unique2": "unique"}
@@ -44,7 +45,7 @@ class Tape(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.mode = mode
         self.values = Storages()
-        self.generators = Generators(self._note_state, self.place)
+        self.generators = Generators(self._note_state, self.place, note)
         self.operations: list[Operation] = []
         self.calls: list[Call] = []
         # The lines that made memory without writing to it.
@@ -209,14 +210,17 @@ class Tape(TorchDispatchMode):
         if isinstance(value, torch.UntypedStorage):
             with no_dispatch_modes():
                 view = torch.empty(0, dtype=torch.uint8, device=value.device).set_(value)
-            fake = isinstance(target, FakeTensor)
-            return value if fake == view.is_meta else self.values.alias(view, self.mode, fake).untyped_storage()
+            is_fake = isinstance(target, FakeTensor)
+            return value if is_fake == view.is_meta else self._alias(view, is_fake).untyped_storage()
         return self.alike(target, value) if isinstance(value, Tensor) else value
 
     def alike(self, target: Tensor, value: Tensor) -> Tensor:
         """Return the same view of the same storage as ``value``, fake or real as ``target`` is."""
-        fake = isinstance(target, FakeTensor)
-        return value if fake == isinstance(value, FakeTensor) else self.values.alias(value, self.mode, fake)
+        is_fake = isinstance(target, FakeTensor)
+        return value if is_fake == isinstance(value, FakeTensor) else self._alias(value, is_fake)
+
+    def _alias(self, value: Tensor, is_fake: bool) -> Tensor:
+        return self.values.alias(value, self.mode if is_fake else None)
 
     def refuse_reshape(self, tensor: Tensor, what: str) -> None:
         """Raise if a tensor is not the recorded code's to change, but one of the model that it initializes."""

@@ -1,6 +1,6 @@
 """The tensors of a model that a recording fills, by name."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +68,7 @@ class Target:
 
     entry: Entry
     tensor: Tensor
-    boxes: Sequence[tuple[Tensor, list[int]]]
+    boxes: list[tuple[Tensor, list[int]]]
 
     @property
     def is_whole(self) -> bool:
@@ -103,20 +103,32 @@ def boxes(tensor: Tensor) -> Iterator[tuple[Tensor, list[int]]]:
         yield view, [0] * tensor.dim()
 
 
+def by_storage(targets: Iterable[Target]) -> dict[int, list[Target]]:
+    """Group targets by the number of the recorded storage that has their values."""
+    found: dict[int, list[Target]] = {}
+    for target in targets:
+        found.setdefault(target.entry.ref.storage, []).append(target)
+    return found
+
+
+def place(targets: Iterable[Target], memory: Memory) -> None:
+    """Write to each target, or to this rank's parts of it, the values that its entry has in a replay's memory."""
+    for target in targets:
+        place_(target.boxes, memory.tensor(target.entry.ref))
+
+
 def fill_in_order(program: Program, targets: Sequence[Target], generator: torch.Generator | None, done: Done) -> None:
     """Replay a program from a generator's state, write what each target holds of it, and call ``done`` after each.
 
     A storage whose memory is a target's own is filled there.
     """
-    found: dict[int, list[Target]] = {}
-    for target in targets:
-        found.setdefault(target.entry.ref.storage, []).append(target)
+    found = by_storage(targets)
     bound = {number: own[0].tensor.untyped_storage() for number, own in found.items() if _is_memory_of(program, own[0])}
 
     def deliver(number: int, memory: Memory) -> None:
         for target in found[number]:
             if number not in bound or target.tensor.untyped_storage().data_ptr() != bound[number].data_ptr():
-                place_(list(target.boxes), memory.tensor(target.entry.ref))
+                place([target], memory)
             done(target.entry.name, target.tensor)
 
     replay(program, found, deliver, generator, bound)

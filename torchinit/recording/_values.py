@@ -1,13 +1,13 @@
 """Follows a program without running it: what each storage holds, as the steps that made it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_flatten
 
-from torchinit.recording._program import Call, Entry, Operation, Program, Ref
+from torchinit.recording._program import Call, Entry, Operation, Program, Ref, storages
 from torchinit.recording._regions import Box, box_of, filled, meet, overlap
 
 # Operators that give the values of their argument.
@@ -53,7 +53,7 @@ class Value:
     def __post_init__(self) -> None:
         #: whether it, or what it was made from, draws from the default generator
         self.drawn: bool = self.draws or any(value.drawn for value in self.inputs)
-        #: the number that it is everywhere; kept by :func:`torchinit.recording._terms.filling`
+        #: the number that it is everywhere; kept by :func:`torchinit.recording._words.filling`
         self.filling: tuple[float | None] | None = None
 
     def steps(self) -> list["Value"]:
@@ -84,7 +84,7 @@ class _Unit:
     """The operators of a call of an initializer."""
 
     call: Call
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[Operation]
     value: Value | None = None
 
     def overwrites(self) -> bool:
@@ -92,10 +92,10 @@ class _Unit:
         if self.call.is_upstreams:
             return True
         target = self.call.target
-        first = next((o for o in self.operations if any(r.storage == target.storage for r in o.made())), None)
-        if first is None or target.storage in {ref.storage for ref in first.reads()}:
+        first = next((o for o in self.operations if any(r.storage == target.storage for r in o.made)), None)
+        if first is None or target.storage in storages(first.reads):
             return False
-        return any(ref.storage == target.storage and box_of(ref, target) is not None for ref in first.made())
+        return any(ref.storage == target.storage and box_of(ref, target) is not None for ref in first.made)
 
 
 class Values:
@@ -183,16 +183,16 @@ class Values:
             self._apply_operator(operation)
 
     def _apply_call(self, unit: _Unit, operation: Operation) -> None:
-        target, draws = unit.call.target, any(o.random and o.generator is None for o in unit.operations)
+        target, draws = unit.call.target, any(o.draws for o in unit.operations)
         if unit.value is None:
             whole = unit.overwrites()
             before = self._so_far(target)
             inputs: tuple[Value, ...] = () if whole or before.kind == "unwritten" else (before,)
             unit.value = Value("call", inputs=inputs, operation=operation, call=unit.call, draws=draws, ref=target)
             self.draws += [unit.value] if draws else []
-            if any(ref.storage == target.storage for o in unit.operations for ref in o.made()):
+            if any(ref.storage == target.storage for o in unit.operations for ref in o.made):
                 self._write(target, unit.value, adds=any(x.kind == "so far" for x in inputs))
-        for ref in operation.made():
+        for ref in operation.made:
             if ref.storage != target.storage:
                 self._live[ref.storage] = [_Write(ref, unit.value)]
 
@@ -203,16 +203,14 @@ class Values:
 
     def _apply_operator(self, operation: Operation) -> None:
         written = {ref for ref in operation.writes if ref.numel}
-        read = set(operation.reads())
+        read = set(operation.reads)
 
-        def given(x: Any) -> Any:
-            if not isinstance(x, Ref):
-                return x
-            return None if x not in read else self._so_far(x) if x in written else self._read(x)
+        def given(ref: Ref) -> Value | None:
+            return None if ref not in read else self._so_far(ref) if ref in written else self._read(ref)
 
-        arguments = tree_map(given, (operation.args, dict(operation.kwargs)))
+        arguments = operation.given(given)
         inputs = tuple(x for x in tree_flatten(arguments)[0] if isinstance(x, Value))
-        made = [ref for ref in (*operation.fresh, *operation.writes) if ref is not None and ref.numel]
+        made = [ref for ref in operation.made if ref.numel]
         for output, ref in enumerate(made):
             if operation.operator == "copy_" and operation.args[1] == ref:
                 continue  # x[0] += 1 ends with a copy of the part onto itself
@@ -221,7 +219,7 @@ class Values:
                 arguments,
                 inputs,
                 operation,
-                draws=operation.random and operation.generator is None,
+                draws=operation.draws,
                 seed=None if operation.generator is None else self._seeds[operation.generator],
                 ref=ref,
                 output=output,
@@ -257,16 +255,12 @@ def _ends(write: _Write, writes: Sequence[_Write]) -> bool:
 
 def _units(program: Program) -> dict[int, _Unit]:
     """Collect the operators of each call; a function that only passes on to another is left out."""
-    inner: dict[int, set[int | None]] = {}
-    for operation in program.operations:
-        if operation.label is not None:
-            inner.setdefault(operation.label, set()).add(operation.call)
-    units: dict[int, _Unit] = {}
-    for operation in program.operations:
-        if operation.label is not None:
-            calls = inner[operation.label]
-            number = operation.call if len(calls) == 1 and operation.call is not None else operation.label
-            units.setdefault(number, _Unit(program.calls[number])).operations.append(operation)
+    units = {}
+    for label, operations in program.labeled.items():
+        inner = operations[0].call
+        passes_on = inner is not None and all(operation.call == inner for operation in operations)
+        number = inner if inner is not None and passes_on else label
+        units[number] = _Unit(program.calls[number], operations)
     return units
 
 

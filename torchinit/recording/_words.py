@@ -1,19 +1,144 @@
 """Says in words what a tensor holds: in those of the function that was called, else in those of the operators.
 
-A comma means "then", and ``x`` stands for the values so far, as in ``arange(0, 128, 2) / 128, 10000 ** x, 1 / x``.
+A comma means "then", and ``x`` stands for the values so far, as in ``arange(0, 128, 2) / 128, 10000 ** x, 1 / x``. The
+first half has the terms: numbers, calls, operators and their arguments. The second half makes texts of them.
 """
 
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from torchinit._core.table import dtype_name
-from torchinit.recording import _terms
-from torchinit.recording._program import Ref
+from torchinit.recording._program import Call, Operation, Ref
 from torchinit.recording._regions import Box, index_text
-from torchinit.recording._terms import ATOM, INFIX, called, filling, name_of, number, operands
+from torchinit.recording._replay import find_operator
 from torchinit.recording._values import Value, draws_of
+
+# Infix operators, with how strongly each binds.
+INFIX: Mapping[str, tuple[str, int]] = {
+    **{"add": ("+", 1), "sub": ("-", 1), "rsub": ("-", 1), "mul": ("*", 2), "div": ("/", 2), "pow": ("**", 3)},
+    **{"floor_divide": ("//", 2), "remainder": ("%", 2), "eq": ("==", 0), "ne": ("!=", 0), "lt": ("<", 0)},
+    **{"le": ("<=", 0), "gt": (">", 0), "ge": (">=", 0)},
+}
+ATOM = 4
+
+_UNIFORM, _NORMAL = ("uniform_", "rand", "rand_like"), ("normal_", "randn", "randn_like")
+
+# Arguments of these need no names; other arguments say nothing about values.
+_PLAIN = ("arange", "linspace", "logspace", "randint", "randperm")
+_UNTOLD = ("size", "dtype", "layout", "device", "pin_memory", "memory_format", "generator", "out", "implicit")
+
+
+def number(value: Any) -> str:
+    """Write a number to 4 significant digits, and anything else as it is."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(number, value))}]"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e7:
+        return str(int(value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def called(name: str, args: Sequence[str]) -> str:
+    """Write a call; one without arguments is its name."""
+    return f"{name}({', '.join(args)})" if args else name
+
+
+def owner(call: Call) -> str | None:
+    """Return the package that an initializer is from; None for torch.nn.init and torchinit."""
+    return None if call.is_upstreams else call.module.partition(".")[0]
+
+
+def call_words(call: Call) -> str:
+    """Write the call of an initializer with the arguments that differ from the defaults."""
+    if call.function in ("uniform_", "normal_", "constant_"):
+        args = [number(value) for value in call.args.values()]
+    else:
+        told = {name: value for name, value in call.args.items() if (name, value) not in call.defaults.items()}
+        args = [f"{name}={number(value)}" for name, value in told.items()]
+    words = called(call.function, args)
+    return words if owner(call) is None else f"{owner(call)} {words}"
+
+
+def constant(tensor: Tensor) -> str:
+    """Write values that come from outside torch; a few are shown."""
+    shown = number(tensor.tolist()) if tensor.numel() <= 4 else f"{tensor.numel()} values"
+    return f"{shown} from outside torch"
+
+
+def told_arguments(value: Value) -> list[tuple[str | None, Any]]:
+    """Return the arguments of an operator that say something, with the names of those that have a default."""
+    operation, (args, kwargs) = value.operation, value.arguments
+    told: list[tuple[str | None, Any]] = []
+    for index, argument in enumerate(find_operator(operation.name)._schema.arguments if operation else ()):
+        given = args[index] if index < len(args) else kwargs.get(argument.name)
+        optional = argument.has_default_value()
+        if given is None or argument.name in _UNTOLD or (optional and given == argument.default_value):
+            continue
+        told.append((argument.name if optional and name_of(value) not in _PLAIN else None, given))
+    return told
+
+
+def name_of(value: Value) -> str:
+    """Return the name of a value's operator; that of one that draws keeps its underscore."""
+    if value.kind != "operator" or value.operation is None:
+        return ""
+    name = value.operation.operator
+    return name if value.operation.random else name.strip("_")
+
+
+def operands(value: Value) -> tuple[Any, Any] | None:
+    """Return the two sides of an infix operator; None if it is another, or has further arguments."""
+    args, kwargs = value.arguments
+    if name_of(value) not in INFIX or len(args) != 2 or any(x != 1 for x in kwargs.values()):
+        return None
+    return (args[1], args[0]) if name_of(value) == "rsub" else (args[0], args[1])
+
+
+def law(value: Value) -> str | None:
+    """Write an operator that draws uniform or normal values in the words of torch.nn.init."""
+    operator, args = value.operation.operator if value.operation else "", value.arguments[0]
+    if operator not in _UNIFORM + _NORMAL or value.inputs:
+        return None
+    given = args[1:3] if operator.endswith("m_") or operator.endswith("l_") else ()
+    return called(
+        "uniform_" if operator in _UNIFORM else "normal_", [number(x) for x in (*given, *(0, 1)[len(given) :])]
+    )
+
+
+def filling(value: Any) -> float | None:
+    """Return the number that a value is everywhere; None if it is not one number."""
+    if not isinstance(value, Value):
+        return value if isinstance(value, (int, float)) else None
+    if value.filling is None:
+        value.filling = (_filling(value),)
+    return value.filling[0]
+
+
+def _filling(value: Value) -> float | None:
+    if value.kind == "constant" and value.tensor is not None and value.tensor.numel() == 1:
+        return filling(value.tensor.item())
+    if value.kind == "call" and value.call is not None and value.call.is_upstreams:
+        known = {"zeros_": 0.0, "ones_": 1.0, "constant_": value.call.args.get("val")}
+        return filling(known.get(value.call.function))
+    return _operator_filling(value, value.operation) if value.kind == "operator" and value.operation else None
+
+
+def _operator_filling(value: Value, operation: Operation) -> float | None:
+    operator, args = operation.operator, value.arguments[0]
+    if operation.number is not None:
+        return operation.number
+    if operator == "fill_":
+        return filling(args[1])
+    sides = [filling(x) for x in operands(value) or ()]
+    if not sides or None in sides:
+        return None
+    left, right = (float(x) for x in sides if x is not None)
+    folded = {"add": left + right, "sub": left - right, "rsub": left - right, "mul": left * right}
+    return left / right if name_of(value) == "div" and right else folded.get(name_of(value))
+
 
 # Longer texts give way to the size of a table, or to the draws that a tensor is computed from.
 _LONG_TABLE, _LONG_CHAIN, _MOST_STEPS = 60, 100, 48
@@ -91,17 +216,17 @@ def _chain(value: Value) -> str:
 def _start(value: Value) -> tuple[str, int]:
     """Write a value that is computed from no other one alone."""
     if value.kind == "call" and value.call is not None:
-        return _terms.call_words(value.call), ATOM
+        return call_words(value.call), ATOM
     if value.kind == "join":
         return f"({_joined(value)})", ATOM
     filled = filling(value)
     if filled is not None:
         return f"fill {number(filled)}" if filled else "zero", 0
     if value.kind == "constant" and value.tensor is not None:
-        return _terms.constant(value.tensor), 0
+        return constant(value.tensor), 0
     if value.kind != "operator":
         return _BEFORE.get(value.kind, ""), 0
-    text, binds = (_terms.law(value), ATOM) if _terms.law(value) else _Expression(None).operator(value)
+    text, binds = (law(value), ATOM) if law(value) else _Expression(None).operator(value)
     return (text or "", binds) if value.seed is None else (f"{text} from seed {value.seed}", 0)
 
 
@@ -109,7 +234,7 @@ def _step(value: Value, source: Value) -> tuple[str, int]:
     """Write what is done to a source, and how strongly that binds; 0 if it is no infix operator."""
     expression = _Expression(source)
     if value.kind == "call" and value.call is not None:
-        return _terms.call_words(value.call), 0
+        return call_words(value.call), 0
     if name_of(value) in ("to_copy", "copy") and value.ref is not None:
         return f"to {dtype_name(value.ref.dtype)}", 0
     sides = operands(value)
@@ -120,7 +245,7 @@ def _step(value: Value, source: Value) -> tuple[str, int]:
         other = expression.text(sides[1], binds + 1)
         return f"- {other[1:]}" if symbol == "+" and other.startswith("-") else f"{symbol} {other}", binds
     if value.kind == "operator" and sides is None and name_of(value) not in _SIGNS:
-        told = _terms.told_arguments(value)
+        told = told_arguments(value)
         if told and told[0][1] is source and not any(isinstance(x, Value) for x in tree_flatten(told[1:])[0]):
             return called(name_of(value), expression.arguments(told[1:])) + _output(value), 0
     return expression.form(value)[0], 0
@@ -173,7 +298,7 @@ class _Expression:
         if value.kind == "part" and value.ref is not None:
             index = value.boxes[0] and index_text(value.ref, value.boxes[0])
             return f"{self.text(value.inputs[0], ATOM)}{index or ''}", ATOM
-        if value.kind != "operator" or (not value.inputs and _terms.law(value)):
+        if value.kind != "operator" or (not value.inputs and law(value)):
             return _start(value)
         return self.operator(value)
 
@@ -186,7 +311,7 @@ class _Expression:
             return f"{left} {symbol} {right}", binds
         if name in _SIGNS:
             return f"{_SIGNS[name]}{self.text(value.arguments[0][0], 3)}", 2
-        return called(name, self.arguments(_terms.told_arguments(value))) + _output(value), ATOM
+        return called(name, self.arguments(told_arguments(value))) + _output(value), ATOM
 
 
 def _source(value: Value) -> Value | None:

@@ -11,8 +11,7 @@ import torch
 
 from torchinit.recipes._fill import ARGUMENTS, resolve
 from torchinit.recipes._layers import upstream_fans
-from torchinit.recording._keyed_draws import Draw
-from torchinit.recording._program import Operation, Ref
+from torchinit.recording._program import Draw, Ref, Step
 from torchinit.recording._replay import find_operator
 
 # The actions of rows that are no operators. The slots of ``memory`` hold the storages, flat.
@@ -29,7 +28,7 @@ SEED = "seed_again(generators[row[-1]], row[-2])\n"
 _DRAWN_LIKE = {"rand": "uniform_", "randn": "normal_", "randint": "random_"}
 
 
-class Phrase:
+class ScriptLine:
     """A line of TorchScript for an operator or a keyed draw, and what fills its holes.
 
     Args:
@@ -41,7 +40,7 @@ class Phrase:
         floats: its floats
     """
 
-    def __init__(self, item: Operation | Draw) -> None:
+    def __init__(self, item: Step) -> None:
         self.refs: list[Ref] = []
         self.floats: list[float] = []
         if isinstance(item, Draw):

@@ -1,21 +1,20 @@
-"""Finds initializers whose values do not have the law that their name declares."""
+"""Finds calls of initializers whose values do not have the law that the name declares, or that take the fans of another unit."""
 
 import math
-from collections import defaultdict
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
 from torchinit._core.fans import fans
 from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._expected import Moments, moments
 from torchinit.recipes._fill import ARGUMENTS, Fill, resolve
-from torchinit.recording._findings import Finding, Group, Subject
-from torchinit.recording._program import Call, Operation, Program, Ref
-from torchinit.recording._replay import Memory, find_operator, run
+from torchinit.recording._findings import FACT, FAULT, Finding, Group, Subject
+from torchinit.recording._program import Call, Entry, Operation, Program, Ref, storages
+from torchinit.recording._replay import find_operator, run
 
 # A normal draw is made of a uniform one of 24 bits, and reaches sqrt(2 * 24 * log(2)) standard deviations; a wider
 # truncation cuts nothing. Of values that could go beyond, it would cut one in 100 million.
@@ -51,18 +50,15 @@ def declared_law(function: str, args: Mapping[str, Any], target: Ref) -> Fill | 
         return None
 
 
-def laws(subject: Subject) -> Iterator[Finding]:
+def wrong_laws(subject: Subject) -> Iterator[Finding]:
     """Find calls whose values do not have the law that the function's name declares."""
-    operations: defaultdict[int, list[Operation]] = defaultdict(list)
-    for operation in subject.program.operations:
-        if operation.label is not None:
-            operations[operation.label].append(operation)
+    operations = subject.program.labeled
     seen: dict[Any, tuple[str, str] | None] = {}
     group = Group("law")
     for number, call in subject.calls():
         key = (call.function, call.module, tuple(sorted(call.args.items(), key=str)), call.target.size)
         if key not in seen:
-            seen[key] = _judged(subject.program, call, operations[number])
+            seen[key] = _wrong_law(subject.program, call, operations[number])
         found = seen[key]
         if found is not None:
             what, right = found
@@ -70,7 +66,7 @@ def laws(subject: Subject) -> Iterator[Finding]:
     yield from group.findings()
 
 
-def _judged(program: Program, call: Call, operations: list[Operation]) -> tuple[str, str] | None:
+def _wrong_law(program: Program, call: Call, operations: list[Operation]) -> tuple[str, str] | None:
     """Say what is wrong with a call and what would be right, or return None."""
     if call.target.numel == 0:
         return None
@@ -156,10 +152,7 @@ def _values(program: Program, target: Ref, operations: list[Operation]) -> Tenso
             return _sampled(target.dtype, operations)
         if target.numel > 16 * _SAMPLE or not _is_closed(operations):
             return None
-        memory = Memory(program)
-        for operation in operations:
-            run(operation, memory)
-        return memory.tensor(target)
+        return run(program, operations).tensor(target)
 
 
 def _sampled(dtype: torch.dtype, operations: list[Operation]) -> Tensor:
@@ -167,7 +160,7 @@ def _sampled(dtype: torch.dtype, operations: list[Operation]) -> Tensor:
     sample = torch.empty(_SAMPLE, dtype=dtype)
     single = sum(operation.random for operation in operations) == 1
     for operation in operations:
-        args, kwargs = tree_map(lambda x: sample if isinstance(x, Ref) else x, (operation.args, dict(operation.kwargs)))
+        args, kwargs = operation.given(lambda ref: sample)
         spread = _SPREAD.get(operation.operator) if single else None
         if spread is None:
             find_operator(operation.name)(*args, **kwargs)
@@ -178,15 +171,71 @@ def _sampled(dtype: torch.dtype, operations: list[Operation]) -> Tensor:
 
 
 def _is_elementwise(operation: Operation, target: Ref) -> bool:
-    refs = [x for x in tree_flatten((operation.args, dict(operation.kwargs)))[0] if isinstance(x, Ref)]
-    return operation.operator in _ELEMENTWISE and refs == [target] and operation.generator is None
+    return operation.operator in _ELEMENTWISE and operation.tensors == (target,) and operation.generator is None
 
 
 def _is_closed(operations: list[Operation]) -> bool:
     """True if operators read what they made alone."""
     made: set[int] = set()
     for operation in operations:
-        if operation.generator is not None or any(ref.storage not in made for ref in operation.reads()):
+        if operation.generator is not None or storages(operation.reads) - made:
             return False
-        made |= {ref.storage for ref in operation.made()}
+        made |= storages(operation.made)
     return True
+
+
+# Names that models give to the query, key and value projections in one tensor, and to the layers that hold it.
+_PACKED = re.compile(r"(^|[._])(in_proj_weight|(w|c_)?qkv(_proj)?|query_key_value|c_attn)([._]|$)", re.IGNORECASE)
+# It does so itself.
+_ATTENTION = "torch.nn.modules.activation.MultiheadAttention"
+# The gates of torch.nn's recurrent layers, each a block of rows.
+_GATES = {"torch.nn.modules.rnn.LSTM": 4, "torch.nn.modules.rnn.LSTMCell": 4}
+_GATES |= {"torch.nn.modules.rnn.GRU": 3, "torch.nn.modules.rnn.GRUCell": 3}
+
+
+def wrong_fans(subject: Subject) -> Iterator[Finding]:
+    """Find calls that take the fans of another unit than the one that the weight is for."""
+    group = Group("fans")
+    places = {x.label: x.place for x in subject.live if x.label is not None}
+    for number, call in subject.calls():
+        if call.function not in INITIALIZERS or not INITIALIZERS[call.function].needs_fans:
+            continue
+        for entry in subject.entries.get(call.target.storage, ()):
+            found = _wrong_fans_of(call, entry) if entry.tied is None and entry.ref == call.target else None
+            if found is not None:
+                severity, what, right = found
+                group.add([entry.name], what, places[number], right, severity)
+    yield from group.findings()
+
+
+def _wrong_fans_of(call: Call, entry: Entry) -> tuple[str, str, str] | None:
+    """Say how severe it is, what is wrong with the fans of a call and what would be right, or return None."""
+    size = list(call.target.size)
+    fan_in, fan_out = fans(size)
+    is_convolution = "conv" in f"{entry.name} {entry.module}".lower()
+    # A weight of one expert, or of one input, is no stack of matrices.
+    if len(size) == 3 and min(size) > 1 and not is_convolution:
+        what = (
+            f"{call.function}() takes its {size[0]} matrices of {size[1]}x{size[2]} for one convolution,"
+            f" with fan_in {fan_in} and fan_out {fan_out}"
+        )
+        return FAULT, what, f"fill each matrix by itself: for matrix in weight: {call.function}(matrix)"
+    parts = _parts(entry)
+    if parts and len(size) == 2 and size[0] % parts == 0 and _uses_fan_out(call):
+        what = f"{call.function}() takes its {parts} packed matrices for one, with fan_out {fan_out}"
+        severity = FACT if entry.module == _ATTENTION else FAULT
+        right = f"fill each block of {size[0] // parts} rows by itself, as weight.chunk({parts}) gives them"
+        return severity, what, right
+    return None
+
+
+def _parts(entry: Entry) -> int:
+    """Return how many matrices a weight packs along its rows; 0 for one."""
+    if entry.module in _GATES:
+        return _GATES[entry.module]
+    size = entry.ref.size
+    return 3 if _PACKED.search(entry.name) and len(size) == 2 and size[0] == 3 * size[1] else 0
+
+
+def _uses_fan_out(call: Call) -> bool:
+    return call.function.startswith("xavier") or str(call.args.get("mode", "fan_in")).lower() != "fan_in"
