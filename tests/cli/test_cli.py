@@ -37,6 +37,12 @@ def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def test_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "torchinit", "--version"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"torchinit {torchinit.__version__}, ")
+
+
 def test_help_and_usage_errors_do_not_wait_for_torch() -> None:
     _python(f"""
 import contextlib, sys
