@@ -40,6 +40,15 @@ def test_plan_has_a_row_for_each_statistic() -> None:
     ]
 
 
+def test_rows_are_in_the_models_order_and_buffers_last() -> None:
+    model = nn.TransformerEncoderLayer(8, 2, 8)
+    model.register_parameter("own", nn.Parameter(torch.ones(1)))
+    model.self_attn.register_buffer("mask", torch.ones(1))
+    names = [row.name for row in Recipe([Rule("normal_")]).plan(model).rows]
+    assert names == [*dict(model.named_parameters()), "self_attn.mask"]
+    assert names[0] == "own"
+
+
 def test_plan_names_the_last_full_fill_and_no_initializer_for_an_empty_parameter() -> None:
     rows = {row.name: row for row in recipes.torch_default().plan(nn.MultiheadAttention(4, 2)).rows}
     assert (rows["out_proj.bias"].initializer, rows["out_proj.bias"].std) == ("default zeros_", 0.0)
