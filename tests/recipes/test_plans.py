@@ -31,6 +31,12 @@ def test_rule_that_keeps_the_rest_does_not_keep_the_statistics(rest: Rule) -> No
     assert torch.equal(model.running_mean, torch.zeros(3))
 
 
+@pytest.mark.parametrize("rest", [Rule("keep"), Rule("keep", name="*")])
+def test_rule_that_keeps_the_rest_leaves_buffers_to_later_rules(rest: Rule) -> None:
+    rows = Recipe([rest, Rule("ones_", role="buffer")]).plan(nn.BatchNorm1d(3)).rows
+    assert [row.initializer for row in rows] == ["keep", "keep", "ones_", "ones_", "ones_"]
+
+
 def test_plan_has_a_row_for_each_statistic() -> None:
     rows = recipes.torch_default().plan(nn.BatchNorm1d(3)).rows
     assert [(row.name, row.rule, row.initializer, row.mean) for row in rows[2:]] == [
