@@ -205,7 +205,7 @@ def run_scheduled(
         left -= set(scheduled.complete)
         memory.drop(scheduled.drop)
     for number in sorted(left & memory.program.constants.keys()):
-        # Also fills memory of the caller, which nothing may have asked for.
+        # No operator may have asked for it: this fills memory of the caller with the constant.
         memory.storage(number)
         deliver(number, memory)
         memory.drop([number])
