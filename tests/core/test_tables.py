@@ -205,6 +205,17 @@ def test_float64_table_of_float64_has_all_digits() -> None:
     assert torch.equal(table.float(), torchinit.sinusoidal_(torch.empty(40, 6), formula="float64"))
 
 
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("shape", [(5, 0), (0, 8), (0, 0), (1, 3, 0), (1, 0, 4)])
+def test_table_without_values_is_returned(shape: tuple[int, ...], device: str) -> None:
+    for arguments in ({}, {"formula": "pow"}, {"formula": "float64", "endpoint": True}, {"layout": "sin_cos"}):
+        table = torch.empty(shape, device=device)
+        assert torchinit.sinusoidal_(table, **arguments) is table
+    vector = torch.empty(0, device=device)
+    for fill in (torchinit.rotary_inv_freq_, torchinit.alibi_slopes_, torchinit.log_arange_):
+        assert fill(vector) is vector
+
+
 def test_table_of_complex128_has_all_digits_too() -> None:
     real = torchinit.sinusoidal_(torch.empty(40, 6, dtype=torch.float64), formula="float64")
     table = torchinit.sinusoidal_(torch.empty(40, 6, dtype=torch.complex128), formula="float64")
