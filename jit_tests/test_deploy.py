@@ -116,7 +116,7 @@ def test_import_scripts_nothing_and_the_command_writes_the_package_without_a_war
     code = """
 import sys, torch
 script, torch.jit.script = torch.jit.script, None
-import torchinit.deploy, torchinit.cli
+import torchinit.deploy, torchinit.cli._run
 torch.jit.script = script
 sys.exit(torchinit.cli.main(["bundle", sys.argv[1]]))
 """

@@ -193,6 +193,42 @@ def test_recorded_reset_keeps_what_it_does_not_write(dtype: torch.dtype) -> None
     assert torch.equal(net.weight[0], 2 * model.weight[0])
 
 
+def test_recorded_reset_without_a_draw_computes_from_the_values_of_the_file() -> None:
+    model = nn.Linear(3, 4)
+
+    def reset() -> None:
+        with torch.no_grad():
+            model.weight.mul_(2.0)
+            model.bias[:1] = 1.0
+
+    net = reloaded(torchinit.record(reset, model=model).attach(_script(nn.Linear(3, 4))))
+    for fill in (lambda: net.reset_parameters(_generator()), lambda: net.reset_parameters_keyed(SEED)):
+        weight, bias = net.weight.detach().clone(), net.bias.detach().clone()
+        fill()
+        assert torch.equal(net.weight, 2 * weight)
+        assert torch.equal(net.bias, torch.cat([torch.ones(1), bias[1:]]))
+
+
+class Partial(nn.Module):
+    """A table of which its code writes a part."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3))
+        self.register_buffer("table", torch.empty(4))
+        self.table[:2] = 1.0
+
+
+def test_memory_that_the_code_leaves_as_it_came_is_left_in_a_file_too() -> None:
+    file = Partial()
+    file.table[2:] = 5.0
+    net = reloaded(torchinit.record(Partial).attach(_script(file)))
+    for fill in (lambda: net.reset_parameters(_generator()), lambda: net.reset_parameters_keyed(SEED)):
+        net.table[:2] = 3.0
+        fill()
+        assert net.table.tolist() == [1.0, 1.0, 5.0, 5.0]
+
+
 class Seeds(nn.Module):
     """Seeds the default generator, and goes back to a state that it has left."""
 

@@ -89,6 +89,8 @@ def _package_digest() -> str:
 def _write_archives(folder: Path) -> None:
     written = folder / "package.sha256"
     if not written.exists() or written.read_text() != _package_digest():
+        # Until all archives are written, none may count as those of a digest.
+        written.unlink(missing_ok=True)
         write_package(folder, force=True)
         written.write_text(_package_digest())
 

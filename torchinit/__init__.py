@@ -72,7 +72,7 @@ _UNDERSCORED = (
     "_no_grad_zero_",
 )
 
-# Names that other modules than ``_core.functions`` have.
+# Names that are not in ``_core.functions``.
 _ELSEWHERE = {"patch_torch": "torchinit._core.patch", "record": "torchinit.recording"}
 
 _SUBPACKAGES = ("deploy", "diagnostics", "keyed", "recipes", "recording")

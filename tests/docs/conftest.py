@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import sphinx
+import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 # Pages that Sphinx has read and that have not changed are not read again.
@@ -24,11 +25,11 @@ def _pages_read(fresh: str) -> Path:
 
 
 def _code() -> str:
-    """Return a hash of all code that makes pages from their sources."""
+    """Return a hash of all code that makes pages from their sources, and of what it runs on."""
     files = [path for folder in ("torchinit", "tools/docs", "docs") for path in (ROOT / folder).rglob("*.py*")]
-    found = hashlib.sha256(sphinx.__version__.encode())
+    found = hashlib.sha256(f"{sphinx.__version__} {torch.__version__} {sys.version}".encode())
     for path in sorted(path for path in files if path.suffix in (".py", ".pyi")):
-        found.update(path.read_bytes())
+        found.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return found.hexdigest()[:16]
 
 

@@ -21,7 +21,8 @@ found = {"loads torch": "torch" in sys.modules}
 # Import it once more, now beside torch.
 for name in set(sys.modules) - bare:
     del sys.modules[name]
-with warnings.catch_warnings(action="ignore"):
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
     import torch
 
 before, calls = set(sys.modules), 0

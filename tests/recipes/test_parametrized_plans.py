@@ -52,6 +52,13 @@ def test_a_state_dict_read_as_modules_keeps_the_names_of_its_originals() -> None
     assert [row.name for row in rows] == ["0.parametrizations.weight.original0"]
 
 
+def test_only_the_buffers_of_a_parametrization_itself_go_with_its_weight() -> None:
+    layer = nn.utils.spectral_norm(nn.Linear(3, 4))
+    layer.register_buffer("weight_u_scale", torch.ones(2))
+    rows = Recipe([Rule("normal_")]).plan(nn.Sequential(layer)).rows
+    assert [row.name for row in rows] == ["0.weight", "0.bias", "0.weight_u_scale"]
+
+
 def test_planning_changes_no_state_of_a_parametrization() -> None:
     model = between(lambda: registered(parametrizations.spectral_norm(nn.Linear(8, 8)), Scaled()))
     model[1].parametrizations.weight[1].note = None

@@ -31,6 +31,12 @@ def test_rule_that_keeps_the_rest_does_not_keep_the_statistics(rest: Rule) -> No
     assert torch.equal(model.running_mean, torch.zeros(3))
 
 
+@pytest.mark.parametrize("rest", [Rule("keep"), Rule("keep", name="*")])
+def test_rule_that_keeps_the_rest_leaves_buffers_to_later_rules(rest: Rule) -> None:
+    rows = Recipe([rest, Rule("ones_", role="buffer")]).plan(nn.BatchNorm1d(3)).rows
+    assert [row.initializer for row in rows] == ["keep", "keep", "ones_", "ones_", "ones_"]
+
+
 def test_plan_has_a_row_for_each_statistic() -> None:
     rows = recipes.torch_default().plan(nn.BatchNorm1d(3)).rows
     assert [(row.name, row.rule, row.initializer, row.mean) for row in rows[2:]] == [
@@ -38,6 +44,15 @@ def test_plan_has_a_row_for_each_statistic() -> None:
         ("running_var", "statistics", "ones_", 1.0),
         ("num_batches_tracked", "statistics", "zeros_", 0.0),
     ]
+
+
+def test_rows_are_in_the_models_order_and_buffers_last() -> None:
+    model = nn.TransformerEncoderLayer(8, 2, 8)
+    model.register_parameter("own", nn.Parameter(torch.ones(1)))
+    model.self_attn.register_buffer("mask", torch.ones(1))
+    names = [row.name for row in Recipe([Rule("normal_")]).plan(model).rows]
+    assert names == [*dict(model.named_parameters()), "self_attn.mask"]
+    assert names[0] == "own"
 
 
 def test_plan_names_the_last_full_fill_and_no_initializer_for_an_empty_parameter() -> None:

@@ -246,3 +246,29 @@ def test_comparing_tables_draws_from_no_generator_of_the_process() -> None:
     (row,) = diff(a, b)
     assert row.what == "values"
     assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("from_model", [False, True])
+def test_memory_that_the_code_leaves_as_it_is_does_not_differ(from_model: bool) -> None:
+    def build(last: float) -> nn.Module:
+        model = nn.Module()
+        model.register_buffer("table", torch.empty(4096))
+        fill(model, last)
+        return model
+
+    def fill(model: nn.Module, last: float) -> None:
+        model.table[:3] = torch.linspace(0.0, last, 3)
+
+    def recorded(last: float) -> torchinit.recording.Recording:
+        if from_model:
+            model = build(0.0)
+            return torchinit.record(lambda: fill(model, last), model=model)
+        return torchinit.record(lambda: build(last))
+
+    one = recorded(1.0)
+    # The memory of these numbers is what the next tensor gets.
+    for _ in range(4):
+        torch.rand(4096)
+    assert not diff(one, recorded(1.0))
+    (row,) = diff(one, recorded(1.00001))
+    assert (row.what, row.b.partition(",")[0]) == ("values", "2 of 4096 values differ")

@@ -29,6 +29,16 @@ def test_an_initializer_of_a_library_is_named_with_it() -> None:
     assert held(lambda: lecun_normal_(torch.empty(3, 4), 2.0)) == "tests lecun_normal_(gain=2)"
 
 
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, more: bool = True) -> Tensor:
+    nn.init.normal_(tensor, 0.0, gain)
+    return tensor.mul_(0.5) if more else tensor
+
+
+def test_a_function_of_a_library_that_only_passes_on_has_the_words_of_the_inner_one() -> None:
+    assert held(lambda: xavier_normal_(torch.empty(3, 4), 2.0, False)) == "normal_(0, 2)"
+    assert held(lambda: xavier_normal_(torch.empty(3, 4), 2.0)) == "tests xavier_normal_(gain=2)"
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -12,7 +12,7 @@ from torchinit import cli
 
 _REPORT = ["report", "hf:gpt2", "--input", "2x16:1000"]
 _WIDTH, _HEIGHT = 1120, 2000
-# Of the report, the picture has the head, four histograms and the signal.
+# The picture shows the report's head, four histograms and the signal.
 _STYLE = """<style>main{padding:1.25rem}nav,footer,section:has(>#marked,>#meant,>#overwritten,>#memory),.panel:nth-child(n+5),
 .panels~*{display:none}h2{margin-top:2rem}</style></head>"""
 

@@ -44,6 +44,6 @@ def truncated_moments(a: float, b: float) -> tuple[float, float]:
                 mass += share
                 first += share * (t / half)
                 second += share * (t / half) * (t / half)
-    # A symmetric interval's mean is zero, and not what rounding leaves.
+    # The mean of a symmetric interval is exactly 0, the sum only nearly.
     mean = 0.0 if a == -b else first / mass
     return mode + half * mean, half * math.sqrt(max(0.0, second / mass - mean * mean))

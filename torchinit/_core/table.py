@@ -188,7 +188,7 @@ class Layout:
 
 
 def _needed(column: Sequence[str], units: bool) -> int:
-    """Return the width in which no word of a column is cut, or no call with its arguments either."""
+    """Return the least width that cuts no word of a column, or with ``units`` no call with its arguments."""
     return max(len(part) for cell in column for part in (_units(cell) if units else cell).split(" "))
 
 

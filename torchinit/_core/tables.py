@@ -125,6 +125,9 @@ def sinusoidal_(
     if endpoint and tensor.size(-1) == 2:
         raise ValueError(f"endpoint needs at least 4 features, got shape {list(tensor.shape)}")
     check_inexact("sinusoidal_", tensor)
+    if tensor.size(-1) == 0:
+        # Without features there are no angles, and their formula divides by their number.
+        return tensor
     length = tensor.size(0) if tensor.dim() == 2 else tensor.size(0) * tensor.size(1)
     angles = _angles(length, tensor.size(-1) // 2, base, endpoint, formula, tensor.device)
     sines, cosines = angles.sin(), angles.cos()

@@ -20,7 +20,8 @@ _FIRST = "module"
 
 _NORM = re.compile(r"norm|(^|_)(ln|bn|gn)(_|\d|$)", re.IGNORECASE)
 
-# Layers that names and shapes tell, of no package. The names have a mark that no rule's glob means.
+# Types for layers that are guessed from names and shapes. They have no package, and names with a question mark, which no
+# rule's glob means.
 _PACKAGE = {"__module__": ""}
 _NORMALIZATION = type("norm?", (nn.Module,), _PACKAGE)
 # With a bias, a norm starts from 1 and 0; without one, the norm may multiply by 1 + weight.

@@ -188,7 +188,7 @@ class _Version(argparse.Action):
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line, which tells its usage errors by ``usage_error`` of its result."""
+    """Return the parser of the command line; its result has ``usage_error``, which reports wrong usage and exits."""
     parser = argparse.ArgumentParser(prog="torchinit", description="Weight initialization.")
     parser.add_argument("--version", action=_Version, nargs=0, help="show the versions of torchinit, torch and Python")
     commands = parser.add_subparsers(dest="command", required=True)

@@ -31,7 +31,7 @@ _OF_RECORDINGS = {
 
 
 def _with(what: str) -> str:
-    """Say of so many tensors what was found: ``with a different shape``."""
+    """Say what was found, after a number of tensors: ``with a different shape``."""
     if what in (_pairs.ONLY_A, _pairs.ONLY_B, _pairs.NOT_COMPARED):
         return what
     article = "a " if what in (_pairs.OTHER_SHAPE, _pairs.OTHER_LAW, _pairs.OTHER_DTYPE, _pairs.OTHER_KIND) else ""
@@ -200,7 +200,7 @@ def _described(thing: Thing, other: Thing) -> str:
 
 
 def _alone(thing: Thing | None) -> str | None:
-    """Say how a tensor is that the other side lacks."""
+    """Describe a tensor that the other side lacks."""
     if thing is None:
         return None
     dtype = "" if thing.dtype is None else f" {dtype_name(thing.dtype)}"

@@ -38,8 +38,8 @@ def normal(mean: float, std: float) -> Cdf:
 
 
 def truncated(mean: float, std: float, low: float, high: float) -> Cdf:
-    """A normal distribution that is cut off; ``mean`` and ``std`` are those before."""
-    # Digits are left in the tail on the side of 0 alone.
+    """A normal distribution that is cut off; ``mean`` and ``std`` are those before the cut."""
+    # Mirror an upper tail: its shares are near 1, where a float has no digits left.
     sign = -1.0 if low > mean else 1.0
     ends = sorted((sign * (low - mean) / std, sign * (high - mean) / std))
     first, last = _below(torch.tensor(ends, dtype=torch.float64, device="cpu")).tolist()

@@ -101,7 +101,7 @@ def measure(tensor: Tensor) -> Moments | None:
 
 
 def spread(flat: Tensor, most: int) -> Tensor:
-    """Take so many values of one dimension, spread evenly; the same ones each time, at steps that meet no period."""
+    """Take at most ``most`` values, spread evenly: the same ones each time, at steps that meet no period."""
     if flat.numel() <= most:
         return flat
     # The golden ratio is the number that fractions approximate worst: https://oeis.org/A001622.

@@ -149,7 +149,7 @@ def _evenly(size: int, most: int) -> Tensor:
 
 
 def _part(matrix: Tensor, largest: float, rows: int, columns: int) -> Tensor:
-    """Return some of the shorter of rows and columns, of the largest value 1."""
+    """Return evenly spread rows of a matrix, or columns if these are fewer, divided by its largest value."""
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.t()
     part = matrix[_evenly(matrix.shape[0], rows)][:, _evenly(matrix.shape[1], columns)]

@@ -126,7 +126,7 @@ def _faults(values: Sequence[float | None], along: Sequence[int], verdict: str) 
 
 @dataclass(frozen=True)
 class Way:
-    """What becomes of a signal on its way through the layers: the activations forward, or the gradients backward.
+    """The way of a signal through the layers: of the activations forward, or of the gradients backward.
 
     Attributes:
         what: ``"activation"`` or ``"gradient"``

@@ -104,7 +104,7 @@ def _variance_scaling(
     return _zero_mean(distribution, variance_scaling_std(fan_in or fans[0], fan_out or fans[1], scale, mode.lower()))
 
 
-# Those that need fans, and aliases, which take None for them.
+# Initializers that need fans, and aliases, which ignore them.
 _RESOLVERS: dict[str, Callable[..., Fill]] = {
     "xavier_uniform_": lambda fans, gain: _zero_mean("uniform", xavier_std(fans[0], fans[1], gain)),
     "xavier_normal_": lambda fans, gain: _zero_mean("normal", xavier_std(fans[0], fans[1], gain)),

@@ -23,7 +23,7 @@ from torchinit.recipes._structure import KINDS
 
 __all__ = ["DEFAULT", "KEEP", "RecipeError", "Rule", "callers_line", "suggest"]
 
-# The roles of parameters, of which some have none.
+# The roles of parameters; "" is for a parameter without one.
 _OF_PARAMETERS = ("", *ROLES)
 
 # How many choices a table shows.

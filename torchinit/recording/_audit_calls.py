@@ -186,7 +186,7 @@ def _is_closed(operations: list[Operation]) -> bool:
 
 # Names that models give to the query, key and value projections in one tensor, and to the layers that hold it.
 _PACKED = re.compile(r"(^|[._])(in_proj_weight|(w|c_)?qkv(_proj)?|query_key_value|c_attn)([._]|$)", re.IGNORECASE)
-# It does so itself.
+# Its own code packs three matrices and draws them as one.
 _ATTENTION = "torch.nn.modules.activation.MultiheadAttention"
 # The gates of torch.nn's recurrent layers, each a block of rows.
 _GATES = {"torch.nn.modules.rnn.LSTM": 4, "torch.nn.modules.rnn.LSTMCell": 4}

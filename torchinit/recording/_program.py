@@ -184,7 +184,7 @@ class Draw:
     index: int = 0
     place: str = ""
 
-    # It makes, reads and ends what an operation with these attributes does.
+    # The attributes of an Operation that code reads from any step.
     fresh, reads, generator, random, is_state = (), (), None, False, False
 
     @property

@@ -68,11 +68,14 @@ class Memory:
     Args:
         program: knows the storages
         bound: memory of the caller for some storages, which are filled in place
+        zeroed: whether new memory holds zeros; otherwise it comes as it is
     """
 
-    def __init__(self, program: Program, bound: Mapping[int, torch.UntypedStorage] | None = None) -> None:
+    def __init__(
+        self, program: Program, bound: Mapping[int, torch.UntypedStorage] | None = None, zeroed: bool = False
+    ) -> None:
         self.program = program
-        self.bound = bound or {}
+        self.bound, self.zeroed = bound or {}, zeroed
         self.storages: dict[int, torch.UntypedStorage] = {}
         # The generators of the model's own, and the saved states of the default one.
         self._own: dict[int, torch.Generator] = {}
@@ -118,8 +121,11 @@ class Memory:
     def _new(self, number: int) -> torch.UntypedStorage:
         nbytes = self.program.nbytes[number]
         storage = self.bound.get(number) or torch.UntypedStorage(nbytes)  # type: ignore[no-untyped-call]
+        contents = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage)
         if number in self.program.constants:
-            torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage).copy_(self.program.constants[number])
+            contents.copy_(self.program.constants[number])
+        elif self.zeroed:
+            contents.zero_()
         return storage
 
     def keep(self, ref: Ref, made: Tensor) -> None:
@@ -172,7 +178,6 @@ def replay(
     deliver: Deliver,
     generator: torch.Generator | None = None,
     bound: Mapping[int, torch.UntypedStorage] | None = None,
-    draws: bool = True,
 ) -> None:
     """Run a program from the state of a generator, in order, one tensor at a time.
 
@@ -182,11 +187,10 @@ def replay(
         deliver: called with the number of each storage once it is filled
         generator: the CPU generator (default: the default one)
         bound: memory of the caller for some storages, which are filled in place
-        draws: whether to make the draws too that no wanted storage needs
     """
     memory, wanted = Memory(program, bound), set(wanted)
     with _drawn_from(generator):
-        run_scheduled(schedule(program, program.operations, wanted, draws), memory, memory.run, wanted, deliver)
+        run_scheduled(schedule(program, program.operations, wanted, draws=True), memory, memory.run, wanted, deliver)
 
 
 def run_scheduled(
@@ -201,20 +205,22 @@ def run_scheduled(
         left -= set(scheduled.complete)
         memory.drop(scheduled.drop)
     for number in sorted(left & memory.program.constants.keys()):
-        # Also fills memory of the caller, which nothing may have asked for.
+        # No operator may have asked for it: this fills memory of the caller with the constant.
         memory.storage(number)
         deliver(number, memory)
         memory.drop([number])
 
 
 def values_of(program: Program, entries: Iterable[Entry]) -> dict[str, Tensor]:
-    """Compute the values of entries that follow from no draw, by name."""
+    """Compute the values of entries that follow from no draw, by name; memory that nothing has filled holds zeros."""
     found: dict[str, Tensor] = {}
-    wanted = list(entries)
+    entries = list(entries)
+    wanted, memory = storages(x.ref for x in entries), Memory(program, zeroed=True)
 
     def keep(number: int, memory: Memory) -> None:
-        found.update({x.name: memory.tensor(x.ref).clone() for x in wanted if x.ref.storage == number})
+        found.update({x.name: memory.tensor(x.ref).clone() for x in entries if x.ref.storage == number})
 
     # Draws that something overwrites may be left; their values do not matter.
-    replay(program, storages(x.ref for x in wanted), keep, torch.Generator(), draws=False)
+    with _drawn_from(torch.Generator()):
+        run_scheduled(schedule(program, program.operations, wanted, draws=False), memory, memory.run, wanted, keep)
     return found

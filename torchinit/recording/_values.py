@@ -258,7 +258,7 @@ def _units(program: Program) -> dict[int, _Unit]:
     units = {}
     for label, operations in program.labeled.items():
         inner = operations[0].call
-        passes_on = inner is not None and all(operation.call == inner for operation in operations)
+        passes_on = all(operation.call == inner for operation in operations)
         number = inner if inner is not None and passes_on else label
         units[number] = _Unit(program.calls[number], operations)
     return units

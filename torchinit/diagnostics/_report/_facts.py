@@ -64,7 +64,7 @@ class Facts:
 
     @cached_property
     def ways(self) -> tuple[Way, ...]:
-        """What becomes of the activations and of the gradients; none without a signal."""
+        """The ways of the activations and of the gradients; none without a signal."""
         return () if self.signal is None else ways(self.signal)
 
     @property
