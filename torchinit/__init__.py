@@ -87,7 +87,9 @@ def __getattr__(name: str) -> Any:
     if name not in __all__ and name not in _UNDERSCORED:
         raise AttributeError(f"module 'torchinit' has no attribute {name!r}")
     functions = import_module("torchinit._core.functions")
-    globals().update({each: getattr(functions, each) for each in (*__all__, *_UNDERSCORED) if each not in _ELSEWHERE})
+    for each in {*__all__, *_UNDERSCORED} - {*_ELSEWHERE}:
+        # A caller may have replaced one before the first use of another.
+        globals().setdefault(each, getattr(functions, each))
     return globals()[name]
 
 

@@ -90,6 +90,7 @@ def add_values(parser: _Parser) -> None:
     parser.add_argument(
         "values",
         nargs="*",
+        default=[],  # Without it, argparse calls them required.
         type=_argument,
         metavar="NAME=VALUE",
         help="arguments of timm.create_model, of the configuration of transformers, or of the factory: Python literals",
