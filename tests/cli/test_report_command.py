@@ -180,7 +180,7 @@ def test_name_of_a_page_ends_in_html(name: str, folder: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("command", ["report", "record"])
-def test_arguments_of_a_model_are_optional(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_model_is_told_without_its_optional_arguments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     output = ["-o", "out.html"] if command == "report" else []
     with pytest.raises(SystemExit):
         cli.main([command, *output])
