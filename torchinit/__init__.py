@@ -94,4 +94,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_UNDERSCORED, *_SUBPACKAGES})
+    return sorted({*globals(), *__all__, *_UNDERSCORED, *_SUBPACKAGES} - {"Any", "import_module"})
