@@ -87,9 +87,11 @@ def __getattr__(name: str) -> Any:
     if name not in __all__ and name not in _UNDERSCORED:
         raise AttributeError(f"module 'torchinit' has no attribute {name!r}")
     functions = import_module("torchinit._core.functions")
-    globals().update({each: getattr(functions, each) for each in (*__all__, *_UNDERSCORED) if each not in _ELSEWHERE})
+    for each in {*__all__, *_UNDERSCORED} - {*_ELSEWHERE}:
+        # A caller may have replaced one before the first use of another.
+        globals().setdefault(each, getattr(functions, each))
     return globals()[name]
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_UNDERSCORED, *_SUBPACKAGES})
+    return sorted({*globals(), *__all__, *_UNDERSCORED, *_SUBPACKAGES} - {"Any", "import_module"})

@@ -79,6 +79,7 @@ def test_help_of_probe_states_the_limit(capsys: pytest.CaptureFixture[str]) -> N
         ("torchinit in", ["init", "inspect"]),
         ("torchinit inspect m --ch", ["--check"]),
         ("torchinit plan m --recipe ngp", ["ngpt"]),
+        ("torchinit diff m ngp", ["ngpt"]),
         ("torchinit plan m --recipe ./mine", ["./mine.toml", "./mine/"]),
     ],
 )
@@ -116,6 +117,21 @@ def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFi
         cli.main(arguments)
     assert raised.value.code == 2
     assert "usage: torchinit" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [(["inspect", "m.pt", "n.pt"], "n.pt"), (["record", "m:net", "--bogus", "a=1"], "--bogus a=1")],
+)
+def test_unknown_arguments_are_told_with_the_usage_of_the_command(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        cli.main(arguments)
+    assert raised.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: torchinit {arguments[0]} ")
+    assert said.endswith(f"\ntorchinit {arguments[0]}: error: unrecognized arguments: {words}\n")
 
 
 @pytest.mark.parametrize("command", ["plan", "init", "attach", "probe"])
@@ -162,6 +178,14 @@ def test_interrupt_shows_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr("torchinit.cli.list.load", interrupted)
     assert run("list", "--recipe", "torch") == 130
     assert capsys.readouterr().err == ""
+
+
+def test_interrupt_while_arguments_are_parsed_shows_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchinit.cli._main.make_parser", interrupted)
+    assert run("list") == 130
 
 
 def test_missing_stdout_is_not_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,6 +118,17 @@ def _layers(width: int) -> list[nn.Module]:
     return [nn.Embedding(9, width, padding_idx=2), nn.Linear(width, 2), nn.BatchNorm1d(2)]
 
 
+def test_arguments_of_a_model_may_stand_after_options(nets: Any) -> None:
+    assert run("record", "nets_of_a_test:Net", "width=3", "--json", "act=gelu", "-o", "net.init", "more=4") == 0
+    assert nets().calls == [(3, "gelu", 4, "1")]
+
+
+def test_argument_after_an_option_must_be_name_and_value(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("record", "nets_of_a_test:Net", "--json", "width")
+    assert capsys.readouterr().err.endswith("argument NAME=VALUE: an argument must be name=value, got 'width'\n")
+
+
 def test_factory_may_be_a_class_or_a_method(nets: Any) -> None:
     assert run("record", "nets_of_a_test:Net.small", "-o", "net.init") == 0
     assert torchinit.recording.load("net.init").program.entries[0].ref.size == (9, 2)

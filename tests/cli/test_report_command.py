@@ -177,3 +177,11 @@ def test_name_of_a_page_ends_in_html(name: str, folder: Path, capsys: pytest.Cap
         cli.main(["report", "net.pt", "-o", name])
     assert caught.value.code == 2
     assert "the name of a page must end in .html or .htm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["report", "record"])
+def test_missing_model_is_told_without_its_optional_arguments(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    output = ["-o", "out.html"] if command == "report" else []
+    with pytest.raises(SystemExit):
+        cli.main([command, *output])
+    assert capsys.readouterr().err.endswith("the following arguments are required: MODEL\n")

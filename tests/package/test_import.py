@@ -119,6 +119,16 @@ assert w.tolist() == [1, 1]
     _run(code, tmp_path)
 
 
+def test_function_that_was_replaced_before_the_first_use_stays_replaced(tmp_path: Path) -> None:
+    code = """
+import torchinit
+torchinit.normal_ = "mine"
+assert callable(torchinit.zeros_)
+assert torchinit.normal_ == "mine"
+"""
+    _run(code, tmp_path)
+
+
 def test_command_line_works_without_the_extras(tmp_path: Path) -> None:
     code = f"""
 import contextlib, io

@@ -52,6 +52,11 @@ def test_every_function_of_upstream_is_there() -> None:
     assert missing <= set(NOT_OFFERED)
 
 
+def test_dir_offers_nothing_but_the_names_and_subpackages() -> None:
+    offered = {name for name in dir(torchinit) if not name.startswith("_")}
+    assert offered - {"cli"} == {*torchinit.__all__, "deploy", "diagnostics", "keyed", "recipes", "recording"}
+
+
 @pytest.mark.parametrize("name", [*(row.name for row in ROWS_OF_UPSTREAM), *DEPRECATED])
 def test_signature_equals_upstreams(name: str) -> None:
     def shape(function: object) -> list[tuple[str, object, object]]:

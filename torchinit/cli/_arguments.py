@@ -78,7 +78,8 @@ def parse_value(words: str) -> tuple[str, Any]:
         return name, text
 
 
-def _argument(words: str) -> tuple[str, Any]:
+def model_argument(words: str) -> tuple[str, Any]:
+    """Parse ``NAME=VALUE`` of a model that is built, as argparse does."""
     try:
         return parse_value(words)
     except ValueError as error:
@@ -90,7 +91,8 @@ def add_values(parser: _Parser) -> None:
     parser.add_argument(
         "values",
         nargs="*",
-        type=_argument,
+        default=[],  # Without it, argparse calls them required.
+        type=model_argument,
         metavar="NAME=VALUE",
         help="arguments of timm.create_model, of the configuration of transformers, or of the factory: Python literals",
     )
@@ -158,11 +160,15 @@ def _recipes(prefix: str, **_: object) -> list[str]:
     ]
 
 
+def complete_recipes(action: argparse.Action) -> None:
+    """Let the shell complete an argument by recipes and files."""
+    # Read by argcomplete.
+    action.completer = _recipes  # type: ignore[attr-defined]
+
+
 def add_recipe(parser: _Parser, help: str, required: bool = False) -> None:
     """Add ``--recipe``."""
-    added = parser.add_argument("--recipe", required=required, metavar="R", help=help)
-    # Read by argcomplete.
-    added.completer = _recipes  # type: ignore[attr-defined]
+    complete_recipes(parser.add_argument("--recipe", required=required, metavar="R", help=help))
 
 
 def add_model_and_recipe(parser: _Parser) -> None:

@@ -45,14 +45,15 @@ def _diff(parser: argparse.ArgumentParser) -> None:
         " there is an error."
     )
     for name in ("a", "b"):
-        parser.add_argument(name, metavar=name.upper(), help=_SIDE if name == "a" else "likewise")
+        side = parser.add_argument(name, metavar=name.upper(), help=_SIDE if name == "a" else "likewise")
+        arguments.complete_recipes(side)
     parser.add_argument(
         "--any-seed",
         action="store_true",
         help="other values of the same distribution, such as those of another seed, are no difference",
     )
-    for side in "ab":
-        arguments.add_key(parser, f"--key-{side}", of=f" {side.upper()}")
+    for name in ("a", "b"):
+        arguments.add_key(parser, f"--key-{name}", of=f" {name.upper()}")
     parser.add_argument(
         "--model", metavar="MODEL", help="the model, in a file or as A, that two recipes are planned for"
     )
