@@ -171,9 +171,9 @@ def add_recipe(parser: _Parser, help: str, required: bool = False) -> None:
     complete_recipes(parser.add_argument("--recipe", required=required, metavar="R", help=help))
 
 
-def add_model_and_recipe(parser: _Parser) -> None:
+def add_model_and_recipe(parser: _Parser, file: str = "the file of a model") -> None:
     """Add a file, ``--recipe``, ``--set`` and ``--keep``."""
-    parser.add_argument("file", metavar="FILE", help="the file of a model; attach takes TorchScript alone")
+    parser.add_argument("file", metavar="FILE", help=file)
     add_recipe(parser, "a recipe that `torchinit list` prints, a TOML file, or a recording's .init file", required=True)
     add_constants(parser)
     glob = partial(_not_empty, "a glob must not be empty")

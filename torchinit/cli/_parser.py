@@ -79,7 +79,7 @@ def _init(parser: argparse.ArgumentParser) -> None:
 
 
 def _attach(parser: argparse.ArgumentParser) -> None:
-    arguments.add_model_and_recipe(parser)
+    arguments.add_model_and_recipe(parser, "a TorchScript file")
     arguments.add_model_output(parser)
     parser.add_argument("--mobile", action="store_true", help="for the mobile interpreter: the method takes a seed")
 
