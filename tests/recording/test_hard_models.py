@@ -80,6 +80,16 @@ def _resize(m: Any, n: int) -> None:
 
 
 @_make
+def _empty_out(m: Any, n: int) -> None:
+    m.register_buffer("a", torch.rand(n, n, out=torch.empty(0)))
+    m.register_buffer("b", torch.mul(m.a, 2.0, out=torch.empty(0)))
+    m.register_buffer("c", torch.arange(float(n), out=torch.empty(0)))
+    q, r = torch.linalg.qr(m.a, out=(torch.empty(0), torch.empty(0)))
+    m.register_buffer("q", q)
+    m.register_buffer("r", r)
+
+
+@_make
 def _complex(m: Any, n: int) -> None:
     m.a = nn.Parameter(torch.randn(n, n, dtype=torch.complex64))
     m.b = nn.Parameter(torch.empty(n, n, dtype=torch.complex64))

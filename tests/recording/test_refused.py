@@ -58,6 +58,13 @@ def test_writing_to_a_tensor_from_before_is_refused(write: Callable[[Tensor], Te
     assert torch.equal(before, torch.ones(3))
 
 
+def test_a_result_in_an_empty_tensor_from_before_is_refused() -> None:
+    before = torch.empty(0)
+    with pytest.raises(RecordError, match=r"may write only to tensors of its model.*test_refused.py"):
+        torchinit.record(lambda: Made(lambda m: torch.rand(3, out=before)))
+    assert before.shape == (0,)
+
+
 def test_other_memory_for_a_tensor_of_the_model_from_before_is_refused() -> None:
     layer = nn.Linear(3, 4)
     weight, before = layer.weight, layer.weight.detach().clone()
