@@ -86,6 +86,27 @@ def xavier_uniform_(tensor: Tensor, slope: float) -> None:
     tensor.uniform_(-slope, slope)
 
 
+class Unlike:
+    """Functions with the names of torchinit's, whose arguments mean something else."""
+
+    @staticmethod
+    def constant_(tensor: Tensor) -> None:
+        tensor.fill_(3.0)
+
+    @staticmethod
+    def xavier_uniform_(tensor: Tensor) -> None:
+        tensor.zero_()
+
+    @staticmethod
+    def kaiming_uniform_(tensor: Tensor, mode: str = "fan_avg") -> None:
+        tensor.zero_()
+
+    @staticmethod
+    def kaiming_normal_(tensor: Tensor) -> None:
+        tensor.copy_(TABLE)
+
+
+TABLE = torch.full((4,), 7.0)
 HERE = "of tests.recording.test_audit_laws"
 
 
@@ -149,6 +170,21 @@ def test_lines_that_make_one_mistake_are_one_finding() -> None:
 @pytest.mark.parametrize("shape", [(3, 3), (64, 64)])
 def test_the_declared_law_is_no_fault(fill: Callable[[Tensor], Any], shape: tuple[int, int]) -> None:
     assert found(lambda: filled(fill, *shape)) == []
+
+
+@pytest.mark.parametrize(
+    ("fill", "shape"),
+    [
+        (Unlike.constant_, (4,)),
+        (Unlike.xavier_uniform_, (4,)),
+        (Unlike.kaiming_uniform_, (4, 4)),
+        (Unlike.kaiming_normal_, (4, 4)),
+        (ones_, (0, 3)),
+    ],
+)
+def test_a_call_whose_law_or_values_are_not_known_is_not_judged(fill: Callable[[Tensor], Any], shape: Any) -> None:
+    assert found(lambda: filled(fill, *shape), "law") == []
+    assert found(lambda: filled(fill, *shape), "fans") == []
 
 
 def test_a_call_that_is_overwritten_is_not_judged() -> None:

@@ -83,6 +83,18 @@ def test_a_buffer_that_to_empty_loses_is_found() -> None:
     ]
 
 
+class Unregistered(Rotary):
+    """Restores its buffer from a tensor that is neither parameter nor buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = torch.tensor([1.0, 2.0, 3.0, 4.0])
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        self.inv_freq.copy_(self.kept)
+
+
 class WithTemplate(nn.Module):
     """Restores the buffers of its parts as transformers does."""
 
@@ -95,7 +107,7 @@ class WithTemplate(nn.Module):
             module.inv_freq.copy_(module.frequencies())
 
 
-@pytest.mark.parametrize("build", [lambda: Rotary(restores=True), WithTemplate])
+@pytest.mark.parametrize("build", [lambda: Rotary(restores=True), WithTemplate, Unregistered])
 def test_a_buffer_that_the_model_restores_is_not_found(build: Build) -> None:
     assert found(build) == []
 

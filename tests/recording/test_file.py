@@ -1,6 +1,7 @@
 """Does a saved recording replay like the original?"""
 
 import dataclasses
+import enum
 import os
 import random
 from pathlib import Path
@@ -12,8 +13,8 @@ from torch import nn
 import torchinit
 from tests.support.built import assert_same_tensors, built
 from tests.support.saved_models import FLOATS, MODELS, Tables
-from torchinit.recording import RecordError, Recording, _file, load
-from torchinit.recording._operators import ALLOWED
+from torchinit.recording import RecordError, Recording, _file, _operators, load
+from torchinit.recording._operators import ALLOWED, is_allowed
 from torchinit.recording._program import Operation, Program, Ref
 from torchinit.recording._replay import find_operator
 
@@ -80,6 +81,33 @@ def test_recording_of_a_method_is_saved_with_what_was_given(tmp_path: Path) -> N
     recording = torchinit.record(model.reset_parameters, model=model)
     recording.save(tmp_path / "norm.init")
     assert load(tmp_path / "norm.init").program.given == recording.program.given != frozenset()
+
+
+def test_loaded_recording_builds_no_module(tmp_path: Path) -> None:
+    torchinit.record(Tables).save(tmp_path / "model.init")
+    with pytest.raises(RuntimeError, match=r"build\(\) needs the module, which only the recording has that record"):
+        load(tmp_path / "model.init").build(seed=0)
+
+
+class Mode(str, enum.Enum):
+    """A word of a library's own type."""
+
+    FAN_IN = "fan_in"
+
+
+def kaiming_normal_(tensor: torch.Tensor, mode: str) -> None:
+    nn.init.zeros_(tensor)
+
+
+def test_save_names_an_argument_that_is_no_plain_value(tmp_path: Path) -> None:
+    def build() -> nn.Module:
+        layer = nn.Linear(3, 4)
+        kaiming_normal_(layer.weight, Mode.FAN_IN)
+        return layer
+
+    with pytest.raises(RecordError, match=r"got <Mode.FAN_IN: 'fan_in'> of kaiming_normal_"):
+        torchinit.record(build).save(tmp_path / "model.init")
+    assert not (tmp_path / "model.init").exists()
 
 
 def test_saving_and_loading_draw_nothing(tmp_path: Path) -> None:
@@ -182,3 +210,9 @@ def test_operators_of_the_list_only_compute() -> None:
         assert not any(word in types for word in ("Storage", "Stream", "Any", "__torch__")), name
         assert not {"out", "filename"} & {argument.name for argument in schema.arguments}, name
         assert not any(word in name for word in ("from_file", "save", "resize", "set_data", "as_strided")), name
+
+
+def test_operator_of_the_list_that_this_torch_lacks_is_not_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_operators, "ALLOWED", {"aten.of_another_torch.default", "aten.mul.Tensor"})
+    assert not is_allowed("aten.of_another_torch.default")
+    assert is_allowed("aten.mul.Tensor")

@@ -137,7 +137,7 @@ WRONG_CALLS: dict[str, tuple[dict[str, Any], list[list[int]], str]] = {
     "size": ({"op": "aten.full.default", "args": [[1 << 40], 1.0], "fresh": [0]}, [[2]], "must make what it made"),
     "dtype": ({"op": "aten.eq.Tensor", "args": [A, A], "fresh": [1]}, [[2], [2]], "torch.float32 [2], got torch.bool"),
     "results": ({"op": "aten.neg.default", "args": [A], "fresh": [1, 1]}, [[2], [2]], "makes 1 tensors, got 2"),
-    "writes": ({"op": "aten.zero_.default", "args": [A], "writes": [1]}, [[2], [2]], "write to its own arguments"),
+    "writes": ({"op": "aten.zero_.default", "args": [A], "writes": [0]}, [[2]], "has only op, args, kwargs, fresh"),
     # torch itself reads past the end here.
     "g": ({"op": "aten._weight_norm_interface.default", "args": [A, B, 0]}, [[9, 2], [1, 1]], "one element for each"),
     "g, by name": ({"op": "aten._weight_norm_interface.default", "args": [], "kwargs": {"g": B, "v": A}}, [[9, 2], [1, 1]],

@@ -4,6 +4,7 @@ Each model is recorded at a size at which its tensors are real while recording, 
 """
 
 import copy
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector, parametrizations, prune, vector_to_parameters
+from torch.testing._internal.two_tensor import TwoTensor
 
 import torchinit
 from tests.support.built import assert_same_tensors
 from tests.support.recorded import Made, assert_recorded
+from torchinit.recording import RecordError
 
 _SIZES = pytest.mark.parametrize("n", [6, 300])
 # The constructors of models; n is the size.
@@ -74,6 +77,16 @@ def _set(m: Any, n: int) -> None:
 def _resize(m: Any, n: int) -> None:
     m.register_buffer("b", torch.empty(0))
     m.b.resize_(n, n).normal_()
+
+
+@_make
+def _empty_out(m: Any, n: int) -> None:
+    m.register_buffer("a", torch.rand(n, n, out=torch.empty(0)))
+    m.register_buffer("b", torch.mul(m.a, 2.0, out=torch.empty(0)))
+    m.register_buffer("c", torch.arange(float(n), out=torch.empty(0)))
+    q, r = torch.linalg.qr(m.a, out=(torch.empty(0), torch.empty(0)))
+    m.register_buffer("q", q)
+    m.register_buffer("r", r)
 
 
 @_make
@@ -288,3 +301,66 @@ def test_a_large_result_of_small_arguments_is_fake() -> None:
             assert type(large) is not Tensor
 
     torchinit.record(lambda: Made(make))
+
+
+@pytest.mark.parametrize("count", [4, 1 << 17])
+def test_a_tensor_from_before_may_be_used(count: int) -> None:
+    table = torch.arange(float(count))
+    recording, _, _ = assert_recorded(lambda: Made(lambda m: m.register_buffer("doubled", table * 2.0)))
+    assert [x.operator for x in recording.program.operations] == ["mul"]
+
+
+def test_nothing_is_computed_from_a_large_tensor_from_before() -> None:
+    table = torch.zeros((1 << 20) + 1)
+    with pytest.raises(RecordError, match="got item"):
+        torchinit.record(lambda: Made(lambda m: table.sum().item()))
+
+
+def test_a_wrapper_of_tensors_is_recorded_by_the_tensors_in_it() -> None:
+    def make(m: Any) -> None:
+        wrapper = TwoTensor(torch.rand(3), torch.ones(3)) * 2.0
+        m.register_buffer("a", wrapper.a)
+        m.register_buffer("b", wrapper.b)
+
+    assert_recorded(lambda: Made(make))
+
+
+def test_operators_may_write_to_a_tensor_that_numpy_sees() -> None:
+    def make(m: Any) -> None:
+        table = torch.zeros(5)
+        m.array = table.numpy()
+        table.add_(2.0)
+        m.register_buffer("table", table)
+        m.register_buffer("doubled", table * 2.0)
+
+    assert_recorded(lambda: Made(make))
+
+
+def test_pinned_memory_is_recorded_without_a_gpu() -> None:
+    make = torchinit.record(lambda: Made(lambda m: m.register_buffer("x", torch.ones(3, pin_memory=True))))
+    assert torch.equal(make.build().x, torch.ones(3))
+
+
+def test_build_copies_a_tensor_from_before_that_no_operator_used() -> None:
+    table = torch.arange(3.0)
+    model = torchinit.record(lambda: Made(lambda m: setattr(m, "table", table))).build()
+    assert torch.equal(model.table, table)
+    assert model.table.data_ptr() != table.data_ptr()
+
+
+class _Shared(nn.Linear):
+    def __deepcopy__(self, memo: object) -> "_Shared":
+        return self
+
+
+@pytest.mark.parametrize(
+    ("make", "got"),
+    [
+        (lambda m: setattr(m, "lock", threading.Lock()), "TypeError: cannot pickle"),
+        (lambda m: setattr(m, "layer", _Shared(300, 300)), "one that keeps layer.weight as it is"),
+    ],
+)
+def test_build_refuses_a_model_that_is_not_copied(make: Callable[[Any], object], got: str) -> None:
+    recording = torchinit.record(lambda: Made(make))
+    with pytest.raises(RuntimeError, match=rf"build\(\) needs a model that copy.deepcopy copies, got {got}"):
+        recording.build(seed=0)

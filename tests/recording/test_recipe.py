@@ -101,6 +101,12 @@ W: dict[str, tuple[Callable[[Any], Any], str, dict[str, Any]]] = {
     "computed": (lambda m: m.weight.copy_(torch.ones(6, 8) * 3.0), "constant_", {"args": {"val": 3.0}}),
     "halves": (lambda m: [half.normal_(0.0, 0.1) for half in m.weight.chunk(2)], "normal_", {"args": {"std": 0.1}}),
     "packed": (lambda m: [nn.init.orthogonal_(one) for one in m.weight.chunk(3)], "orthogonal_", {"blocks": 3}),
+    "ones, scaled": (lambda m: nn.init.ones_(m.weight).mul_(3.0), "constant_", {"args": {"val": 3.0}}),
+    "library's, scaled": (
+        lambda m: (timm_like(1.0)(m.weight), m.weight.mul_(2.0)),
+        "trunc_normal_",
+        {"args": {"std": 0.04, "a": -0.08, "b": 0.08}},
+    ),
     "columns": (
         lambda m: [nn.init.xavier_uniform_(m.weight[:, part]) for part in (slice(0, 6), slice(6, 8))],
         "xavier_uniform_",
@@ -121,6 +127,10 @@ UNSAYABLE: dict[str, Callable[[Any], Any]] = {
     "table": lambda m: m.weight.copy_(torch.arange(48.0).view(6, 8)),
     "sum": lambda m: m.weight.normal_().add_(1.0),
     "row": lambda m: m.weight.normal_()[2].zero_(),
+    "corner": lambda m: m.weight.normal_()[:2, :3].zero_(),
+    "every second row": lambda m: m.weight.normal_()[::2].zero_(),
+    "orthogonal, scaled": lambda m: nn.init.orthogonal_(m.weight).mul_(2.0),
+    "negative": lambda m: m.weight.normal_().mul_(-2.0),
     "exponential": lambda m: m.weight.normal_().exp_(),
     "divided by zero": lambda m: m.weight.normal_().div_(0.0),
     "no key draws it": lambda m: m.weight.copy_(torch.poisson(torch.ones(6, 8))),
@@ -224,6 +234,24 @@ def test_librarys_initializer_is_believed_if_it_does_what_its_name_says() -> Non
     assert _rule(other, "weight", "Linear", 2) == ("keep", {})
 
 
+def rotary_inv_freq_(tensor: torch.Tensor, scaling: str = "longrope") -> torch.Tensor:
+    return tensor.uniform_().exp_()
+
+
+def test_librarys_initializer_whose_arguments_torchinit_refuses_is_kept() -> None:
+    assert _rule(_with(lambda m: rotary_inv_freq_(m.bias)), "bias", "Linear", 1) == ("keep", {})
+
+
+def test_librarys_initializer_of_a_large_tensor_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchinit.recording._recipe, "_COMPARED", 47)
+    assert _rule(_with(lambda m: timm_like(1.0)(m.weight)), "weight", "Linear", 2) == ("keep", {})
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_default_that_is_zeros_or_ones_is_found(value: float) -> None:
+    assert torchinit.record(lambda: nn.PReLU(init=value)).recipe().rules == (Rule("default"),)
+
+
 def _parameters(*rows: tuple[str, str, int, str]) -> list[Parameter]:
     return [Parameter(name, module, module, ndim, (("initializer", law),)) for name, module, ndim, law in rows]
 
@@ -257,9 +285,11 @@ def test_name_that_looks_like_a_glob_is_matched_as_it_is() -> None:
 class Experts(nn.Module):
     """Experts that a loop initializes, along dimension ``dim``, the first ``count`` of three."""
 
-    def __init__(self, dim: int = 0, count: int = 3) -> None:
+    def __init__(
+        self, dim: int = 0, count: int = 3, make: Callable[[int, int, int], torch.Tensor] = torch.zeros
+    ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(3, 3, 5))
+        self.weight = nn.Parameter(make(3, 3, 5))
         for number in range(count):
             nn.init.kaiming_uniform_(self.weight.select(dim, number))
 
@@ -271,8 +301,8 @@ def test_experts_that_a_loop_draws_have_their_own_fans() -> None:
     assert (row.fan_in, row.std) == (5, pytest.approx((2 / 5) ** 0.5))
 
 
-@pytest.mark.parametrize("how", [{"dim": 1}, {"count": 2}])
-def test_experts_along_another_dimension_or_some_of_them_are_kept(how: dict[str, int]) -> None:
+@pytest.mark.parametrize("how", [{"dim": 1}, {"count": 2}, {"count": 2, "make": torch.empty}])
+def test_experts_along_another_dimension_or_some_of_them_are_kept(how: dict[str, Any]) -> None:
     with pytest.warns(UserWarning, match="weight"):
         found = torchinit.record(lambda: Experts(**how)).recipe()
     assert found.rules[0].initializer == "keep"

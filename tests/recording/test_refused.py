@@ -1,5 +1,6 @@
 """Is code that cannot be recorded refused with the user's line, and does it change nothing?"""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,38 @@ def test_writing_to_a_tensor_from_before_is_refused(write: Callable[[Tensor], Te
     with pytest.raises(RecordError, match=r"may write only to tensors of its model.*test_refused.py"):
         torchinit.record(lambda: Made(lambda m: write(before)))
     assert torch.equal(before, torch.ones(3))
+
+
+def test_a_result_in_an_empty_tensor_from_before_is_refused() -> None:
+    before = torch.empty(0)
+    with pytest.raises(RecordError, match=r"may write only to tensors of its model.*test_refused.py"):
+        torchinit.record(lambda: Made(lambda m: torch.rand(3, out=before)))
+    assert before.shape == (0,)
+
+
+def test_other_memory_for_a_tensor_of_the_model_from_before_is_refused() -> None:
+    layer = nn.Linear(3, 4)
+    weight, before = layer.weight, layer.weight.detach().clone()
+    with pytest.raises(RecordError, match=r"got data = on another at .*test_refused.py"):
+        torchinit.record(lambda: setattr(weight, "data", torch.zeros(4, 3)), model=layer)
+    assert torch.equal(weight, before)
+
+
+def test_a_sparse_tensor_is_refused() -> None:
+    table = torch.eye(3).to_sparse()
+    with pytest.raises(RecordError, match="holds plain strided tensors, got one of layout"):
+        torchinit.record(lambda: Made(lambda m: m.register_buffer("table", table)))
+
+
+def test_a_deep_copy_of_a_computed_tensor_is_refused_as_in_torch() -> None:
+    with pytest.raises(RuntimeError, match="copies only tensors that no operator with a gradient made"):
+        torchinit.record(lambda: Made(lambda m: copy.deepcopy(nn.Linear(3, 3).weight * 2)))
+
+
+def test_an_error_of_the_code_itself_is_raised_as_it_is() -> None:
+    with pytest.raises(RuntimeError, match="300") as error:
+        torchinit.record(lambda: Made(lambda m: torch.rand(300, 300) @ torch.rand(200, 300)))
+    assert not isinstance(error.value, RecordError)
 
 
 def test_a_generator_that_has_drawn_is_refused() -> None:

@@ -90,6 +90,22 @@ def test_an_initializer_that_leaves_some_values_follows_them() -> None:
     assert held(lambda: sparse_(torch.empty(3, 4))) == "tests sparse_"
 
 
+def normal_(tensor: Tensor) -> Tensor:
+    return tensor.mul_(0.5)
+
+
+def test_an_initializer_that_reads_what_it_fills_follows_it() -> None:
+    assert held(lambda: normal_(torch.rand(3, 4))) == "uniform_(0, 1), tests normal_"
+
+
+def zeros_() -> Tensor:
+    return torch.ones(3)
+
+
+def test_a_function_of_an_initializers_name_that_fills_no_argument_is_none() -> None:
+    assert held(zeros_) == "fill 1"
+
+
 def zeroed(tensor: Tensor, index: Any) -> Tensor:
     tensor[index] = 0
     return tensor
@@ -111,6 +127,7 @@ def parted(count: int) -> Tensor:
         (lambda: zeroed(torch.randn(3, 4).view(-1), slice(4, 8)).view(3, 4), "normal_(0, 1), row 1 zero"),
         (lambda: zeroed(torch.randn(3, 4).view(-1), slice(3, 6)).view(3, 4), "normal_(0, 1), in part zero"),
         (lambda: zeroed(torch.randn(3, 4).view(-1), slice(8, None)).view(3, 4), "normal_(0, 1), row 2 zero"),
+        (lambda: zeroed(torch.randn(4, 4).view(-1), slice(4, 12)).view(4, 4), "normal_(0, 1), [1:3] zero"),
         (lambda: zeroed(torch.randn(4), 2), "normal_(0, 1), [2] zero"),
         (lambda: zeroed(torch.randn(3, 4), 0).clone() * 2, "(normal_(0, 1), row 0 zero) * 2"),
         (lambda: zeroed(torch.randn(3, 4), 0).mul_(2), "normal_(0, 1), row 0 zero, * 2"),
@@ -131,6 +148,10 @@ def test_a_chain_too_long_to_read_is_counted() -> None:
         return x
 
     assert held(make) == "400 operators on normal_(0, 1)"
+
+
+def test_an_expression_too_long_to_read_is_counted() -> None:
+    assert held(lambda: torch.cat([torch.randn(1) for _ in range(40)]).exp()) == "2 operators on normal_(0, 1)"
 
 
 def test_many_parts_with_different_draws_are_counted() -> None:

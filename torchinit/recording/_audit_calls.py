@@ -211,6 +211,9 @@ def wrong_fans(subject: Subject) -> Iterator[Finding]:
 def _wrong_fans_of(call: Call, entry: Entry) -> tuple[str, str, str] | None:
     """Say how severe it is, what is wrong with the fans of a call and what would be right, or return None."""
     size = list(call.target.size)
+    if len(size) < 2:
+        # A library's own function may take a vector.
+        return None
     fan_in, fan_out = fans(size)
     is_convolution = "conv" in f"{entry.name} {entry.module}".lower()
     # A weight of one expert, or of one input, is no stack of matrices.

@@ -107,7 +107,7 @@ def _ref(value: Any, nbytes: Sequence[int], where: str) -> Ref:
 
 
 # What may follow the operator and its arguments.
-_MORE_OF_OPERATION: dict[str, type] = {"kwargs": dict, "fresh": list, "writes": list}
+_MORE_OF_OPERATION: dict[str, type] = {"kwargs": dict, "fresh": list}
 _MORE_OF_OPERATION |= dict.fromkeys(["generator", "call", "label", "place"], int)
 
 
@@ -204,7 +204,7 @@ class _Decoder:
             label=given.get("label"),
         )
         if operation.is_state:
-            _require(not given.keys() & {"kwargs", "fresh", "writes"}, f"{where} must have one number alone", value)
+            _require(not given.keys() & {"kwargs", "fresh"}, f"{where} must have one number alone", value)
             return operation
         try:
             return self._checked(operation, given)
@@ -214,12 +214,6 @@ class _Decoder:
     def _checked(self, operation: Operation, given: Mapping[str, Any]) -> Operation:
         """Add what an operator makes and writes, after checking it."""
         writes = written_by(operation)
-        if "writes" in given:
-            said = self._refs(given["writes"], "what it writes")
-            # An operator that transposes in place writes another view of the same storage.
-            same = [x and x.storage for x in said] == [x.storage for x in writes]
-            _require(same, f"{operation.name} must write to its own arguments", given["writes"])
-            writes = tuple(x for x in said if x is not None)
         nothing = [None] * results(operation.name)
         fresh = self._refs(given.get("fresh", nothing), "what it makes")
         operation = replace(operation, fresh=fresh, writes=writes, random=is_random(operation.name))

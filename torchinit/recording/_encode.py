@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from torchinit._core.table import dtype_name
-from torchinit.recording._operators import is_allowed, results, written_by
+from torchinit.recording._operators import is_allowed, results
 from torchinit.recording._program import Call, Entry, Operation, Program, RecordError, Ref, schedule
 
 _NAMED = {torch.dtype: "dtype", torch.memory_format: "memory_format", torch.layout: "layout"}
@@ -92,11 +92,8 @@ class Encoder:
         encoded: dict[str, Any] = {"op": operation.name, "args": self.value(operation.args, operation.name)}
         if operation.kwargs:
             encoded["kwargs"] = self.values(operation.kwargs, operation.name)
-        if not operation.is_state:
-            if operation.fresh != (None,) * results(operation.name):
-                encoded["fresh"] = self._numbers(operation.fresh)
-            if operation.writes != written_by(operation):
-                encoded["writes"] = self._numbers(operation.writes)
+        if not operation.is_state and operation.fresh != (None,) * results(operation.name):
+            encoded["fresh"] = self._numbers(operation.fresh)
         more = {"generator": operation.generator, "call": operation.call, "label": operation.label}
         if operation.place:
             more["place"] = _number(self.places, operation.place)

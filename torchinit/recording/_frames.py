@@ -45,13 +45,13 @@ def place_of(frames: list[FrameType], initializer: FrameType | None = None) -> s
     return ""
 
 
-def _filled(frame: FrameType) -> Tensor | None:
-    """Return the tensor that a frame's function fills, if it is an initializer."""
+def _is_initializer(frame: FrameType) -> bool:
+    """True if a frame's function has an initializer's name, and a tensor as its first argument."""
     code = frame.f_code
-    if code.co_name not in _NAMES or code.co_argcount == 0:
-        return None
-    first = frame.f_locals.get(code.co_varnames[0])
-    return first if isinstance(first, Tensor) and not is_transformed(first) else None
+    if code.co_name not in _NAMES:
+        return False
+    first = frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+    return isinstance(first, Tensor) and not is_transformed(first)
 
 
 def initializer_frames(frames: list[FrameType]) -> tuple[FrameType | None, FrameType | None]:
@@ -61,7 +61,7 @@ def initializer_frames(frames: list[FrameType]) -> tuple[FrameType | None, Frame
     """
     own = any_frame = None
     for frame in frames:
-        if frame.f_code.co_name in _NAMES and _filled(frame) is not None:
+        if _is_initializer(frame):
             any_frame = frame
             module = module_of(frame)
             if module == "torch.nn.init" or module.startswith("torchinit."):

@@ -16,7 +16,7 @@ from torchinit._core.registry import INITIALIZERS
 from torchinit.recipes._keyed_apply import KEYED
 from torchinit.recording._keyed_program import KeyedProgram
 from torchinit.recording._program import Draw, Entry, Operation, Ref, Step, storages
-from torchinit.recording._regions import Box, box_of, overlap
+from torchinit.recording._regions import Box, box_of
 from torchinit.recording._replay import call
 
 # Operators whose results depend on the value alone. NB: others, such as pow and sigmoid, have another last bit where a
@@ -110,11 +110,6 @@ class _Framing:
         axes = tuple((d, 0) if size != 1 else None for d, size in enumerate(entry.ref.size))
         self.frames = {entry.ref.storage: Frame(entry.ref, axes)}
 
-    def needs(self, made: Ref) -> bool:
-        """True if the entry has values of a tensor that a step makes."""
-        frame = self.frames.get(made.storage)
-        return frame is not None and overlap(made, frame.base)
-
     def accepts(self, step: Step, made: Ref) -> bool:
         """True if a step is elementwise, and all its tensors lie where the one does that it makes."""
         located = self.frames[made.storage].locate(made)
@@ -126,8 +121,6 @@ class _Framing:
 
     def _is_operand(self, ref: Ref, made: Ref, axes: tuple[Axis, ...], fixed: frozenset[Axis]) -> bool:
         skipped = len(made.size) - len(ref.size)
-        if skipped < 0 or any(n not in (1, m) for n, m in zip(ref.size, made.size[skipped:])):
-            return False
         wanted = tuple(None if n == 1 else axis for n, axis in zip(ref.size, axes[skipped:]))
         frame = self.frames.setdefault(ref.storage, Frame(ref, wanted))
         found = frame.locate(ref)
@@ -142,8 +135,6 @@ def chain_of(program: KeyedProgram, entry: Entry) -> Chain | None:
         return None
     framing, steps = _Framing(entry), list[Step]()
     for step in reversed(program.steps_of([entry.name])):
-        if not any(framing.needs(ref) for ref in step.made):
-            continue
         if len(step.made) != 1 or not framing.accepts(step, step.made[0]):
             return None
         steps.append(step)

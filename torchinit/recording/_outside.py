@@ -56,11 +56,14 @@ class Watch:
 
     def opened(self, path: str, flags: int) -> None:
         """Note that a file is opened, unless it is written, or Python or the system reads it for itself."""
-        if flags & (os.O_WRONLY | os.O_RDWR) or path.endswith(_NO_TENSORS) or path.startswith(_OF_THE_SYSTEM):
-            return
+        is_written = flags & (os.O_WRONLY | os.O_RDWR)
+        holds_tensors = not path.endswith(_NO_TENSORS) and not path.startswith(_OF_THE_SYSTEM)
         # NB: Python says so before it looks whether there is such a file.
-        if os.path.isfile(path) and not any(
-            module_of(frame).startswith("importlib") for frame in outer_frames(self._stop)
+        if (
+            holds_tensors
+            and not is_written
+            and os.path.isfile(path)
+            and not any(module_of(frame).startswith("importlib") for frame in outer_frames(self._stop))
         ):
             self.note("file", path, _READ)
 

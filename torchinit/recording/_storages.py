@@ -58,7 +58,7 @@ class Storages:
 
     def is_outside(self, tensor: Tensor) -> bool:
         """True if a tensor was there before the recording."""
-        number = self.number(tensor)
+        number = self.ref(tensor).storage
         return number in self.constants and number not in self._own
 
     def own(self, tensor: Tensor) -> None:

@@ -90,10 +90,20 @@ class Tape(TorchDispatchMode):
             self.values.mark(self.values.ref(target), False)
         return out
 
+    def _size_out(self, call: Invocation) -> None:
+        """Give an empty ``out`` the size of its result, as an operator does that runs."""
+        if any(x.is_out for x in call.function._schema.arguments) and any(x.numel() == 0 for x in call.written):
+            results = tree_flatten(call.run_fake(self.mode))[0]
+            with unset_fake_temporarily():
+                for out, result in zip(call.written, results):
+                    if out.numel() == 0:
+                        out.resize_(result.shape)
+
     def _record(self, call: Invocation) -> Any:
-        given = tree_map(lambda x: self.values.ref(x) if isinstance(x, Tensor) else x, (call.args, call.kwargs))
         if any(self.values.is_outside(x) for x in call.written):
             raise self.refused_write(call.name)
+        self._size_out(call)
+        given = tree_map(lambda x: self.values.ref(x) if isinstance(x, Tensor) else x, (call.args, call.kwargs))
         out, known = self._run(call)
         made = [x if isinstance(x, Tensor) else None for x in tree_flatten(out)[0]]
         fresh = tuple(
