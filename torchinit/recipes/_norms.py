@@ -88,10 +88,9 @@ def _substitutes(module: nn.Module, value: float) -> dict[str, Tensor] | None:
 def _keeps_scale(module: nn.Module, value: float) -> bool:
     with no_dispatch_modes(), torch.device("cpu"):
         tensors = _substitutes(module, value)
-        first = next(module.parameters(), None)
-        if tensors is None or first is None:
+        if tensors is None:
             return False
-        for x in _inputs(first.shape):
+        for x in _inputs(next(module.parameters()).shape):
             try:
                 y = _run(module, tensors, (x, *_gate(module, x)))
             except Exception:
