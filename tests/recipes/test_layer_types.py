@@ -202,7 +202,7 @@ def test_a_scripted_norm_starts_at_the_same_value(kind: Any) -> None:
     assert differing(eager, model) == []
 
 
-def test_a_scripted_norm_without_values_is_not_run() -> None:
+def test_a_scripted_norm_without_values_starts_as_its_type_says_or_is_refused() -> None:
     rows = recipes.torch_default().plan(LayerNorm2d(8)).rows
     assert recipes.torch_default().plan(scripted(LayerNorm2d(8).to("meta"))).rows == rows
     with pytest.raises(RecipeError, match="no rule matches 1 parameter: g"):

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.compat import FakeTensor, no_dispatch_modes
+from torchinit._core.compat import no_dispatch_modes
 from torchinit._core.modules import own_class
 from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._layers import Layer
@@ -93,12 +93,12 @@ def _keeps_scale(module: nn.Module, value: float) -> bool:
         for x in _inputs(next(module.parameters()).shape):
             try:
                 y = _run(module, tensors, (x, *_gate(module, x)))
+                if isinstance(y, Tensor) and y.shape == x.shape and y.numel():
+                    scale = math.sqrt(y.detach().float().square().mean().item())
+                    return _SOUND[0] < scale < _SOUND[1]
             except Exception:
-                # The code of a layer may refuse a shape with any error.
+                # The code of a layer may refuse a shape with any error, and a TorchScript module may have no values.
                 continue
-            if isinstance(y, Tensor) and y.shape == x.shape and y.numel():
-                scale = math.sqrt(y.detach().float().square().mean().item())
-                return _SOUND[0] < scale < _SOUND[1]
     return False
 
 
@@ -111,8 +111,6 @@ def _gate(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 def _run(module: nn.Module, tensors: Mapping[str, Tensor], arguments: tuple[Tensor, ...]) -> object:
     if isinstance(module, torch.jit.ScriptModule):
-        if any(tensor.is_meta or isinstance(tensor, FakeTensor) for tensor in module.state_dict().values()):
-            return None
         other = copy.deepcopy(module).float()
         for name, tensor in [*other.named_parameters(), *other.named_buffers()]:
             no_grad_copy_(tensor, tensors[name])
