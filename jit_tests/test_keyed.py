@@ -164,6 +164,17 @@ def test_decomposed_values_are_the_eager_ones_and_no_operator_is_random() -> Non
     _check_program(decomposed, VARIOUS)
 
 
+def test_an_exported_conjugate_view_is_filled_as_in_eager() -> None:
+    class Conjugate(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.view_as_real(keyed.uniform_(torch.empty_like(x).conj(), KEY).resolve_conj())
+
+    x = torch.zeros(2, 2, dtype=torch.complex64)
+    with philox_as_one_operator():
+        exported = torch.export.export(Conjugate(), (x,), strict=False)
+    assert torch.equal(exported.module()(x), Conjugate()(x))
+
+
 def test_compiled_values_are_the_eager_ones() -> None:
     torch._dynamo.reset()
     with philox_as_one_operator():

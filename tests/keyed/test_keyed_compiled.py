@@ -198,13 +198,14 @@ def test_without_a_compiler_eager_draws_after_one_warning(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(_compiled, "_FAILED", [])
     monkeypatch.setattr(_compiled, "_kernel", fail)
-    for begin in ([0, 0], [0, 1]):
-        drawn = [torch.empty(300, 300), torch.empty(300, 300)]
+    # A whole is one run of the stream; of a piece each row is.
+    for shape, begin in ((SIZE, [0, 0]), ([300, 300], [0, 1])):
+        drawn = [torch.empty(shape), torch.empty(shape)]
         _compiled._FAILED.clear()
         with pytest.warns(UserWarning, match="keyed.compiled.. needs a compiler") as caught:
             _fill_compiled(drawn, begin)
         assert len(caught) == 1
-        assert torch.equal(drawn[0], keyed.normal_(torch.empty(300, 300), KEY, full_size=SIZE, offset=begin))
+        assert torch.equal(drawn[0], keyed.normal_(torch.empty(shape), KEY, full_size=SIZE, offset=begin))
         assert torch.equal(drawn[0], drawn[1])
 
 

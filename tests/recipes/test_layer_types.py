@@ -202,6 +202,13 @@ def test_a_scripted_norm_starts_at_the_same_value(kind: Any) -> None:
     assert differing(eager, model) == []
 
 
+def test_a_scripted_norm_without_values_starts_as_its_type_says_or_is_refused() -> None:
+    rows = recipes.torch_default().plan(LayerNorm2d(8)).rows
+    assert recipes.torch_default().plan(scripted(LayerNorm2d(8).to("meta"))).rows == rows
+    with pytest.raises(RecipeError, match="no rule matches 1 parameter: g"):
+        recipes.torch_default().plan(scripted(ChannelNorm().to("meta")))
+
+
 def test_hooks_of_a_norm_are_not_called() -> None:
     def hook(*_: object) -> None:
         raise AssertionError("must not be called")
@@ -216,6 +223,16 @@ def test_hooks_of_a_norm_are_not_called() -> None:
 def test_a_norm_that_cannot_be_run_is_refused_rather_than_guessed() -> None:
     with pytest.raises(RecipeError, match="no rule matches 1 parameter: weight"):
         recipes.torch_default().plan(BrokenNorm())
+
+
+def test_a_norm_with_a_buffer_of_its_own_is_not_run() -> None:
+    class TableNorm(ChannelNorm):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("table", torch.ones(6))
+
+    with pytest.raises(RecipeError, match="no rule matches 1 parameter: g"):
+        recipes.torch_default().plan(TableNorm())
 
 
 def test_norms_of_one_type_with_other_settings_are_told_apart() -> None:

@@ -35,6 +35,7 @@ def test_recipes_under_mup_are_equal_if_all_they_were_made_from_is() -> None:
     others = (recipes.gpt2(), recipes.mup("gpt2", base, "sgd"), recipes.mup("gpt2", mlp(8)), recipe.keeping("0.*"))
     assert all(recipe != other and other != recipe for other in others)
     assert isinstance(recipe.keeping("0.*"), MuP)
+    assert repr(recipe) == f"MuP({recipes.gpt2()!r}, Sequential(...), optimizer='adam')"
     assert recipe.keeping("0.*").base_model is base
 
 

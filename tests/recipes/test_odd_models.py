@@ -129,6 +129,12 @@ def test_groups_that_do_not_divide_a_weight_are_ignored() -> None:
     assert next(iter(walk(model))).fans([5, 3, 1]) == (5, 3)
 
 
+def test_a_child_that_was_taken_away_is_passed_over() -> None:
+    model = nn.ModuleDict({"body": nn.Linear(3, 3), "head": nn.Linear(3, 2)})
+    model._modules["head"] = None
+    assert [row.name for row in recipes.xavier().plan(model).rows] == ["body.weight", "body.bias"]
+
+
 @pytest.mark.parametrize("padding", ["same", "valid", 0])
 def test_groups_of_a_traced_convolution_are_found_with_any_padding(padding: str | int) -> None:
     model = nn.Conv2d(4, 8, 3, groups=4, padding=padding)

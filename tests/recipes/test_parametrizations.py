@@ -25,7 +25,7 @@ from tests.support.parametrized import (
     weight_norms,
 )
 from torchinit import keyed, recipes
-from torchinit.recipes import Recipe, Rule
+from torchinit.recipes import Recipe, RecipeError, Rule
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
 
@@ -175,6 +175,36 @@ def test_custom_parametrizations_are_written_through_in_reverse() -> None:
             XAVIER.plan(model).rows[0].initializer == f"xavier_uniform_ ({', '.join(type(s).__name__ for s in steps)})"
         )
         assert all(torch.equal(step.note, step.largest) for step in steps if isinstance(step, Scaled))
+
+
+class Rows(nn.Module):
+    """Stores the rows that are not 0: how many depends on the weight. Looks at its values, and has an empty buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.zeros_like(x) if x.isnan().any() else x
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        return weight[weight.any(1)]
+
+
+def test_a_parametrization_that_looks_at_values_is_written_through() -> None:
+    plain = XAVIER.apply_(nn.Sequential(nn.Linear(4, 4)), key=keyed.key(0))
+    model = XAVIER.apply_(nn.Sequential(registered(nn.Linear(4, 4), Rows())), key=keyed.key(0))
+    assert torch.equal(model[0].weight, plain[0].weight)
+    assert model[0].parametrizations.weight[0].mask is None
+
+
+def test_a_right_inverse_of_another_shape_is_refused() -> None:
+    model = nn.Sequential(registered(nn.Linear(4, 4), Rows()))
+    before = model[0].weight.clone()
+    message = r"got ValueError: right_inverse gives shape \[0, 4\] where \[4, 4\] is stored"
+    with pytest.raises(RecipeError, match=message):
+        Recipe([Rule("zeros_")]).apply_(model)
+    assert torch.equal(model[0].weight, before)
 
 
 class InPlace(nn.Module):

@@ -164,6 +164,21 @@ def test_rules_match_the_type_before_parametrization() -> None:
     ]
 
 
+@every_norm
+def test_a_parametrized_weight_without_a_rule_is_refused_by_its_own_name(norm: str) -> None:
+    with pytest.raises(RecipeError, match=r"no rule matches 1 parameter: 0\.weight \(.*Linear\); add a rule"):
+        Recipe([Rule("zeros_", name="*.bias")]).plan(nn.Sequential(NORMS[norm](nn.Linear(4, 4))))
+
+
+@pytest.mark.parametrize("norm", ["spectral_norm", "old spectral_norm"])
+def test_moments_under_a_spectral_norm_are_known_for_independent_values_of_mean_0_alone(norm: str) -> None:
+    model = nn.Sequential(NORMS[norm](nn.Linear(8, 8, bias=False)))
+    for rule in (Rule("normal_", args={"mean": 1.0}), Rule("ones_"), Rule("orthogonal_")):
+        assert [(row.mean, row.std) for row in Recipe([rule]).plan(model).rows] == [(None, None)]
+    row = Recipe([Rule("normal_", args={"std": 3.0})]).plan(model).rows[0]
+    assert (row.mean, row.std) == (0.0, pytest.approx(1 / (2 * math.sqrt(8))))
+
+
 def test_rows_stand_in_the_order_of_the_plain_model() -> None:
     plain = nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 4, 2), nn.Linear(4, 2))
     names = [row.name for row in recipes.xavier().plan(plain).rows]

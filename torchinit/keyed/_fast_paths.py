@@ -1,6 +1,7 @@
 """Fast paths of eager code: few blocks in Python integers, and torch's own kernel."""
 
 import functools
+import struct
 import sys
 from array import array
 
@@ -91,16 +92,13 @@ def philox_python_run(bits: Tensor, blocks: int) -> Tensor:
     return philox_python_ints(seed, [number & 0xFFFFFFFFFFFFFFFF for number in numbers])
 
 
-def philox_python_words(bits: Tensor, blocks: int) -> "array[int]":
+def philox_python_words(bits: Tensor, blocks: int) -> tuple[int, ...]:
     """Compute the words of the first blocks of a key's stream, in its order, without a tensor."""
     seed, start = bits.tolist()
     ones, steps = _wide_lanes(blocks)
     # A number of 2^64 or more wraps: its upper half is masked.
     a, b, c, d = _philox_lanes(seed, ones * (start & 0xFFFFFFFFFFFFFFFF) + steps, ones)
-    words = array("I", (a | b << 32 | c << 64 | d << 96).to_bytes(16 * blocks, "little"))
-    if sys.byteorder == "big":
-        words.byteswap()
-    return words
+    return struct.unpack(f"<{4 * blocks}I", (a | b << 32 | c << 64 | d << 96).to_bytes(16 * blocks, "little"))
 
 
 # Whether torch's kernel draws this stream, by device; tested on first use.

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.jit import is_scripting
 
 from torchinit._core.compat import are_transforms_active, is_symbolic, vmap_levels
@@ -84,7 +84,7 @@ def fill_(tensor: Tensor, key: Tensor, distribution: str, parameters: list[float
 def _is_conjugate(view: Tensor) -> bool:
     if not is_scripting():
         # NB: Dynamo cannot trace is_conj().
-        if is_compiling():
+        if is_dynamo_compiling():
             return False
     return view.is_conj()
 

@@ -59,7 +59,7 @@ def _box_muller(radius: Tensor, angle: Tensor) -> list[Tensor]:
     return [angle.cos().mul_(radius), angle.sin().mul_(radius)]
 
 
-def few_values(words: "array[int]", normal: bool, dtype: torch.dtype) -> Tensor:
+def few_values(words: tuple[int, ...], normal: bool, dtype: torch.dtype) -> Tensor:
     """Turn words in the order of the stream into standard values, in eager code.
 
     Python's floats replace the operators before the logarithm and the sines, with their bits: in float32 each result is

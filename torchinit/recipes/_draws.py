@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,38 +34,24 @@ class Draws:
             yield
             return
         with kept_generators([device]):
-            _set_state(device, generator.get_state())
+            # Only a device besides the CPU has a module for it, which takes the device.
+            module, own = (torch, ()) if device.type == "cpu" else (torch.get_device_module(device), (device,))
+            module.set_rng_state(generator.get_state(), *own)
             try:
                 yield
             finally:
-                generator.set_state(_state(device))
-
-
-def _state(device: torch.device) -> Tensor:
-    state: Tensor = torch.get_rng_state() if device.type == "cpu" else _random(device).get_rng_state(device)
-    return state
-
-
-def _set_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cpu":
-        torch.set_rng_state(state)
-    else:
-        _random(device).set_rng_state(state, device)
-
-
-def _random(device: torch.device) -> Any:
-    return torch.get_device_module(device)
+                generator.set_state(module.get_rng_state(*own))
 
 
 @contextmanager
 def kept_generators(devices: list[torch.device], generator: torch.Generator | None = None) -> Iterator[None]:
     """Restore the global generators of the CPU and of these devices, and one more generator, at the end."""
     state = None if generator is None else generator.get_state()
-    kinds = {device.type for device in devices if device.type not in ("cpu", "meta")}
+    others = [device for device in dict.fromkeys(devices) if device.type not in ("cpu", "meta")]
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=[]))
-        for kind in kinds:
-            own = [device for device in dict.fromkeys(devices) if device.type == kind]
+        # Each restores the CPU's generator too.
+        for kind in {"cpu", *(device.type for device in others)}:
+            own = [device for device in others if device.type == kind]
             stack.enter_context(torch.random.fork_rng(devices=own, device_type=kind))
         try:
             yield

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from torchinit._core.compat import FakeTensor, no_dispatch_modes
+from torchinit._core.compat import no_dispatch_modes
 from torchinit._core.modules import own_class
 from torchinit._core.writes import no_grad_copy_
 from torchinit.recipes._layers import Layer
@@ -88,18 +88,17 @@ def _substitutes(module: nn.Module, value: float) -> dict[str, Tensor] | None:
 def _keeps_scale(module: nn.Module, value: float) -> bool:
     with no_dispatch_modes(), torch.device("cpu"):
         tensors = _substitutes(module, value)
-        first = next(module.parameters(), None)
-        if tensors is None or first is None:
+        if tensors is None:
             return False
-        for x in _inputs(first.shape):
+        for x in _inputs(next(module.parameters()).shape):
             try:
                 y = _run(module, tensors, (x, *_gate(module, x)))
+                if isinstance(y, Tensor) and y.shape == x.shape and y.numel():
+                    scale = math.sqrt(y.detach().float().square().mean().item())
+                    return _SOUND[0] < scale < _SOUND[1]
             except Exception:
-                # The code of a layer may refuse a shape with any error.
+                # The code of a layer may refuse a shape with any error, and a TorchScript module may have no values.
                 continue
-            if isinstance(y, Tensor) and y.shape == x.shape and y.numel():
-                scale = math.sqrt(y.detach().float().square().mean().item())
-                return _SOUND[0] < scale < _SOUND[1]
     return False
 
 
@@ -112,8 +111,6 @@ def _gate(module: nn.Module, x: Tensor) -> list[Tensor]:
 
 def _run(module: nn.Module, tensors: Mapping[str, Tensor], arguments: tuple[Tensor, ...]) -> object:
     if isinstance(module, torch.jit.ScriptModule):
-        if any(tensor.is_meta or isinstance(tensor, FakeTensor) for tensor in module.state_dict().values()):
-            return None
         other = copy.deepcopy(module).float()
         for name, tensor in [*other.named_parameters(), *other.named_buffers()]:
             no_grad_copy_(tensor, tensors[name])
