@@ -1,6 +1,7 @@
 """Does the command report write a page about a file or about a model that it builds?"""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -177,3 +178,9 @@ def test_name_of_a_page_ends_in_html(name: str, folder: Path, capsys: pytest.Cap
         cli.main(["report", "net.pt", "-o", name])
     assert caught.value.code == 2
     assert "the name of a page must end in .html or .htm" in capsys.readouterr().err
+
+
+def test_memory_that_the_system_does_not_tell_is_not_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sysconf")
+    assert run("report", "reported:net", "-o", "report.html") == 0
+    assert Path("report.html").exists()

@@ -237,3 +237,46 @@ def test_zeros_on_purpose_of_timm_and_peft_are_not_marked() -> None:
     assert not any(marked(rows))
     adapted = peft.get_peft_model(Branch(), peft.LoraConfig(target_modules=["inner", "outer"]))
     assert is_marked(adapted, torch.randn(4, 8)) == set()
+
+
+class _Detached(torch.autograd.Function):
+    """Passes on a gradient of zeros, in a way that no operator shows."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return torch.from_numpy(x.detach().numpy().copy())
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.zeros_like(gradient)
+
+
+class Beside(nn.Module):
+    """A head of zeros beside a layer that no operator connects with the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(4, 4), zeroed(nn.Linear(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x) + _Detached.apply(self.inner(x))
+
+
+def test_a_gradient_that_no_zero_weight_stops_is_not_on_purpose() -> None:
+    assert noted(Beside(), torch.randn(3, 4))["inner"] == "gradient zero"
+
+
+class Empty(nn.Module):
+    """Multiplies by a weight without elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.none = nn.Linear(4, 4), nn.Parameter(torch.empty(0, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        return torch.cat([y, nn.functional.linear(y, self.none)], 1)
+
+
+def test_a_weight_without_elements_is_no_zero() -> None:
+    assert noted(Empty(), torch.randn(3, 4)) == {}
