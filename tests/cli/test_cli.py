@@ -2,6 +2,7 @@
 
 import os
 import platform
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,17 @@ def test_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "torchinit", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"torchinit {torchinit.__version__}, ")
+
+
+def test_exit_code_of_the_module_is_that_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, code in (["list"], 0), (["inspect", "none.pt"], 1):
+        monkeypatch.setattr(sys, "argv", ["torchinit", *words])
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module("torchinit", run_name="__main__")
+        assert caught.value.code == code
+    capsys.readouterr()
 
 
 def test_help_and_usage_errors_do_not_wait_for_torch() -> None:

@@ -266,17 +266,17 @@ def test_a_gradient_that_no_zero_weight_stops_is_not_on_purpose() -> None:
     assert noted(Beside(), torch.randn(3, 4))["inner"] == "gradient zero"
 
 
-class Empty(nn.Module):
-    """Multiplies by a weight without elements."""
+class Cut(nn.Module):
+    """Computes with none of the values that a weight of zeros gives, and with a sparse copy of them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner, self.none = nn.Linear(4, 4), nn.Parameter(torch.empty(0, 4))
+        self.inner, self.zero = nn.Linear(4, 4), zeroed(nn.Linear(4, 4))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.inner(x)
-        return torch.cat([y, nn.functional.linear(y, self.none)], 1)
+        y = self.zero(x)
+        return self.inner(x) + y + (y[:, :0] * 2.0).sum() + y.to_sparse().to_dense()
 
 
-def test_a_weight_without_elements_is_no_zero() -> None:
-    assert noted(Empty(), torch.randn(3, 4)) == {}
+def test_results_without_elements_and_sparse_ones_are_not_said_to_be_zero() -> None:
+    assert noted(Cut(), torch.randn(3, 4)) == {"zero": "activation zero on purpose (zero.weight is 0)"}
