@@ -267,7 +267,7 @@ def test_a_gradient_that_no_zero_weight_stops_is_not_on_purpose() -> None:
 
 
 class Cut(nn.Module):
-    """Computes with none of the values that a weight of zeros gives, and with a sparse copy of them."""
+    """Computes with none of the values that a weight of zeros gives, and with a copy in another layout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -275,8 +275,8 @@ class Cut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.zero(x)
-        return self.inner(x) + y + (y[:, :0] * 2.0).sum() + y.to_sparse().to_dense()
+        return self.inner(x) + y + (y[:, :0] * 2.0).sum() + y.to_mkldnn().to_dense()
 
 
-def test_results_without_elements_and_sparse_ones_are_not_said_to_be_zero() -> None:
+def test_results_without_elements_and_of_another_layout_are_not_said_to_be_zero() -> None:
     assert noted(Cut(), torch.randn(3, 4)) == {"zero": "activation zero on purpose (zero.weight is 0)"}
