@@ -14,6 +14,7 @@ import torchinit
 from tests.support.command_line import run, without_written
 from tests.support.layers import LAYERS
 from torchinit import cli
+from torchinit.cli._models import _package
 from torchinit.diagnostics._trend import LIMIT
 
 COMMANDS = ("list", "record", "diff", "plan", "init", "attach", "inspect", "probe", "report", "bundle")
@@ -53,6 +54,17 @@ def test_exit_code_of_the_module_is_that_of_the_command(
             runpy.run_module("torchinit", run_name="__main__")
         assert caught.value.code == code
     capsys.readouterr()
+
+
+@pytest.mark.parametrize("package", ["timm", "transformers"])
+def test_package_that_another_one_needs_is_named_by_the_error(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{package}.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        _package(package)
 
 
 def test_help_and_usage_errors_do_not_wait_for_torch() -> None:

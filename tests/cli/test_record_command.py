@@ -16,7 +16,6 @@ from jit_tests.scripting import run_quietly
 from tests.support.built import assert_same_tensors, built
 from tests.support.command_line import load, run, without_written
 from torchinit.cli import _models
-from torchinit.cli._models import _package
 
 NETS = """
 import os
@@ -187,17 +186,6 @@ def test_missing_package_is_named(
     assert run("record", {"timm": "timm:resnet18", "transformers": "hf:bert"}[package]) == 1
     said = f"torchinit: recording a model of {package} needs the package {package}: pip install {package}\n"
     assert capsys.readouterr() == ("", said)
-
-
-@pytest.mark.parametrize("package", ["timm", "transformers"])
-def test_package_that_another_one_needs_is_named_by_the_error(
-    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / f"{package}.py").write_text("import no_such_package\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, package, raising=False)
-    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
-        _package(package)
 
 
 REFUSED = {

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import torchinit
-from torchinit.diagnostics import Comparison, compare, statistics
+from torchinit.diagnostics import Comparison, compare
 from torchinit.diagnostics._moments import spread
 from torchinit.diagnostics._pairs import _strongest
 from torchinit.diagnostics._samples import Evidence, _gap
@@ -392,17 +392,3 @@ def test_one_other_value_among_too_many_to_look_at_is_no_error(number: float, co
     unseen = [index for index in range(64) if index not in seen]
     one[unseen[0]], other[unseen[1]] = 1.0, 1.0
     assert compare({"x": one}, {"x": other}).counts == {counts: 1}
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "counts"),
-    [
-        ([math.nan], [math.inf], {"not compared": 1}),
-        ([math.nan], [1.0], {"different distribution": 1}),
-        ([1.0, 2.0], [3.0, 3.0], {"different distribution": 1}),
-    ],
-)
-def test_statistics_without_a_deviation_are_compared_by_what_they_have(
-    a: list[float], b: list[float], counts: dict[str, int]
-) -> None:
-    assert compare(*(statistics({"x": torch.tensor(values)}) for values in (a, b))).counts == counts

@@ -337,3 +337,17 @@ def test_one_other_value_among_too_many_to_look_at_fits_no_draw() -> None:
     assert compare({"weight": values}, _recorded(lambda w: w.normal_(), 512, 512)).counts == {
         "different distribution": 1
     }
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "counts"),
+    [
+        ([math.nan], [math.inf], {"not compared": 1}),
+        ([math.nan], [1.0], {"different distribution": 1}),
+        ([1.0, 2.0], [3.0, 3.0], {"different distribution": 1}),
+    ],
+)
+def test_statistics_without_a_deviation_are_compared_by_what_they_have(
+    a: list[float], b: list[float], counts: dict[str, int]
+) -> None:
+    assert compare(*(statistics({"x": torch.tensor(values)}) for values in (a, b))).counts == counts
