@@ -123,6 +123,12 @@ def test_model_that_does_not_fit_into_memory_is_refused(
     assert not Path("report.html").exists()
 
 
+def test_memory_that_the_system_does_not_tell_is_not_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sysconf")
+    assert run("report", "reported:net", "-o", "report.html") == 0
+    assert Path("report.html").exists()
+
+
 def test_time_and_date_are_shown_on_request(folder: Path) -> None:
     assert run("report", "net.pt", "--recipe", "xavier", "--time", "--date", "-o", "report.html") == 0
     page = check(Path("report.html").read_text())
@@ -178,9 +184,3 @@ def test_name_of_a_page_ends_in_html(name: str, folder: Path, capsys: pytest.Cap
         cli.main(["report", "net.pt", "-o", name])
     assert caught.value.code == 2
     assert "the name of a page must end in .html or .htm" in capsys.readouterr().err
-
-
-def test_memory_that_the_system_does_not_tell_is_not_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "sysconf")
-    assert run("report", "reported:net", "-o", "report.html") == 0
-    assert Path("report.html").exists()
