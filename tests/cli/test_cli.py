@@ -2,6 +2,7 @@
 
 import os
 import platform
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torchinit
 from tests.support.command_line import run, without_written
 from tests.support.layers import LAYERS
 from torchinit import cli
+from torchinit.cli._models import _package
 from torchinit.diagnostics._trend import LIMIT
 
 COMMANDS = ("list", "record", "diff", "plan", "init", "attach", "inspect", "probe", "report", "bundle")
@@ -41,6 +43,28 @@ def test_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "torchinit", "--version"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"torchinit {torchinit.__version__}, ")
+
+
+def test_exit_code_of_the_module_is_that_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, code in (["list"], 0), (["inspect", "none.pt"], 1):
+        monkeypatch.setattr(sys, "argv", ["torchinit", *words])
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module("torchinit", run_name="__main__")
+        assert caught.value.code == code
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("package", ["timm", "transformers"])
+def test_package_that_another_one_needs_is_named_by_the_error(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / f"{package}.py").write_text("import no_such_package\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    with pytest.raises(ModuleNotFoundError, match="no_such_package"):
+        _package(package)
 
 
 def test_help_and_usage_errors_do_not_wait_for_torch() -> None:

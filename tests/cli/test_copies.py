@@ -121,3 +121,11 @@ def test_only_files_that_are_mapped_for_writing_are_found(tmp_path: Path) -> Non
     assert list(_copies._mapped([tmp_path / "a"])) == []
     held.append(load_pickle(tmp_path / "a", shared=True))
     assert len(list(_copies._mapped([tmp_path / "a", tmp_path / "b"]))) == sys.platform.startswith("linux")
+
+
+def test_no_mapped_file_is_looked_for_where_no_list_of_them_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.save({"a": torch.ones(5)}, tmp_path / "a")
+    held = load_pickle(tmp_path / "a", shared=True)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert list(_copies._mapped([tmp_path / "a"])) == []
+    del held

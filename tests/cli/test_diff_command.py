@@ -173,3 +173,14 @@ def test_differences_are_drawn(capsys: pytest.CaptureFixture[str]) -> None:
     assert Path("out.svg").read_text().count("<path") > 10
     assert run("diff", "a.pt", "wide.pt", "--plot", "out.svg") == 2
     assert "--force" in capsys.readouterr().err
+
+
+def test_transposed_convolution_of_a_recording_has_the_fans_of_its_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = Recipe([Rule("kaiming_normal_", name="*weight"), Rule("zeros_")])
+    torchinit.record(lambda: recipe.apply_(nn.Sequential(nn.ConvTranspose2d(8, 64, 3)))).save("net.init")
+    Path("he.toml").write_text(recipe.to_toml())
+    assert run("diff", "net.init", "he.toml") == 0
+    capsys.readouterr()

@@ -217,3 +217,27 @@ def test_other_commands_name_the_format(tmp_path: Path) -> None:
     assert refusal(tmp_path / "net", load_torchscript) == (
         "this command needs a TorchScript file, got DIR/net, a torch.export archive"
     )
+
+
+def test_compressed_weights_are_read(tmp_path: Path) -> None:
+    model = Varied()
+    records = _records(_exported(model))
+    with zipfile.ZipFile(tmp_path / "net", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, contents in records.items():
+            archive.writestr(name, contents)
+    _assert_equal(tmp_path / "net", model)
+
+
+def test_pickled_weight_beside_raw_ones_is_read(tmp_path: Path) -> None:
+    model = Net()
+    records = _records(_exported_net())
+    name = next(name for name in records if name.endswith("model_weights_config.json"))
+    config, weight = json.loads(records[name]), torch.full((2, 5), 7.0)
+    about = config["config"]["body.0.weight"]
+    about["use_pickle"] = True
+    place = next(name for name in records if name.endswith(f"data/weights/{about['path_name']}"))
+    records |= {name: json.dumps(config).encode(), place: _saved(weight)}
+    found = read(_zip(tmp_path / "net", records))
+    assert isinstance(found, dict)
+    assert found.keys() == model.state_dict().keys()
+    assert torch.equal(found["body.0.weight"], weight)

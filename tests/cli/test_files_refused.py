@@ -179,6 +179,8 @@ def test_error_of_the_system_keeps_its_words(tmp_path: Path) -> None:
     assert refusal(tmp_path / "folder", load_torchscript).endswith(
         "needs a TorchScript file, got DIR/folder, a directory"
     )
+    with pytest.raises(IsADirectoryError, match=r"^\[Errno 21\] Is a directory: '.*folder'$"):
+        kind_of(tmp_path / "folder")
     os.mkfifo(tmp_path / "pipe")
     assert refusal(tmp_path / "pipe") == f"{RULE}DIR/pipe, not a regular file"
 

@@ -263,6 +263,15 @@ def test_plot_shows_what_the_recipe_would_draw_from_the_seed(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "model.pt"]
 
 
+def test_plot_refuses_a_recording_of_other_shapes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torchinit.record(lambda: nn.Linear(30, 41)).save(tmp_path / "other.init")
+    more = ["--plot", str(tmp_path / "a.png"), "--recipe", str(tmp_path / "other.init")]
+    assert run_inspect(nn.Linear(30, 40), tmp_path, *more) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "torchinit: a tensor must have the recorded shape [41, 30], got [40, 30] for weight"
+    assert not (tmp_path / "a.png").exists()
+
+
 def _figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Collect the figures that are drawn."""
     figures: list[Any] = []

@@ -1,6 +1,7 @@
 """Does the command report write a page about a file or about a model that it builds?"""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -120,6 +121,12 @@ def test_model_that_does_not_fit_into_memory_is_refused(
     assert run("report", "reported:net", "width=3000000", "-o", "report.html") == 1
     assert "must fit into memory, got 1.08e+05 GB of parameters" in capsys.readouterr().err
     assert not Path("report.html").exists()
+
+
+def test_memory_that_the_system_does_not_tell_is_not_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sysconf")
+    assert run("report", "reported:net", "-o", "report.html") == 0
+    assert Path("report.html").exists()
 
 
 def test_time_and_date_are_shown_on_request(folder: Path) -> None:

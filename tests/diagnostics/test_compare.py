@@ -370,3 +370,25 @@ def test_nothing_to_draw_is_refused(b: dict[str, torch.Tensor]) -> None:
     assert found.drawn == []
     with pytest.raises(RuntimeError, match=r"^plot\(\) needs tensors that differ and have values, got 2 tensors: "):
         found.plot()
+
+
+def test_tensors_without_values_and_of_other_shapes_say_so() -> None:
+    (row,) = compare({"x": torch.empty(2, device="meta")}, {"x": torch.empty(3, device="meta")})
+    assert (row.what, row.a, row.b) == ("different shape", "2, no values", "3, no values")
+
+
+def test_complex_and_real_values_are_not_compared_in_pairs() -> None:
+    real = _normal(0, 64, 64)
+    (row,) = compare({"x": torch.complex(real, _normal(1, 64, 64))}, {"x": real})
+    assert (row.what, row.apart) == ("different dtype", None)
+
+
+@pytest.mark.parametrize(
+    ("number", "counts"), [(0.0, "same distribution, other values"), (2.0, "different distribution")]
+)
+def test_one_other_value_among_too_many_to_look_at_is_no_error(number: float, counts: str) -> None:
+    one, other = torch.zeros(1 << 18), torch.full((1 << 18,), number)
+    seen = set(spread(torch.arange(1 << 18), 1 << 17).tolist())
+    unseen = [index for index in range(64) if index not in seen]
+    one[unseen[0]], other[unseen[1]] = 1.0, 1.0
+    assert compare({"x": one}, {"x": other}).counts == {counts: 1}

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -288,3 +289,65 @@ def test_a_comparison_does_not_depend_on_the_default_device() -> None:
         assert statistics(a) == rows
         assert compare(a, b) == told
         assert compare(a, torch_default()) == laws
+
+
+def test_what_nothing_writes_has_no_law() -> None:
+    unwritten, drawn = _recorded(lambda w: None), _recorded(lambda w: w.normal_())
+    layer = nn.Linear(64, 64, bias=False)
+    kept = Recipe([Rule("keep")]).plan(layer)
+    assert compare(kept, kept).counts == {FITS: 1}
+    assert compare(kept, Recipe([Rule("normal_")]).plan(layer)).counts == {"not compared": 1}
+    assert compare(kept, unwritten).counts == {"not compared": 1}
+    assert compare(statistics({"weight": torch.ones(64, 64)}), unwritten).counts == {"not compared": 1}
+    # Statistics of the meta device have no numbers.
+    assert compare(statistics({"weight": torch.empty(64, 64, device="meta")}), drawn).counts == {"not compared": 1}
+
+
+def test_laws_of_one_fill_and_of_two_are_compared_by_draws() -> None:
+    whole = Recipe([Rule("normal_")]).plan(nn.Linear(64, 64, bias=False))
+    for std, counts in ((1.0, {FITS: 1}), (2.0, {"different distribution": 1})):
+        halves = _recorded(lambda w, std=std: (w[:32].normal_(), w[32:].normal_(0.0, std)))  # type: ignore[misc]
+        assert compare(whole, halves).counts == counts
+
+
+def test_layers_that_are_copies_have_the_laws_of_their_source() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    assert compare(model, torch_default().plan(model)).counts == {FITS: 24}
+
+
+def test_a_recipe_is_compared_with_a_recording_of_a_file(tmp_path: Path) -> None:
+    recorded = _recorded(lambda w: w.normal_(0.0, 0.02))
+    recorded.save(tmp_path / "a.init")
+    loaded = recording.load(tmp_path / "a.init")
+    for std, counts in ((0.02, {FITS: 1}), (0.03, {"different distribution": 1})):
+        recipe = Recipe([Rule("normal_", args={"std": std})])
+        assert compare(recipe, loaded).counts == compare(loaded, recipe).counts == counts
+
+
+def test_values_that_differ_from_a_law_are_drawn_beside_it() -> None:
+    found = compare(_layer(lambda w: w.normal_()), _recorded(lambda w: w.uniform_()))
+    assert found.drawn == ["weight"]
+    assert any(axis.patches for axis in found.plot().axes)
+
+
+def test_one_other_value_among_too_many_to_look_at_fits_no_draw() -> None:
+    values = torch.zeros(512, 512)
+    values[0, 5] = 1.0
+    assert compare({"weight": values}, _recorded(lambda w: w.normal_(), 512, 512)).counts == {
+        "different distribution": 1
+    }
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "counts"),
+    [
+        ([math.nan], [math.inf], {"not compared": 1}),
+        ([math.nan], [1.0], {"different distribution": 1}),
+        ([1.0, 2.0], [3.0, 3.0], {"different distribution": 1}),
+    ],
+)
+def test_statistics_without_a_deviation_are_compared_by_what_they_have(
+    a: list[float], b: list[float], counts: dict[str, int]
+) -> None:
+    assert compare(*(statistics({"x": torch.tensor(values)}) for values in (a, b))).counts == counts

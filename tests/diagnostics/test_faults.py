@@ -192,7 +192,7 @@ SCHEMES: dict[str, Callable[[tuple[int, ...]], Tensor]] = {
     "bilinear": lambda s: torchinit.bilinear_(torch.empty(8, 8, 4, 4)),
     "grouped bilinear": lambda s: torchinit.bilinear_(torch.empty(8, 1, 4, 4), groups=8),
     "masked kernel": lambda s: (
-        draw("kaiming_normal_", (32, 16, 3, 3)) * torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0, 0]).view(3, 3)
+        draw("kaiming_normal_", (64, 32, 3, 3)) * torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0, 0]).view(3, 3)
     ),
 }
 

@@ -324,3 +324,28 @@ def test_weights_are_advised_for_a_factor_per_layer_and_not_per_sum_of_a_stream(
     assert "each layer multiplies their scale by 4. Weights 0.25 times" in for_trend("activations", fitted)
     stream = for_trend("activations", replace(fitted, step="residual sum"))
     assert "each residual sum multiplies their scale by 4. Lower" in stream
+
+
+def test_layer_that_is_zero_is_marked_beside_the_trends() -> None:
+    model = tower(he, 4, 8)
+    torchinit.zeros_(model[2].weight)
+    page = _page(model, inputs=torch.randn(4, 8))
+    said = " ".join(x.text for x in page.all("div", "verdict"))
+    assert "The signal does not arrive at" in said
+    marks = [" ".join(x.text.split()) for x in page.all("li")]
+    assert any("activation zero, at" in mark and "Nothing passes here." in mark for mark in marks)
+    # A factor of 0 says nothing of what would keep the scale.
+    assert any("The activations vanish. Raise the scale" in mark for mark in marks)
+
+
+def test_values_that_are_one_but_for_outliers_have_no_picture() -> None:
+    weight = torch.zeros(64, 64)
+    weight[3, 5] = 1.0
+    (panel,) = _page({"a.weight": weight}).all("section", "panel")
+    assert "Histogram of" not in panel.text
+
+
+def test_truncated_normal_has_the_density_of_its_cut() -> None:
+    weight = torchinit.trunc_normal_(torch.empty(64, 64), 0.0, 0.02, -0.03, 0.03, torch.Generator().manual_seed(0))
+    page = _page({"a.weight": weight})
+    assert any("The line is the density of the truncated normal distribution" in x.text for x in page.elements)

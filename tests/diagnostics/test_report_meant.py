@@ -256,6 +256,11 @@ def test_law_of_blocks_is_the_mixture_that_is_left_of_them() -> None:
     assert _share(recipe, table, -1e-6, 1e-6) == pytest.approx([0.375, 0.625], abs=1e-5)
 
 
+def test_law_without_a_formula_is_not_learnt_from_a_large_draw() -> None:
+    plan = _rule("sparse_", sparsity=0.5).plan(nn.Linear(1024, 1025, bias=False, device="meta"))
+    assert density_of(of_plan(plan)[0]["weight"]) is None
+
+
 def test_time_is_measured_only_on_request_and_stands_in_one_place() -> None:
     model, recipe = nn.Linear(30, 40), recipes.xavier()
     assert "times" not in [x.attributes.get("id") for x in _page(model, recipe).elements]

@@ -192,3 +192,19 @@ def test_streams_of_transformers_and_timm_are_found() -> None:
     names = [f"x + blocks.{i}.{part}" for i in range(2) for part in ("attn", "mlp")]
     assert [row.label for row in sums(vit, torch.randn(1, 3, 32, 32))] == names
     assert sums(ReZero(), torch.randn(2, 8)) == []
+
+
+class Doubled(nn.Module):
+    """Adds a value to itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.inner(x)
+        return y + y
+
+
+def test_a_value_that_is_added_to_itself_is_no_stream() -> None:
+    assert sums(Doubled(), torch.randn(4, 8)) == []

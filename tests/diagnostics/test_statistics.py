@@ -134,3 +134,8 @@ def test_error_that_is_not_of_a_missing_kernel_is_passed_on(monkeypatch: pytest.
     monkeypatch.setattr("torchinit.diagnostics._moments.Moments.add", fail)
     with pytest.raises(RuntimeError, match=r"^out of memory$"):
         row_of(torch.zeros(3))
+
+
+def test_extra_state_beside_tensors_is_left_out() -> None:
+    found = statistics({"a.weight": torch.ones(3, 4), "a._extra_state": b"anything"})
+    assert [row.name for row in found] == ["a.weight"]

@@ -237,3 +237,47 @@ def test_zeros_on_purpose_of_timm_and_peft_are_not_marked() -> None:
     assert not any(marked(rows))
     adapted = peft.get_peft_model(Branch(), peft.LoraConfig(target_modules=["inner", "outer"]))
     assert is_marked(adapted, torch.randn(4, 8)) == set()
+
+
+class _Detached(torch.autograd.Function):
+    """Passes on a gradient of zeros, in a way that no operator shows."""
+
+    @staticmethod
+    def forward(ctx: object, x: Tensor) -> Tensor:
+        return torch.from_numpy(x.detach().numpy().copy())
+
+    @staticmethod
+    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        return torch.zeros_like(gradient)
+
+
+class Beside(nn.Module):
+    """A head of zeros beside a layer that no operator connects with the output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.head = nn.Linear(4, 4), zeroed(nn.Linear(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(x) + _Detached.apply(self.inner(x))
+
+
+def test_a_gradient_that_no_zero_weight_stops_is_not_on_purpose() -> None:
+    assert noted(Beside(), torch.randn(3, 4))["inner"] == "gradient zero"
+
+
+class Cut(nn.Module):
+    """Computes with none of the values that a weight of zeros gives, and with a copy in another layout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.zero = nn.Linear(4, 4), zeroed(nn.Linear(4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.zero(x)
+        return self.inner(x) + y + (y[:, :0] * 2.0).sum() + y.to_sparse_csr().to_dense()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_results_without_elements_and_of_another_layout_are_not_said_to_be_zero() -> None:
+    assert noted(Cut(), torch.randn(3, 4)) == {"zero": "activation zero on purpose (zero.weight is 0)"}

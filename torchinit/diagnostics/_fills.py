@@ -205,12 +205,12 @@ def _formula(fill: Fill, shape: Sequence[int]) -> Cdf | None:
 
 def density_of(filled: Filled) -> Cdf | None:
     """Return the law of what fills a parameter; None if nothing does, or it would take a large draw to know it."""
-    if filled.draw is None or 0 in filled.shape:
-        return None
     # Both parts of a complex value count, so its law is no formula of one number.
     is_complex = filled.dtype is not None and filled.dtype.is_complex
     parts = [(share, _formula(fill, filled.shape)) for share, fill in shares(filled.fills or (), filled.shape)]
     known = [(share, part) for share, part in parts if part is not None and not is_complex]
     if known and len(known) == len(parts):
         return lambda x: sum((share * part(x) for share, part in known), torch.zeros_like(x))
-    return learnt(sample(filled.draw())) if math.prod(filled.shape) <= _DRAWN else None
+    if filled.draw is not None and math.prod(filled.shape) <= _DRAWN:
+        return learnt(sample(filled.draw()))
+    return None

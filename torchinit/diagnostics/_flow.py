@@ -112,8 +112,6 @@ class Flow:
 
     def meeting(self, first: int, second: int) -> Meeting | None:
         """Find the last value that two are computed from; None if there is none or a layer is on both ways, as in loops."""
-        if first == second:
-            return None
         sides = {first: 1, second: 2}
         heap, passed = [-first, -second], []
         heapify(heap)

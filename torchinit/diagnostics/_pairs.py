@@ -96,7 +96,7 @@ def is_constant(flat: Tensor, sample: Sample) -> bool:
 
 def _apart(a: Tensor, b: Tensor, std: float) -> float | None:
     """Compare values in pairs, over the standard deviation of the first."""
-    if a.numel() != b.numel() or std == 0.0:
+    if a.numel() != b.numel():
         return None
     difference = (a.cpu().double() - b.cpu().double()).square().mean().item()
     return math.sqrt(difference) / std if math.isfinite(difference) else None
@@ -132,7 +132,11 @@ def _distributions(a: Tensor, b: Tensor) -> Found:
     constant = is_constant(one, first), is_constant(other, second)
     if first.size == 0 or (all(constant) and _are_alike(one, other)):
         return Found(OTHER_VALUES)
-    if any(constant):
+    # Too few values differ to be among those that were looked at.
+    steady = first.std == 0.0, second.std == 0.0
+    if all(steady) and first.mean == second.mean and not any(constant):
+        return Found(OTHER_VALUES)
+    if any(constant) or any(steady):
         return Found(OTHER_LAW)
     found = [evidence(first, second)]
     for x, y in zip(norms(a), norms(b)) if not first.not_finite else ():
@@ -169,7 +173,7 @@ def _simple(a: Tensor, filled: Filled) -> Found:
             # What a fill of one number leaves.
             if not torch.equal(values, torch.full_like(values, law.mean)):
                 return Found(OTHER_LAW)
-        elif is_constant(flattened(values), sample) and sample.size > 1:
+        elif sample.size > 1 and (sample.std == 0.0 or is_constant(flattened(values), sample)):
             return Found(OTHER_LAW)
         else:
             found.append(evidence(sample, law))

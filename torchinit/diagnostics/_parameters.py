@@ -91,6 +91,12 @@ class Parameter:
         fans = self.layer.fans(list(self.tensor.shape[self.is_stack :]))
         return fans if fans is not None and min(fans) > 0 else None
 
+    def weight_fans(self) -> tuple[int, int]:
+        """Count fan_in and fan_out of a weight, which always has them."""
+        fans = self.fans()
+        assert fans is not None
+        return fans
+
 
 def _is_table(layer: Layer) -> bool:
     by_name = layer.kind == "Module" and bool(TABLE.search(layer.path.rpartition(".")[2]))

@@ -149,18 +149,15 @@ def _p_of_mean(a: Sample, b: Sample | Law, slack: float) -> float:
 
 def _distance(a: Sample, b: Sample | Law) -> tuple[float, float] | None:
     """Return the distance of Kolmogorov and Smirnov, and the size that its error follows from."""
-    if a.values is None:
+    other = b.cdf if isinstance(b, Law) else b.values
+    if a.values is None or other is None:
         return None
     size = len(a.values)
-    if isinstance(b, Law):
-        if b.cdf is None:
-            return None
-        below, steps = b.cdf(a.values), torch.arange(size + 1, dtype=torch.float64, device="cpu") / size
-        return max(float((steps[1:] - below).max()), float((below - steps[:-1]).max())), size
-    if b.values is None:
-        return None
-    distance = max(_gap(a.values, b.values), _gap(b.values, a.values))
-    return distance, size * len(b.values) / (size + len(b.values))
+    if isinstance(other, Tensor):
+        distance = max(_gap(a.values, other), _gap(other, a.values))
+        return distance, size * len(other) / (size + len(other))
+    below, steps = other(a.values), torch.arange(size + 1, dtype=torch.float64, device="cpu") / size
+    return max(float((steps[1:] - below).max()), float((below - steps[:-1]).max())), size
 
 
 def _gap(x: Tensor, y: Tensor) -> float:

@@ -50,9 +50,7 @@ class Scheme:
 
 def _by_fans(parameter: Parameter) -> list[Scheme]:
     """Name what follows from the fans alone; what is equal stands once."""
-    fans = parameter.fans()
-    if fans is None:
-        return []
+    fans = parameter.weight_fans()
     square = fans[0] == fans[1]
     found = [Scheme("He" if square else "He (fan_in)", he_std(fans[0]))]
     if not square:
@@ -66,9 +64,7 @@ def _by_fans(parameter: Parameter) -> list[Scheme]:
 
 
 def _by_gain(parameter: Parameter) -> Iterator[Scheme]:
-    fans = parameter.fans()
-    if fans is None:
-        return
+    fans = parameter.weight_fans()
     xavier, lecun = xavier_std(*fans, gain=1.0), kaiming_std(fans[0], 0.0, "linear")
     for gain, name in ((5.0 / 3.0, "5/3"), (math.sqrt(2.0), "sqrt(2)"), (0.1, "0.1")):
         yield Scheme(f"{name} x Xavier", gain * xavier)
@@ -150,9 +146,8 @@ def scheme_of(parameter: Parameter, found: Distribution, is_weight: bool) -> Sch
 
 
 def nearest_by_fans(parameter: Parameter, std: float) -> str:
-    """Say which multiple a standard deviation is of the nearest that the fans give; empty without fans."""
-    schemes = _by_fans(parameter)
-    if not schemes or std == 0.0:
+    """Say which multiple a standard deviation is of the nearest that the fans of a weight give."""
+    if std == 0.0:
         return ""
-    best = min(schemes, key=lambda scheme: abs(math.log(std / scheme.std)))
+    best = min(_by_fans(parameter), key=lambda scheme: abs(math.log(std / scheme.std)))
     return f", {std / best.std:.2g} x {best.name}"

@@ -246,9 +246,7 @@ def _dead(parameter: Parameter, rows: Lines, columns: Lines, mask: bool) -> Iter
 
 def _far(parameter: Parameter, found: Distribution) -> str | None:
     """Compare with the fans of the layer."""
-    fans, std = parameter.fans(), found.std
-    if fans is None:
-        return None
+    fans, std = parameter.weight_fans(), found.std
     he = max(map(he_std, fans))
     # The modules of a state dict may stand for any layer.
     is_plain = parameter.layer.standard or parameter.layer.kind == "Module"
@@ -269,7 +267,7 @@ def with_dead_pairs(found: Sequence[Parameter], verdicts: Sequence[Verdict]) -> 
     after = list(verdicts)
     weights = [i for i, parameter in enumerate(found) if parameter.is_weight]
     for i, j in pairwise(weights):
-        chained = (found[i].fans() or (0, 0))[1] == (found[j].fans() or (0, 1))[0]
+        chained = found[i].weight_fans()[1] == found[j].weight_fans()[0]
         if verdicts[i].words == verdicts[j].words == "constant 0" and chained and _are_one_branch(found[i], found[j]):
             for index, other in ((i, j), (j, i)):
                 after[index] = replace(after[index], words=None, fault=f"constant 0, and so is {found[other].name}")
@@ -282,5 +280,5 @@ def _are_one_branch(first: Parameter, second: Parameter) -> bool:
     Square ones may be parallel, and layers of different parents have a skip connection between them.
     """
     names = first.name.split("."), second.name.split(".")
-    fans = {*(first.fans() or ()), *(second.fans() or ())}
+    fans = {*first.weight_fans(), *second.weight_fans()}
     return len(names[0]) == len(names[1]) and sum(map(str.__ne__, *names)) == 1 and len(fans) > 1

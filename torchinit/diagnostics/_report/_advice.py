@@ -84,7 +84,7 @@ def for_trend(what: str, fitted: Trend) -> str:
     """Say what to do about a signal that vanishes or explodes."""
     if fitted.verdict == "not finite":
         return f"The {what} are not finite. {_NOTES[0][1]}"
-    if fitted.factor in (0.0, 1.0):
+    if fitted.factor == 0.0:
         return f"The {what} {fitted.verdict}. {for_note(fitted.verdict)}"
     said = f"The {what} {fitted.verdict}: each {fitted.step} multiplies their scale by {fitted.factor:.3g}."
     # A sum has the stream in it as well, which no weight scales.

@@ -130,8 +130,7 @@ _UNLIKE = "Something wrote other values than it should: look for a second initia
 
 def unlike(kind: Kind) -> str:
     """Say how a kind differs from what it is meant to be."""
-    if kind.meant is None:
-        return ""
+    assert kind.meant is not None
     std = "" if kind.meant.std is None else f", std {kind.meant.std:.3g}"
     return f"mean {kind.span('mean')}, std {kind.span('std')}; meant: {kind.meant.words}{std}"
 
