@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+import torchinit
 from jit_tests.scripting import run_quietly
+from tests.support.built import assert_same_tensors, built
 from tests.support.command_line import initialized, load, run
 from tests.support.layers import LAYERS, MIXED, differing, seeded
 from torchinit import keyed, recipes
@@ -96,3 +99,26 @@ def test_wrong_value_of_an_option_is_reported(more: list[str], said: str, capsys
         run("init", "x.pt", "--recipe", "torch", "-o", "y.pt", *more)
     assert raised.value.code == 2
     assert said in capsys.readouterr().err
+
+
+class Shifted(nn.Module):
+    """A buffer that a trace holds as a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.register_buffer("shift", torch.arange(3.0), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) + self.shift
+
+
+def test_buffer_that_the_file_lacks_is_left_out(tmp_path: Path) -> None:
+    torchinit.record(Shifted).save(tmp_path / "net.init")
+    model = Shifted()
+    del model._buffers["shift"]
+    model.shift = 1.0  # type: ignore[assignment]
+    run_quietly(torch.jit.trace, model, torch.ones(1, 3)).save(str(tmp_path / "net.pt"))
+    out = tmp_path / "out.pt"
+    assert run("init", tmp_path / "net.pt", "--recipe", tmp_path / "net.init", "--seed", 3, "-o", out) == 0
+    assert_same_tensors(load(out).linear, built(Shifted, 3)[0].linear)

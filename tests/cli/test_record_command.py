@@ -381,29 +381,6 @@ def test_file_of_another_model_is_refused(
     assert not (tmp_path / "out.pt").exists()
 
 
-class Shifted(nn.Module):
-    """A buffer that a trace holds as a constant."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(3, 3)
-        self.register_buffer("shift", torch.arange(3.0), persistent=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(x) + self.shift
-
-
-def test_buffer_that_the_file_lacks_is_left_out(tmp_path: Path) -> None:
-    torchinit.record(Shifted).save(tmp_path / "net.init")
-    model = Shifted()
-    del model._buffers["shift"]
-    model.shift = 1.0  # type: ignore[assignment]
-    run_quietly(torch.jit.trace, model, torch.ones(1, 3)).save(str(tmp_path / "net.pt"))
-    out = tmp_path / "out.pt"
-    assert run("init", tmp_path / "net.pt", "--recipe", tmp_path / "net.init", "--seed", 3, "-o", out) == 0
-    assert_same_tensors(load(out).linear, built(Shifted, 3)[0].linear)
-
-
 def test_words_are_parsed_as_literals_or_strings() -> None:
     assert [_models.parse_value(words) for words in ("a=1", "b=-0.5", "c='x y'", "d=gelu", "e=None", "f=", "g=a=b")] == [
         ("a", 1), ("b", -0.5), ("c", "x y"), ("d", "gelu"), ("e", None), ("f", ""), ("g", "a=b")

@@ -1,7 +1,6 @@
 """Is a layer what it is: a subclass, a norm of another library, scripted, exported or wrapped?"""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from tests.support.layers import differing, seeded
 from tests.support.model_files import scripted
-from torchinit import keyed, recipes
+from torchinit import recipes
 from torchinit.recipes import Recipe, RecipeError, Rule
 
 
@@ -334,48 +333,6 @@ def test_an_exported_embedding_keeps_its_padding_row() -> None:
     weight = model.get_parameter("0.weight")
     assert not weight[1].any()
     assert weight[0].all()
-
-
-# Wrappers.
-
-
-def _wrapped(how: str) -> nn.Module:
-    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
-    if how == "DataParallel":
-        return nn.DataParallel(model)
-    if how == "AveragedModel":
-        return torch.optim.swa_utils.AveragedModel(model)
-    if how == "compile":
-        return torch.compile(model)
-    return nn.parallel.DistributedDataParallel(model)
-
-
-@pytest.fixture
-def fake_group() -> Iterator[None]:
-    from torch.testing._internal.distributed.fake_pg import FakeStore
-
-    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=1)
-    try:
-        yield
-    finally:
-        torch.distributed.destroy_process_group()
-
-
-@pytest.mark.usefixtures("fake_group")
-@pytest.mark.parametrize("how", ["DataParallel", "AveragedModel", "compile", "DistributedDataParallel"])
-def test_a_wrapper_does_not_change_a_keyed_weight(how: str) -> None:
-    recipe = Recipe([Rule("zeros_", name="1.weight"), Rule("default")])
-    expected = recipe.apply_(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), key=keyed.key(0))
-    wrapped = recipe.apply_(_wrapped(how), key=keyed.key(0))
-    values = [p for name, p in wrapped.named_parameters()]
-    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), values, strict=True))
-
-
-def test_a_module_of_ones_own_called_module_is_part_of_the_name() -> None:
-    outer = nn.Module()
-    outer.module = nn.Linear(4, 4)
-    bare = recipes.torch_default().apply_(nn.Linear(4, 4), key=keyed.key(0))
-    assert not torch.equal(recipes.torch_default().apply_(outer, key=keyed.key(0)).module.weight, bare.weight)
 
 
 # The error for parameters without a rule.

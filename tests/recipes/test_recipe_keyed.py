@@ -1,5 +1,7 @@
 """With a key, does each parameter's draw depend on its name only?"""
 
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import nn
@@ -126,3 +128,42 @@ def test_ensemble_by_vmap_equals_each_model_by_its_key() -> None:
     stacked, _ = stack_module_state(models)  # type: ignore[arg-type]
     assert all(torch.equal(ensemble[name], stacked[name]) for name in names)
     assert functional_call(models[0], {n: v[0] for n, v in ensemble.items()}, torch.ones(1, 4)).shape == (1, 3)
+
+
+def _wrapped(how: str) -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    if how == "DataParallel":
+        return nn.DataParallel(model)
+    if how == "AveragedModel":
+        return torch.optim.swa_utils.AveragedModel(model)
+    if how == "compile":
+        return torch.compile(model)
+    return nn.parallel.DistributedDataParallel(model)
+
+
+@pytest.fixture
+def fake_group() -> Iterator[None]:
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("fake_group")
+@pytest.mark.parametrize("how", ["DataParallel", "AveragedModel", "compile", "DistributedDataParallel"])
+def test_a_wrapper_does_not_change_a_keyed_weight(how: str) -> None:
+    recipe = Recipe([Rule("zeros_", name="1.weight"), Rule("default")])
+    expected = recipe.apply_(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2)), key=keyed.key(0))
+    wrapped = recipe.apply_(_wrapped(how), key=keyed.key(0))
+    values = [p for name, p in wrapped.named_parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(expected.parameters(), values, strict=True))
+
+
+def test_a_module_of_ones_own_called_module_is_part_of_the_name() -> None:
+    outer = nn.Module()
+    outer.module = nn.Linear(4, 4)
+    bare = recipes.torch_default().apply_(nn.Linear(4, 4), key=keyed.key(0))
+    assert not torch.equal(recipes.torch_default().apply_(outer, key=keyed.key(0)).module.weight, bare.weight)
