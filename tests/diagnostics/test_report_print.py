@@ -1,4 +1,4 @@
-"""What does paper show of a report, and what do its numbers of tensors count?"""
+"""Does a report print whole, and say which tensors its numbers count?"""
 
 import re
 import zlib

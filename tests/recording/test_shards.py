@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 KEY = keyed.key(11)
 
 
-# What differs from one process, the peak of memory and a shard's size, and what was refused.
+# Differences from one process, the peak of memory and a shard's size, and refusals.
 Results = tuple[list[str], tuple[int, int], list[str]]
 
 

@@ -156,7 +156,7 @@ def _bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
-# What each command does, and what adds its arguments.
+# Each command: its purpose, and the function that adds its arguments.
 _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "list": ("list the initializers with their signatures, and the recipes", _list),
     "record": ("show how a model's own code initializes it, and save that", _record),

@@ -151,7 +151,8 @@ class Way:
 
 def ways(rows: Sequence[LayerSignal]) -> tuple[Way, Way]:
     """Follow the activations and the gradients; zeros on purpose count as unknown."""
-    return _way(rows, "activation", "forward", path(rows)), _way(rows, "gradient", "backward", path(rows)[::-1])
+    along = path(rows)
+    return _way(rows, "activation", "forward", along), _way(rows, "gradient", "backward", along[::-1])
 
 
 def _way(rows: Sequence[LayerSignal], what: str, direction: str, along: list[int]) -> Way:

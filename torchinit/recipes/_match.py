@@ -35,6 +35,7 @@ class Match:
     """The rule of each tensor; tied parameters go by their first name.
 
     Attributes:
+        module: the model
         bound: all rules, with what their globs match in the model
         layers: the layers, in the order of construction
         tensors: parameters and buffers by name
@@ -47,7 +48,8 @@ class Match:
         parametrized: the parametrized weights
     """
 
-    bound: Sequence[Rule] = ()
+    module: nn.Module
+    bound: Sequence[Rule]
     layers: list[MatchedLayer] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     plain: dict[str, str] = field(default_factory=dict)
@@ -123,7 +125,7 @@ def match(rules: Sequence[Rule], module: nn.Module) -> Match:
     layers, parametrized = recipe_layers(rules, module, _first_match)
     rules = _bound(rules, layers)
     trains = any(parameter.requires_grad for parameter in module.parameters())
-    found = Match(bound=rules, trains=trains, parametrized=parametrized)
+    found = Match(module, bound=rules, trains=trains, parametrized=parametrized)
     # peft freezes the whole model around its adapters.
     judged = trains and not any(layer.full_type.startswith("peft.") for layer in layers)
     first: dict[Hashable, str] = {}

@@ -77,8 +77,7 @@ def make_rows(found: Match, steps: Sequence[Step]) -> list[Row]:
     labels = {id(rule): f"{number}: {rule.conditions()}" for number, rule in enumerate(found.bound, 1)}
     fills = _fills_of(steps)
     rows, buffers = [], []
-    model = found.layers[-1].layer.module
-    order = {path: index for index, (path, _) in enumerate(model.named_modules(remove_duplicate=False))}
+    order = {path: index for index, (path, _) in enumerate(found.module.named_modules(remove_duplicate=False))}
     for matched in sorted(found.layers, key=lambda matched: order[matched.layer.path]):
         layer = matched.layer
         for name, parameter in matched.parameters:

@@ -318,6 +318,7 @@ def _check_types(given: Mapping[str, Any]) -> None:
         if value is not None and not (good and all(good)):
             what = "a name or a list of names" if kind is str else f"a count from {least} or a list of counts"
             raise RecipeError(f"{name} must be {what}, got {value!r}")
+    # Fields that are not compared are computed, not given.
     for spec in fields(Rule):
         if spec.compare and spec.type in (str, int, bool) and not is_a(given[spec.name], (spec.type,)):
             raise RecipeError(f"{spec.name} must be {an(spec.type.__name__)}, got {given[spec.name]!r}")

@@ -106,7 +106,7 @@ def _ref(value: Any, nbytes: Sequence[int], where: str) -> Ref:
     return ref
 
 
-# What may follow the operator and its arguments.
+# Optional fields of an operation.
 _MORE_OF_OPERATION: dict[str, type] = {"kwargs": dict, "fresh": list}
 _MORE_OF_OPERATION |= dict.fromkeys(["generator", "call", "label", "place"], int)
 
